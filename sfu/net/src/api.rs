@@ -1,0 +1,254 @@
+//! What the control plane says to the media plane, and what it hears back.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, RoomId, SessionId, ShardId, TrackKind};
+use serde::Serialize;
+
+/// What a new session is for.
+#[derive(Clone, Debug)]
+pub enum Role {
+    /// Sends media into the room (WHIP).
+    Publisher {
+        /// Above this rate the publisher is first warned by REMB-free means and then closed with
+        /// [`CloseReason::BitrateExceeded`].
+        bitrate_max: Bitrate,
+    },
+    /// Receives the room's media (WHEP).
+    Viewer {
+        /// The layer asked for at the start.
+        choice: LayerChoice,
+    },
+}
+
+/// Asks the media plane for a session.
+#[derive(Clone, Debug)]
+pub struct OpenSession {
+    /// Chosen by the caller, unique for ever.
+    pub session: SessionId,
+    /// Whose media it sends or receives.
+    pub room: RoomId,
+    /// What it is for.
+    pub role: Role,
+    /// The peer's SDP offer.
+    pub offer: String,
+}
+
+/// A session that the media plane holds from now on.
+#[derive(Clone, Debug)]
+pub struct SessionOpened {
+    /// The shard that owns it: needed for every later command.
+    pub shard: ShardId,
+    /// The SDP answer, with all of our candidates.
+    pub answer: String,
+    /// Our ICE user fragment, for checking a trickle fragment's `ice-ufrag` pair.
+    pub local_ufrag: String,
+    /// The peer's ICE user fragment as it stood in the offer.
+    pub remote_ufrag: String,
+}
+
+/// Why a session was not opened. Nothing stays allocated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Not SDP at all (HTTP 400).
+    #[error("the offer is no SDP: {0}")]
+    Malformed(String),
+    /// SDP, but not what we can serve (HTTP 422).
+    #[error("the offer cannot be answered: {0}")]
+    Unacceptable(#[from] Unacceptable),
+    /// The shard's command queue is full, or it is draining (HTTP 503).
+    #[error("the media plane is overloaded")]
+    Overloaded,
+}
+
+/// What an offer lacks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unacceptable {
+    /// No audio and no video section.
+    #[error("it has no audio and no video section")]
+    NoMedia,
+    /// Media, but no codec that we forward.
+    #[error("it has none of our codecs (H264, VP8, VP9, AV1, Opus)")]
+    NoCodec,
+    /// No ICE credentials.
+    #[error("it has no ICE user fragment and password")]
+    NoIce,
+    /// No DTLS fingerprint.
+    #[error("it has no DTLS fingerprint")]
+    NoFingerprint,
+    /// Not bundled on one transport with RTCP (RFC 9725 section 4.4).
+    #[error("it does not bundle its media on one transport")]
+    NoBundle,
+    /// More than one audio or one video section, or a second MediaStream.
+    #[error("it has more than one track of a kind")]
+    TooManyTracks,
+    /// The directions do not fit: WHIP sends, WHEP receives.
+    #[error("its direction is wrong: a publisher sends, a viewer receives")]
+    Direction,
+    /// Anything else that the WebRTC stack refused.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// ICE details of a peer's trickle fragment (RFC 8840), parsed by the caller.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RemoteIce {
+    /// `ice-ufrag`.
+    pub ufrag: String,
+    /// `ice-pwd`.
+    pub pwd: String,
+    /// The `a=candidate:` values, each from `candidate:` on. Unusable ones (`.local`, other
+    /// transports) are skipped by the media plane, not refused.
+    pub candidates: Vec<String>,
+}
+
+/// Our side of an ICE restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalIce {
+    /// `ice-ufrag`.
+    pub ufrag: String,
+    /// `ice-pwd`.
+    pub pwd: String,
+    /// Candidate attribute values, each from `candidate:` on.
+    pub candidates: Vec<String>,
+}
+
+/// Why a command about a session did nothing. The session, where there is one, goes on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The session is gone.
+    #[error("no such session")]
+    NoSession,
+    /// The shard's command queue is full.
+    #[error("the media plane is overloaded")]
+    Overloaded,
+    /// The WebRTC stack refused the new ICE details.
+    #[error("the ICE details were refused: {0}")]
+    Refused(String),
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CloseReason {
+    /// The control plane asked for it (DELETE, kick, room closed, drain).
+    Requested,
+    /// The peer closed DTLS or sent BYE.
+    PeerClosed,
+    /// No connection within the connect time.
+    ConnectTimeout,
+    /// Consent was lost: nothing heard for the ICE time-out (RFC 7675).
+    ConsentExpired,
+    /// The publisher sent far above its limit.
+    BitrateExceeded,
+    /// The WebRTC stack gave up (DTLS failure and the like).
+    TransportError,
+    /// A panic in the session's own handling, contained.
+    Internal,
+}
+
+/// What happens in the media plane, in order per session. Bounded: see [`EVENTS_MAX`].
+#[derive(Clone, Debug)]
+pub enum MediaEvent {
+    /// ICE and DTLS are up.
+    SessionConnected {
+        /// Which.
+        session: SessionId,
+        /// From the offer to here.
+        after: Duration,
+    },
+    /// The session is gone; its id means nothing any more.
+    SessionClosed {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// The first packet of a track, or of one after the publisher's return, came in.
+    TrackStarted {
+        /// Where.
+        room: RoomId,
+        /// Which.
+        kind: TrackKind,
+        /// In which codec.
+        codec: Codec,
+    },
+    /// The set of layers that carry media has changed. Empty: the video has stopped.
+    LayersChanged {
+        /// Where.
+        room: RoomId,
+        /// Live layers, lowest first.
+        layers: Vec<Layer>,
+    },
+    /// A viewer is now given another layer.
+    ViewerLayer {
+        /// Which session.
+        session: SessionId,
+        /// The layer it gets.
+        layer: Layer,
+    },
+}
+
+/// Capacity of the event channel to the control plane. When it is full, a shard keeps its events
+/// in a queue of its own and offers them again, so that no [`MediaEvent::SessionClosed`] is lost.
+pub const EVENTS_MAX: usize = 8_192;
+
+/// Capacity of a shard's command queue. Full: the caller hears [`OpenError::Overloaded`].
+pub const COMMANDS_MAX: usize = 4_096;
+
+/// A room's media as its home shard sees it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct RoomMedia {
+    /// The tracks that carry media.
+    pub tracks: Vec<TrackMedia>,
+}
+
+/// One track's media.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrackMedia {
+    /// Audio or video.
+    pub kind: TrackKind,
+    /// Its codec.
+    pub codec: Codec,
+    /// Live layers, lowest first. Audio has one.
+    pub layers: Vec<LayerMedia>,
+}
+
+/// One layer's media.
+#[derive(Clone, Debug, Serialize)]
+pub struct LayerMedia {
+    /// Which.
+    pub layer: Layer,
+    /// Its simulcast id on the wire, where it has one.
+    pub rid: Option<String>,
+    /// Over the last second.
+    pub bitrate: Bitrate,
+    /// Frames over the last second.
+    pub frames_per_second: f32,
+    /// Since the last keyframe; none before the first.
+    pub keyframe_age: Option<Duration>,
+}
+
+/// One session's media as its shard sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct SessionMedia {
+    /// Whether ICE and DTLS are up.
+    pub connected: bool,
+    /// Where its media goes to or comes from.
+    pub remote: Option<SocketAddr>,
+    /// `udp` or `tcp`.
+    pub transport: &'static str,
+    /// The DTLS version in use.
+    pub dtls: Option<&'static str>,
+    /// Bytes from the peer, transport overhead not counted.
+    pub bytes_received: u64,
+    /// Bytes to the peer.
+    pub bytes_sent: u64,
+    /// The layer a viewer gets now.
+    pub layer: Option<Layer>,
+    /// The last round trip seen.
+    pub round_trip: Option<Duration>,
+    /// Loss that the peer reported last, 0 to 1.
+    pub loss: Option<f32>,
+}

@@ -1,0 +1,118 @@
+//! Settings of the media plane.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of the media plane. Every default is fit for one machine in development.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MediaConfig {
+    /// Media threads; 0 takes one for each core that the process may use.
+    pub shards: u16,
+    /// Pin each media thread to a core of its own.
+    pub pin: bool,
+    /// Addresses to receive media on. `::` takes IPv4 too. Loopback `::1` is skipped where the
+    /// machine has no IPv6.
+    pub bind: Vec<IpAddr>,
+    /// First UDP (and TCP) port: shard *n* uses `port + n`.
+    pub port: u16,
+    /// Addresses that clients should send to, where they differ from `bind` (NAT, cloud). Empty:
+    /// the bound addresses. At most one for each of IPv4 and IPv6.
+    pub advertise: Vec<IpAddr>,
+    /// Accept ICE over TCP on the same ports, for networks that block UDP (RFC 6544).
+    pub tcp: bool,
+    /// TCP connections a shard accepts at most.
+    pub tcp_connections_max: usize,
+    /// Kernel receive and send buffer of each media socket, in bytes.
+    pub socket_buffer_bytes: usize,
+    /// Whole-frame messages that wait between two shards at most. Full: the frame is dropped,
+    /// counted, and the layer waits for its next keyframe.
+    pub ring_frames: usize,
+    /// From the answer to a working connection; then the session is closed.
+    #[serde(with = "seconds")]
+    pub connect_timeout: Duration,
+    /// Nothing heard for this long: the peer is gone (RFC 7675 asks for 30 s at most).
+    #[serde(with = "seconds")]
+    pub consent_timeout: Duration,
+    /// At most one keyframe request per layer goes to the publisher in this time.
+    #[serde(with = "seconds")]
+    pub keyframe_interval: Duration,
+    /// Retransmission memory of a viewer, in packets of video.
+    pub rtx_packets: usize,
+    /// Smallest playout delay asked of viewers when the publisher sends none (the
+    /// `playout-delay` header extension). Absent: players choose.
+    #[serde(with = "opt_seconds")]
+    pub playout_delay_min: Option<Duration>,
+    /// Largest playout delay asked of viewers.
+    #[serde(with = "opt_seconds")]
+    pub playout_delay_max: Option<Duration>,
+}
+
+impl Default for MediaConfig {
+    fn default() -> Self {
+        Self {
+            shards: 0,
+            pin: true,
+            bind: vec![
+                IpAddr::V4(Ipv4Addr::LOCALHOST),
+                IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ],
+            port: 7_700,
+            advertise: Vec::new(),
+            tcp: true,
+            tcp_connections_max: 1_024,
+            socket_buffer_bytes: 4 << 20,
+            ring_frames: 1_024,
+            connect_timeout: Duration::from_secs(30),
+            consent_timeout: Duration::from_secs(15),
+            keyframe_interval: Duration::from_secs(1),
+            rtx_packets: 512,
+            playout_delay_min: None,
+            playout_delay_max: None,
+        }
+    }
+}
+
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_f64(d.as_secs_f64())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+        let secs = f64::deserialize(d)?;
+        Duration::try_from_secs_f64(secs)
+            .map_err(|_| D::Error::custom(format!("{secs} is no number of seconds")))
+    }
+}
+
+mod opt_seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    // The signature is serde's.
+    #[allow(clippy::ref_option)]
+    pub(super) fn serialize<S: Serializer>(d: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
+        match d {
+            Some(d) => s.serialize_some(&d.as_secs_f64()),
+            None => s.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let Some(secs) = Option::<f64>::deserialize(d)? else {
+            return Ok(None);
+        };
+        Duration::try_from_secs_f64(secs)
+            .map(Some)
+            .map_err(|_| D::Error::custom(format!("{secs} is no number of seconds")))
+    }
+}

@@ -1,0 +1,15 @@
+//! The media plane: shards, their sockets, and the WebRTC sessions on them.
+//!
+//! The control plane holds a [`MediaPlane`] and hears [`MediaEvent`]s. Everything between a
+//! datagram in and a datagram out happens on one shard's thread; the decisions are taken in
+//! `lightstick-sfu-core`.
+
+mod api;
+mod config;
+mod handle;
+mod stats;
+
+pub use api::*;
+pub use config::MediaConfig;
+pub use handle::{MediaPlane, MediaThreads, StartError};
+pub use stats::{Cell, DELAY_BOUNDS_US, ShardStats};

@@ -1,0 +1,91 @@
+//! What a shard counts. One writer, so no atomic read-modify-write; a scrape reads and adds up.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A counter or gauge with one writing thread.
+#[derive(Debug, Default)]
+pub struct Cell(AtomicU64);
+
+impl Cell {
+    /// Adds `n`. Only the owning shard calls this.
+    pub(crate) fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Replaces the value. Only the owning shard calls this.
+    pub(crate) fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
+    /// The value of now.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Upper bounds of the forwarding delay buckets, in microseconds; one more bucket holds the rest.
+pub const DELAY_BOUNDS_US: [u64; 10] = [
+    100, 250, 500, 1_000, 2_000, 3_000, 5_000, 10_000, 25_000, 100_000,
+];
+
+/// Everything one shard counts.
+#[derive(Debug, Default)]
+pub struct ShardStats {
+    /// Sessions held now: publishers.
+    pub publishers: Cell,
+    /// Sessions held now: viewers.
+    pub viewers: Cell,
+    /// Datagrams and TCP frames received.
+    pub datagrams_in: Cell,
+    /// Bytes received.
+    pub bytes_in: Cell,
+    /// Datagrams and TCP frames sent.
+    pub datagrams_out: Cell,
+    /// Bytes sent.
+    pub bytes_out: Cell,
+    /// Send system calls (one carries many datagrams).
+    pub send_calls: Cell,
+    /// RTP packets received from publishers.
+    pub rtp_in: Cell,
+    /// RTP packets handed to viewers.
+    pub rtp_out: Cell,
+    /// Packets missing from publishers' sequences when the next ones came (may be repaired later).
+    pub rtp_in_lost: Cell,
+    /// Packets that viewers reported lost.
+    pub rtp_out_lost: Cell,
+    /// NACKs received from viewers.
+    pub nacks_in: Cell,
+    /// NACKs sent to publishers.
+    pub nacks_out: Cell,
+    /// Keyframe requests (PLI and FIR) received from viewers.
+    pub keyframe_requests_in: Cell,
+    /// Keyframe requests sent to publishers after merging.
+    pub keyframe_requests_out: Cell,
+    /// Datagrams that are none of STUN, DTLS, RTP, RTCP.
+    pub drop_junk: Cell,
+    /// Datagrams from an address that no session knows.
+    pub drop_stranger: Cell,
+    /// STUN for no session here, or with a wrong password.
+    pub drop_stun: Cell,
+    /// Packets that the WebRTC stack refused (bad SRTP, truncated, wrong payload type).
+    pub drop_refused: Cell,
+    /// RTP from publishers over their limit or of an unknown codec.
+    pub drop_media: Cell,
+    /// Bytes withheld from addresses that have not proven themselves.
+    pub drop_unproven: Cell,
+    /// Datagrams that a full socket refused.
+    pub drop_socket: Cell,
+    /// Frames dropped because a ring to another shard was full.
+    pub drop_ring: Cell,
+    /// Layer switches of viewers.
+    pub layer_switches: Cell,
+    /// Sessions whose handling panicked and was contained.
+    pub panics: Cell,
+    /// Microseconds spent working, of those that passed: its rate is the shard's load.
+    pub busy_us: Cell,
+    /// From the socket to the viewers' sockets, by [`DELAY_BOUNDS_US`], each bucket alone.
+    pub forward_delay: [Cell; DELAY_BOUNDS_US.len() + 1],
+    /// Sum of the forwarding delays, in microseconds.
+    pub forward_delay_us: Cell,
+}

@@ -1,0 +1,11 @@
+//! Ids, units and the vocabulary that every Lightstick crate shares.
+//!
+//! Nothing here does IO or reads a clock. Ids are `Copy` newtypes; units live in types.
+
+mod bitrate;
+mod ids;
+mod media;
+
+pub use bitrate::Bitrate;
+pub use ids::{RoomId, RoomName, RoomNameError, SessionId, ShardId};
+pub use media::{Codec, Layer, LayerChoice, TrackKind};
