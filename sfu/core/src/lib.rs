@@ -1,1 +1,25 @@
-//! The media path without IO.
+//! The media path without IO: what one packet means, who gets it, and how it is rewritten.
+//!
+//! Nothing here reads a clock, opens a socket or knows a WebRTC stack. A caller passes `now` and
+//! values in and gets decisions back, so everything is tested in virtual time.
+//!
+//! One packet's walk through this crate: [`demux`] tells what a datagram is; [`uptrack`] takes a
+//! publisher's packet in ([`codec`] says what its payload means, [`clock`] when it was captured);
+//! [`ring`] decides whether it may cross to another shard; [`downtrack`] gives it to one viewer
+//! ([`layers`] chooses, [`rewrite`] renumbers); [`keyframe`] merges what viewers ask of the
+//! publisher; [`path`] withholds bytes from addresses that have not proven themselves.
+
+pub mod clock;
+pub mod codec;
+pub mod demux;
+pub mod downtrack;
+pub mod keyframe;
+pub mod layers;
+pub mod meter;
+pub mod offer;
+pub mod packet;
+pub mod path;
+pub mod rewrite;
+pub mod ring;
+pub mod timer;
+pub mod uptrack;

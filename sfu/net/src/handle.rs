@@ -1,33 +1,71 @@
 //! The control plane's handle on the media threads.
 
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Instant;
 
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use lightstick_types::{LayerChoice, RoomId, SessionId, ShardId};
-use tokio::sync::mpsc;
+use mio::{Poll, Token, Waker};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::api::{
-    CommandError, LocalIce, MediaEvent, OpenError, OpenSession, RemoteIce, RoomMedia, SessionMedia,
-    SessionOpened,
+    COMMANDS_MAX, CommandError, EVENTS_MAX, LocalIce, MediaEvent, OpenError, OpenSession,
+    RemoteIce, Role, RoomMedia, SessionMedia, SessionOpened,
 };
+use crate::command::Command;
 use crate::config::MediaConfig;
+use crate::link::{Links, mesh};
+use crate::session::Shared;
+use crate::shard::{FIRST_UDP, Io, Shard, WAKER};
 use crate::stats::ShardStats;
+use crate::tcp::TcpPorts;
+use crate::udp::{Outbox, UdpPort};
 
 /// A cheap, cloneable handle. Dropping the last one stops the threads.
 #[derive(Clone, Debug)]
 pub struct MediaPlane {
-    _shards: Arc<[Arc<ShardStats>]>,
+    shards: Arc<[Port]>,
+    stats: Arc<[Arc<ShardStats>]>,
+    /// Where the next viewer goes, if all shards hold equally many.
+    next: Arc<AtomicUsize>,
+}
+
+/// The way to one shard.
+#[derive(Debug)]
+struct Port {
+    commands: Sender<Command>,
+    waker: Arc<Waker>,
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        // The thread must notice that nobody can command it any more.
+        let (closed, _) = bounded(0);
+        self.commands = closed;
+        let _ = self.waker.wake();
+    }
 }
 
 /// The running media threads.
 #[derive(Debug)]
 pub struct MediaThreads {
-    _threads: Vec<thread::JoinHandle<()>>,
+    threads: Vec<thread::JoinHandle<()>>,
 }
 
 impl MediaThreads {
-    /// Stops the threads and waits for them. Blocks: call it off the async runtime.
-    pub fn join(self) {}
+    /// Waits for the threads, which end when every [`MediaPlane`] is gone. Blocks: call it off
+    /// the async runtime.
+    pub fn join(self) {
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a media thread ended by a panic");
+            }
+        }
+    }
 }
 
 /// Why the media plane did not start.
@@ -37,16 +75,32 @@ pub enum StartError {
     #[error("cannot receive media on {addr}: {source}")]
     Bind {
         /// Where.
-        addr: std::net::SocketAddr,
+        addr: SocketAddr,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// No usable address at all.
     #[error("none of the media addresses can be used")]
     NoAddress,
+    /// A wildcard address says nothing about where clients should send to.
+    #[error(
+        "media.bind has the wildcard {0}: set media.advertise to the address that clients reach"
+    )]
+    AdvertiseNeeded(IpAddr),
+    /// The ports of the shards would run past 65535.
+    #[error("media.port {port} leaves no room for {shards} shards")]
+    PortRange {
+        /// The first port.
+        port: u16,
+        /// How many are needed.
+        shards: usize,
+    },
     /// A thread or its poller could not be made.
     #[error("cannot start a media thread: {0}")]
-    Thread(std::io::Error),
+    Thread(#[from] io::Error),
+    /// No certificate for DTLS could be made.
+    #[error("cannot make a DTLS certificate")]
+    Certificate,
 }
 
 impl MediaPlane {
@@ -55,17 +109,84 @@ impl MediaPlane {
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub fn start(
-        _config: MediaConfig,
+        config: MediaConfig,
     ) -> Result<(Self, mpsc::Receiver<MediaEvent>, MediaThreads), StartError> {
-        Err(StartError::NoAddress)
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let shards = if config.shards == 0 {
+            cores
+        } else {
+            usize::from(config.shards)
+        };
+        check(&config, shards)?;
+        let crypto = Arc::new(str0m::crypto::from_feature_flags());
+        let certificate = crypto
+            .dtls_provider
+            .generate_certificate()
+            .ok_or(StartError::Certificate)?;
+        let config = Arc::new(config);
+        let shared = Shared {
+            config: Arc::clone(&config),
+            crypto,
+            certificate,
+        };
+
+        let mut polls = Vec::with_capacity(shards);
+        let mut wakers = Vec::with_capacity(shards);
+        let mut ios = Vec::with_capacity(shards);
+        let stats: Arc<[Arc<ShardStats>]> = (0..shards).map(|_| Arc::default()).collect();
+        for stats in stats.iter() {
+            let poll = Poll::new()?;
+            wakers.push(Arc::new(Waker::new(poll.registry(), WAKER)?));
+            ios.push(open_sockets(&config, ios.len(), &poll, Arc::clone(stats))?);
+            polls.push(poll);
+        }
+        let links = mesh(&wakers, config.ring_frames);
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let mut threads = Vec::with_capacity(shards);
+        let mut ports = Vec::with_capacity(shards);
+        for (index, ((poll, io), links)) in polls.into_iter().zip(ios).zip(links).enumerate() {
+            let (commands, inbox) = bounded(COMMANDS_MAX);
+            let start = Start {
+                id: ShardId(index as u16),
+                shards,
+                shared: shared.clone(),
+                io,
+                links,
+                events: events.clone(),
+                core: (config.pin && shards <= cores).then_some(index),
+            };
+            threads.push(
+                thread::Builder::new()
+                    .name(format!("media-{index}"))
+                    .spawn(move || start.run(poll, &inbox))?,
+            );
+            ports.push(Port {
+                commands,
+                waker: Arc::clone(&wakers[index]),
+            });
+        }
+        let plane = Self {
+            shards: ports.into(),
+            stats,
+            next: Arc::default(),
+        };
+        Ok((plane, receiver, MediaThreads { threads }))
     }
 
-    /// Opens a session and answers its offer.
+    /// Opens a session and answers its offer. A publisher goes to its room's home shard, a viewer
+    /// to the shard with the fewest.
     ///
     /// # Errors
-    /// [`OpenError`]; nothing stays allocated.
-    pub async fn open(&self, _request: OpenSession) -> Result<SessionOpened, OpenError> {
-        Err(OpenError::Overloaded)
+    /// [`OpenError`]; nothing stays allocated. The same holds when the future is dropped.
+    pub async fn open(&self, request: OpenSession) -> Result<SessionOpened, OpenError> {
+        let shard = match request.role {
+            Role::Publisher { .. } => request.room.home(self.shards.len()),
+            Role::Viewer { .. } => self.lightest(),
+        };
+        let request = Box::new(request);
+        self.ask(shard, |reply| Command::Open { request, reply })
+            .await
+            .unwrap_or(Err(OpenError::Overloaded))
     }
 
     /// Adds trickled candidates (RFC 8840).
@@ -74,11 +195,13 @@ impl MediaPlane {
     /// [`CommandError`].
     pub async fn add_candidates(
         &self,
-        _shard: ShardId,
-        _session: SessionId,
+        shard: ShardId,
+        session: SessionId,
         _ice: RemoteIce,
     ) -> Result<(), CommandError> {
-        Err(CommandError::NoSession)
+        self.ask(shard, |reply| Command::AddCandidates { session, reply })
+            .await
+            .unwrap_or(Err(CommandError::Overloaded))
     }
 
     /// Restarts ICE with the peer's new credentials. The old path goes on until the new one works.
@@ -87,11 +210,17 @@ impl MediaPlane {
     /// [`CommandError`]; the session goes on as it was.
     pub async fn restart_ice(
         &self,
-        _shard: ShardId,
-        _session: SessionId,
-        _ice: RemoteIce,
+        shard: ShardId,
+        session: SessionId,
+        ice: RemoteIce,
     ) -> Result<LocalIce, CommandError> {
-        Err(CommandError::NoSession)
+        self.ask(shard, |reply| Command::RestartIce {
+            session,
+            ice,
+            reply,
+        })
+        .await
+        .unwrap_or(Err(CommandError::Overloaded))
     }
 
     /// Changes what a viewer asks for.
@@ -100,33 +229,162 @@ impl MediaPlane {
     /// [`CommandError`].
     pub async fn choose_layer(
         &self,
-        _shard: ShardId,
-        _session: SessionId,
-        _choice: LayerChoice,
+        shard: ShardId,
+        session: SessionId,
+        choice: LayerChoice,
     ) -> Result<(), CommandError> {
-        Err(CommandError::NoSession)
+        self.ask(shard, |reply| Command::ChooseLayer {
+            session,
+            choice,
+            reply,
+        })
+        .await
+        .unwrap_or(Err(CommandError::Overloaded))
     }
 
     /// Ends a session. [`MediaEvent::SessionClosed`] follows; an unknown session is no error.
-    pub fn close(&self, _shard: ShardId, _session: SessionId) {}
+    /// Blocks for a moment when the shard's queue is full: closing must not be lost.
+    pub fn close(&self, shard: ShardId, session: SessionId) {
+        let port = &self.shards[usize::from(shard.0)];
+        if port.commands.send(Command::Close { session }).is_ok() {
+            let _ = port.waker.wake();
+        }
+    }
 
     /// What a room sends now; `None` while nobody publishes.
-    pub async fn room_media(&self, _room: RoomId) -> Option<RoomMedia> {
-        None
+    pub async fn room_media(&self, room: RoomId) -> Option<RoomMedia> {
+        let home = room.home(self.shards.len());
+        self.ask(home, |reply| Command::RoomMedia { room, reply })
+            .await
+            .flatten()
     }
 
     /// What a session does now.
-    pub async fn session_media(
-        &self,
-        _shard: ShardId,
-        _session: SessionId,
-    ) -> Option<SessionMedia> {
-        None
+    pub async fn session_media(&self, shard: ShardId, session: SessionId) -> Option<SessionMedia> {
+        self.ask(shard, |reply| Command::SessionMedia { session, reply })
+            .await
+            .flatten()
     }
 
     /// Each shard's counters, in shard order.
     #[must_use]
     pub fn stats(&self) -> &[Arc<ShardStats>] {
-        &self._shards
+        &self.stats
     }
+
+    /// `None` when the shard's queue is full or the shard is gone.
+    async fn ask<T>(
+        &self,
+        shard: ShardId,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Option<T> {
+        let port = &self.shards[usize::from(shard.0)];
+        let (reply, answer) = oneshot::channel();
+        match port.commands.try_send(command(reply)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => return None,
+        }
+        port.waker.wake().ok()?;
+        answer.await.ok()
+    }
+
+    /// The shard with the fewest viewers; ties go round.
+    fn lightest(&self) -> ShardId {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let shards = self.stats.len();
+        let at = |n: usize| (turn + n) % shards;
+        let best = (0..shards)
+            .min_by_key(|n| self.stats[at(*n)].viewers.get())
+            .map_or(0, at);
+        ShardId(best as u16)
+    }
+}
+
+/// What a media thread starts from.
+struct Start {
+    id: ShardId,
+    shards: usize,
+    shared: Shared,
+    io: Io,
+    links: Links,
+    events: mpsc::Sender<MediaEvent>,
+    core: Option<usize>,
+}
+
+impl Start {
+    fn run(self, poll: Poll, commands: &Receiver<Command>) {
+        if let Some(index) = self.core {
+            let cores = core_affinity::get_core_ids().unwrap_or_default();
+            let pinned = cores
+                .get(index)
+                .is_some_and(|core| core_affinity::set_for_current(*core));
+            if !pinned {
+                tracing::warn!(shard = self.id.0, "not pinned to a core of its own");
+            }
+        }
+        let now = Instant::now();
+        Shard::new(
+            self.id,
+            self.shards,
+            self.shared,
+            self.io,
+            self.links,
+            self.events,
+            now,
+        )
+        .run(poll, commands);
+    }
+}
+
+fn check(config: &MediaConfig, shards: usize) -> Result<(), StartError> {
+    if let Some(wildcard) = config.bind.iter().find(|ip| ip.is_unspecified())
+        && config.advertise.is_empty()
+    {
+        return Err(StartError::AdvertiseNeeded(*wildcard));
+    }
+    if config.port != 0 && usize::from(config.port) + shards > usize::from(u16::MAX) + 1 {
+        return Err(StartError::PortRange {
+            port: config.port,
+            shards,
+        });
+    }
+    Ok(())
+}
+
+fn open_sockets(
+    config: &MediaConfig,
+    index: usize,
+    poll: &Poll,
+    stats: Arc<ShardStats>,
+) -> Result<Io, StartError> {
+    let mut udp: Vec<UdpPort> = Vec::new();
+    for ip in &config.bind {
+        // With port 0 the first socket's free port serves all of this shard's addresses.
+        let port = match (config.port, udp.first()) {
+            (0, Some(first)) => first.port(),
+            (0, None) => 0,
+            (port, _) => port + index as u16,
+        };
+        let addr = SocketAddr::new(*ip, port);
+        match UdpPort::bind(addr, &config.advertise, config.socket_buffer_bytes) {
+            Ok(mut socket) => {
+                socket.register(poll.registry(), Token(FIRST_UDP + udp.len()))?;
+                udp.push(socket);
+            }
+            Err(error) if *ip == IpAddr::V6(std::net::Ipv6Addr::LOCALHOST) => {
+                tracing::warn!(%addr, %error, "no media on this address");
+            }
+            Err(source) => return Err(StartError::Bind { addr, source }),
+        }
+    }
+    if udp.is_empty() {
+        return Err(StartError::NoAddress);
+    }
+    let tcp = TcpPorts::open(config, &udp, FIRST_UDP + udp.len(), poll.registry())?;
+    Ok(Io {
+        udp: udp.into(),
+        tcp,
+        outbox: Outbox::new(),
+        stats,
+    })
 }

@@ -5,9 +5,22 @@
 //! `lightstick-sfu-core`.
 
 mod api;
+mod command;
 mod config;
+mod demux;
+mod egress;
+mod forward;
 mod handle;
+mod ingress;
+mod link;
+mod proof;
+mod room;
+mod sdp;
+mod session;
+mod shard;
 mod stats;
+mod tcp;
+mod udp;
 
 pub use api::*;
 pub use config::MediaConfig;

@@ -1,0 +1,55 @@
+//! What one RTP payload says about its frame, without decoding it.
+//!
+//! Each codec's payload format is read only as far as forwarding needs: where a picture starts,
+//! whether a decoder can start there, and what may be left out. Nothing allocates, and bytes of
+//! any kind are answered with a value, never with a panic.
+
+use lightstick_types::Codec;
+
+mod av1;
+mod h264;
+mod opus;
+pub mod red;
+pub mod vp8;
+mod vp9;
+
+#[cfg(test)]
+mod tests;
+
+pub use vp8::{PictureId, Vp8Descriptor};
+
+/// What one RTP payload says about its frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PayloadInfo {
+    /// The packet can be the first of its picture. H.264 may say so of several packets of one
+    /// picture: of each parameter set, and again of the first slice. Always true for audio.
+    pub starts_frame: bool,
+    /// The packet is known to belong to a picture at which a decoder can start. Only together with
+    /// `starts_frame` is it a place to start from: later packets of such a picture say so in H.264
+    /// and VP9, but cannot in VP8 and AV1. Always true for audio.
+    pub keyframe: bool,
+    /// Temporal layer, 0 where the payload does not tell.
+    pub temporal_id: u8,
+    /// No later picture depends on this packet, as far as the payload tells.
+    pub discardable: bool,
+    /// For VP8: what has to be renumbered when streams are joined.
+    pub vp8: Option<Vp8Descriptor>,
+}
+
+/// Reads one RTP payload (header, extensions and padding taken off).
+///
+/// The RTP marker goes along because AV1 and H.264 define it for their payloads; none of the
+/// formats says more about a packet's start by it.
+///
+/// `None`: this is no payload of `codec`; an empty one never is.
+#[must_use]
+pub fn inspect(codec: Codec, payload: &[u8], _marker: bool) -> Option<PayloadInfo> {
+    match codec {
+        Codec::H264 => h264::inspect(payload),
+        Codec::Vp8 => vp8::inspect(payload),
+        Codec::Vp9 => vp9::inspect(payload),
+        Codec::Av1 => av1::inspect(payload),
+        Codec::Opus => opus::inspect(payload),
+        Codec::Red => red::inspect(payload),
+    }
+}

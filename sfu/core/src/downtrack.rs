@@ -1,0 +1,103 @@
+//! One track on its way to one viewer: which packets it gets, and under which numbers.
+
+use std::time::Instant;
+
+use lightstick_types::{Layer, LayerChoice, TrackKind};
+
+use crate::layers::{LayerSelector, LayerSet};
+use crate::packet::MediaPacket;
+use crate::rewrite::{Rewriter, Rewritten};
+
+/// What a viewer needs from upstream after a packet or a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyframeWanted(pub Layer);
+
+/// A viewer's side of a track.
+#[derive(Clone, Debug)]
+pub struct DownTrack {
+    kind: TrackKind,
+    selector: LayerSelector,
+    rewriter: Rewriter,
+    /// Publisher session and ring generation that the present segment comes from.
+    source: Option<(u32, u32)>,
+}
+
+impl DownTrack {
+    /// A track that has forwarded nothing yet.
+    #[must_use]
+    pub fn new(kind: TrackKind, clock_rate: u32, choice: LayerChoice) -> Self {
+        Self {
+            kind,
+            selector: LayerSelector::new(choice),
+            rewriter: Rewriter::new(clock_rate),
+            source: None,
+        }
+    }
+
+    /// The layer that is forwarded now.
+    #[must_use]
+    pub fn layer(&self) -> Option<Layer> {
+        self.selector.current()
+    }
+
+    /// The viewer asks for another layer.
+    pub fn choose(&mut self, choice: LayerChoice) -> Option<KeyframeWanted> {
+        self.selector.choose(choice);
+        self.wanted()
+    }
+
+    /// Hears which layers carry media.
+    pub fn set_live(&mut self, live: LayerSet) -> Option<KeyframeWanted> {
+        self.selector.set_live(live);
+        self.wanted()
+    }
+
+    /// Hears a receiver report's loss, 0 to 1.
+    pub fn on_report(&mut self, now: Instant, loss: f32) -> Option<KeyframeWanted> {
+        self.selector.on_report(now, loss);
+        self.wanted()
+    }
+
+    /// The keyframe that this viewer waits for: to start, or to switch.
+    #[must_use]
+    pub fn wanted(&self) -> Option<KeyframeWanted> {
+        match self.kind {
+            TrackKind::Audio => None,
+            TrackKind::Video => self.selector.target().map(KeyframeWanted),
+        }
+    }
+
+    /// Takes one packet of the track, of whatever layer. `generation` counts the gaps that a full
+    /// ring has cut into this shard's copy of the room.
+    ///
+    /// `None`: this viewer does not get the packet.
+    pub fn forward(&mut self, packet: &MediaPacket, generation: u32) -> Option<Rewritten> {
+        let source = (packet.source, generation);
+        match self.kind {
+            TrackKind::Audio => {
+                if self.source.replace(source) != Some(source) {
+                    self.rewriter.cut();
+                }
+            }
+            TrackKind::Video => {
+                if self.source != Some(source) {
+                    self.source = Some(source);
+                    self.selector.restart();
+                }
+                let starts = packet.info.keyframe && packet.info.starts_frame;
+                if starts && self.selector.target() == Some(packet.layer) {
+                    self.selector.switched();
+                    self.rewriter.cut();
+                }
+                if self.selector.current() != Some(packet.layer) {
+                    return None;
+                }
+            }
+        }
+        if packet.payload.is_empty() {
+            self.rewriter.skip(packet.sequence);
+            return None;
+        }
+        self.rewriter.rewrite(packet)
+    }
+}

@@ -1,0 +1,67 @@
+//! One media packet on its way from the publisher to every viewer.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use lightstick_types::{Codec, Layer, TrackKind};
+
+use crate::codec::PayloadInfo;
+
+/// A codec together with what must match between two peers: `profile-level-id` for H.264,
+/// `profile-id` for VP9, `profile` for AV1, 0 elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Format {
+    /// Which codec.
+    pub codec: Codec,
+    /// The profile as it stands in SDP.
+    pub profile: u32,
+}
+
+/// Header extensions that travel with a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PacketExtensions {
+    /// When the frame was captured, in the clock of the capturing system
+    /// (`abs-capture-time`).
+    pub captured_at: Option<SystemTime>,
+    /// Capturing system's clock less the sender's clock, in seconds.
+    pub capture_clock_offset: Option<f64>,
+    /// `playout-delay`: smallest and largest, in units of 10 ms.
+    pub playout_delay: Option<(u16, u16)>,
+    /// `ssrc-audio-level` in -dBov, and whether it is a voice.
+    pub audio_level: Option<(i8, bool)>,
+    /// `video-orientation` as its CVO byte.
+    pub orientation: Option<u8>,
+}
+
+/// An RTP packet of a publisher, opened and read once, shared by all who forward it.
+#[derive(Clone, Debug)]
+pub struct MediaPacket {
+    /// Counts the publisher sessions of the room: a change means a new source.
+    pub source: u32,
+    /// Audio or video.
+    pub kind: TrackKind,
+    /// The encoding it belongs to.
+    pub layer: Layer,
+    /// What the payload is encoded in.
+    pub format: Format,
+    /// RTP sequence number, roll-overs counted.
+    pub sequence: u64,
+    /// RTP timestamp.
+    pub timestamp: u32,
+    /// RTP marker: for video, the last packet of a picture.
+    pub marker: bool,
+    /// What the payload says about its frame.
+    pub info: PayloadInfo,
+    /// Header extensions to pass on.
+    pub extensions: PacketExtensions,
+    /// RTP payload.
+    pub payload: Arc<[u8]>,
+    /// For RED: the Opus payload inside, for viewers without RED.
+    pub primary: Option<Arc<[u8]>>,
+    /// For RED: the payload type of its blocks as the publisher numbers it.
+    pub block_type: Option<u8>,
+    /// When it came off the socket.
+    pub received_at: Instant,
+    /// When it was sampled, on our clock: comparable over the tracks and layers of one source.
+    pub sampled_at: Instant,
+}

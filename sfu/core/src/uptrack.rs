@@ -1,0 +1,407 @@
+//! A room's source: the publisher's packets are read once here, and become [`MediaPacket`]s.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use lightstick_types::{Bitrate, Codec, Layer, TrackKind};
+
+use crate::clock::{SenderClock, SenderReport};
+use crate::codec::{self, inspect};
+use crate::keyframe::KeyframeGate;
+use crate::layers::LayerSet;
+use crate::meter::{Allowance, Meter, Verdict};
+use crate::packet::{Format, MediaPacket, PacketExtensions};
+
+/// A layer that brings nothing for this long is dead, as long as nothing else explains it.
+const SILENCE: Duration = Duration::from_millis(1_500);
+/// `abs-capture-time` is added this often where the publisher sends none.
+const CAPTURE_TIME_EVERY: Duration = Duration::from_secs(1);
+
+/// An RTP packet as it comes from the publisher's WebRTC session.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// Audio or video.
+    pub kind: TrackKind,
+    /// Its encoding.
+    pub layer: Layer,
+    /// From its payload type.
+    pub format: Format,
+    /// Roll-overs counted.
+    pub sequence: u64,
+    /// RTP timestamp.
+    pub timestamp: u32,
+    /// RTP marker.
+    pub marker: bool,
+    /// Header extensions to pass on.
+    pub extensions: PacketExtensions,
+    /// RTP payload; empty for padding.
+    pub payload: Arc<[u8]>,
+    /// The stream's last sender report.
+    pub report: Option<SenderReport>,
+    /// When it came off the socket.
+    pub received_at: Instant,
+}
+
+/// Why a publisher's packet goes nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Over the publisher's bit rate limit.
+    #[error("over the bit rate limit")]
+    OverLimit,
+    /// Over it for so long that the session must end.
+    #[error("far over the bit rate limit")]
+    Close,
+    /// The payload is not what its payload type says.
+    #[error("not a payload of its codec")]
+    NotItsCodec,
+}
+
+/// What a packet changed, besides having to be forwarded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// The track's first packet, or its first in another codec.
+    pub track_started: bool,
+    /// The set of live video layers is another one.
+    pub layers: bool,
+    /// Packets missing right before this one.
+    pub missing: u64,
+}
+
+/// One publisher session's media.
+#[derive(Debug)]
+pub struct Source {
+    number: u32,
+    clock: SenderClock,
+    allowance: Allowance,
+    playout_delay: Option<(u16, u16)>,
+    keyframe_interval: Duration,
+    tracks: [Option<UpTrack>; 2],
+}
+
+/// One track of a source.
+#[derive(Debug)]
+pub struct UpTrack {
+    format: Format,
+    layers: [Option<UpLayer>; Layer::COUNT],
+}
+
+#[derive(Debug)]
+struct UpLayer {
+    meter: Meter,
+    gate: KeyframeGate,
+    last_packet: Instant,
+    keyframe_at: Option<Instant>,
+    keyframe_timestamp: Option<u32>,
+    timestamp: Option<u32>,
+    highest: u64,
+    capture_time_at: Option<Instant>,
+    live: bool,
+}
+
+/// One live layer, for the API.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerView {
+    /// Which.
+    pub layer: Layer,
+    /// Over the last second.
+    pub bitrate: Bitrate,
+    /// Frames over the last second.
+    pub frames_per_second: f32,
+    /// Since its last keyframe.
+    pub keyframe_age: Option<Duration>,
+}
+
+/// Limits and settings of a source.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceConfig {
+    /// The publisher's limit.
+    pub bitrate_max: Bitrate,
+    /// At most one keyframe request per layer upstream in this time.
+    pub keyframe_interval: Duration,
+    /// Added to video that names no playout delay of its own, in units of 10 ms.
+    pub playout_delay: Option<(u16, u16)>,
+}
+
+fn slot(kind: TrackKind) -> usize {
+    match kind {
+        TrackKind::Audio => 0,
+        TrackKind::Video => 1,
+    }
+}
+
+impl Source {
+    /// The room's `number`th publisher session.
+    #[must_use]
+    pub fn new(number: u32, config: SourceConfig, now: Instant) -> Self {
+        Self {
+            number,
+            clock: SenderClock::new(now),
+            allowance: Allowance::new(config.bitrate_max),
+            playout_delay: config.playout_delay,
+            keyframe_interval: config.keyframe_interval,
+            tracks: [None, None],
+        }
+    }
+
+    /// Takes a packet in. `wall_now` is our wall clock, for the capture times of viewers.
+    ///
+    /// # Errors
+    /// [`Refused`]: the packet is dropped, and only [`Refused::Close`] ends anything.
+    pub fn ingest(
+        &mut self,
+        packet: Incoming,
+        wall_now: SystemTime,
+    ) -> Result<(MediaPacket, Changes), Refused> {
+        let now = packet.received_at;
+        match self.allowance.spend(now, packet.payload.len()) {
+            Verdict::Pass => {}
+            Verdict::Drop => return Err(Refused::OverLimit),
+            Verdict::Close => return Err(Refused::Close),
+        }
+        let mut info = if packet.payload.is_empty() {
+            codec::PayloadInfo::default()
+        } else {
+            inspect(packet.format.codec, &packet.payload, packet.marker)
+                .ok_or(Refused::NotItsCodec)?
+        };
+        let mut changes = Changes::default();
+        let track = &mut self.tracks[slot(packet.kind)];
+        // Audio may alternate between Opus and RED; for video another codec is another track.
+        let same =
+            |track: &UpTrack| packet.kind == TrackKind::Audio || track.format == packet.format;
+        if !track.as_ref().is_some_and(same) {
+            // Viewers must not splice two codecs: to them it is another source.
+            if track.is_some() {
+                self.number = self.number.wrapping_add(1 << 16);
+            }
+            *track = Some(UpTrack {
+                format: packet.format,
+                layers: [None, None, None],
+            });
+            changes.track_started = true;
+        }
+        let track = track.get_or_insert_with(|| unreachable!("set above"));
+        track.format = packet.format;
+        let layer = track.layers[packet.layer.index()]
+            .get_or_insert_with(|| UpLayer::new(&packet, self.keyframe_interval));
+        changes.missing = layer.count(&packet);
+        // H.264 may call several packets of one picture its start; the first one is.
+        if info.keyframe && layer.keyframe_timestamp == Some(packet.timestamp) {
+            info.starts_frame = false;
+        }
+        changes.layers = packet.kind == TrackKind::Video && !layer.live;
+        layer.live = true;
+        if info.keyframe && info.starts_frame {
+            layer.keyframe_at = Some(now);
+            layer.keyframe_timestamp = Some(packet.timestamp);
+            layer.gate.keyframe();
+        }
+
+        let sampled_at = self.clock.sampled_at(
+            now,
+            packet.timestamp,
+            packet.format.codec.clock_rate(),
+            packet.report,
+        );
+        let mut extensions = packet.extensions;
+        self.stamp(
+            &mut extensions,
+            now,
+            sampled_at,
+            wall_now,
+            packet.kind,
+            packet.layer,
+        );
+        let red = (packet.format.codec == Codec::Red)
+            .then(|| codec::red::primary(&packet.payload))
+            .flatten();
+        let packet = MediaPacket {
+            source: self.number,
+            kind: packet.kind,
+            layer: packet.layer,
+            format: packet.format,
+            sequence: packet.sequence,
+            timestamp: packet.timestamp,
+            marker: packet.marker,
+            info,
+            extensions,
+            primary: red
+                .as_ref()
+                .map(|red| Arc::from(&packet.payload[red.range.clone()])),
+            block_type: red.map(|red| red.payload_type),
+            payload: packet.payload,
+            received_at: now,
+            sampled_at,
+        };
+        Ok((packet, changes))
+    }
+
+    /// Gives every frame's clock and delay bounds that the publisher left out.
+    fn stamp(
+        &mut self,
+        extensions: &mut PacketExtensions,
+        now: Instant,
+        sampled_at: Instant,
+        wall_now: SystemTime,
+        kind: TrackKind,
+        layer: Layer,
+    ) {
+        if kind == TrackKind::Video && extensions.playout_delay.is_none() {
+            extensions.playout_delay = self.playout_delay;
+        }
+        let Some(layer) = self.tracks[slot(kind)]
+            .as_mut()
+            .and_then(|track| track.layers[layer.index()].as_mut())
+        else {
+            return;
+        };
+        if extensions.captured_at.is_some() {
+            if extensions
+                .capture_clock_offset
+                .is_none_or(|offset| offset == 0.0)
+            {
+                extensions.capture_clock_offset = self.clock.offset_seconds(now, wall_now);
+            }
+            layer.capture_time_at = Some(now);
+        } else if layer
+            .capture_time_at
+            .is_none_or(|at| now.saturating_duration_since(at) >= CAPTURE_TIME_EVERY)
+        {
+            layer.capture_time_at = Some(now);
+            extensions.captured_at =
+                wall_now.checked_sub(now.saturating_duration_since(sampled_at));
+            extensions.capture_clock_offset = Some(0.0);
+        }
+    }
+
+    /// A viewer asks for a keyframe of `layer`.
+    pub fn request_keyframe(&mut self, layer: Layer) {
+        if let Some(layer) = self.video_layer(layer) {
+            layer.gate.request();
+        }
+    }
+
+    /// The layers whose keyframe request must go to the publisher now.
+    pub fn poll_keyframe_requests(&mut self, now: Instant) -> LayerSet {
+        let mut set = LayerSet::default();
+        for layer in Layer::ALL {
+            if self
+                .video_layer(layer)
+                .is_some_and(|state| state.gate.poll(now))
+            {
+                set.insert(layer);
+            }
+        }
+        set
+    }
+
+    /// Marks layers that have fallen silent. True when the set of live layers has changed.
+    pub fn poll_silence(&mut self, now: Instant) -> bool {
+        let mut changed = false;
+        for layer in Layer::ALL {
+            if let Some(state) = self.video_layer(layer)
+                && state.live
+                && now.saturating_duration_since(state.last_packet) >= SILENCE
+            {
+                state.live = false;
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// When to poll again.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let layers = self.tracks[slot(TrackKind::Video)]
+            .iter()
+            .flat_map(|t| t.layers.iter());
+        layers
+            .flatten()
+            .flat_map(|layer| {
+                [
+                    layer.gate.deadline(),
+                    layer.live.then_some(layer.last_packet + SILENCE),
+                ]
+            })
+            .flatten()
+            .min()
+    }
+
+    /// The live video layers.
+    #[must_use]
+    pub fn live_layers(&self) -> LayerSet {
+        let Some(track) = &self.tracks[slot(TrackKind::Video)] else {
+            return LayerSet::default();
+        };
+        let live = |layer: &Layer| track.layers[layer.index()].as_ref().is_some_and(|l| l.live);
+        Layer::ALL.into_iter().filter(live).collect()
+    }
+
+    /// The format of a track that has brought packets.
+    #[must_use]
+    pub fn format(&self, kind: TrackKind) -> Option<Format> {
+        self.tracks[slot(kind)].as_ref().map(|track| track.format)
+    }
+
+    /// What a track's layers bring now.
+    pub fn layer_views(&mut self, kind: TrackKind, now: Instant) -> Vec<LayerView> {
+        let Some(track) = &mut self.tracks[slot(kind)] else {
+            return Vec::new();
+        };
+        let mut views = Vec::new();
+        for layer in Layer::ALL {
+            let Some(state) = &mut track.layers[layer.index()] else {
+                continue;
+            };
+            if !state.live {
+                continue;
+            }
+            let (bitrate, frames_per_second) = state.meter.rates(now);
+            let keyframe_age = state
+                .keyframe_at
+                .map(|at| now.saturating_duration_since(at));
+            views.push(LayerView {
+                layer,
+                bitrate,
+                frames_per_second,
+                keyframe_age,
+            });
+        }
+        views
+    }
+
+    fn video_layer(&mut self, layer: Layer) -> Option<&mut UpLayer> {
+        self.tracks[slot(TrackKind::Video)].as_mut()?.layers[layer.index()].as_mut()
+    }
+}
+
+impl UpLayer {
+    fn new(packet: &Incoming, keyframe_interval: Duration) -> Self {
+        Self {
+            meter: Meter::default(),
+            gate: KeyframeGate::new(keyframe_interval),
+            last_packet: packet.received_at,
+            keyframe_at: None,
+            keyframe_timestamp: None,
+            timestamp: None,
+            highest: packet.sequence.wrapping_sub(1),
+            capture_time_at: None,
+            live: false,
+        }
+    }
+
+    /// Counts a packet; how many are missing right before it.
+    fn count(&mut self, packet: &Incoming) -> u64 {
+        self.last_packet = packet.received_at;
+        let frames = u32::from(self.timestamp.replace(packet.timestamp) != Some(packet.timestamp));
+        self.meter
+            .add(packet.received_at, packet.payload.len(), frames);
+        let ahead = packet.sequence.wrapping_sub(self.highest);
+        if ahead == 0 || ahead > u64::from(u16::MAX) {
+            return 0;
+        }
+        self.highest = packet.sequence;
+        ahead - 1
+    }
+}

@@ -1,0 +1,157 @@
+//! Commands of the control plane, and how a shard obeys them.
+
+use lightstick_types::{LayerChoice, RoomId, SessionId};
+use tokio::sync::oneshot;
+
+use crate::api::{
+    CloseReason, CommandError, LocalIce, OpenError, OpenSession, RemoteIce, RoomMedia,
+    SessionMedia, SessionOpened,
+};
+use crate::session::Session;
+use crate::shard::Shard;
+
+/// What the control plane asks of one shard. Where the asker has gone, nothing is left behind.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Open {
+        request: Box<OpenSession>,
+        reply: oneshot::Sender<Result<SessionOpened, OpenError>>,
+    },
+    AddCandidates {
+        session: SessionId,
+        reply: oneshot::Sender<Result<(), CommandError>>,
+    },
+    RestartIce {
+        session: SessionId,
+        ice: RemoteIce,
+        reply: oneshot::Sender<Result<LocalIce, CommandError>>,
+    },
+    ChooseLayer {
+        session: SessionId,
+        choice: LayerChoice,
+        reply: oneshot::Sender<Result<(), CommandError>>,
+    },
+    Close {
+        session: SessionId,
+    },
+    RoomMedia {
+        room: RoomId,
+        reply: oneshot::Sender<Option<RoomMedia>>,
+    },
+    SessionMedia {
+        session: SessionId,
+        reply: oneshot::Sender<Option<SessionMedia>>,
+    },
+}
+
+impl Shard {
+    /// Does what a command says. An answer that nobody waits for any more is dropped.
+    pub(crate) fn obey(&mut self, command: Command) {
+        match command {
+            Command::Open { request, reply } => self.open(*request, reply),
+            Command::AddCandidates { session, reply } => {
+                // Nothing to add: see `sdp::prepare_offer`.
+                let known = self.by_id.contains_key(&session);
+                let _ = reply.send(if known {
+                    Ok(())
+                } else {
+                    Err(CommandError::NoSession)
+                });
+            }
+            Command::RestartIce {
+                session,
+                ice,
+                reply,
+            } => {
+                let _ = reply.send(self.restart_ice(session, &ice));
+            }
+            Command::ChooseLayer {
+                session,
+                choice,
+                reply,
+            } => {
+                let _ = reply.send(self.choose_layer(session, choice));
+            }
+            Command::Close { session } => {
+                if let Some(&key) = self.by_id.get(&session) {
+                    self.remove(key, CloseReason::Requested);
+                }
+            }
+            Command::RoomMedia { room, reply } => {
+                let _ = reply.send(self.room_media(room));
+            }
+            Command::SessionMedia { session, reply } => {
+                let key = self.by_id.get(&session).copied();
+                let session = key.and_then(|key| self.sessions.get_mut(key as usize));
+                let _ = reply.send(session.map(Session::media));
+            }
+        }
+    }
+
+    fn open(
+        &mut self,
+        request: OpenSession,
+        reply: oneshot::Sender<Result<SessionOpened, OpenError>>,
+    ) {
+        // The asker gave up while the command waited.
+        if reply.is_closed() {
+            return;
+        }
+        let opened = Session::open(request, &self.shared, &self.candidates, self.now);
+        let (session, answer) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                return;
+            }
+        };
+        let opened = SessionOpened {
+            shard: self.id,
+            answer,
+            local_ufrag: session.local_ufrag.clone(),
+            remote_ufrag: session.remote_ice().0.to_owned(),
+        };
+        let gauge = session.role.gauge(&self.io.stats);
+        gauge.set(gauge.get() + 1);
+        let entry = self.sessions.vacant_entry();
+        let key = entry.key() as u32;
+        self.by_id.insert(session.id, key);
+        self.by_ufrag.insert(session.local_ufrag.clone(), key);
+        entry.insert(session);
+        self.enter_room(key);
+        self.poll_session(key);
+        if reply.send(Ok(opened)).is_err() {
+            self.remove(key, CloseReason::Requested);
+        }
+    }
+
+    fn restart_ice(
+        &mut self,
+        session: SessionId,
+        ice: &RemoteIce,
+    ) -> Result<LocalIce, CommandError> {
+        let key = *self.by_id.get(&session).ok_or(CommandError::NoSession)?;
+        let session = &mut self.sessions[key as usize];
+        let before = session.local_ufrag.clone();
+        let local = session.restart_ice(ice).map_err(CommandError::Refused)?;
+        self.by_ufrag.remove(&before);
+        self.by_ufrag.insert(local.ufrag.clone(), key);
+        self.poll_session(key);
+        Ok(local)
+    }
+
+    fn choose_layer(
+        &mut self,
+        session: SessionId,
+        choice: LayerChoice,
+    ) -> Result<(), CommandError> {
+        let key = *self.by_id.get(&session).ok_or(CommandError::NoSession)?;
+        let session = &mut self.sessions[key as usize];
+        let room = session.room;
+        let wanted = session.viewer().and_then(|viewer| viewer.choose(choice));
+        if let Some(wanted) = wanted {
+            self.request_keyframe(room, wanted.0);
+        }
+        Ok(())
+    }
+}

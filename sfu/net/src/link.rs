@@ -1,0 +1,133 @@
+//! Rings between shards: one for each ordered pair, bounded, written and read without locks.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use lightstick_sfu_core::layers::LayerSet;
+use lightstick_sfu_core::packet::MediaPacket;
+use lightstick_types::{RoomId, ShardId};
+use mio::Waker;
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
+
+/// What one shard tells another.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// What a room's publisher sent within one turn of its shard's loop, in order.
+    Media {
+        room: RoomId,
+        /// See `RingGate::generation`.
+        generation: u32,
+        packets: Arc<[Arc<MediaPacket>]>,
+    },
+    /// To a room's home: this shard has viewers of it now, or has none any more.
+    Interest { room: RoomId, wanted: bool },
+    /// To a room's home: a viewer needs a keyframe.
+    Keyframe { room: RoomId, layers: LayerSet },
+    /// From a room's home: these layers are live now.
+    Live { room: RoomId, layers: LayerSet },
+}
+
+/// The rings of one shard to and from all others.
+pub(crate) struct Links {
+    outgoing: Vec<Option<Outgoing>>,
+    incoming: Vec<Option<Consumer<Message>>>,
+}
+
+struct Outgoing {
+    ring: Producer<Message>,
+    waker: Arc<Waker>,
+    /// Messages that must not be lost, waiting for room in the ring. They are state, not media:
+    /// at most a few a room.
+    waiting: VecDeque<Message>,
+    /// Something was pushed since the last wake-up.
+    pushed: bool,
+}
+
+/// A full mesh for the given wakers, one [`Links`] a shard.
+pub(crate) fn mesh(wakers: &[Arc<Waker>], capacity: usize) -> Vec<Links> {
+    let shards = wakers.len();
+    let mut links: Vec<Links> = (0..shards)
+        .map(|_| Links {
+            outgoing: (0..shards).map(|_| None).collect(),
+            incoming: (0..shards).map(|_| None).collect(),
+        })
+        .collect();
+    for from in 0..shards {
+        for to in (0..shards).filter(|to| *to != from) {
+            let (ring, consumer) = RingBuffer::new(capacity);
+            links[from].outgoing[to] = Some(Outgoing {
+                ring,
+                waker: Arc::clone(&wakers[to]),
+                waiting: VecDeque::new(),
+                pushed: false,
+            });
+            links[to].incoming[from] = Some(consumer);
+        }
+    }
+    links
+}
+
+impl Links {
+    /// Offers media to a shard. False when the ring is full: the media is dropped.
+    pub(crate) fn offer(&mut self, to: ShardId, message: Message) -> bool {
+        let Some(outgoing) = &mut self.outgoing[usize::from(to.0)] else {
+            return true;
+        };
+        outgoing.drain();
+        // What waits is older; media that overtakes it would meet a room that is not told yet.
+        if !outgoing.waiting.is_empty() {
+            return false;
+        }
+        let pushed = outgoing.ring.push(message).is_ok();
+        outgoing.pushed |= pushed;
+        pushed
+    }
+
+    /// Sends something that must arrive.
+    pub(crate) fn send(&mut self, to: ShardId, message: Message) {
+        if let Some(outgoing) = &mut self.outgoing[usize::from(to.0)] {
+            outgoing.waiting.push_back(message);
+            outgoing.drain();
+        }
+    }
+
+    /// The next message from any shard.
+    pub(crate) fn receive(&mut self) -> Option<(ShardId, Message)> {
+        self.incoming
+            .iter_mut()
+            .enumerate()
+            .find_map(|(from, ring)| {
+                let message = ring.as_mut()?.pop().ok()?;
+                Some((ShardId(from as u16), message))
+            })
+    }
+
+    /// Wakes the shards that something was pushed to. True while messages still wait for room.
+    pub(crate) fn flush(&mut self) -> bool {
+        let mut waiting = false;
+        for outgoing in self.outgoing.iter_mut().flatten() {
+            outgoing.drain();
+            waiting |= !outgoing.waiting.is_empty();
+            if std::mem::take(&mut outgoing.pushed)
+                && let Err(error) = outgoing.waker.wake()
+            {
+                tracing::error!(%error, "cannot wake a shard");
+            }
+        }
+        waiting
+    }
+}
+
+impl Outgoing {
+    fn drain(&mut self) {
+        while let Some(message) = self.waiting.pop_front() {
+            match self.ring.push(message) {
+                Ok(()) => self.pushed = true,
+                Err(PushError::Full(message)) => {
+                    self.waiting.push_front(message);
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Proof that a peer hears us at an address: a connectivity check of our own, which only the
+//! holder of that address can answer with the session's password.
+//!
+//! An ICE-lite agent has no duty to send checks (RFC 8445 section 2.4) and none to trust an
+//! address that it was only told of. Full agents answer any authenticated check (section 7.3).
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use str0m::config::CryptoProvider;
+use str0m::ice::{StunMessage, TransId};
+
+/// Checks to one address are at least this far apart.
+const EVERY: Duration = Duration::from_millis(50);
+/// A binding request of ours is about 110 bytes with the longest common user fragments.
+const CHECK_BYTES_MAX: usize = 256 + 2 * 256;
+
+/// The check that is under way in a session.
+#[derive(Debug, Default)]
+pub(crate) struct Challenge {
+    pending: Option<Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    addr: SocketAddr,
+    id: TransId,
+    sent_at: Instant,
+}
+
+impl Challenge {
+    /// A check for `addr`, unless one is on its way there already.
+    pub(crate) fn check(
+        &mut self,
+        addr: SocketAddr,
+        now: Instant,
+        username: &str,
+        password: &str,
+        crypto: &CryptoProvider,
+    ) -> Option<Vec<u8>> {
+        let waiting =
+            |p: &Pending| p.addr == addr && now.saturating_duration_since(p.sent_at) < EVERY;
+        if self.pending.as_ref().is_some_and(waiting) {
+            return None;
+        }
+        let id = TransId::new();
+        let mut bytes = vec![0; CHECK_BYTES_MAX];
+        let request = StunMessage::binding_request(username, id, false, 0, 0, false);
+        let hmac = |key: &[u8], parts: &[&[u8]]| crypto.sha1_hmac_provider.sha1_hmac(key, parts);
+        let length = request
+            .to_bytes(Some(password.as_bytes()), &mut bytes, hmac)
+            .ok()?;
+        bytes.truncate(length);
+        self.pending = Some(Pending {
+            addr,
+            id,
+            sent_at: now,
+        });
+        Some(bytes)
+    }
+
+    /// Whether `datagram` from `addr` answers the check.
+    pub(crate) fn answers(
+        &self,
+        addr: SocketAddr,
+        datagram: &[u8],
+        password: &str,
+        crypto: &CryptoProvider,
+    ) -> bool {
+        let Some(pending) = self.pending.as_ref().filter(|p| p.addr == addr) else {
+            return false;
+        };
+        let Ok(message) = StunMessage::parse(datagram) else {
+            return false;
+        };
+        let hmac = |key: &[u8], parts: &[&[u8]]| crypto.sha1_hmac_provider.sha1_hmac(key, parts);
+        message.is_successful_binding_response()
+            && message.trans_id() == pending.id
+            && message.verify(password.as_bytes(), hmac)
+    }
+}

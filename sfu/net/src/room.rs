@@ -1,0 +1,128 @@
+//! A room as one shard holds it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lightstick_sfu_core::layers::LayerSet;
+use lightstick_sfu_core::packet::MediaPacket;
+use lightstick_sfu_core::ring::{Crossing, RingGate};
+use lightstick_sfu_core::uptrack::Source;
+use lightstick_types::{Layer, RoomId, ShardId};
+
+use crate::link::{Links, Message};
+use crate::stats::ShardStats;
+
+/// A room on one shard: its publisher where this is its home, and this shard's viewers.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    /// At home, while somebody publishes.
+    pub(crate) publisher: Option<Publisher>,
+    /// Sessions on this shard, by their keys.
+    pub(crate) viewers: Vec<u32>,
+    /// Live layers as last heard.
+    pub(crate) live: LayerSet,
+    /// Publisher sessions so far: a new one is a new source to every viewer.
+    pub(crate) sources: u32,
+    /// At home: the shards with viewers, and what has crossed to them.
+    remotes: BTreeMap<ShardId, RingGate>,
+    /// Packets of this turn, for the remotes.
+    batch: Vec<Arc<MediaPacket>>,
+    /// Away from home: keyframes to ask for at the end of this turn.
+    pub(crate) wanted: LayerSet,
+}
+
+/// The room's publisher session.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    pub(crate) session: u32,
+    pub(crate) source: Source,
+}
+
+impl Room {
+    /// Nothing holds on to it any more.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.publisher.is_none() && self.viewers.is_empty() && self.remotes.is_empty()
+    }
+
+    /// Another shard has viewers of this room, or has none any more.
+    pub(crate) fn set_interest(&mut self, shard: ShardId, wanted: bool) {
+        if wanted {
+            self.remotes.entry(shard).or_default();
+        } else {
+            self.remotes.remove(&shard);
+        }
+    }
+
+    /// The shards that must hear of changes.
+    pub(crate) fn remotes(&self) -> impl Iterator<Item = ShardId> {
+        self.remotes.keys().copied()
+    }
+
+    /// Notes a packet for the shards that have viewers.
+    pub(crate) fn batch(&mut self, packet: &Arc<MediaPacket>) {
+        if !self.remotes.is_empty() {
+            self.batch.push(Arc::clone(packet));
+        }
+    }
+
+    /// Whether something waits for [`Self::cross`].
+    pub(crate) fn has_batch(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
+    /// Sends this turn's packets across. A full ring drops them, and the broken layers' keyframes
+    /// are asked for.
+    pub(crate) fn cross(&mut self, id: RoomId, links: &mut Links, stats: &ShardStats) {
+        // Almost always nothing is held back, and all shards share one list.
+        let mut whole: Option<Arc<[Arc<MediaPacket>]>> = None;
+        for (shard, gate) in &mut self.remotes {
+            let kept: Vec<Arc<MediaPacket>> = self
+                .batch
+                .iter()
+                .filter(|packet| gate.offer(packet) == Crossing::Send)
+                .cloned()
+                .collect();
+            let packets: Arc<[Arc<MediaPacket>]> = if kept.len() == self.batch.len() {
+                Arc::clone(whole.get_or_insert_with(|| Arc::from(kept)))
+            } else {
+                Arc::from(kept)
+            };
+            if packets.is_empty() {
+                continue;
+            }
+            let generation = gate.generation();
+            if !links.offer(
+                *shard,
+                Message::Media {
+                    room: id,
+                    generation,
+                    packets,
+                },
+            ) {
+                stats.drop_ring.add(1);
+                gate.overflowed();
+            }
+            if let Some(publisher) = &mut self.publisher {
+                gate.broken()
+                    .for_each(|layer| publisher.source.request_keyframe(layer));
+            }
+        }
+        self.batch.clear();
+    }
+
+    /// Asks for a keyframe: at home of the publisher, elsewhere of the home.
+    pub(crate) fn request_keyframe(&mut self, layer: Layer) {
+        match &mut self.publisher {
+            Some(publisher) => publisher.source.request_keyframe(layer),
+            None => self.wanted.insert(layer),
+        }
+    }
+
+    /// When the room wants to be looked at again.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.publisher
+            .as_ref()
+            .and_then(|publisher| publisher.source.deadline())
+    }
+}

@@ -1,0 +1,487 @@
+//! One WebRTC session on its shard: str0m for the connection, the core for the media.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lightstick_sfu_core::downtrack::{DownTrack, KeyframeWanted};
+use lightstick_sfu_core::layers::LayerSet;
+use lightstick_sfu_core::offer::{self, Offer, Side};
+use lightstick_sfu_core::packet::MediaPacket;
+use lightstick_sfu_core::path::Paths;
+use lightstick_sfu_core::uptrack::Incoming;
+use lightstick_types::{Bitrate, Layer, LayerChoice, RoomId, SessionId, TrackKind};
+use str0m::change::SdpOffer;
+use str0m::config::{CryptoProvider, DtlsCert, DtlsVersion};
+use str0m::media::Mid;
+use str0m::net::{Protocol, Transmit};
+use str0m::rtp::{Extension, ExtensionMap};
+use str0m::{Candidate, Event, Output, Rtc, RtcConfig};
+
+use crate::api::{
+    CloseReason, LocalIce, OpenError, OpenSession, RemoteIce, Role, SessionMedia, Unacceptable,
+};
+use crate::config::MediaConfig;
+use crate::egress::{Egress, NotSent};
+use crate::ingress::Ingress;
+use crate::proof::Challenge;
+use crate::sdp;
+use crate::stats::{Cell, ShardStats};
+
+/// Datagrams kept back for an address that has not proven itself yet: one DTLS flight.
+const HELD_MAX: usize = 8;
+/// How often str0m reports loss and round-trip time.
+const STATS_EVERY: Duration = Duration::from_secs(1);
+
+/// What every session of a process shares.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) config: Arc<MediaConfig>,
+    pub(crate) crypto: Arc<CryptoProvider>,
+    pub(crate) certificate: DtlsCert,
+}
+
+/// A session and all that hangs on it.
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) room: RoomId,
+    pub(crate) rtc: Rtc,
+    pub(crate) role: RoleState,
+    pub(crate) paths: Paths,
+    pub(crate) held: VecDeque<Transmit>,
+    pub(crate) challenge: Challenge,
+    /// The addresses under which the shard finds this session.
+    pub(crate) addrs: Vec<(SocketAddr, Protocol)>,
+    pub(crate) local_ufrag: String,
+    pub(crate) remote: Option<(SocketAddr, Protocol)>,
+    pub(crate) opened_at: Instant,
+    pub(crate) connected: bool,
+    /// The last authenticated connectivity check.
+    pub(crate) consent_at: Instant,
+    /// When str0m wants to be called.
+    pub(crate) rtc_deadline: Instant,
+    /// On the shard's list of sessions with something to send.
+    pub(crate) dirty: bool,
+    pub(crate) bytes_received: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) span: tracing::Span,
+    offer_text: String,
+    offer: Offer,
+    round_trip: Option<Duration>,
+    loss: Option<f32>,
+    lost_reported: u64,
+    nacks_reported: u64,
+}
+
+/// What the session is for.
+pub(crate) enum RoleState {
+    Publisher {
+        ingress: Ingress,
+        bitrate_max: Bitrate,
+    },
+    Viewer(Viewer),
+}
+
+impl RoleState {
+    /// The gauge that counts sessions of this role.
+    pub(crate) fn gauge<'a>(&self, stats: &'a ShardStats) -> &'a Cell {
+        match self {
+            Self::Publisher { .. } => &stats.publishers,
+            Self::Viewer(_) => &stats.viewers,
+        }
+    }
+}
+
+/// A viewer's tracks.
+pub(crate) struct Viewer {
+    tracks: Vec<(DownTrack, Egress)>,
+}
+
+/// What a session's events ask the shard to do.
+#[derive(Debug)]
+pub(crate) enum Signal {
+    Connected,
+    Packet(Incoming),
+    Keyframe(KeyframeWanted),
+    Layer(Layer),
+    Closed(CloseReason),
+    Nacks(u64),
+    Lost(u64),
+    KeyframeAsked,
+    /// A packet of a payload type or layer that we do not forward.
+    Foreign,
+}
+
+impl Session {
+    /// Answers an offer. The session then waits for the peer's checks.
+    pub(crate) fn open(
+        request: OpenSession,
+        shared: &Shared,
+        candidates: &[Candidate],
+        now: Instant,
+    ) -> Result<(Self, String), OpenError> {
+        let side = match request.role {
+            Role::Publisher { .. } => Side::Publisher,
+            Role::Viewer { .. } => Side::Viewer,
+        };
+        let offer = offer::read(&request.offer, side)?;
+        let prepared = sdp::prepare_offer(&request.offer, side, None);
+        let parsed = SdpOffer::from_sdp_string(&prepared)
+            .map_err(|error| OpenError::Malformed(error.to_string()))?;
+        let mut rtc = rtc_config(shared).build(now);
+        for candidate in candidates {
+            rtc.add_local_candidate(candidate.clone());
+        }
+        let answer = rtc
+            .sdp_api()
+            .accept_offer(parsed)
+            .map_err(|error| Unacceptable::Other(error.to_string()))?
+            .to_sdp_string();
+        let answer = sdp::finish_answer(&answer, &offer);
+        let local_ufrag = rtc.direct_api().local_ice_credentials().ufrag;
+        let role = match request.role {
+            Role::Publisher { bitrate_max } => {
+                let ingress = Ingress::new(&rtc, &offer);
+                if !ingress.has_format() {
+                    return Err(Unacceptable::NoCodec.into());
+                }
+                RoleState::Publisher {
+                    ingress,
+                    bitrate_max,
+                }
+            }
+            Role::Viewer { choice } => RoleState::Viewer(Viewer::new(&rtc, &offer, choice)?),
+        };
+        let span = tracing::info_span!(
+            "media_session",
+            session = ?request.session,
+            room = request.room.0,
+            role = if side == Side::Publisher { "publisher" } else { "viewer" },
+        );
+        let session = Self {
+            id: request.session,
+            room: request.room,
+            rtc,
+            role,
+            paths: Paths::default(),
+            held: VecDeque::new(),
+            challenge: Challenge::default(),
+            addrs: Vec::new(),
+            local_ufrag,
+            remote: None,
+            opened_at: now,
+            connected: false,
+            consent_at: now,
+            rtc_deadline: now,
+            dirty: false,
+            bytes_received: 0,
+            bytes_sent: 0,
+            span,
+            offer_text: request.offer,
+            offer,
+            round_trip: None,
+            loss: None,
+            lost_reported: 0,
+            nacks_reported: 0,
+        };
+        Ok((session, answer))
+    }
+
+    /// The peer's user fragment and password.
+    pub(crate) fn remote_ice(&self) -> (&str, &str) {
+        (&self.offer.ufrag, &self.offer.pwd)
+    }
+
+    /// Answers the peer's ICE restart (RFC 8445 section 9). DTLS and media go on.
+    pub(crate) fn restart_ice(&mut self, ice: &RemoteIce) -> Result<LocalIce, String> {
+        let side = self.side();
+        let text = sdp::prepare_offer(&self.offer_text, side, Some((&ice.ufrag, &ice.pwd)));
+        let parsed = SdpOffer::from_sdp_string(&text).map_err(|error| error.to_string())?;
+        let answer = self
+            .rtc
+            .sdp_api()
+            .accept_offer(parsed)
+            .map_err(|error| error.to_string())?
+            .to_sdp_string();
+        self.offer.ufrag.clone_from(&ice.ufrag);
+        self.offer.pwd.clone_from(&ice.pwd);
+        let creds = self.rtc.direct_api().local_ice_credentials();
+        self.local_ufrag.clone_from(&creds.ufrag);
+        self.challenge = Challenge::default();
+        let candidates = sdp::attributes(&answer, "candidate")
+            .map(|value| format!("candidate:{value}"))
+            .collect();
+        Ok(LocalIce {
+            ufrag: creds.ufrag,
+            pwd: creds.pass,
+            candidates,
+        })
+    }
+
+    /// Takes str0m's next output: something to transmit, or `None` when it has nothing more.
+    /// Events become signals.
+    pub(crate) fn poll(
+        &mut self,
+        now: Instant,
+        signals: &mut Vec<Signal>,
+    ) -> Result<Option<Transmit>, str0m::RtcError> {
+        loop {
+            match self.rtc.poll_output()? {
+                Output::Timeout(at) => {
+                    self.rtc_deadline = at;
+                    return Ok(None);
+                }
+                Output::Transmit(transmit) => return Ok(Some(transmit)),
+                Output::Event(event) => self.on_event(event, now, signals),
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event, now: Instant, signals: &mut Vec<Signal>) {
+        match event {
+            Event::Connected => {
+                self.connected = true;
+                signals.push(Signal::Connected);
+            }
+            Event::RtpPacket(packet) => {
+                if let RoleState::Publisher { ingress, .. } = &mut self.role {
+                    let signal = ingress.place(&mut self.rtc, packet);
+                    signals.push(signal.map_or(Signal::Foreign, Signal::Packet));
+                }
+            }
+            Event::KeyframeRequest(_) => {
+                signals.push(Signal::KeyframeAsked);
+                if let RoleState::Viewer(viewer) = &self.role
+                    && let Some(layer) = viewer.layer()
+                {
+                    signals.push(Signal::Keyframe(KeyframeWanted(layer)));
+                }
+            }
+            Event::MediaEgressStats(stats) => {
+                self.round_trip = stats.rtt.or(self.round_trip);
+                signals.push(Signal::Nacks(
+                    stats.nacks.saturating_sub(self.nacks_reported),
+                ));
+                self.nacks_reported = self.nacks_reported.max(stats.nacks);
+                if let Some(remote) = &stats.remote {
+                    let lost = remote.packets_lost;
+                    signals.push(Signal::Lost(lost.saturating_sub(self.lost_reported)));
+                    self.lost_reported = self.lost_reported.max(lost);
+                }
+                if let (Some(loss), RoleState::Viewer(viewer)) = (stats.loss, &mut self.role) {
+                    self.loss = Some(loss);
+                    signals.extend(viewer.on_report(stats.mid, now, loss).map(Signal::Keyframe));
+                }
+            }
+            Event::MediaIngressStats(stats) => {
+                self.round_trip = stats.rtt.or(self.round_trip);
+                self.loss = stats.loss.or(self.loss);
+            }
+            Event::Closed => signals.push(Signal::Closed(CloseReason::PeerClosed)),
+            _ => {}
+        }
+    }
+
+    /// Gives a viewer one packet of its room. `Ok(true)`: it will be sent.
+    pub(crate) fn forward(
+        &mut self,
+        packet: &MediaPacket,
+        generation: u32,
+        signals: &mut Vec<Signal>,
+    ) -> Result<bool, NotSent> {
+        let RoleState::Viewer(viewer) = &mut self.role else {
+            return Ok(false);
+        };
+        let Some((track, egress)) = viewer
+            .tracks
+            .iter_mut()
+            .find(|(_, egress)| egress.kind() == packet.kind)
+        else {
+            return Ok(false);
+        };
+        if !self.connected {
+            return Ok(false);
+        }
+        let before = track.layer();
+        let Some(rewritten) = track.forward(packet, generation) else {
+            return Ok(false);
+        };
+        if packet.kind == TrackKind::Video && track.layer() != before {
+            signals.extend(track.layer().map(Signal::Layer));
+        }
+        egress.send(&mut self.rtc, packet, rewritten).map(|()| true)
+    }
+
+    /// Keeps a datagram back until its address has proven itself.
+    pub(crate) fn hold(&mut self, transmit: Transmit) {
+        if self.held.len() == HELD_MAX {
+            self.held.pop_front();
+        }
+        self.held.push_back(transmit);
+    }
+
+    /// When the session next needs a look: str0m's own timers, and the limits on connecting and
+    /// on consent.
+    pub(crate) fn deadline(&self, config: &MediaConfig) -> Instant {
+        self.rtc_deadline.min(self.limit(config).0)
+    }
+
+    /// The limit that is running, and what it means.
+    pub(crate) fn limit(&self, config: &MediaConfig) -> (Instant, CloseReason) {
+        if self.connected {
+            (
+                self.consent_at + config.consent_timeout,
+                CloseReason::ConsentExpired,
+            )
+        } else {
+            (
+                self.opened_at + config.connect_timeout,
+                CloseReason::ConnectTimeout,
+            )
+        }
+    }
+
+    pub(crate) fn viewer(&mut self) -> Option<&mut Viewer> {
+        match &mut self.role {
+            RoleState::Viewer(viewer) => Some(viewer),
+            RoleState::Publisher { .. } => None,
+        }
+    }
+
+    /// What the API shows of it.
+    pub(crate) fn media(&mut self) -> SessionMedia {
+        let dtls = self
+            .rtc
+            .direct_api()
+            .dtls_protocol_version()
+            .map(|version| {
+                use str0m::crypto::dtls::ProtocolVersion;
+                if version == ProtocolVersion::DTLS1_3 {
+                    "1.3"
+                } else {
+                    "1.2"
+                }
+            });
+        SessionMedia {
+            connected: self.connected,
+            remote: self.remote.map(|(addr, _)| addr),
+            transport: match self.remote {
+                Some((_, Protocol::Udp)) | None => "udp",
+                Some(_) => "tcp",
+            },
+            dtls: dtls.filter(|_| self.connected),
+            bytes_received: self.bytes_received,
+            bytes_sent: self.bytes_sent,
+            layer: match &self.role {
+                RoleState::Viewer(viewer) => viewer.layer(),
+                RoleState::Publisher { .. } => None,
+            },
+            round_trip: self.round_trip,
+            loss: self.loss,
+        }
+    }
+
+    fn side(&self) -> Side {
+        match self.role {
+            RoleState::Publisher { .. } => Side::Publisher,
+            RoleState::Viewer(_) => Side::Viewer,
+        }
+    }
+}
+
+impl Viewer {
+    fn new(rtc: &Rtc, offer: &Offer, choice: LayerChoice) -> Result<Self, OpenError> {
+        let tracks: Vec<(DownTrack, Egress)> = offer
+            .sections
+            .iter()
+            .filter_map(|section| {
+                let egress = Egress::new(rtc, Mid::from(section.mid.as_str()), section.kind);
+                let clock_rate = match section.kind {
+                    TrackKind::Audio => 48_000,
+                    TrackKind::Video => 90_000,
+                };
+                let track = DownTrack::new(section.kind, clock_rate, choice);
+                egress.has_format().then_some((track, egress))
+            })
+            .collect();
+        if tracks.is_empty() {
+            return Err(Unacceptable::NoCodec.into());
+        }
+        Ok(Self { tracks })
+    }
+
+    /// The video layer that it gets, or waits for.
+    pub(crate) fn layer(&self) -> Option<Layer> {
+        let (video, _) = self.video()?;
+        video.layer().or(video.wanted().map(|wanted| wanted.0))
+    }
+
+    /// The keyframe that it waits for.
+    pub(crate) fn wanted(&self) -> Option<KeyframeWanted> {
+        self.video().and_then(|(track, _)| track.wanted())
+    }
+
+    pub(crate) fn choose(&mut self, choice: LayerChoice) -> Option<KeyframeWanted> {
+        self.tracks
+            .iter_mut()
+            .find_map(|(track, _)| track.choose(choice))
+    }
+
+    pub(crate) fn set_live(&mut self, live: LayerSet) -> Option<KeyframeWanted> {
+        let video = self
+            .tracks
+            .iter_mut()
+            .find(|(_, e)| e.kind() == TrackKind::Video)?;
+        video.0.set_live(live)
+    }
+
+    fn on_report(&mut self, mid: Mid, now: Instant, loss: f32) -> Option<KeyframeWanted> {
+        let (track, egress) = self.tracks.iter_mut().find(|(_, e)| e.mid() == mid)?;
+        (egress.kind() == TrackKind::Video)
+            .then(|| track.on_report(now, loss))
+            .flatten()
+    }
+
+    fn video(&self) -> Option<&(DownTrack, Egress)> {
+        self.tracks
+            .iter()
+            .find(|(_, egress)| egress.kind() == TrackKind::Video)
+    }
+}
+
+fn rtc_config(shared: &Shared) -> RtcConfig {
+    Rtc::builder()
+        .set_crypto_provider(Arc::clone(&shared.crypto))
+        .set_dtls_cert(shared.certificate.clone())
+        .set_dtls_version(DtlsVersion::Auto)
+        .set_ice_lite(true)
+        .set_rtp_mode(true)
+        .set_stats_interval(Some(STATS_EVERY))
+        .set_send_buffer_video(shared.config.rtx_packets)
+        .clear_codecs()
+        .enable_opus(true, true)
+        .enable_h264(true)
+        .enable_vp8(true)
+        .enable_vp9(true)
+        .enable_av1(true)
+        .set_extension_map(extension_map())
+}
+
+fn extension_map() -> ExtensionMap {
+    let mut map = ExtensionMap::empty();
+    for (id, extension) in [
+        (1, Extension::AudioLevel),
+        (2, Extension::AbsoluteSendTime),
+        (3, Extension::TransportSequenceNumber),
+        (4, Extension::RtpMid),
+        (5, Extension::PlayoutDelay),
+        (6, Extension::AbsoluteCaptureTime),
+        (10, Extension::RtpStreamId),
+        (11, Extension::RepairedRtpStreamId),
+        (13, Extension::VideoOrientation),
+    ] {
+        map.set(id, extension);
+    }
+    map
+}

@@ -1,0 +1,633 @@
+//! One media thread: its sockets, its sessions and its share of every room.
+//!
+//! A turn of its loop is, in order: commands, messages from other shards, timers, datagrams,
+//! rooms, sessions with something to send, flush.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::demux::{self, Kind};
+use crossbeam_channel::Receiver;
+use lightstick_sfu_core::timer::TimerWheel;
+use lightstick_types::{RoomId, SessionId, ShardId};
+use mio::{Events, Poll, Token};
+use slab::Slab;
+use str0m::net::{Protocol, Receive, Transmit};
+use str0m::{Candidate, Input};
+use tokio::sync::mpsc;
+
+use crate::api::{CloseReason, MediaEvent};
+use crate::command::Command;
+use crate::link::Links;
+use crate::room::Room;
+use crate::session::{Session, Shared, Signal};
+use crate::stats::{DELAY_BOUNDS_US, ShardStats};
+use crate::tcp::TcpPorts;
+use crate::udp::{Inbox, Outbox, UdpPort};
+
+/// The token of the shard's waker; sockets count on from here.
+pub(crate) const WAKER: Token = Token(0);
+/// The first UDP socket's token; TCP comes after the last.
+pub(crate) const FIRST_UDP: usize = 1;
+/// Batches taken from one socket in one turn: a flood on it must not starve the timers.
+const BATCHES_A_TURN: usize = 8;
+/// Rooms look after viewers that wait for a keyframe this often.
+const ROOM_EVERY: Duration = Duration::from_millis(500);
+/// Longest sleep. Wakers end it early.
+const SLEEP_MAX: Duration = Duration::from_millis(500);
+
+/// One media thread's state.
+pub(crate) struct Shard {
+    pub(crate) id: ShardId,
+    pub(crate) shards: usize,
+    pub(crate) shared: Shared,
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) sessions: Slab<Session>,
+    pub(crate) by_id: HashMap<SessionId, u32>,
+    pub(crate) by_ufrag: HashMap<String, u32>,
+    by_addr: HashMap<(SocketAddr, Protocol), u32>,
+    pub(crate) rooms: HashMap<RoomId, Room>,
+    pub(crate) links: Links,
+    pub(crate) timers: TimerWheel,
+    pub(crate) now: Instant,
+    pub(crate) io: Io,
+    /// Sessions to poll at the end of the turn.
+    dirty: Vec<u32>,
+    /// Rooms with packets for other shards, or requests for their publishers.
+    pub(crate) touched_rooms: Vec<RoomId>,
+    signals: Vec<Signal>,
+    tcp_packets: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
+    /// Arrival and viewers of what was forwarded in this turn.
+    forwarded: Vec<(Instant, u64)>,
+    /// When all rooms are looked at, and when the first of them wants to be.
+    rooms_at: Instant,
+    pub(crate) rooms_next: Instant,
+    events: mpsc::Sender<MediaEvent>,
+    /// Events that the control plane had no room for; see `EVENTS_MAX`.
+    waiting_events: VecDeque<MediaEvent>,
+}
+
+/// Sockets and counters: what sessions send through.
+pub(crate) struct Io {
+    pub(crate) udp: Arc<[UdpPort]>,
+    pub(crate) tcp: TcpPorts,
+    pub(crate) outbox: Outbox,
+    pub(crate) stats: Arc<ShardStats>,
+}
+
+impl Shard {
+    pub(crate) fn new(
+        id: ShardId,
+        shards: usize,
+        shared: Shared,
+        io: Io,
+        links: Links,
+        events: mpsc::Sender<MediaEvent>,
+        now: Instant,
+    ) -> Self {
+        let udp = io.udp.iter().flat_map(|port| &port.candidates);
+        let mut candidates: Vec<Candidate> = udp
+            .filter_map(|addr| Candidate::host(*addr, Protocol::Udp).ok())
+            .collect();
+        candidates.extend(io.tcp.candidates());
+        Self {
+            id,
+            shards,
+            shared,
+            candidates,
+            sessions: Slab::new(),
+            by_id: HashMap::new(),
+            by_ufrag: HashMap::new(),
+            by_addr: HashMap::new(),
+            rooms: HashMap::new(),
+            links,
+            timers: TimerWheel::new(now),
+            now,
+            io,
+            dirty: Vec::new(),
+            touched_rooms: Vec::new(),
+            signals: Vec::new(),
+            tcp_packets: Vec::new(),
+            forwarded: Vec::new(),
+            rooms_at: now + ROOM_EVERY,
+            rooms_next: now + ROOM_EVERY,
+            events,
+            waiting_events: VecDeque::new(),
+        }
+    }
+
+    /// Runs until the control plane hangs up.
+    pub(crate) fn run(mut self, mut poll: Poll, commands: &Receiver<Command>) {
+        let mut events = Events::with_capacity(256);
+        let mut inbox = Inbox::new();
+        let mut readable = vec![true; self.io.udp.len()];
+        let mut fired = Vec::new();
+        loop {
+            let more = readable.contains(&true) || self.io.tcp.has_more();
+            let sleep = if more { Duration::ZERO } else { self.sleep() };
+            if let Err(error) = poll.poll(&mut events, Some(sleep))
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "the poller failed");
+                return;
+            }
+            let woke = Instant::now();
+            self.now = woke;
+            for event in &events {
+                match event.token() {
+                    WAKER => {}
+                    Token(n) if n < FIRST_UDP + readable.len() => readable[n - FIRST_UDP] = true,
+                    token => self
+                        .io
+                        .tcp
+                        .ready(token, event.is_readable(), event.is_writable()),
+                }
+            }
+
+            loop {
+                match commands.try_recv() {
+                    Ok(command) => self.contained(|shard| shard.obey(command)),
+                    Err(crossbeam_channel::TryRecvError::Empty) => break,
+                    Err(crossbeam_channel::TryRecvError::Disconnected) => {
+                        self.close_all();
+                        return;
+                    }
+                }
+            }
+            while let Some((from, message)) = self.links.receive() {
+                self.hear(from, message);
+            }
+            self.timers.advance(self.now, &mut fired);
+            for key in fired.drain(..) {
+                self.on_timer(key);
+            }
+            self.receive_udp(&mut inbox, &mut readable);
+            self.receive_tcp(poll.registry());
+            self.tend_rooms();
+            self.send_dirty();
+            self.flush();
+            self.io.stats.busy_us.add(woke.elapsed().as_micros() as u64);
+        }
+    }
+
+    fn sleep(&self) -> Duration {
+        let at = self
+            .timers
+            .next()
+            .map_or(self.rooms_next, |at| at.min(self.rooms_next));
+        at.saturating_duration_since(Instant::now()).min(SLEEP_MAX)
+    }
+
+    fn receive_udp(&mut self, inbox: &mut Inbox, readable: &mut [bool]) {
+        let ports = Arc::clone(&self.io.udp);
+        for (port, ready) in ports.iter().zip(readable) {
+            for _ in 0..BATCHES_A_TURN {
+                if !*ready {
+                    break;
+                }
+                let outcome = inbox.receive(port, |source, local, datagram| {
+                    self.on_datagram(source, local, Protocol::Udp, datagram);
+                });
+                match outcome {
+                    Ok(more) => *ready = more,
+                    Err(error) => {
+                        // ICMP errors of peers that are gone show up here; the socket is fine.
+                        tracing::trace!(%error, "receive failed");
+                        *ready = false;
+                    }
+                }
+            }
+        }
+    }
+
+    fn receive_tcp(&mut self, registry: &mio::Registry) {
+        self.io.tcp.accept(registry, self.now);
+        let mut packets = std::mem::take(&mut self.tcp_packets);
+        // One round: a connection that has more queues up again for the next turn.
+        for _ in 0..self.io.tcp.ready_count() {
+            self.io.tcp.read(self.now, &self.io.stats, &mut packets);
+            for (source, local, packet) in packets.drain(..) {
+                self.on_datagram(source, local, Protocol::Tcp, &packet);
+            }
+        }
+        self.tcp_packets = packets;
+    }
+
+    /// Finds the session of a datagram: by its source, or by the user name of a check.
+    pub(crate) fn on_datagram(
+        &mut self,
+        source: SocketAddr,
+        local: SocketAddr,
+        proto: Protocol,
+        datagram: &[u8],
+    ) {
+        self.io.stats.datagrams_in.add(1);
+        self.io.stats.bytes_in.add(datagram.len() as u64);
+        let kind = demux::classify(datagram);
+        let key = match (kind, self.by_addr.get(&(source, proto))) {
+            (Kind::Junk, _) => {
+                self.io.stats.drop_junk.add(1);
+                return;
+            }
+            // A new session may come from an old one's address: the user name decides.
+            (Kind::Stun, known) => {
+                let named = demux::stun_username(datagram)
+                    .ok()
+                    .and_then(|name| self.by_ufrag.get(name.local_ufrag));
+                match named.or(known) {
+                    Some(key) => *key,
+                    None => {
+                        self.io.stats.drop_stun.add(1);
+                        return;
+                    }
+                }
+            }
+            (_, Some(key)) => *key,
+            (_, None) => {
+                self.io.stats.drop_stranger.add(1);
+                return;
+            }
+        };
+        self.contained_session(key, |shard| {
+            shard.session_datagram(key, kind, source, local, proto, datagram);
+        });
+    }
+
+    fn session_datagram(
+        &mut self,
+        key: u32,
+        kind: Kind,
+        source: SocketAddr,
+        local: SocketAddr,
+        proto: Protocol,
+        datagram: &[u8],
+    ) {
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
+        let span = session.span.clone();
+        let _entered = span.enter();
+        session.paths.received(source, datagram.len());
+        session.bytes_received += datagram.len() as u64;
+        let known = self.by_addr.get(&(source, proto)) == Some(&key);
+        if kind == Kind::Stun {
+            let (_, password) = session.remote_ice();
+            if session
+                .challenge
+                .answers(source, datagram, password, &self.shared.crypto)
+            {
+                self.prove(key, source);
+                return;
+            }
+        }
+        let Ok(receive) = Receive::new(proto, source, local, datagram) else {
+            self.io.stats.drop_refused.add(1);
+            return;
+        };
+        let input = Input::Receive(self.now, receive);
+        // Only a check with the right password may introduce an address.
+        if !known {
+            if !session.rtc.accepts(&input) {
+                self.io.stats.drop_stun.add(1);
+                return;
+            }
+            if session.addrs.len() >= lightstick_sfu_core::path::Paths::MAX {
+                let oldest = session.addrs.remove(0);
+                self.by_addr.remove(&oldest);
+            }
+            session.addrs.push((source, proto));
+            self.by_addr.insert((source, proto), key);
+        }
+        if kind == Kind::Stun {
+            session.consent_at = self.now;
+        }
+        // A TCP connection has proven its address in its handshake.
+        if proto != Protocol::Udp && !session.paths.is_proven(source) {
+            session.paths.prove(source);
+        }
+        let was_connected = session.connected;
+        if let Err(error) = session.rtc.handle_input(input) {
+            tracing::debug!(%error, "input refused");
+            self.io.stats.drop_refused.add(1);
+        }
+        self.poll_session(key);
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
+        // Whoever finishes the DTLS handshake from an address has read what was sent there.
+        if session.connected && !was_connected {
+            self.prove(key, source);
+        } else if !session.paths.is_proven(source) && session.remote.is_some_and(|r| r.0 == source)
+        {
+            self.challenge(key, source, local, proto);
+        }
+    }
+
+    /// Asks an address to prove itself.
+    fn challenge(&mut self, key: u32, addr: SocketAddr, local: SocketAddr, proto: Protocol) {
+        let session = &mut self.sessions[key as usize];
+        let (ufrag, password) = session.remote_ice();
+        let username = format!("{ufrag}:{}", session.local_ufrag);
+        let password = password.to_owned();
+        let crypto = &self.shared.crypto;
+        let check = session
+            .challenge
+            .check(addr, self.now, &username, &password, crypto);
+        if let Some(check) = check {
+            let transmit = Transmit {
+                proto,
+                source: local,
+                destination: addr,
+                contents: check.into(),
+            };
+            self.io.transmit(session, transmit, Withheld::Drop);
+        }
+    }
+
+    /// An address has proven itself: what was kept back for it goes out.
+    fn prove(&mut self, key: u32, addr: SocketAddr) {
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
+        session.paths.prove(addr);
+        let held = std::mem::take(&mut session.held);
+        for transmit in held {
+            self.io.transmit(session, transmit, Withheld::Hold);
+        }
+    }
+
+    /// Puts a session on the list of those with something to send.
+    pub(crate) fn mark_dirty(&mut self, key: u32) {
+        if let Some(session) = self.sessions.get_mut(key as usize)
+            && !std::mem::replace(&mut session.dirty, true)
+        {
+            self.dirty.push(key);
+        }
+    }
+
+    /// Sends what a session has to send and does what its events ask for.
+    pub(crate) fn poll_session(&mut self, key: u32) {
+        let mut signals = std::mem::take(&mut self.signals);
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            self.signals = signals;
+            return;
+        };
+        loop {
+            match session.poll(self.now, &mut signals) {
+                Ok(Some(transmit)) => {
+                    session.remote = Some((transmit.destination, transmit.proto));
+                    self.io.transmit(session, transmit, Withheld::Hold);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::info!(%error, "the transport failed");
+                    signals.push(Signal::Closed(CloseReason::TransportError));
+                    break;
+                }
+            }
+        }
+        self.timers.arm(key, session.deadline(&self.shared.config));
+        for signal in signals.drain(..) {
+            self.on_signal(key, signal);
+        }
+        self.signals = signals;
+    }
+
+    pub(crate) fn on_signal(&mut self, key: u32, signal: Signal) {
+        let Some(session) = self.sessions.get(key as usize) else {
+            return;
+        };
+        let (id, room) = (session.id, session.room);
+        match signal {
+            Signal::Connected => {
+                let after = self.now.saturating_duration_since(session.opened_at);
+                tracing::debug!(?after, "connected");
+                self.emit(MediaEvent::SessionConnected { session: id, after });
+                self.viewer_connected(key);
+            }
+            Signal::Packet(packet) => self.ingest(key, packet),
+            Signal::Keyframe(wanted) => self.request_keyframe(room, wanted.0),
+            Signal::KeyframeAsked => self.io.stats.keyframe_requests_in.add(1),
+            Signal::Layer(layer) => {
+                self.io.stats.layer_switches.add(1);
+                self.emit(MediaEvent::ViewerLayer { session: id, layer });
+            }
+            Signal::Nacks(n) => self.io.stats.nacks_in.add(n),
+            Signal::Lost(n) => self.io.stats.rtp_out_lost.add(n),
+            Signal::Foreign => self.io.stats.drop_media.add(1),
+            Signal::Closed(reason) => self.remove(key, reason),
+        }
+    }
+
+    fn on_timer(&mut self, key: u32) {
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
+        let (limit, reason) = session.limit(&self.shared.config);
+        if limit <= self.now {
+            self.remove(key, reason);
+            return;
+        }
+        if session.rtc_deadline > self.now {
+            self.timers.arm(key, session.deadline(&self.shared.config));
+            return;
+        }
+        self.contained_session(key, |shard| shard.drive(key));
+    }
+
+    /// Tells str0m the time and sends what comes of it.
+    pub(crate) fn drive(&mut self, key: u32) {
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
+        if let Err(error) = session.rtc.handle_input(Input::Timeout(self.now)) {
+            tracing::debug!(%error, "timeout refused");
+        }
+        self.poll_session(key);
+    }
+
+    fn send_dirty(&mut self) {
+        // Polling a publisher can make viewers dirty, never the other way round.
+        while let Some(key) = self.dirty.pop() {
+            if let Some(session) = self.sessions.get_mut(key as usize) {
+                session.dirty = false;
+                self.contained_session(key, |shard| shard.drive(key));
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        self.io.outbox.flush(&self.io.udp, &self.io.stats);
+        self.io.tcp.flush(&self.io.stats);
+        self.links.flush();
+        if !self.forwarded.is_empty() {
+            let sent = Instant::now();
+            for (received, viewers) in self.forwarded.drain(..) {
+                let us = sent.saturating_duration_since(received).as_micros() as u64;
+                let bucket = DELAY_BOUNDS_US.partition_point(|bound| *bound < us);
+                self.io.stats.forward_delay[bucket].add(viewers);
+                self.io.stats.forward_delay_us.add(us * viewers);
+            }
+        }
+        while let Some(event) = self.waiting_events.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+                self.waiting_events.push_front(event);
+                break;
+            }
+        }
+    }
+
+    /// Notes that a packet went to some viewers, for the delay histogram.
+    pub(crate) fn count_forwarded(&mut self, received_at: Instant, viewers: u64) {
+        match self.forwarded.last_mut() {
+            Some((at, count)) if *at == received_at => *count += viewers,
+            _ => self.forwarded.push((received_at, viewers)),
+        }
+    }
+
+    /// Tells the control plane.
+    pub(crate) fn emit(&mut self, event: MediaEvent) {
+        if !self.waiting_events.is_empty() {
+            self.waiting_events.push_back(event);
+            return;
+        }
+        if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+            self.waiting_events.push_back(event);
+        }
+    }
+
+    /// Ends a session: it says goodbye, and nothing of it stays.
+    pub(crate) fn remove(&mut self, key: u32, reason: CloseReason) {
+        if !self.sessions.contains(key as usize) {
+            return;
+        }
+        let mut session = self.sessions.remove(key as usize);
+        let _entered = session.span.clone().entered();
+        let goodbye = catch_unwind(AssertUnwindSafe(|| {
+            let mut ignored = Vec::new();
+            if session.rtc.is_alive() && session.rtc.close().is_ok() {
+                while let Ok(Some(transmit)) = session.poll(self.now, &mut ignored) {
+                    self.io.transmit(&mut session, transmit, Withheld::Drop);
+                }
+            }
+        }));
+        if goodbye.is_err() {
+            self.io.stats.panics.add(1);
+        }
+        self.timers.disarm(key);
+        self.by_id.remove(&session.id);
+        self.by_ufrag.remove(&session.local_ufrag);
+        for addr in &session.addrs {
+            if self.by_addr.get(addr) == Some(&key) {
+                self.by_addr.remove(addr);
+            }
+        }
+        self.leave_room(key, session.room);
+        let gauge = session.role.gauge(&self.io.stats);
+        gauge.set(gauge.get().saturating_sub(1));
+        tracing::debug!(?reason, "session closed");
+        self.emit(MediaEvent::SessionClosed {
+            session: session.id,
+            reason,
+        });
+    }
+
+    fn close_all(&mut self) {
+        let keys: Vec<u32> = self.sessions.iter().map(|(key, _)| key as u32).collect();
+        for key in keys {
+            self.remove(key, CloseReason::Requested);
+        }
+        self.flush();
+    }
+
+    /// Runs `work` for one session. A panic in it ends that session alone.
+    pub(crate) fn contained_session(&mut self, key: u32, work: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+            self.io.stats.panics.add(1);
+            tracing::error!("a session's handling panicked; the session ends");
+            self.remove(key, CloseReason::Internal);
+        }
+    }
+
+    fn contained(&mut self, work: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+            self.io.stats.panics.add(1);
+            tracing::error!("a command's handling panicked");
+        }
+    }
+
+    /// Our wall clock now.
+    pub(crate) fn wall_now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    /// Looks after rooms: keyframe requests, silent layers, packets for other shards.
+    fn tend_rooms(&mut self) {
+        if self.rooms_next <= self.now {
+            let periodic = self.rooms_at <= self.now;
+            if periodic {
+                self.rooms_at = self.now + ROOM_EVERY;
+            }
+            self.rooms_next = self.rooms_at;
+            let all: Vec<RoomId> = self.rooms.keys().copied().collect();
+            for room in all {
+                if periodic {
+                    self.revisit_waiting(room);
+                }
+                self.touched_rooms.push(room);
+            }
+        }
+        let mut touched = std::mem::take(&mut self.touched_rooms);
+        touched.sort_unstable();
+        touched.dedup();
+        for room in touched.drain(..) {
+            self.tend_room(room);
+        }
+        // What tending touched again waits for the next turn.
+        touched.append(&mut self.touched_rooms);
+        self.touched_rooms = touched;
+    }
+}
+
+/// What to do with a datagram that an unproven address may not have yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Withheld {
+    Hold,
+    Drop,
+}
+
+impl Io {
+    /// Sends a datagram of a session, as far as its destination has earned it.
+    pub(crate) fn transmit(
+        &mut self,
+        session: &mut Session,
+        transmit: Transmit,
+        withheld: Withheld,
+    ) {
+        let bytes = transmit.contents.len();
+        if !session.paths.admit(transmit.destination, bytes) {
+            self.stats.drop_unproven.add(bytes as u64);
+            if withheld == Withheld::Hold {
+                session.hold(transmit);
+            }
+            return;
+        }
+        session.bytes_sent += bytes as u64;
+        match transmit.proto {
+            Protocol::Udp => self.outbox.push(
+                &self.udp,
+                &self.stats,
+                transmit.source,
+                transmit.destination,
+                &transmit.contents,
+            ),
+            _ => self
+                .tcp
+                .send(&self.stats, transmit.destination, &transmit.contents),
+        }
+    }
+}

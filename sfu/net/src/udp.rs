@@ -1,0 +1,229 @@
+//! A shard's UDP sockets: batches in with GRO, runs of equal packets out with GSO.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+
+use mio::{Interest, Registry, Token};
+use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::stats::ShardStats;
+
+/// Room for one received run: the largest UDP payload.
+const RECEIVE_BYTES: usize = 65_535;
+/// The kernel takes at most this much in one send, whatever the number of segments.
+const SEND_BYTES_MAX: usize = 64_000;
+
+/// One bound socket.
+pub(crate) struct UdpPort {
+    socket: mio::net::UdpSocket,
+    state: UdpSocketState,
+    /// What clients send to, as our candidates name it: at most one address of each family.
+    pub(crate) candidates: Vec<SocketAddr>,
+    bound: SocketAddr,
+}
+
+impl UdpPort {
+    /// Binds `addr`. Of `advertise`, the addresses that reach this socket stand in its candidates;
+    /// without any, the bound address itself.
+    pub(crate) fn bind(
+        addr: SocketAddr,
+        advertise: &[IpAddr],
+        buffer_bytes: usize,
+    ) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+        if addr.is_ipv6() {
+            socket.set_only_v6(!addr.ip().is_unspecified())?;
+        }
+        socket.set_nonblocking(true)?;
+        // The kernel cuts these to its own limits without an error.
+        socket.set_recv_buffer_size(buffer_bytes)?;
+        socket.set_send_buffer_size(buffer_bytes)?;
+        socket.bind(&addr.into())?;
+        let std: std::net::UdpSocket = socket.into();
+        let bound = std.local_addr()?;
+        let state = UdpSocketState::new(UdpSockRef::from(&std))?;
+        let dual = bound.is_ipv6() && bound.ip().is_unspecified();
+        let mut candidates: Vec<SocketAddr> = advertise
+            .iter()
+            .filter(|ip| dual || ip.is_ipv6() == bound.is_ipv6())
+            .map(|ip| SocketAddr::new(*ip, bound.port()))
+            .collect();
+        if candidates.is_empty() {
+            candidates.push(bound);
+        }
+        Ok(Self {
+            socket: mio::net::UdpSocket::from_std(std),
+            state,
+            candidates,
+            bound,
+        })
+    }
+
+    pub(crate) fn bound(&self) -> SocketAddr {
+        self.bound
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.bound.port()
+    }
+
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.register(&mut self.socket, token, Interest::READABLE)
+    }
+
+    /// The candidate that a datagram from `source` was sent to.
+    fn candidate_for(&self, source: SocketAddr) -> SocketAddr {
+        let fits = |c: &&SocketAddr| c.is_ipv6() == source.is_ipv6();
+        self.candidates
+            .iter()
+            .find(fits)
+            .copied()
+            .unwrap_or(self.bound)
+    }
+}
+
+/// Buffers for one batch of receives.
+pub(crate) struct Inbox {
+    buffers: Box<[u8]>,
+    metas: [RecvMeta; BATCH_SIZE],
+}
+
+impl Inbox {
+    pub(crate) fn new() -> Self {
+        Self {
+            buffers: vec![0; RECEIVE_BYTES * BATCH_SIZE].into_boxed_slice(),
+            metas: [RecvMeta::default(); BATCH_SIZE],
+        }
+    }
+
+    /// Receives one batch and hands each datagram to `each` with its source and our address.
+    /// `Ok(false)` when the socket is empty.
+    pub(crate) fn receive(
+        &mut self,
+        port: &UdpPort,
+        mut each: impl FnMut(SocketAddr, SocketAddr, &[u8]),
+    ) -> io::Result<bool> {
+        let mut slices = self.buffers.chunks_mut(RECEIVE_BYTES).map(IoSliceMut::new);
+        let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
+            std::array::from_fn(|_| slices.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
+        let sock = UdpSockRef::from(&port.socket);
+        let received = match port.state.recv(sock, &mut slices, &mut self.metas) {
+            Ok(received) => received,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(e) => return Err(e),
+        };
+        for (meta, buffer) in self
+            .metas
+            .iter()
+            .zip(self.buffers.chunks(RECEIVE_BYTES))
+            .take(received)
+        {
+            let source = SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port());
+            let local = port.candidate_for(source);
+            let run = &buffer[..meta.len.min(buffer.len())];
+            if meta.stride == 0 {
+                continue;
+            }
+            for datagram in run.chunks(meta.stride) {
+                each(source, local, datagram);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Collects a run of datagrams to one destination until it must go: one system call a run.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    run: Vec<u8>,
+    segment: usize,
+    count: usize,
+    /// A shorter segment closes its run.
+    closed: bool,
+    to: Option<(usize, SocketAddr)>,
+}
+
+impl Outbox {
+    pub(crate) fn new() -> Self {
+        Self {
+            run: Vec::with_capacity(SEND_BYTES_MAX),
+            segment: 0,
+            count: 0,
+            closed: false,
+            to: None,
+        }
+    }
+
+    /// Queues a datagram from our address `source`. Sends what was queued before, where it does
+    /// not belong to the same run.
+    pub(crate) fn push(
+        &mut self,
+        ports: &[UdpPort],
+        stats: &ShardStats,
+        source: SocketAddr,
+        destination: SocketAddr,
+        datagram: &[u8],
+    ) {
+        let Some(index) = ports.iter().position(|p| p.candidates.contains(&source)) else {
+            stats.drop_socket.add(1);
+            return;
+        };
+        let to = (index, destination);
+        let fits = self.to == Some(to)
+            && !self.closed
+            && datagram.len() <= self.segment
+            && self.count < ports[index].state.max_gso_segments()
+            && self.run.len() + datagram.len() <= SEND_BYTES_MAX;
+        if !fits {
+            self.flush(ports, stats);
+            self.to = Some(to);
+            self.segment = datagram.len();
+        }
+        self.closed = datagram.len() < self.segment;
+        self.run.extend_from_slice(datagram);
+        self.count += 1;
+    }
+
+    /// Sends what is queued. A socket that is full drops it, counted.
+    pub(crate) fn flush(&mut self, ports: &[UdpPort], stats: &ShardStats) {
+        let Some((index, destination)) = self.to.take() else {
+            return;
+        };
+        let port = &ports[index];
+        let transmit = Transmit {
+            destination: as_family_of(port.bound, destination),
+            ecn: None,
+            contents: &self.run,
+            segment_size: (self.count > 1).then_some(self.segment),
+            src_ip: None,
+        };
+        stats.send_calls.add(1);
+        match port
+            .state
+            .try_send(UdpSockRef::from(&port.socket), &transmit)
+        {
+            Ok(()) => {
+                stats.datagrams_out.add(self.count as u64);
+                stats.bytes_out.add(self.run.len() as u64);
+            }
+            Err(error) => {
+                tracing::trace!(%error, %destination, "datagrams not sent");
+                stats.drop_socket.add(self.count as u64);
+            }
+        }
+        self.run.clear();
+        self.count = 0;
+        self.closed = false;
+    }
+}
+
+/// A dual-stack IPv6 socket wants IPv4 destinations in mapped form.
+fn as_family_of(bound: SocketAddr, destination: SocketAddr) -> SocketAddr {
+    match (bound, destination) {
+        (SocketAddr::V6(_), SocketAddr::V4(v4)) => {
+            SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
+        }
+        _ => destination,
+    }
+}

@@ -1,0 +1,390 @@
+//! The media plane over real sockets, with str0m as the peer.
+
+mod support;
+
+use std::time::Duration;
+
+use lightstick_sfu::{
+    CloseReason, MediaConfig, MediaEvent, MediaPlane, MediaThreads, OpenError, OpenSession, Role,
+    SessionOpened, Unacceptable,
+};
+use lightstick_types::{Bitrate, LayerChoice, RoomId, SessionId};
+use str0m::format::Codec;
+use str0m::media::Direction;
+use support::{Client, PATIENCE, Seen, vp8};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+
+struct Plane {
+    runtime: Runtime,
+    plane: Option<MediaPlane>,
+    events: mpsc::Receiver<MediaEvent>,
+    threads: Option<MediaThreads>,
+}
+
+impl Plane {
+    fn start(shards: u16) -> Self {
+        let config = MediaConfig {
+            shards,
+            pin: false,
+            port: 0,
+            bind: vec![[127, 0, 0, 1].into()],
+            ..MediaConfig::default()
+        };
+        let (plane, events, threads) = MediaPlane::start(config).expect("a media plane");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        Self {
+            runtime,
+            plane: Some(plane),
+            events,
+            threads: Some(threads),
+        }
+    }
+
+    fn plane(&self) -> &MediaPlane {
+        self.plane.as_ref().unwrap()
+    }
+
+    fn open(&self, room: u64, role: Role, offer: String) -> Result<SessionOpened, OpenError> {
+        let request = OpenSession {
+            session: SessionId::random(),
+            room: RoomId(room),
+            role,
+            offer,
+        };
+        self.runtime.block_on(self.plane().open(request))
+    }
+
+    fn publisher(&self, room: u64) -> Client {
+        let (mut client, offer) = Client::offer(Direction::SendOnly);
+        let role = Role::Publisher {
+            bitrate_max: Bitrate::kbps(20_000),
+        };
+        client.answer(&self.open(room, role, offer).expect("an answer").answer);
+        client
+    }
+
+    fn viewer(&self, room: u64) -> Client {
+        let (mut client, offer) = Client::offer(Direction::RecvOnly);
+        let role = Role::Viewer {
+            choice: LayerChoice::Auto,
+        };
+        client.answer(&self.open(room, role, offer).expect("an answer").answer);
+        client
+    }
+
+    fn event(&mut self, what: &str, mut wanted: impl FnMut(&MediaEvent) -> bool) -> MediaEvent {
+        self.runtime.block_on(async {
+            tokio::time::timeout(PATIENCE, async {
+                loop {
+                    let event = self.events.recv().await.expect("events");
+                    if wanted(&event) {
+                        return event;
+                    }
+                }
+            })
+            .await
+            .unwrap_or_else(|_| panic!("waited in vain for {what}"))
+        })
+    }
+
+    fn total(&self, each: impl Fn(&lightstick_sfu::ShardStats) -> u64) -> u64 {
+        self.plane().stats().iter().map(|stats| each(stats)).sum()
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        self.plane = None;
+        if let Some(threads) = self.threads.take() {
+            threads.join();
+        }
+    }
+}
+
+#[test]
+fn media_reaches_viewers_on_every_shard_bit_for_bit() {
+    let plane = Plane::start(2);
+    let mut publisher = plane.publisher(1);
+    publisher.until_connected();
+    // Two viewers go to two shards; only one of them is the room's home.
+    let mut viewers = [plane.viewer(1), plane.viewer(1)];
+    viewers.iter_mut().for_each(Client::until_connected);
+    let (pt, opus) = (publisher.pt(Codec::Vp8), publisher.pt(Codec::Opus));
+
+    let mut sent = Vec::new();
+    for frame in 0..120_u32 {
+        for packet in 0..3_u32 {
+            let payload = vp8(
+                packet == 0,
+                packet == 0 && frame % 10 == 0,
+                frame as u16,
+                packet as u8,
+            );
+            let seq = u64::from(frame * 3 + packet + 60_000);
+            publisher.write(
+                publisher.video,
+                pt,
+                seq,
+                frame * 3_000,
+                packet == 2,
+                &payload,
+            );
+            sent.push(payload);
+        }
+        publisher.write(
+            publisher.audio,
+            opus,
+            u64::from(frame) + 1,
+            frame * 960,
+            false,
+            &[0xfc, 1, 2, frame as u8],
+        );
+        publisher.turn(Duration::from_millis(2));
+        viewers
+            .iter_mut()
+            .for_each(|viewer| viewer.turn(Duration::from_millis(2)));
+    }
+    for viewer in &mut viewers {
+        let last = sent.last().unwrap().clone();
+        let (pt, opus) = (viewer.pt(Codec::Vp8), viewer.pt(Codec::Opus));
+        viewer.until("the last packet", |viewer| {
+            viewer
+                .seen
+                .iter()
+                .any(|seen| matches!(seen, Seen::Packet(p) if *p.payload == *last))
+        });
+        let packets = viewer.packets(pt);
+        let start = sent
+            .iter()
+            .position(|payload| **payload == *packets[0].payload)
+            .unwrap();
+        assert!(
+            sent[start][0] & 0x10 != 0 && sent[start][4] & 1 == 0,
+            "starts with a keyframe"
+        );
+        assert_eq!(packets.len(), sent.len() - start, "every packet once");
+        for (n, (packet, payload)) in packets.iter().zip(&sent[start..]).enumerate() {
+            assert_eq!(*packet.payload, **payload, "packet {n}");
+            assert_eq!(*packet.seq_no, *packets[0].seq_no + n as u64, "continuous");
+        }
+        assert!(viewer.packets(opus).len() > 60, "audio came too");
+    }
+    assert_eq!(
+        plane.total(|s| s.drop_ring.get() + s.drop_refused.get() + s.panics.get()),
+        0
+    );
+    assert!(plane.total(|s| s.keyframe_requests_out.get()) >= 1);
+    let media = plane
+        .runtime
+        .block_on(plane.plane().room_media(RoomId(1)))
+        .expect("media");
+    assert_eq!(media.tracks.len(), 2, "{media:?}");
+}
+
+#[test]
+fn a_viewer_that_waits_gets_the_publisher_and_its_successor() {
+    let mut plane = Plane::start(2);
+    let mut viewer = plane.viewer(7);
+    viewer.until_connected();
+    let pt = viewer.pt(Codec::Vp8);
+    let mut next = None;
+    for round in 0..2_u32 {
+        let mut publisher = plane.publisher(7);
+        publisher.until_connected();
+        let vp8_pt = publisher.pt(Codec::Vp8);
+        for frame in 0..30_u32 {
+            let payload = vp8(true, frame % 10 == 0, frame as u16, 0);
+            let seq = u64::from(frame + 500 * round + 1);
+            publisher.write(publisher.video, vp8_pt, seq, frame * 3_000, true, &payload);
+            publisher.turn(Duration::from_millis(2));
+            viewer.turn(Duration::from_millis(2));
+        }
+        viewer.until("video", |v| {
+            v.seen
+                .iter()
+                .filter(|s| matches!(s, Seen::Packet(_)))
+                .count()
+                > 15
+        });
+        for packet in viewer.packets(pt) {
+            assert!(
+                next.is_none_or(|next| *packet.seq_no == next),
+                "continuous in round {round}"
+            );
+            next = Some(*packet.seq_no + 1);
+        }
+        publisher.rtc.close().unwrap();
+        publisher.turn(Duration::from_millis(20));
+        plane.event(
+            "no layers",
+            |event| matches!(event, MediaEvent::LayersChanged { layers, .. } if layers.is_empty()),
+        );
+        plane.event("the publisher's end", |event| {
+            matches!(
+                event,
+                MediaEvent::SessionClosed {
+                    reason: CloseReason::PeerClosed,
+                    ..
+                }
+            )
+        });
+    }
+}
+
+#[test]
+fn junk_changes_nothing_for_others() {
+    let plane = Plane::start(1);
+    let mut publisher = plane.publisher(1);
+    publisher.until_connected();
+    let to = plane.runtime.block_on(async {
+        // The server's address, from the publisher's own point of view.
+        publisher.rtc.direct_api();
+        plane.plane().stats().len()
+    });
+    assert_eq!(to, 1);
+    let (_, offer) = Client::offer(Direction::RecvOnly);
+    let opened = plane
+        .open(
+            1,
+            Role::Viewer {
+                choice: LayerChoice::Auto,
+            },
+            offer,
+        )
+        .unwrap();
+    let candidate = opened
+        .answer
+        .lines()
+        .find(|l| l.starts_with("a=candidate"))
+        .unwrap();
+    let words: Vec<&str> = candidate.split(' ').collect();
+    let server = format!("{}:{}", words[4], words[5]).parse().unwrap();
+
+    let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut random = 1_u32;
+    for length in 0..1_200_usize {
+        let bytes: Vec<u8> = (0..length)
+            .map(|_| {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (random >> 24) as u8
+            })
+            .collect();
+        stranger.send_to(&bytes, server).unwrap();
+        // From the publisher's own address too: truncated STUN, DTLS, RTP and RTCP.
+        publisher.send_raw(server, &bytes);
+        let first = [0x00, 0x16, 0x80, 0x80][length % 4];
+        let second = if length % 4 == 3 { 200 } else { 96 };
+        let mut shaped = bytes;
+        for (at, byte) in [first, second].into_iter().enumerate().take(shaped.len()) {
+            shaped[at] = byte;
+        }
+        publisher.send_raw(server, &shaped);
+        if length % 64 == 0 {
+            publisher.turn(Duration::from_millis(1));
+        }
+    }
+    let mut viewer = plane.viewer(1);
+    viewer.until_connected();
+    let pt = publisher.pt(Codec::Vp8);
+    for frame in 0..40_u32 {
+        let payload = vp8(true, true, frame as u16, 0);
+        publisher.write(
+            publisher.video,
+            pt,
+            u64::from(frame) + 1,
+            frame * 3_000,
+            true,
+            &payload,
+        );
+        publisher.turn(Duration::from_millis(2));
+        viewer.turn(Duration::from_millis(2));
+    }
+    viewer.until("video", |v| {
+        v.seen
+            .iter()
+            .filter(|s| matches!(s, Seen::Packet(_)))
+            .count()
+            > 20
+    });
+    assert_eq!(plane.total(|s| s.panics.get()), 0);
+    assert!(plane.total(|s| s.drop_junk.get() + s.drop_stranger.get() + s.drop_stun.get()) > 1_000);
+    // A stranger is never answered.
+    stranger.set_nonblocking(true).unwrap();
+    assert!(stranger.recv_from(&mut [0; 100]).is_err());
+}
+
+#[test]
+fn refusals_leave_nothing_behind() {
+    let plane = Plane::start(1);
+    let viewer = || Role::Viewer {
+        choice: LayerChoice::Auto,
+    };
+    let check = |offer: String, want: fn(&OpenError) -> bool| {
+        let got = plane.open(1, viewer(), offer).unwrap_err();
+        assert!(want(&got), "{got:?}");
+    };
+    check("nonsense".to_owned(), |e| {
+        matches!(e, OpenError::Malformed(_))
+    });
+    check("v=0\r\n".repeat(100_000), |e| {
+        !matches!(e, OpenError::Overloaded)
+    });
+    let (_, offer) = Client::offer(Direction::SendOnly);
+    check(offer, |e| {
+        *e == OpenError::Unacceptable(Unacceptable::Direction)
+    });
+    let (_, offer) = Client::offer(Direction::RecvOnly);
+    let foreign = ["VP8", "VP9", "AV1", "H264", "opus", "red"]
+        .iter()
+        .fold(offer, |sdp, codec| {
+            sdp.replace(&format!(" {codec}/"), " theora/")
+        });
+    check(foreign, |e| {
+        *e == OpenError::Unacceptable(Unacceptable::NoCodec)
+    });
+    assert_eq!(plane.total(|s| s.viewers.get() + s.publishers.get()), 0);
+}
+
+#[test]
+fn closing_tells_the_peer_and_frees_the_session() {
+    let mut plane = Plane::start(2);
+    let (mut client, offer) = Client::offer(Direction::RecvOnly);
+    let request = OpenSession {
+        session: SessionId::random(),
+        room: RoomId(3),
+        role: Role::Viewer {
+            choice: LayerChoice::Low,
+        },
+        offer,
+    };
+    let session = request.session;
+    let opened = plane.runtime.block_on(plane.plane().open(request)).unwrap();
+    client.answer(&opened.answer);
+    client.until_connected();
+    plane.event("the connection", |e| {
+        matches!(e, MediaEvent::SessionConnected { .. })
+    });
+    assert_eq!(plane.total(|s| s.viewers.get()), 1);
+    plane.plane().close(opened.shard, session);
+    plane.event("the end", |event| {
+        matches!(
+            event,
+            MediaEvent::SessionClosed {
+                reason: CloseReason::Requested,
+                ..
+            }
+        )
+    });
+    client.until("the goodbye", |c| {
+        c.seen.iter().any(|seen| matches!(seen, Seen::Closed))
+    });
+    assert_eq!(plane.total(|s| s.viewers.get()), 0);
+    let gone = plane
+        .runtime
+        .block_on(plane.plane().session_media(opened.shard, session));
+    assert!(gone.is_none());
+}

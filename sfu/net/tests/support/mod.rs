@@ -1,0 +1,204 @@
+//! A WebRTC client for tests: str0m in RTP mode on a socket of its own, driven by the test.
+
+#![allow(dead_code)] // Each test file uses its part.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid, Pt, Rid};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{RtpPacket, RtpWrite};
+use str0m::{Candidate, Event, Input, Output, Rtc};
+
+/// How long a test waits for what must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a client has seen since it was last asked.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    Connected,
+    Packet(Box<RtpPacket>),
+    KeyframeRequest(Option<Rid>, KeyframeRequestKind),
+    Closed,
+}
+
+pub(crate) struct Client {
+    pub(crate) rtc: Rtc,
+    socket: UdpSocket,
+    local: SocketAddr,
+    pending: Option<SdpPendingOffer>,
+    pub(crate) audio: Mid,
+    pub(crate) video: Mid,
+    pub(crate) seen: Vec<Seen>,
+}
+
+impl Client {
+    /// A client, and its offer to publish or to view.
+    pub(crate) fn offer(direction: Direction) -> (Self, String) {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let local = socket.local_addr().expect("an address");
+        let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
+        rtc.add_local_candidate(Candidate::host(local, "udp").expect("a candidate"));
+        let mut api = rtc.sdp_api();
+        let stream = Some("live".to_owned());
+        let audio = api.add_media(MediaKind::Audio, direction, stream.clone(), None, None);
+        let video = api.add_media(MediaKind::Video, direction, stream, None, None);
+        let (offer, pending) = api.apply().expect("an offer");
+        let client = Self {
+            rtc,
+            socket,
+            local,
+            pending: Some(pending),
+            audio,
+            video,
+            seen: Vec::new(),
+        };
+        (client, offer.to_sdp_string())
+    }
+
+    /// Takes the server's answer.
+    pub(crate) fn answer(&mut self, answer: &str) {
+        let answer = SdpAnswer::from_sdp_string(answer).expect("an answer");
+        let pending = self.pending.take().expect("an offer that waits");
+        self.rtc
+            .sdp_api()
+            .accept_answer(pending, answer)
+            .expect("a fitting answer");
+    }
+
+    /// The payload type of a codec's first format.
+    pub(crate) fn pt(&self, codec: str0m::format::Codec) -> Pt {
+        let config = self.rtc.codec_config();
+        config
+            .find(|p| p.spec().codec == codec)
+            .expect("a negotiated codec")
+            .pt()
+    }
+
+    /// Queues an RTP packet.
+    pub(crate) fn write(
+        &mut self,
+        mid: Mid,
+        pt: Pt,
+        seq: u64,
+        time: u32,
+        marker: bool,
+        payload: &[u8],
+    ) {
+        let mut api = self.rtc.direct_api();
+        let stream = api.stream_tx_by_mid(mid, None).expect("a stream");
+        let write = RtpWrite::new(pt, seq.into(), time, Instant::now(), payload);
+        stream.write_rtp(write.marker(marker).nackable(true));
+        self.rtc
+            .handle_input(Input::Timeout(Instant::now()))
+            .expect("time moves on");
+    }
+
+    /// Sends what is due and receives for at most `wait`.
+    pub(crate) fn turn(&mut self, wait: Duration) {
+        let until = Instant::now() + wait;
+        loop {
+            let deadline = loop {
+                match self.rtc.poll_output().expect("a sound session") {
+                    Output::Timeout(at) => break at.min(until),
+                    Output::Transmit(t) => {
+                        self.socket
+                            .send_to(&t.contents, t.destination)
+                            .expect("a sent datagram");
+                    }
+                    Output::Event(event) => self.see(event),
+                }
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.socket
+                .set_read_timeout(Some(left.max(Duration::from_micros(100))))
+                .expect("a read timeout");
+            let mut buffer = [0; 2_000];
+            let input = match self.socket.recv_from(&mut buffer) {
+                Ok((n, source)) => {
+                    match Receive::new(Protocol::Udp, source, self.local, &buffer[..n]) {
+                        Ok(receive) => Input::Receive(Instant::now(), receive),
+                        Err(_) => continue,
+                    }
+                }
+                Err(_) => Input::Timeout(Instant::now()),
+            };
+            self.rtc.handle_input(input).expect("input taken");
+            if Instant::now() >= until {
+                return;
+            }
+        }
+    }
+
+    fn see(&mut self, event: Event) {
+        let seen = match event {
+            Event::Connected => Seen::Connected,
+            Event::RtpPacket(packet) => Seen::Packet(Box::new(packet)),
+            Event::KeyframeRequest(request) => Seen::KeyframeRequest(request.rid, request.kind),
+            Event::Closed => Seen::Closed,
+            _ => return,
+        };
+        self.seen.push(seen);
+    }
+
+    /// Turns until `done`, or fails.
+    pub(crate) fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        let start = Instant::now();
+        while !done(self) {
+            assert!(
+                start.elapsed() < PATIENCE,
+                "waited in vain for {what}: {:?}",
+                self.seen
+            );
+            self.turn(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn until_connected(&mut self) {
+        self.until("a connection", |client| {
+            client
+                .seen
+                .iter()
+                .any(|seen| matches!(seen, Seen::Connected))
+        });
+    }
+
+    /// Takes the packets of `mid` that were seen.
+    pub(crate) fn packets(&mut self, pt: Pt) -> Vec<RtpPacket> {
+        let (packets, rest) = std::mem::take(&mut self.seen)
+            .into_iter()
+            .partition(|s| matches!(s, Seen::Packet(p) if p.header.payload_type == pt));
+        self.seen = rest;
+        let packets: Vec<Seen> = packets;
+        packets
+            .into_iter()
+            .filter_map(|seen| {
+                if let Seen::Packet(packet) = seen {
+                    Some(*packet)
+                } else {
+                    None
+                }
+            })
+            .collect()
+    }
+
+    /// Sends bytes as they are, from the session's own address.
+    pub(crate) fn send_raw(&self, to: SocketAddr, bytes: &[u8]) {
+        self.socket.send_to(bytes, to).expect("a sent datagram");
+    }
+}
+
+/// A VP8 packet's payload (RFC 7741): the first or a later packet of a frame.
+pub(crate) fn vp8(first: bool, key: bool, picture: u16, filler: u8) -> Vec<u8> {
+    let mut payload = vec![
+        if first { 0x90 } else { 0x80 },
+        0x80,
+        0x80 | (picture >> 8) as u8,
+        picture as u8,
+    ];
+    payload.push(u8::from(!key));
+    payload.extend_from_slice(&[0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01]);
+    payload.resize(900, filler);
+    payload
+}
