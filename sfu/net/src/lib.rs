@@ -7,7 +7,6 @@
 mod api;
 mod command;
 mod config;
-mod demux;
 mod egress;
 mod forward;
 mod handle;

@@ -10,8 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::demux::{self, Kind};
 use crossbeam_channel::Receiver;
+use lightstick_sfu_core::demux::{self, Kind};
 use lightstick_sfu_core::timer::TimerWheel;
 use lightstick_types::{RoomId, SessionId, ShardId};
 use mio::{Events, Poll, Token};

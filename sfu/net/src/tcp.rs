@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::demux::Deframer;
+use lightstick_sfu_core::demux::Deframer;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use str0m::Candidate;
@@ -18,6 +18,8 @@ use crate::udp::UdpPort;
 
 /// Bytes that wait for a slow connection at most: about a second of video. More is dropped.
 const QUEUE_BYTES_MAX: usize = 512 * 1024;
+/// Longest packet: what fits a datagram on any usual network.
+const FRAME_BYTES_MAX: usize = 2_048;
 /// Read at once.
 const READ_BYTES: usize = 64 * 1024;
 /// Reads from one connection in one turn.
@@ -170,7 +172,7 @@ impl TcpPorts {
                         stream,
                         remote,
                         local,
-                        deframer: Deframer::default(),
+                        deframer: Deframer::new(FRAME_BYTES_MAX),
                         queue: VecDeque::new(),
                         heard_at: now,
                         queued: false,
@@ -204,10 +206,10 @@ impl TcpPorts {
                 Ok(n) => {
                     connection.deframer.push(&self.buffer[..n]);
                     loop {
-                        match connection.deframer.next_frame() {
+                        match connection.deframer.poll() {
                             Ok(Some(frame)) => {
                                 connection.heard_at = now;
-                                packets.push((connection.remote, connection.local, frame));
+                                packets.push((connection.remote, connection.local, frame.to_vec()));
                             }
                             Ok(None) => break,
                             Err(_) => {
