@@ -75,13 +75,18 @@ impl DownTrack {
         let source = (packet.source, generation);
         match self.kind {
             TrackKind::Audio => {
-                if self.source.replace(source) != Some(source) {
+                let another = self.source.replace(source) != Some(source);
+                if another || self.rewriter.jumps(packet.sequence) {
                     self.rewriter.cut();
                 }
             }
             TrackKind::Video => {
-                if self.source != Some(source) {
-                    self.source = Some(source);
+                let another = self.source.replace(source) != Some(source);
+                // After an outage, or where the publisher numbers anew, too much is missing for
+                // a decoder to go on without a keyframe.
+                let jumps = self.selector.current() == Some(packet.layer)
+                    && self.rewriter.jumps(packet.sequence);
+                if another || jumps {
                     self.selector.restart();
                 }
                 let starts = packet.info.keyframe && packet.info.starts_frame;

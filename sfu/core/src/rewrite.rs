@@ -1,6 +1,7 @@
 //! Renumbering: a viewer sees one stream with continuous sequence numbers, timestamps and
 //! VP8 picture ids, whatever sources and layers it is made of.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::packet::MediaPacket;
@@ -32,6 +33,9 @@ const FIRST_SEQUENCE: u64 = 1;
 /// A gap of more than this in a source is a jump of its numbering, not a loss.
 const JUMP_MAX: u64 = 3_000;
 
+/// Left-out packets that a segment remembers, to place late packets around them.
+const SKIPPED_MAX: usize = 64;
+
 /// Renumbers the packets of one viewer's track.
 #[derive(Clone, Debug)]
 pub struct Rewriter {
@@ -51,14 +55,17 @@ struct Last {
     tl0_pic_idx: u8,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Segment {
     /// First input sequence number of the segment: older packets belong to nobody any more.
     first_in: u64,
     /// Highest input sequence number seen.
     highest_in: u64,
-    /// output = input + this, wrapping.
+    /// output = input + this, wrapping, for packets after the last one that was left out.
     sequence_offset: u64,
+    /// What was left out last, ascending: it has no place in the output, and each packet before
+    /// it stands one higher than `sequence_offset` says.
+    skipped: VecDeque<u64>,
     timestamp_offset: u32,
     picture_id_offset: u16,
     tl0_offset: u8,
@@ -80,19 +87,35 @@ impl Rewriter {
         self.segment = None;
     }
 
-    /// Leaves out a packet of the present segment without a gap in the output. Only the newest
-    /// packet can be left out so; for an older one the gap is already there.
+    /// Leaves out a packet of the present segment without a gap in the output. Only a packet ahead
+    /// of all others can be left out so; for an older one the gap is already there.
     pub fn skip(&mut self, sequence: u64) {
         if let Some(segment) = &mut self.segment
-            && sequence == segment.highest_in + 1
+            && sequence > segment.highest_in
+            && sequence - segment.highest_in <= JUMP_MAX
         {
             segment.highest_in = sequence;
             segment.sequence_offset = segment.sequence_offset.wrapping_sub(1);
+            if segment.skipped.len() == SKIPPED_MAX
+                && let Some(forgotten) = segment.skipped.pop_front()
+            {
+                segment.first_in = forgotten + 1;
+            }
+            segment.skipped.push_back(sequence);
         }
     }
 
-    /// Renumbers a packet. `None` for one that is older than its segment, or that jumps so far
-    /// that it cannot belong to it; the caller counts it as dropped.
+    /// Whether a packet is so far from its segment that its source must have jumped: nothing of
+    /// it can be rewritten before a [`cut`](Self::cut).
+    #[must_use]
+    pub fn jumps(&self, sequence: u64) -> bool {
+        self.segment
+            .as_ref()
+            .is_some_and(|segment| sequence.abs_diff(segment.highest_in) > JUMP_MAX)
+    }
+
+    /// Renumbers a packet. `None` for one that is older than its segment or was left out of it, or
+    /// that jumps so far that it cannot belong to it; the caller counts it as dropped.
     pub fn rewrite(&mut self, packet: &MediaPacket) -> Option<Rewritten> {
         let segment = match &mut self.segment {
             Some(segment) => segment,
@@ -106,8 +129,15 @@ impl Rewriter {
         {
             return None;
         }
+        let Err(place) = segment.skipped.binary_search(&packet.sequence) else {
+            return None;
+        };
+        let skipped_after = (segment.skipped.len() - place) as u64;
         segment.highest_in = segment.highest_in.max(packet.sequence);
-        let sequence = packet.sequence.wrapping_add(segment.sequence_offset);
+        let sequence = packet
+            .sequence
+            .wrapping_add(segment.sequence_offset)
+            .wrapping_add(skipped_after);
         let timestamp = packet.timestamp.wrapping_add(segment.timestamp_offset);
         let vp8 = packet.info.vp8.map(|descriptor| Vp8Rewrite {
             picture_id: descriptor.picture_id.map(|id| {
@@ -149,6 +179,7 @@ impl Segment {
             first_in: packet.sequence,
             highest_in: packet.sequence,
             sequence_offset: FIRST_SEQUENCE.wrapping_sub(packet.sequence),
+            skipped: VecDeque::new(),
             timestamp_offset: 0,
             picture_id_offset: 0,
             tl0_offset: 0,
@@ -165,6 +196,7 @@ impl Segment {
             first_in: packet.sequence,
             highest_in: packet.sequence,
             sequence_offset: (last.sequence + 1).wrapping_sub(packet.sequence),
+            skipped: VecDeque::new(),
             timestamp_offset: timestamp.wrapping_sub(packet.timestamp),
             picture_id_offset: vp8.and_then(|d| d.picture_id).map_or(0, |id| {
                 last.picture_id.wrapping_add(1).wrapping_sub(id.value)

@@ -122,6 +122,84 @@ fn loss_and_reordering_leave_gaps_only_where_packets_are_missing() {
 }
 
 #[test]
+fn padding_leaves_no_gap_even_where_media_comes_after_it() {
+    for seed in 1..=20 {
+        let mut random = Random::new(seed);
+        let start = Instant::now();
+        let mut publisher = Publisher::new(start, &[Layer::High], &mut random);
+        let mut source = source(1, start);
+        let mut viewer = viewer(LayerChoice::Auto);
+        let mut watcher = Watcher::default();
+        let (mut sequence, mut media) = (500, 0);
+        for frame in 0..200 {
+            let mut packets = Vec::new();
+            for mut packet in publisher.next_frame() {
+                packet.sequence = sequence;
+                sequence += 1;
+                media += 1;
+                packets.push(packet.clone());
+                if random.chance(30) {
+                    packet.sequence = sequence;
+                    packet.payload = [].into();
+                    sequence += 1;
+                    packets.push(packet);
+                    // The padding overtakes the media before it.
+                    let last = packets.len() - 1;
+                    if frame > 0 && random.chance(50) {
+                        packets.swap(last - 1, last);
+                    }
+                }
+            }
+            for packet in packets {
+                let (packet, changes) = ingest(&mut source, packet);
+                if changes.layers {
+                    viewer.set_live(source.live_layers());
+                }
+                if let Some(out) = viewer.forward(&packet, 0) {
+                    watcher.see(&packet, out);
+                }
+            }
+        }
+        assert_eq!(watcher.sequences.len(), media, "seed {seed}");
+        watcher.assert_no_gap();
+    }
+}
+
+#[test]
+fn after_a_jump_of_the_numbering_a_viewer_goes_on_at_a_keyframe() {
+    let mut random = Random::new(3);
+    let start = Instant::now();
+    let mut publisher = Publisher::new(start, &[Layer::High], &mut random);
+    let mut source = source(1, start);
+    let mut viewer = viewer(LayerChoice::Auto);
+    let mut watcher = Watcher::default();
+    let mut frames = 0;
+    for frame in 0..200 {
+        for mut packet in publisher.next_frame() {
+            packet.sequence += if frame < 100 { 0 } else { 1_000_000 };
+            let (packet, changes) = ingest(&mut source, packet);
+            if changes.layers {
+                viewer.set_live(source.live_layers());
+            }
+            let keyframe = packet.info.keyframe;
+            if let Some(out) = viewer.forward(&packet, 0) {
+                watcher.see(&packet, out);
+                frames += u32::from(packet.marker);
+                assert!(frame != 100 || keyframe, "a keyframe comes first");
+            }
+        }
+        if let Some(wanted) = viewer.wanted() {
+            source.request_keyframe(wanted.0);
+        }
+        for layer in source.poll_keyframe_requests(publisher.now).iter() {
+            publisher.request_keyframe(layer);
+        }
+    }
+    watcher.assert_no_gap();
+    assert!(frames > 190, "{frames} frames");
+}
+
+#[test]
 fn a_thousand_joins_ask_for_one_keyframe_a_second_and_layer() {
     let mut random = Random::new(3);
     let start = Instant::now();
