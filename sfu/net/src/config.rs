@@ -75,6 +75,87 @@ impl Default for MediaConfig {
     }
 }
 
+/// A value that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key} is {is}: write {wanted}")]
+pub struct MediaConfigError {
+    /// Which setting.
+    pub key: &'static str,
+    /// Its value.
+    pub is: String,
+    /// What would do.
+    pub wanted: &'static str,
+}
+
+impl MediaConfig {
+    /// Checks what types cannot.
+    ///
+    /// # Errors
+    /// The first value that cannot work.
+    pub fn validate(&self) -> Result<(), MediaConfigError> {
+        let at_least = |key, is: usize, least: usize, wanted| {
+            let error = MediaConfigError {
+                key,
+                is: is.to_string(),
+                wanted,
+            };
+            if is < least { Err(error) } else { Ok(()) }
+        };
+        at_least("bind", self.bind.len(), 1, "at least one address")?;
+        at_least("ring_frames", self.ring_frames, 8, "at least 8")?;
+        at_least("rtx_packets", self.rtx_packets, 16, "at least 16")?;
+        at_least(
+            "socket_buffer_bytes",
+            self.socket_buffer_bytes,
+            65_536,
+            "at least 65536",
+        )?;
+        let seconds = |key, is: Duration, range: std::ops::RangeInclusive<f64>, wanted| {
+            let error = MediaConfigError {
+                key,
+                is: format!("{is:?}"),
+                wanted,
+            };
+            if range.contains(&is.as_secs_f64()) {
+                Ok(())
+            } else {
+                Err(error)
+            }
+        };
+        seconds(
+            "connect_timeout",
+            self.connect_timeout,
+            1.0..=300.0,
+            "1 to 300 seconds",
+        )?;
+        // RFC 7675 section 5.1 lets consent live for 30 seconds.
+        seconds(
+            "consent_timeout",
+            self.consent_timeout,
+            2.0..=30.0,
+            "2 to 30 seconds",
+        )?;
+        seconds(
+            "keyframe_interval",
+            self.keyframe_interval,
+            0.1..=60.0,
+            "0.1 to 60 seconds",
+        )?;
+        match (self.playout_delay_min, self.playout_delay_max) {
+            (None, None) => Ok(()),
+            (Some(min), Some(max)) if min <= max && max <= PLAYOUT_DELAY_LIMIT => Ok(()),
+            (min, max) => Err(MediaConfigError {
+                key: "playout_delay_min",
+                is: format!("{min:?} beside a playout_delay_max of {max:?}"),
+                wanted: "both or none, the smaller one first, up to 40.95 seconds",
+            }),
+        }
+    }
+}
+
+/// The header extension has 12 bits of 10 ms.
+const PLAYOUT_DELAY_LIMIT: Duration = Duration::from_millis(40_950);
+
 mod seconds {
     use std::time::Duration;
 

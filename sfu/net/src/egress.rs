@@ -29,6 +29,7 @@ pub(crate) struct Egress {
     mid: Mid,
     kind: TrackKind,
     accepted: Vec<Accepted>,
+    sent: u64,
 }
 
 /// Why a viewer does not get a packet that was meant for it.
@@ -50,6 +51,7 @@ impl Egress {
             mid,
             kind,
             accepted,
+            sent: 0,
         }
     }
 
@@ -61,6 +63,11 @@ impl Egress {
         self.kind
     }
 
+    /// How many packets were queued so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// Whether anything can be sent on it at all.
     pub(crate) fn has_format(&self) -> bool {
         !self.accepted.is_empty()
@@ -68,7 +75,7 @@ impl Egress {
 
     /// Queues a packet; it leaves when the session is next polled.
     pub(crate) fn send(
-        &self,
+        &mut self,
         rtc: &mut Rtc,
         packet: &MediaPacket,
         rewritten: Rewritten,
@@ -103,6 +110,7 @@ impl Egress {
             }
         }
         stream.write_rtp(write);
+        self.sent += 1;
         Ok(())
     }
 

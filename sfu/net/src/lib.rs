@@ -22,6 +22,6 @@ mod tcp;
 mod udp;
 
 pub use api::*;
-pub use config::MediaConfig;
+pub use config::{MediaConfig, MediaConfigError};
 pub use handle::{MediaPlane, MediaThreads, StartError};
 pub use stats::{Cell, DELAY_BOUNDS_US, ShardStats};

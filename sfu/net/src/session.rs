@@ -14,7 +14,7 @@ use lightstick_sfu_core::uptrack::Incoming;
 use lightstick_types::{Bitrate, Layer, LayerChoice, RoomId, SessionId, TrackKind};
 use str0m::change::SdpOffer;
 use str0m::config::{CryptoProvider, DtlsCert, DtlsVersion};
-use str0m::media::Mid;
+use str0m::media::{Mid, Rid};
 use str0m::net::{Protocol, Transmit};
 use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Candidate, Event, Output, Rtc, RtcConfig};
@@ -70,8 +70,7 @@ pub(crate) struct Session {
     offer: Offer,
     round_trip: Option<Duration>,
     loss: Option<f32>,
-    lost_reported: u64,
-    nacks_reported: u64,
+    reported: Vec<Reported>,
 }
 
 /// What the session is for.
@@ -98,6 +97,39 @@ pub(crate) struct Viewer {
     tracks: Vec<(DownTrack, Egress)>,
 }
 
+/// What a stream's running totals were when they were last counted.
+struct Reported {
+    mid: Mid,
+    rid: Option<Rid>,
+    nacks: u64,
+    resent: u64,
+    lost: u64,
+}
+
+impl Reported {
+    fn of(all: &mut Vec<Self>, mid: Mid, rid: Option<Rid>) -> &mut Self {
+        let place = all.iter().position(|r| (r.mid, r.rid) == (mid, rid));
+        let place = place.unwrap_or_else(|| {
+            all.push(Self {
+                mid,
+                rid,
+                nacks: 0,
+                resent: 0,
+                lost: 0,
+            });
+            all.len() - 1
+        });
+        &mut all[place]
+    }
+}
+
+/// By how much a running total has grown.
+fn grown(before: &mut u64, total: u64) -> u64 {
+    let more = total.saturating_sub(*before);
+    *before += more;
+    more
+}
+
 /// What a session's events ask the shard to do.
 #[derive(Debug)]
 pub(crate) enum Signal {
@@ -107,6 +139,8 @@ pub(crate) enum Signal {
     Layer(Layer),
     Closed(CloseReason),
     Nacks(u64),
+    NacksSent(u64),
+    Resent(u64),
     Lost(u64),
     KeyframeAsked,
     /// A packet of a payload type or layer that we do not forward.
@@ -182,8 +216,7 @@ impl Session {
             offer,
             round_trip: None,
             loss: None,
-            lost_reported: 0,
-            nacks_reported: 0,
+            reported: Vec::new(),
         };
         Ok((session, answer))
     }
@@ -260,14 +293,17 @@ impl Session {
             }
             Event::MediaEgressStats(stats) => {
                 self.round_trip = stats.rtt.or(self.round_trip);
-                signals.push(Signal::Nacks(
-                    stats.nacks.saturating_sub(self.nacks_reported),
-                ));
-                self.nacks_reported = self.nacks_reported.max(stats.nacks);
+                let sent = match &self.role {
+                    RoleState::Viewer(viewer) => viewer.sent(stats.mid),
+                    RoleState::Publisher { .. } => 0,
+                };
+                let reported = Reported::of(&mut self.reported, stats.mid, stats.rid);
+                signals.push(Signal::Nacks(grown(&mut reported.nacks, stats.nacks)));
+                let resent = stats.packets.saturating_sub(sent);
+                signals.push(Signal::Resent(grown(&mut reported.resent, resent)));
                 if let Some(remote) = &stats.remote {
-                    let lost = remote.packets_lost;
-                    signals.push(Signal::Lost(lost.saturating_sub(self.lost_reported)));
-                    self.lost_reported = self.lost_reported.max(lost);
+                    let lost = grown(&mut reported.lost, remote.packets_lost);
+                    signals.push(Signal::Lost(lost));
                 }
                 if let (Some(loss), RoleState::Viewer(viewer)) = (stats.loss, &mut self.role) {
                     self.loss = Some(loss);
@@ -277,6 +313,8 @@ impl Session {
             Event::MediaIngressStats(stats) => {
                 self.round_trip = stats.rtt.or(self.round_trip);
                 self.loss = stats.loss.or(self.loss);
+                let reported = Reported::of(&mut self.reported, stats.mid, stats.rid);
+                signals.push(Signal::NacksSent(grown(&mut reported.nacks, stats.nacks)));
             }
             Event::Closed => signals.push(Signal::Closed(CloseReason::PeerClosed)),
             _ => {}
@@ -441,6 +479,12 @@ impl Viewer {
         (egress.kind() == TrackKind::Video)
             .then(|| track.on_report(now, loss))
             .flatten()
+    }
+
+    /// How many packets of ours `mid` was given, without what was sent again.
+    fn sent(&self, mid: Mid) -> u64 {
+        let track = self.tracks.iter().find(|(_, e)| e.mid() == mid);
+        track.map_or(0, |(_, egress)| egress.sent())
     }
 
     fn video(&self) -> Option<&(DownTrack, Egress)> {

@@ -417,6 +417,8 @@ impl Shard {
                 self.emit(MediaEvent::ViewerLayer { session: id, layer });
             }
             Signal::Nacks(n) => self.io.stats.nacks_in.add(n),
+            Signal::NacksSent(n) => self.io.stats.nacks_out.add(n),
+            Signal::Resent(n) => self.io.stats.rtx_out.add(n),
             Signal::Lost(n) => self.io.stats.rtp_out_lost.add(n),
             Signal::Foreign => self.io.stats.drop_media.add(1),
             Signal::Closed(reason) => self.remove(key, reason),

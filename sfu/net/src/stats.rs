@@ -54,6 +54,8 @@ pub struct ShardStats {
     pub rtp_in_lost: Cell,
     /// Packets that viewers reported lost.
     pub rtp_out_lost: Cell,
+    /// Packets sent to viewers again.
+    pub rtx_out: Cell,
     /// NACKs received from viewers.
     pub nacks_in: Cell,
     /// NACKs sent to publishers.

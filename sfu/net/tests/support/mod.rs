@@ -31,6 +31,9 @@ pub(crate) struct Client {
     pub(crate) audio: Mid,
     pub(crate) video: Mid,
     pub(crate) seen: Vec<Seen>,
+    /// Loses each n-th media packet on its way out or in; 0 loses none.
+    pub(crate) lose_every: u32,
+    media_packets: u32,
 }
 
 impl Client {
@@ -53,6 +56,8 @@ impl Client {
             audio,
             video,
             seen: Vec::new(),
+            lose_every: 0,
+            media_packets: 0,
         };
         (client, offer.to_sdp_string())
     }
@@ -102,6 +107,7 @@ impl Client {
             let deadline = loop {
                 match self.rtc.poll_output().expect("a sound session") {
                     Output::Timeout(at) => break at.min(until),
+                    Output::Transmit(t) if self.loses(&t.contents) => {}
                     Output::Transmit(t) => {
                         self.socket
                             .send_to(&t.contents, t.destination)
@@ -116,6 +122,7 @@ impl Client {
                 .expect("a read timeout");
             let mut buffer = [0; 2_000];
             let input = match self.socket.recv_from(&mut buffer) {
+                Ok((n, _)) if self.loses(&buffer[..n]) => continue,
                 Ok((n, source)) => {
                     match Receive::new(Protocol::Udp, source, self.local, &buffer[..n]) {
                         Ok(receive) => Input::Receive(Instant::now(), receive),
@@ -129,6 +136,18 @@ impl Client {
                 return;
             }
         }
+    }
+
+    /// Whether the network loses this datagram: RTP only (RFC 5761 section 4 tells it from RTCP).
+    fn loses(&mut self, datagram: &[u8]) -> bool {
+        let rtp = datagram.len() > 100
+            && datagram[0] >> 6 == 2
+            && !(64..=95).contains(&(datagram[1] & 0x7f));
+        if !rtp || self.lose_every == 0 {
+            return false;
+        }
+        self.media_packets += 1;
+        self.media_packets.is_multiple_of(self.lose_every)
     }
 
     fn see(&mut self, event: Event) {
