@@ -1,1 +1,154 @@
-//! Placeholder.
+//! WHIP, WHEP and the JSON API over HTTP.
+//!
+//! [`Signaling::start`] starts the director, the one task that owns the rooms; the router's
+//! handlers ask it and the media plane, and hold no state and no locks of their own. The rules
+//! stand in `lightstick-signaling-core`.
+//!
+//! The router needs the client's address: serve it with
+//! `into_make_service_with_connect_info::<SocketAddr>()`.
+
+mod api;
+mod auth;
+mod config;
+mod director;
+mod extract;
+mod feed;
+mod join;
+mod outer;
+mod problem;
+mod router;
+mod session;
+mod stats;
+mod viewer;
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lightstick_sfu::{MediaEvent, MediaPlane};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use auth::{Auth, Keys};
+pub use config::{ConfigError, IceServer, SignalingConfig};
+use director::{COMMANDS_MAX, Director, DirectorHandle, Parts};
+use feed::{Feed, FeedSource};
+pub use lightstick_signaling_core::{rooms, token};
+pub use problem::{CONTENT_TYPE as PROBLEM_CONTENT_TYPE, Code};
+pub use router::openapi;
+pub use stats::{JoinOutcome, Route, SignalingStats, StatsSnapshot};
+
+/// What handlers share.
+#[derive(Clone)]
+struct App(Arc<Shared>);
+
+struct Shared {
+    config: SignalingConfig,
+    auth: Auth,
+    media: MediaPlane,
+    director: DirectorHandle,
+    feed: FeedSource,
+    stats: Arc<SignalingStats>,
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl App {
+    fn watch_open(&self) -> bool {
+        self.config.watch_open || self.auth.is_development()
+    }
+}
+
+/// Signaling, running. Dropping it closes every session and ends the director.
+pub struct Signaling {
+    app: App,
+    director: JoinHandle<()>,
+    _cancel: DropGuard,
+}
+
+impl Signaling {
+    /// Starts the director.
+    ///
+    /// `events` is the other end of the media plane's events: nobody else may read it.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; nothing runs then.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start(
+        config: SignalingConfig,
+        auth: Auth,
+        media: MediaPlane,
+        events: mpsc::Receiver<MediaEvent>,
+    ) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let stats = Arc::new(SignalingStats::default());
+        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let feed = Feed::new();
+        let feed_source = feed.source();
+        let parts = Parts {
+            rooms: config.rooms(),
+            bitrate_max: config.publish_bitrate_max(),
+            reconnect_after: config.reconnect_after,
+            event_streams_per_session_max: config.event_streams_per_session_max,
+            media: media.clone(),
+            stats: Arc::clone(&stats),
+        };
+        let director = Director::new(parts, feed, commands.downgrade());
+        let cancel = CancellationToken::new();
+        let director = tokio::spawn(director.run(inbox, events, cancel.clone()));
+        let app = App(Arc::new(Shared {
+            director: DirectorHandle::new(commands, config.retry_after),
+            config,
+            auth,
+            media,
+            feed: feed_source,
+            stats,
+        }));
+        Ok(Self {
+            app,
+            director,
+            _cancel: cancel.drop_guard(),
+        })
+    }
+
+    /// Every resource of signaling, CORS included. It has no fallback.
+    pub fn router(&self) -> axum::Router {
+        router::router(self.app.clone())
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<SignalingStats> {
+        &self.app.stats
+    }
+
+    /// Refuses new sessions from now on, tells viewers to come again, and returns when every
+    /// session is gone; those that are left at `deadline` are closed then.
+    ///
+    /// Afterwards every request that needs the director is answered with 503, and event streams
+    /// have ended.
+    pub async fn drain(&self, deadline: Instant) {
+        self.app.director.drain(deadline).await;
+    }
+
+    /// Returns when the director has ended: after [`Signaling::drain`], when the media plane is
+    /// gone, or, as an error, when it has panicked.
+    ///
+    /// # Errors
+    /// The director's panic.
+    pub async fn stopped(&mut self) -> Result<(), tokio::task::JoinError> {
+        (&mut self.director).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! What the registry asks for and reports.
+
+use std::time::Duration;
+
+use lightstick_types::{Layer, RoomId, RoomName, SessionId, ShardId};
+use serde::Serialize;
+
+use super::{Participant, SessionNumber, SessionRole};
+
+/// What the registry's owner must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Close a session in the media plane.
+    Close {
+        /// Which.
+        session: SessionId,
+        /// Where it is.
+        shard: ShardId,
+    },
+    /// A room's [`RoomStatus`](super::RoomStatus) has changed: tell its viewers.
+    RoomChanged(RoomId),
+    /// A room is gone; nobody is in it.
+    RoomGone(RoomId),
+    /// Something that integrators may hear about.
+    Event(Event),
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Media flows in a room where nothing was on.
+    RoomStarted {
+        /// Where.
+        room: RoomName,
+    },
+    /// The show is over.
+    RoomEnded {
+        /// Where.
+        room: RoomName,
+        /// Why.
+        reason: EndReason,
+    },
+    /// The publisher's connection was lost, or is being replaced.
+    PublisherInterrupted {
+        /// Where.
+        room: RoomName,
+        /// How long the room waits.
+        grace: Duration,
+    },
+    /// Media flows again.
+    PublisherReturned {
+        /// Where.
+        room: RoomName,
+    },
+    /// A session was opened.
+    SessionJoined {
+        /// Which.
+        session: SessionId,
+        /// Its number in lists.
+        number: SessionNumber,
+        /// Where.
+        room: RoomName,
+        /// As what.
+        role: SessionRole,
+        /// Who.
+        participant: Option<Participant>,
+    },
+    /// An opened session is gone. Follows each [`Event::SessionJoined`] exactly once.
+    SessionLeft {
+        /// Which.
+        session: SessionId,
+        /// Its number in lists.
+        number: SessionNumber,
+        /// Where.
+        room: RoomName,
+        /// As what.
+        role: SessionRole,
+        /// Who.
+        participant: Option<Participant>,
+        /// Why.
+        reason: LeaveReason,
+        /// How long it was here.
+        after: Duration,
+    },
+    /// Other layers carry media.
+    LayersChanged {
+        /// Where.
+        room: RoomName,
+        /// Lowest first.
+        layers: Vec<Layer>,
+    },
+}
+
+/// Why a show is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// The publisher ended it.
+    PublisherLeft,
+    /// The publisher did not come back in time.
+    GraceExpired,
+    /// An administrator ended the publisher's session.
+    Kicked,
+    /// An administrator closed the room.
+    Closed,
+    /// The server stops.
+    Drained,
+}
+
+/// Why a session is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaveReason {
+    /// The client's DELETE.
+    Deleted,
+    /// An administrator ended it.
+    Kicked,
+    /// An administrator closed its room.
+    RoomClosed,
+    /// Its room's show has been over for long.
+    RoomExpired,
+    /// A newer session of the publisher, or one that took over.
+    Replaced,
+    /// The client did not wait for the answer.
+    Abandoned,
+    /// The server stops.
+    Drained,
+    /// The peer closed the connection.
+    PeerClosed,
+    /// No connection within the connect time.
+    ConnectTimeout,
+    /// Nothing heard for too long.
+    ConsentExpired,
+    /// The publisher sent far above its limit.
+    BitrateExceeded,
+    /// The connection failed.
+    TransportError,
+    /// A fault of the server.
+    Internal,
+}
+
+impl LeaveReason {
+    /// The reason as lists, events and metrics name it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deleted => "deleted",
+            Self::Kicked => "kicked",
+            Self::RoomClosed => "room_closed",
+            Self::RoomExpired => "room_expired",
+            Self::Replaced => "replaced",
+            Self::Abandoned => "abandoned",
+            Self::Drained => "drained",
+            Self::PeerClosed => "peer_closed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::ConsentExpired => "consent_expired",
+            Self::BitrateExceeded => "bitrate_exceeded",
+            Self::TransportError => "transport_error",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Whether the media plane has closed the session by itself.
+    #[must_use]
+    pub fn is_medias(self) -> bool {
+        matches!(
+            self,
+            Self::PeerClosed
+                | Self::ConnectTimeout
+                | Self::ConsentExpired
+                | Self::BitrateExceeded
+                | Self::TransportError
+                | Self::Internal
+        )
+    }
+}

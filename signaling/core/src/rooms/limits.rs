@@ -1,0 +1,237 @@
+//! Limits: how many of what, and how fast.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+/// Limits of the registry. A refusal names the limit it met.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Rooms that have, or had, a publisher.
+    pub rooms_max: usize,
+    /// Rooms in which viewers wait for a first publisher. Counted apart, so that viewers of rooms
+    /// that nobody opens cannot keep artists out.
+    pub waiting_rooms_max: usize,
+    /// Viewers of one room.
+    pub viewers_per_room_max: usize,
+    /// Sessions of one address (an IPv6 /64 counts as one).
+    pub sessions_per_address_max: usize,
+    /// Joins of one address.
+    pub joins_per_address: Rate,
+    /// Joins of all addresses together.
+    pub joins: Rate,
+    /// Requests on session URLs of one address: nobody guesses ids at leisure.
+    pub requests_per_address: Rate,
+    /// Addresses whose rate is remembered at a time. Past it, new addresses share one budget.
+    pub addresses_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rooms_max: 1_000,
+            waiting_rooms_max: 1_000,
+            viewers_per_room_max: 20_000,
+            sessions_per_address_max: 2_000,
+            joins_per_address: Rate::new(3_000, 1_000),
+            joins: Rate::new(30_000, 2_000),
+            requests_per_address: Rate::new(12_000, 2_000),
+            addresses_max: 50_000,
+        }
+    }
+}
+
+/// A rate with a burst. A rate of 0 a minute is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// Sustained, a minute.
+    pub per_minute: u32,
+    /// At once, after a rest. At least 1 is allowed.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// `per_minute` sustained, `burst` at once.
+    #[must_use]
+    pub const fn new(per_minute: u32, burst: u32) -> Self {
+        Self { per_minute, burst }
+    }
+
+    /// What one event costs; none without a limit.
+    fn interval(self) -> Option<Duration> {
+        (self.per_minute > 0).then(|| Duration::from_secs(60) / self.per_minute)
+    }
+}
+
+/// What counts as one client: an IPv4 address, or an IPv6 /64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct AddressKey(u64);
+
+impl From<IpAddr> for AddressKey {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            // Within 0::/64 stand only the loopback and other special addresses, so that an IPv4
+            // address shares its number with no client's prefix but `::`'s own.
+            IpAddr::V4(v4) => Self(u64::from(v4.to_bits())),
+            IpAddr::V6(v6) => Self((v6.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+/// Rates by address, in bounded memory.
+///
+/// Each address costs one instant: the time at which its burst is whole again (the generic cell
+/// rate algorithm). An entry whose time has come says nothing and can go.
+#[derive(Debug)]
+pub(super) struct AddressRates {
+    rate: Rate,
+    entries_max: usize,
+    whole_at: HashMap<AddressKey, Instant>,
+    overflow: Option<Instant>,
+    swept: Option<Instant>,
+}
+
+/// A full table is searched for entries that can go at most this often.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+impl AddressRates {
+    pub(super) fn new(rate: Rate, entries_max: usize) -> Self {
+        Self {
+            rate,
+            entries_max,
+            whole_at: HashMap::new(),
+            overflow: None,
+            swept: None,
+        }
+    }
+
+    /// Takes one event, or says after what time to come again.
+    pub(super) fn take(&mut self, now: Instant, address: AddressKey) -> Result<(), Duration> {
+        if self.rate.interval().is_none() {
+            return Ok(());
+        }
+        if let Some(whole_at) = self.whole_at.get_mut(&address) {
+            return take(self.rate, now, whole_at);
+        }
+        if self.whole_at.len() >= self.entries_max {
+            let due = self.swept.is_none_or(|at| now >= at + SWEEP_EVERY);
+            if due {
+                self.swept = Some(now);
+                self.whole_at.retain(|_, whole_at| *whole_at > now);
+            }
+            if self.whole_at.len() >= self.entries_max {
+                return take(self.rate, now, self.overflow.get_or_insert(now));
+            }
+        }
+        take(self.rate, now, self.whole_at.entry(address).or_insert(now))
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.whole_at.len()
+    }
+}
+
+/// One rate for all.
+#[derive(Debug)]
+pub(super) struct TotalRate {
+    rate: Rate,
+    whole_at: Option<Instant>,
+}
+
+impl TotalRate {
+    pub(super) fn new(rate: Rate) -> Self {
+        Self {
+            rate,
+            whole_at: None,
+        }
+    }
+
+    pub(super) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        take(self.rate, now, self.whole_at.get_or_insert(now))
+    }
+}
+
+fn take(rate: Rate, now: Instant, whole_at: &mut Instant) -> Result<(), Duration> {
+    let Some(interval) = rate.interval() else {
+        return Ok(());
+    };
+    let next = (*whole_at).max(now) + interval;
+    let allowed = now + interval * rate.burst.max(1);
+    if next > allowed {
+        return Err(next - allowed);
+    }
+    *whole_at = next;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(n: u32) -> AddressKey {
+        IpAddr::V4(n.into()).into()
+    }
+
+    #[test]
+    fn burst_then_rate() {
+        let start = Instant::now();
+        let mut rates = AddressRates::new(Rate::new(60, 3), 10);
+        for _ in 0..3 {
+            assert_eq!(rates.take(start, address(1)), Ok(()));
+        }
+        assert_eq!(rates.take(start, address(1)), Err(Duration::from_secs(1)));
+        assert_eq!(rates.take(start, address(2)), Ok(()), "another address");
+        let later = start + Duration::from_millis(400);
+        assert_eq!(
+            rates.take(later, address(1)),
+            Err(Duration::from_millis(600))
+        );
+        let later = start + Duration::from_secs(1);
+        assert_eq!(rates.take(later, address(1)), Ok(()));
+        assert!(rates.take(later, address(1)).is_err());
+        // A clock that goes back refuses, and neither panics nor forgives.
+        assert!(rates.take(start, address(1)).is_err());
+    }
+
+    #[test]
+    fn memory_is_bounded_and_overflow_shares() {
+        let start = Instant::now();
+        let mut rates = AddressRates::new(Rate::new(60, 1), 100);
+        let accepted = (0..1_000)
+            .filter(|n| rates.take(start, address(*n)).is_ok())
+            .count();
+        assert_eq!(accepted, 101, "a hundred of their own, one shared");
+        assert_eq!(rates.len(), 100);
+        // Once the first are whole again, they make room.
+        assert_eq!(
+            rates.take(start + Duration::from_secs(2), address(5_000)),
+            Ok(())
+        );
+        assert_eq!(rates.len(), 1);
+    }
+
+    #[test]
+    fn zero_is_no_limit() {
+        let now = Instant::now();
+        let mut rates = AddressRates::new(Rate::new(0, 0), 1);
+        let mut total = TotalRate::new(Rate::new(0, 0));
+        for _ in 0..10_000 {
+            assert_eq!(rates.take(now, address(1)), Ok(()));
+            assert_eq!(total.take(now), Ok(()));
+        }
+    }
+
+    #[test]
+    fn one_network_is_one_client() {
+        let key = |text: &str| AddressKey::from(text.parse::<IpAddr>().unwrap());
+        assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
+        assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
+        assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
+        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+    }
+}

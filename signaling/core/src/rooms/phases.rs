@@ -1,0 +1,247 @@
+//! How a room's show begins, pauses and ends.
+
+use std::time::Instant;
+
+use lightstick_types::{Codec, Layer, RoomId, RoomName, SessionId, TrackKind};
+
+use super::room::Phase;
+use super::{Effect, EndReason, Event, LeaveReason, Rooms, SessionNumber, SessionRole};
+
+impl Rooms {
+    /// The media plane has closed the session. A publisher's room waits for their return.
+    pub fn closed(&mut self, now: Instant, id: SessionId, reason: LeaveReason) {
+        let Some(was_publishing) = self.is_publishing(id) else {
+            return;
+        };
+        let Some(room) = self.remove(now, id, reason) else {
+            return;
+        };
+        if was_publishing {
+            self.interrupt(now, room);
+        }
+        self.settle(room);
+    }
+
+    /// The client has ended its session (DELETE). A publisher's show is over, unless they are
+    /// already coming back with another session.
+    ///
+    /// Returns whether there was such a session.
+    pub fn delete(&mut self, now: Instant, id: SessionId) -> bool {
+        self.end_session(now, id, LeaveReason::Deleted)
+    }
+
+    /// An administrator has ended a session. A publisher's show is over.
+    ///
+    /// Returns whether there was such a session.
+    pub fn kick(&mut self, now: Instant, room: &RoomName, number: SessionNumber) -> bool {
+        let Some(id) = self.session_by_number(room, number) else {
+            return false;
+        };
+        self.end_session(now, id, LeaveReason::Kicked)
+    }
+
+    /// An administrator has closed a room: everybody leaves, and it is gone.
+    ///
+    /// Returns whether there was such a room.
+    pub fn close_room(&mut self, now: Instant, room: &RoomName) -> bool {
+        let Some(id) = self.by_name.get(room).copied() else {
+            return false;
+        };
+        self.empty_room(now, id, EndReason::Closed, LeaveReason::RoomClosed);
+        true
+    }
+
+    /// Closes every room: the time to drain is over.
+    pub fn close_all(&mut self, now: Instant) {
+        let ids: Vec<RoomId> = self.rooms.keys().copied().collect();
+        for id in ids {
+            self.empty_room(now, id, EndReason::Drained, LeaveReason::Drained);
+        }
+    }
+
+    /// The first packet of a track came in.
+    pub fn track_started(&mut self, now: Instant, id: RoomId, kind: TrackKind, codec: Codec) {
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        // An event of a publisher who has left since says nothing about the show.
+        if room.publisher.is_none() {
+            return;
+        }
+        room.tracks.retain(|(other, _)| *other != kind);
+        room.tracks.push((kind, codec));
+        room.tracks.sort_by_key(|(kind, _)| *kind);
+        let name = room.name.clone();
+        let event = match room.phase {
+            Phase::Live => return,
+            Phase::Interrupted { .. } => Event::PublisherReturned { room: name },
+            Phase::NotStarted | Phase::Ended { .. } => {
+                room.live_since = Some(now);
+                Event::RoomStarted { room: name }
+            }
+        };
+        room.phase = Phase::Live;
+        self.effects.push_back(Effect::Event(event));
+        self.effects.push_back(Effect::RoomChanged(id));
+        self.settle(id);
+    }
+
+    /// The layers that carry media have changed.
+    pub fn layers_changed(&mut self, id: RoomId, layers: Vec<Layer>) {
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        if room.layers == layers {
+            return;
+        }
+        room.layers.clone_from(&layers);
+        let room = room.name.clone();
+        self.effects
+            .push_back(Effect::Event(Event::LayersChanged { room, layers }));
+        self.effects.push_back(Effect::RoomChanged(id));
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((at, id)) = self.deadlines.first().copied()
+            && at <= now
+        {
+            let room = self.room_mut(id);
+            if room.count_due.is_some_and(|due| due <= now) {
+                room.count_due = None;
+                room.counted_at = Some(now);
+                self.effects.push_back(Effect::RoomChanged(id));
+            }
+            let room = self.room_mut(id);
+            if room.phase_due().is_some_and(|due| due <= now) {
+                match room.phase {
+                    Phase::Interrupted { .. } => self.end(now, id, EndReason::GraceExpired),
+                    _ => {
+                        self.empty_room(now, id, EndReason::GraceExpired, LeaveReason::RoomExpired)
+                    }
+                }
+            }
+            self.settle(id);
+        }
+    }
+
+    /// Whether a session holds its room's publisher slot; none without such a session.
+    fn is_publishing(&self, id: SessionId) -> Option<bool> {
+        let session = self.sessions.get(&id)?;
+        Some(
+            session.role == SessionRole::Publisher
+                && self.rooms[&session.room].publisher == Some(id),
+        )
+    }
+
+    fn end_session(&mut self, now: Instant, id: SessionId, reason: LeaveReason) -> bool {
+        let Some(was_publishing) = self.is_publishing(id) else {
+            return false;
+        };
+        let Some(room_id) = self.remove(now, id, reason) else {
+            return false;
+        };
+        if was_publishing {
+            if self.room_mut(room_id).incoming.is_some() {
+                self.interrupt(now, room_id);
+            } else {
+                let reason = match reason {
+                    LeaveReason::Kicked => EndReason::Kicked,
+                    _ => EndReason::PublisherLeft,
+                };
+                self.end(now, room_id, reason);
+            }
+        }
+        self.settle(room_id);
+        true
+    }
+
+    /// The publisher is gone, but may come back. A show that had not begun has not begun still.
+    pub(super) fn interrupt(&mut self, now: Instant, id: RoomId) {
+        let grace = self.config.grace;
+        let room = self.room_mut(id);
+        if !matches!(room.phase, Phase::Live) {
+            return;
+        }
+        room.phase = Phase::Interrupted { until: now + grace };
+        let room = room.name.clone();
+        self.effects
+            .push_back(Effect::Event(Event::PublisherInterrupted { room, grace }));
+        self.effects.push_back(Effect::RoomChanged(id));
+    }
+
+    /// The show is over. A show that had not begun has not begun still.
+    fn end(&mut self, now: Instant, id: RoomId, reason: EndReason) {
+        let until = now + self.config.ended_linger;
+        let room = self.room_mut(id);
+        if !matches!(room.phase, Phase::Live | Phase::Interrupted { .. }) {
+            return;
+        }
+        room.phase = Phase::Ended { until };
+        room.owner = None;
+        room.live_since = None;
+        room.tracks.clear();
+        room.layers.clear();
+        let room = room.name.clone();
+        self.effects
+            .push_back(Effect::Event(Event::RoomEnded { room, reason }));
+        self.effects.push_back(Effect::RoomChanged(id));
+    }
+
+    fn empty_room(&mut self, now: Instant, id: RoomId, end: EndReason, leave: LeaveReason) {
+        self.end(now, id, end);
+        let sessions: Vec<SessionId> = self.room_mut(id).sessions.values().copied().collect();
+        for session in sessions {
+            self.remove(now, session, leave);
+        }
+        self.settle(id);
+    }
+
+    /// The number of viewers has changed: tell them now, or when the interval is over.
+    pub(super) fn count_changed(&mut self, now: Instant, id: RoomId) {
+        let interval = self.config.count_interval;
+        let room = self.room_mut(id);
+        match room.counted_at.map(|at| at + interval) {
+            Some(next) if next > now => room.count_due = Some(next),
+            _ => {
+                room.counted_at = Some(now);
+                room.count_due = None;
+                self.effects.push_back(Effect::RoomChanged(id));
+            }
+        }
+    }
+
+    /// Brings counts and deadlines in line with a room that has changed, and drops it where
+    /// nothing is left of it.
+    pub(super) fn settle(&mut self, id: RoomId) {
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        let idle = room.is_idle();
+        let started = room.is_started() && !idle;
+        if started != room.counted_started {
+            room.counted_started = started;
+            if started {
+                self.counts.rooms_started += 1;
+            } else {
+                self.counts.rooms_started -= 1;
+            }
+        }
+        let due = if idle { None } else { room.due() };
+        if due != room.scheduled {
+            if let Some(at) = room.scheduled {
+                self.deadlines.remove(&(at, id));
+            }
+            if let Some(at) = due {
+                self.deadlines.insert((at, id));
+            }
+            room.scheduled = due;
+        }
+        if idle {
+            let room = self.rooms.remove(&id).expect("it was just here");
+            self.by_name.remove(&room.name);
+            self.counts.rooms -= 1;
+            self.effects.push_back(Effect::RoomGone(id));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! One room's record.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use lightstick_types::{Codec, Layer, RoomName, SessionId, TrackKind};
+
+use super::{Participant, SessionNumber};
+
+/// Where a room's show stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// No media yet.
+    NotStarted,
+    /// Media flows, or flowed and nobody has said that the publisher is gone.
+    Live,
+    /// The publisher's connection was lost; the room waits for them.
+    Interrupted {
+        /// Then the show is over.
+        until: Instant,
+    },
+    /// The show is over.
+    Ended {
+        /// Then viewers who are still here are sent away.
+        until: Instant,
+    },
+}
+
+pub(super) struct Room {
+    pub(super) name: RoomName,
+    pub(super) created: Instant,
+    pub(super) live_since: Option<Instant>,
+    pub(super) phase: Phase,
+    /// The session that publishes: open, one at most.
+    pub(super) publisher: Option<SessionId>,
+    /// The session that will publish once the media plane has opened it.
+    pub(super) incoming: Option<SessionId>,
+    /// Who published last.
+    pub(super) owner: Option<Participant>,
+    pub(super) tracks: Vec<(TrackKind, Codec)>,
+    pub(super) layers: Vec<Layer>,
+    /// Every session, publishers included, oldest first.
+    pub(super) sessions: BTreeMap<SessionNumber, SessionId>,
+    /// Viewers admitted.
+    pub(super) viewers: usize,
+    /// Those of them that the media plane has opened.
+    pub(super) watching: usize,
+    /// When viewers were last told their number.
+    pub(super) counted_at: Option<Instant>,
+    /// When they must be told again.
+    pub(super) count_due: Option<Instant>,
+    /// This room's entry in the registry's deadlines.
+    pub(super) scheduled: Option<Instant>,
+    /// Whether the registry counts it as started.
+    pub(super) counted_started: bool,
+}
+
+impl Room {
+    pub(super) fn new(name: RoomName, now: Instant) -> Self {
+        Self {
+            name,
+            created: now,
+            live_since: None,
+            phase: Phase::NotStarted,
+            publisher: None,
+            incoming: None,
+            owner: None,
+            tracks: Vec::new(),
+            layers: Vec::new(),
+            sessions: BTreeMap::new(),
+            viewers: 0,
+            watching: 0,
+            counted_at: None,
+            count_due: None,
+            scheduled: None,
+            counted_started: false,
+        }
+    }
+
+    fn has_publisher(&self) -> bool {
+        self.publisher.is_some() || self.incoming.is_some()
+    }
+
+    /// Whether it has, or had, a publisher.
+    pub(super) fn is_started(&self) -> bool {
+        self.has_publisher() || !matches!(self.phase, Phase::NotStarted)
+    }
+
+    /// Whether nothing would be lost without it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.sessions.is_empty() && matches!(self.phase, Phase::NotStarted | Phase::Ended { .. })
+    }
+
+    /// For whom the room is kept while they are away.
+    pub(super) fn held_for(&self) -> Option<&Participant> {
+        match self.phase {
+            Phase::Interrupted { .. } => self.owner.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// When the phase ends by itself. While a publisher is here, or coming, it does not.
+    pub(super) fn phase_due(&self) -> Option<Instant> {
+        match self.phase {
+            _ if self.has_publisher() => None,
+            Phase::Interrupted { until } | Phase::Ended { until } => Some(until),
+            Phase::NotStarted | Phase::Live => None,
+        }
+    }
+
+    /// The earlier of the phase's end and the next count.
+    pub(super) fn due(&self) -> Option<Instant> {
+        [self.phase_due(), self.count_due]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}

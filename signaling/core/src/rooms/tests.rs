@@ -1,0 +1,521 @@
+use std::time::{Duration, Instant};
+
+use lightstick_types::{Codec, Layer, RoomId, RoomName, SessionId, ShardId, TrackKind};
+
+use super::*;
+
+const SHARD: ShardId = ShardId(3);
+
+/// A registry in virtual time.
+struct World {
+    rooms: Rooms,
+    now: Instant,
+    next: u128,
+}
+
+impl World {
+    fn new(config: RoomsConfig) -> Self {
+        Self {
+            rooms: Rooms::new(config),
+            now: Instant::now(),
+            next: 0,
+        }
+    }
+
+    fn admit(
+        &mut self,
+        room: &str,
+        who: &str,
+        role: SessionRole,
+        takeover: bool,
+    ) -> Result<(SessionId, RoomId), Refusal> {
+        self.next += 1;
+        let session = SessionId::from_u128(self.next);
+        let room = self.rooms.admit(
+            self.now,
+            Admission {
+                session,
+                room: name(room),
+                role,
+                participant: Some(who.into()),
+                takeover,
+                address: [192, 0, 2, 1].into(),
+            },
+        )?;
+        Ok((session, room))
+    }
+
+    fn join(&mut self, room: &str, who: &str, role: SessionRole) -> Result<SessionId, Refusal> {
+        let (session, _) = self.admit(room, who, role, false)?;
+        assert_eq!(self.rooms.opened(self.now, session, SHARD), Opened::Kept);
+        Ok(session)
+    }
+
+    fn publish(&mut self, room: &str, who: &str) -> Result<SessionId, Refusal> {
+        self.join(room, who, SessionRole::Publisher)
+    }
+
+    fn watch(&mut self, room: &str) -> Result<SessionId, Refusal> {
+        self.join(room, "fan", SessionRole::Viewer)
+    }
+
+    /// A publisher whose media flows.
+    fn live(&mut self, room: &str, who: &str) -> SessionId {
+        let session = self.publish(room, who).unwrap();
+        self.media(room);
+        session
+    }
+
+    fn media(&mut self, room: &str) {
+        let id = self.rooms.room(self.now, &name(room)).unwrap().id;
+        self.rooms
+            .track_started(self.now, id, TrackKind::Video, Codec::H264);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.rooms.handle_timeout(self.now);
+    }
+
+    fn lose(&mut self, session: SessionId) {
+        self.rooms
+            .closed(self.now, session, LeaveReason::ConsentExpired);
+    }
+
+    fn activity(&self, room: &str) -> Option<Activity> {
+        self.rooms
+            .room(self.now, &name(room))
+            .map(|room| room.activity)
+    }
+
+    fn effects(&mut self) -> Vec<Effect> {
+        std::iter::from_fn(|| self.rooms.poll_effect()).collect()
+    }
+
+    /// The names of the events since the last look, and the sessions to close.
+    fn news(&mut self) -> (Vec<&'static str>, Vec<SessionId>) {
+        let (mut events, mut closed) = (Vec::new(), Vec::new());
+        for effect in self.effects() {
+            match effect {
+                Effect::Close { session, shard } => {
+                    assert_eq!(shard, SHARD);
+                    closed.push(session);
+                }
+                Effect::Event(event) => events.push(match event {
+                    Event::RoomStarted { .. } => "started",
+                    Event::RoomEnded { .. } => "ended",
+                    Event::PublisherInterrupted { .. } => "interrupted",
+                    Event::PublisherReturned { .. } => "returned",
+                    Event::SessionJoined { .. } => "joined",
+                    Event::SessionLeft { .. } => "left",
+                    Event::LayersChanged { .. } => "layers",
+                }),
+                Effect::RoomChanged(_) | Effect::RoomGone(_) => {}
+            }
+        }
+        (events, closed)
+    }
+}
+
+fn name(room: &str) -> RoomName {
+    room.parse().unwrap()
+}
+
+fn config() -> RoomsConfig {
+    RoomsConfig::default()
+}
+
+const GRACE: Duration = Duration::from_secs(30);
+const MOMENT: Duration = Duration::from_millis(1);
+
+#[test]
+fn a_show_from_first_viewer_to_end() {
+    let mut world = World::new(config());
+    let fan = world.watch("a").unwrap();
+    assert_eq!(world.activity("a"), Some(Activity::NotStarted));
+    let idol = world.publish("a", "idol").unwrap();
+    assert_eq!(world.activity("a"), Some(Activity::NotStarted), "no media");
+    world.media("a");
+    assert_eq!(world.activity("a"), Some(Activity::Live));
+    assert_eq!(world.news().0, ["joined", "joined", "started"]);
+
+    assert!(world.rooms.delete(world.now, idol));
+    assert_eq!(world.activity("a"), Some(Activity::Ended), "no grace");
+    let (events, closed) = world.news();
+    assert_eq!(events, ["left", "ended"]);
+    assert_eq!(closed, [idol]);
+    assert!(!world.rooms.delete(world.now, idol), "only once");
+
+    // A new show in the same room finds the same viewers there.
+    world.live("a", "idol");
+    assert_eq!(world.news().0, ["joined", "started"]);
+    let room = world.rooms.room(world.now, &name("a")).unwrap();
+    assert_eq!((room.viewers, room.activity), (1, Activity::Live));
+    world.lose(fan);
+    assert_eq!(world.rooms.counts().viewers, 0);
+    assert_eq!(world.news().1, [], "the media plane has closed it");
+}
+
+#[test]
+fn a_lost_publisher_may_return_within_the_grace() {
+    let mut world = World::new(config());
+    let fan = world.watch("a").unwrap();
+    let idol = world.live("a", "idol");
+    world.lose(idol);
+    assert_eq!(world.activity("a"), Some(Activity::Interrupted));
+    assert_eq!(world.publish("a", "rival"), Err(Refusal::RoomBusy));
+    world.pass(GRACE - MOMENT);
+    assert_eq!(world.activity("a"), Some(Activity::Interrupted));
+    world.news();
+    let before = world.rooms.room(world.now, &name("a")).unwrap().id;
+    world.live("a", "idol");
+    assert_eq!(world.news().0, ["joined", "returned"]);
+    let room = world.rooms.room(world.now, &name("a")).unwrap();
+    assert_eq!((room.id, room.viewers), (before, 1));
+    // The grace that was running is over with the return.
+    world.pass(2 * GRACE);
+    assert_eq!(world.activity("a"), Some(Activity::Live));
+    assert!(world.rooms.delete(world.now, fan));
+}
+
+#[test]
+fn the_grace_ends_and_so_does_the_lingering() {
+    let mut world = World::new(config());
+    let fan = world.watch("a").unwrap();
+    let idol = world.live("a", "idol");
+    world.lose(idol);
+    world.news();
+    assert_eq!(
+        world.rooms.poll_timeout().map(|at| at <= world.now + GRACE),
+        Some(true)
+    );
+    world.pass(GRACE);
+    assert_eq!(world.activity("a"), Some(Activity::Ended));
+    assert_eq!(world.news().0, ["ended"]);
+    world.pass(config().ended_linger);
+    assert_eq!(world.activity("a"), None);
+    assert_eq!(world.news(), (vec!["left"], vec![fan]));
+    assert_eq!(world.rooms.session_count(), 0);
+    assert_eq!(world.rooms.poll_timeout(), None);
+}
+
+#[test]
+fn a_return_that_never_sends_media_does_not_hold_the_room_for_ever() {
+    let mut world = World::new(config());
+    world.watch("a").unwrap();
+    let idol = world.live("a", "idol");
+    world.lose(idol);
+    let again = world.publish("a", "idol").unwrap();
+    world.pass(2 * GRACE);
+    assert_eq!(
+        world.activity("a"),
+        Some(Activity::Interrupted),
+        "they are here"
+    );
+    world.lose(again);
+    world.pass(MOMENT);
+    assert_eq!(world.activity("a"), Some(Activity::Ended));
+}
+
+#[test]
+fn second_publishers() {
+    let mut world = World::new(config());
+    let first = world.live("a", "idol");
+    assert_eq!(world.publish("a", "rival"), Err(Refusal::RoomBusy));
+    world.news();
+
+    // The same participant returns while the old session hangs.
+    let (second, _) = world
+        .admit("a", "idol", SessionRole::Publisher, false)
+        .unwrap();
+    assert_eq!(
+        world.news().1,
+        [],
+        "nothing closes before the new one is open"
+    );
+    assert_eq!(world.rooms.opened(world.now, second, SHARD), Opened::Kept);
+    let (events, closed) = world.news();
+    assert_eq!(closed, [first]);
+    assert_eq!(events, ["left", "interrupted", "joined"]);
+    world.lose(first);
+    assert_eq!(world.news(), (vec![], vec![]), "a late report says nothing");
+    world.media("a");
+    assert_eq!(world.news().0, ["returned"]);
+
+    // A bad offer of a return leaves the show alone.
+    let (bad, _) = world
+        .admit("a", "idol", SessionRole::Publisher, false)
+        .unwrap();
+    world.rooms.open_failed(world.now, bad);
+    assert_eq!(world.activity("a"), Some(Activity::Live));
+    assert_eq!(world.news(), (vec![], vec![]));
+
+    // Somebody with the grant takes over.
+    let (third, _) = world
+        .admit("a", "manager", SessionRole::Publisher, true)
+        .unwrap();
+    assert_eq!(world.rooms.opened(world.now, third, SHARD), Opened::Kept);
+    assert_eq!(world.news().1, [second]);
+    world.media("a");
+    assert_eq!(world.publish("a", "idol"), Err(Refusal::RoomBusy));
+    assert_eq!(world.rooms.counts().publishers, 1);
+}
+
+#[test]
+fn of_two_sessions_being_opened_the_later_wins() {
+    let mut world = World::new(config());
+    let publisher = SessionRole::Publisher;
+    let (first, _) = world.admit("a", "idol", publisher, false).unwrap();
+    assert_eq!(
+        world.admit("a", "rival", publisher, false),
+        Err(Refusal::RoomBusy)
+    );
+    let (second, _) = world.admit("a", "idol", publisher, false).unwrap();
+    assert_eq!(world.rooms.opened(world.now, first, SHARD), Opened::Gone);
+    assert_eq!(world.news(), (vec![], vec![first]));
+    assert_eq!(world.rooms.opened(world.now, second, SHARD), Opened::Kept);
+    assert_eq!(world.rooms.counts().publishers, 1);
+}
+
+#[test]
+fn a_reload_that_deletes_late_keeps_the_show() {
+    let mut world = World::new(config());
+    let old = world.live("a", "idol");
+    let (new, _) = world
+        .admit("a", "idol", SessionRole::Publisher, false)
+        .unwrap();
+    assert!(world.rooms.delete(world.now, old));
+    assert_eq!(world.activity("a"), Some(Activity::Interrupted));
+    assert_eq!(world.rooms.opened(world.now, new, SHARD), Opened::Kept);
+    world.media("a");
+    assert_eq!(world.activity("a"), Some(Activity::Live));
+}
+
+#[test]
+fn a_show_without_media_neither_starts_nor_ends() {
+    let mut world = World::new(config());
+    world.watch("a").unwrap();
+    for end in [true, false] {
+        let idol = world.publish("a", "idol").unwrap();
+        world.news();
+        if end {
+            world.rooms.delete(world.now, idol);
+        } else {
+            world.lose(idol);
+        }
+        assert_eq!(world.news().0, ["left"]);
+        assert_eq!(world.activity("a"), Some(Activity::NotStarted));
+    }
+    assert_eq!(world.rooms.counts().rooms_started, 0);
+}
+
+#[test]
+fn viewers_who_may_not_wait() {
+    let mut world = World::new(RoomsConfig {
+        viewers_wait: false,
+        ..config()
+    });
+    let not_live = Err(Refusal::NotLive {
+        retry_after: config().retry_after,
+    });
+    assert_eq!(world.watch("a"), not_live);
+    assert_eq!(world.activity("a"), None, "no room is left behind");
+    let idol = world.publish("a", "idol").unwrap();
+    assert_eq!(world.watch("a"), not_live);
+    world.media("a");
+    world.watch("a").unwrap();
+    world.lose(idol);
+    assert_eq!(world.watch("a"), not_live);
+}
+
+#[test]
+fn limits_refuse_with_their_names() {
+    let limits = Limits {
+        rooms_max: 2,
+        waiting_rooms_max: 1,
+        viewers_per_room_max: 2,
+        sessions_per_address_max: 6,
+        ..Limits::default()
+    };
+    let mut world = World::new(RoomsConfig { limits, ..config() });
+    let retry_after = config().retry_after;
+    world.watch("a").unwrap();
+    assert_eq!(world.watch("b"), Err(Refusal::RoomsFull { retry_after }));
+    world.watch("a").unwrap();
+    assert_eq!(world.watch("a"), Err(Refusal::RoomFull { retry_after }));
+    // Waiting viewers keep no artist out, and a started room makes room to wait.
+    let idol = world.publish("a", "idol").unwrap();
+    world.watch("b").unwrap();
+    world.publish("c", "idol").unwrap();
+    assert_eq!(
+        world.publish("b", "idol"),
+        Err(Refusal::RoomsFull { retry_after })
+    );
+    world
+        .publish("a", "idol")
+        .expect("a return needs no new room");
+    world.lose(idol);
+    world.watch("b").unwrap();
+    let full = Err(Refusal::AddressFull { retry_after });
+    assert_eq!(world.watch("c"), full);
+    world
+        .publish("a", "idol")
+        .expect("it replaces one of its own");
+    assert_eq!(world.watch("c"), full);
+}
+
+#[test]
+fn join_rates_refuse_and_recover() {
+    let limits = Limits {
+        joins_per_address: Rate::new(60, 2),
+        ..Limits::default()
+    };
+    let mut world = World::new(RoomsConfig { limits, ..config() });
+    world.watch("a").unwrap();
+    world.watch("a").unwrap();
+    let Err(Refusal::AddressRate { retry_after }) = world.watch("a") else {
+        panic!("the burst is used up");
+    };
+    world.pass(retry_after);
+    world.watch("a").unwrap();
+
+    let limits = Limits {
+        joins: Rate::new(60, 1),
+        ..Limits::default()
+    };
+    let mut world = World::new(RoomsConfig { limits, ..config() });
+    world.watch("a").unwrap();
+    assert!(matches!(world.watch("a"), Err(Refusal::JoinRate { .. })));
+}
+
+#[test]
+fn administrators_kick_and_close() {
+    let mut world = World::new(config());
+    let fan = world.watch("a").unwrap();
+    let other = world.watch("a").unwrap();
+    let idol = world.live("a", "idol");
+    let number = |world: &World, id| world.rooms.number(id).unwrap();
+    world.news();
+    let (room, elsewhere) = (name("a"), name("b"));
+    let n = number(&world, fan);
+    assert!(!world.rooms.kick(world.now, &elsewhere, n));
+    assert!(world.rooms.kick(world.now, &room, n));
+    assert!(!world.rooms.kick(world.now, &room, n));
+    assert_eq!(world.news(), (vec!["left"], vec![fan]));
+    let n = number(&world, idol);
+    assert!(world.rooms.kick(world.now, &room, n));
+    assert_eq!(world.activity("a"), Some(Activity::Ended));
+    assert_eq!(world.news(), (vec!["left", "ended"], vec![idol]));
+    assert!(world.rooms.close_room(world.now, &room));
+    assert_eq!(world.news(), (vec!["left"], vec![other]));
+    assert!(!world.rooms.close_room(world.now, &room));
+    assert_eq!(world.rooms.counts(), Counts::default());
+}
+
+#[test]
+fn room_ids_are_never_used_again() {
+    let mut world = World::new(config());
+    let mut last = RoomId(0);
+    for _ in 0..3 {
+        let (fan, room) = world.admit("a", "fan", SessionRole::Viewer, false).unwrap();
+        assert!(room > last);
+        last = room;
+        world.rooms.open_failed(world.now, fan);
+        assert_eq!(world.activity("a"), None);
+    }
+}
+
+#[test]
+fn a_drain_refuses_and_a_close_empties() {
+    let mut world = World::new(config());
+    world.live("a", "idol");
+    world.watch("a").unwrap();
+    let (opening, _) = world.admit("b", "fan", SessionRole::Viewer, false).unwrap();
+    world.rooms.drain();
+    assert!(matches!(world.watch("a"), Err(Refusal::Draining { .. })));
+    world.news();
+    world.rooms.close_all(world.now);
+    assert_eq!(world.rooms.session_count(), 0);
+    assert_eq!(world.rooms.counts(), Counts::default());
+    let (events, closed) = world.news();
+    assert_eq!((events.len(), closed.len()), (3, 2));
+    assert_eq!(world.rooms.opened(world.now, opening, SHARD), Opened::Gone);
+    assert_eq!(world.news().1, [opening]);
+}
+
+#[test]
+fn counts_are_told_at_most_once_an_interval() {
+    let mut world = World::new(config());
+    let told = |world: &mut World| {
+        let changed = |effect: &Effect| matches!(effect, Effect::RoomChanged(_));
+        world.effects().iter().filter(|e| changed(e)).count()
+    };
+    for _ in 0..100 {
+        world.watch("a").unwrap();
+    }
+    assert_eq!(told(&mut world), 1);
+    assert_eq!(
+        world.rooms.poll_timeout(),
+        Some(world.now + config().count_interval)
+    );
+    world.pass(config().count_interval);
+    assert_eq!(told(&mut world), 1);
+    assert_eq!(world.rooms.poll_timeout(), None);
+    let id = world.rooms.room(world.now, &name("a")).unwrap().id;
+    assert_eq!(world.rooms.status(id).unwrap().viewers, 100);
+}
+
+#[test]
+fn layers_are_told_when_they_differ() {
+    let mut world = World::new(config());
+    world.live("a", "idol");
+    let id = world.rooms.room(world.now, &name("a")).unwrap().id;
+    world.news();
+    for (layers, told) in [
+        (vec![Layer::Low], vec!["layers"]),
+        (vec![Layer::Low], vec![]),
+        (vec![Layer::Low, Layer::High], vec!["layers"]),
+    ] {
+        world.rooms.layers_changed(id, layers);
+        assert_eq!(world.news().0, told);
+    }
+    world.rooms.layers_changed(RoomId(99), vec![]);
+    assert_eq!(world.news().0, Vec::<&str>::new());
+}
+
+#[test]
+fn lists_go_page_by_page() {
+    let mut world = World::new(config());
+    for room in ["a", "b", "c"] {
+        world.watch(room).unwrap();
+        world.watch(room).unwrap();
+    }
+    let all = world.rooms.list_rooms(world.now, None, 10, |_| true);
+    let names: Vec<_> = all.iter().map(|room| room.name.as_str()).collect();
+    assert_eq!(names, ["a", "b", "c"]);
+    let rest = world
+        .rooms
+        .list_rooms(world.now, Some(all[0].id), 1, |room| room.as_str() != "b");
+    assert_eq!(rest[0].name.as_str(), "c");
+    let page = world
+        .rooms
+        .list_sessions(world.now, &name("b"), 0, 1)
+        .unwrap();
+    let next = world
+        .rooms
+        .list_sessions(world.now, &name("b"), page[0].number, 5)
+        .unwrap();
+    assert_eq!((page.len(), next.len()), (1, 1));
+    assert_eq!(world.rooms.list_sessions(world.now, &name("x"), 0, 5), None);
+}
+
+#[test]
+fn a_session_is_found_by_room_role_and_id_together() {
+    let mut world = World::new(config());
+    let fan = world.watch("a").unwrap();
+    let (room, other) = (name("a"), name("b"));
+    let find = |room, role| world.rooms.find(room, role, fan).map(|(_, shard)| shard);
+    assert_eq!(find(&room, SessionRole::Viewer), Some(SHARD));
+    assert_eq!(find(&room, SessionRole::Publisher), None);
+    assert_eq!(find(&other, SessionRole::Viewer), None);
+}

@@ -1,0 +1,232 @@
+//! What the registry shows of itself.
+
+use std::ops::Bound;
+use std::time::{Duration, Instant};
+
+use lightstick_types::{Codec, Layer, RoomId, RoomName, SessionId, ShardId, TrackKind};
+use serde::Serialize;
+
+use super::room::{Phase, Room};
+use super::{Participant, Rooms, Session, SessionNumber, SessionRole};
+
+/// Whether media flows in a room, and if not, why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Activity {
+    /// It flows.
+    Live,
+    /// Not yet.
+    NotStarted,
+    /// The publisher's connection was lost.
+    Interrupted,
+    /// Not any more.
+    Ended,
+}
+
+/// What viewers of a room are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomStatus {
+    /// Whether media flows.
+    pub activity: Activity,
+    /// The layers there are, lowest first.
+    pub layers: Vec<Layer>,
+    /// How many watch.
+    pub viewers: usize,
+}
+
+/// A room in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomSummary {
+    /// Its id in the media plane.
+    pub id: RoomId,
+    /// Its name.
+    pub name: RoomName,
+    /// Whether media flows.
+    pub activity: Activity,
+    /// Tracks that have carried media, audio first.
+    pub tracks: Vec<(TrackKind, Codec)>,
+    /// Layers that carry media, lowest first.
+    pub layers: Vec<Layer>,
+    /// How many watch.
+    pub viewers: usize,
+    /// Who publishes.
+    pub publisher: Option<Participant>,
+    /// Since somebody came first.
+    pub age: Duration,
+    /// Since media flowed first, breaks included.
+    pub live_for: Option<Duration>,
+}
+
+/// A session in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionSummary {
+    /// The secret id.
+    pub session: SessionId,
+    /// The number that stands for it.
+    pub number: SessionNumber,
+    /// As what.
+    pub role: SessionRole,
+    /// Who.
+    pub participant: Option<Participant>,
+    /// Where in the media plane.
+    pub shard: ShardId,
+    /// Whether ICE and DTLS have come up.
+    pub connected: bool,
+    /// Since the POST.
+    pub age: Duration,
+}
+
+/// How many of what there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Rooms.
+    pub rooms: usize,
+    /// Those that have or had a publisher.
+    pub rooms_started: usize,
+    /// Opened publisher sessions.
+    pub publishers: usize,
+    /// Opened viewer sessions.
+    pub viewers: usize,
+}
+
+impl Rooms {
+    /// How many of what there are.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Sessions, those included that are being opened.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// What a room's viewers are told.
+    #[must_use]
+    pub fn status(&self, id: RoomId) -> Option<RoomStatus> {
+        self.rooms.get(&id).map(|room| RoomStatus {
+            activity: room.activity(),
+            layers: room.layers.clone(),
+            viewers: room.watching,
+        })
+    }
+
+    /// Every room's id.
+    pub fn room_ids(&self) -> impl Iterator<Item = RoomId> {
+        self.rooms.keys().copied()
+    }
+
+    /// One room.
+    #[must_use]
+    pub fn room(&self, now: Instant, name: &RoomName) -> Option<RoomSummary> {
+        let id = *self.by_name.get(name)?;
+        Some(self.summary(now, id, &self.rooms[&id]))
+    }
+
+    /// Up to `limit` rooms after one, oldest first, of those that `wanted` takes.
+    pub fn list_rooms(
+        &self,
+        now: Instant,
+        after: Option<RoomId>,
+        limit: usize,
+        mut wanted: impl FnMut(&RoomName) -> bool,
+    ) -> Vec<RoomSummary> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.rooms
+            .range((start, Bound::Unbounded))
+            .filter(|(_, room)| wanted(&room.name))
+            .take(limit)
+            .map(|(id, room)| self.summary(now, *id, room))
+            .collect()
+    }
+
+    /// Up to `limit` opened sessions of a room after one, oldest first.
+    #[must_use]
+    pub fn list_sessions(
+        &self,
+        now: Instant,
+        room: &RoomName,
+        after: SessionNumber,
+        limit: usize,
+    ) -> Option<Vec<SessionSummary>> {
+        let room = &self.rooms[self.by_name.get(room)?];
+        let listed = room
+            .sessions
+            .range((Bound::Excluded(after), Bound::Unbounded))
+            .filter_map(|(_, id)| session_summary(now, *id, &self.sessions[id]))
+            .take(limit)
+            .collect();
+        Some(listed)
+    }
+
+    /// An opened session, if it is in that room and has that role.
+    #[must_use]
+    pub fn find(
+        &self,
+        room: &RoomName,
+        role: SessionRole,
+        id: SessionId,
+    ) -> Option<(RoomId, ShardId)> {
+        let session = self.sessions.get(&id)?;
+        let matches = session.role == role && self.rooms[&session.room].name == *room;
+        let shard = session.shard?;
+        matches.then_some((session.room, shard))
+    }
+
+    /// The number of an admitted session.
+    #[must_use]
+    pub fn number(&self, id: SessionId) -> Option<SessionNumber> {
+        self.sessions.get(&id).map(|session| session.number)
+    }
+
+    pub(super) fn session_by_number(
+        &self,
+        room: &RoomName,
+        number: SessionNumber,
+    ) -> Option<SessionId> {
+        let room = &self.rooms[self.by_name.get(room)?];
+        room.sessions.get(&number).copied()
+    }
+
+    fn summary(&self, now: Instant, id: RoomId, room: &Room) -> RoomSummary {
+        RoomSummary {
+            id,
+            name: room.name.clone(),
+            activity: room.activity(),
+            tracks: room.tracks.clone(),
+            layers: room.layers.clone(),
+            viewers: room.watching,
+            publisher: room
+                .publisher
+                .and_then(|id| self.sessions[&id].participant.clone()),
+            age: now.saturating_duration_since(room.created),
+            live_for: room
+                .live_since
+                .map(|since| now.saturating_duration_since(since)),
+        }
+    }
+}
+
+fn session_summary(now: Instant, id: SessionId, session: &Session) -> Option<SessionSummary> {
+    Some(SessionSummary {
+        session: id,
+        number: session.number,
+        role: session.role,
+        participant: session.participant.clone(),
+        shard: session.shard?,
+        connected: session.connected,
+        age: now.saturating_duration_since(session.since),
+    })
+}
+
+impl Room {
+    fn activity(&self) -> Activity {
+        match self.phase {
+            Phase::Live => Activity::Live,
+            Phase::NotStarted => Activity::NotStarted,
+            Phase::Interrupted { .. } => Activity::Interrupted,
+            Phase::Ended { .. } => Activity::Ended,
+        }
+    }
+}

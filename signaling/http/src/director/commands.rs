@@ -1,0 +1,218 @@
+//! What handlers ask of the director, and what it answers.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use lightstick_sfu::{OpenError, RemoteIce};
+use lightstick_signaling_core::etag::{EntityTag, MatchError};
+use lightstick_signaling_core::rooms::{
+    Admission, Refusal, RoomSummary, SessionNumber, SessionRole, SessionSummary,
+};
+use lightstick_signaling_core::sdpfrag::Fragment;
+use lightstick_signaling_core::token::RoomPattern;
+use lightstick_types::{RoomId, RoomName, SessionId, ShardId};
+use tokio::sync::{oneshot, watch};
+
+use super::handle::JoinGuard;
+use crate::feed::{RoomView, SessionView};
+use crate::problem::{Code, Problem};
+
+/// A POST.
+pub(crate) struct Join {
+    pub(crate) admission: Admission,
+    pub(crate) offer: String,
+}
+
+/// What a POST got.
+pub(crate) struct Joined {
+    pub(crate) answer: String,
+    pub(crate) etag: EntityTag,
+    pub(crate) number: SessionNumber,
+    /// Ends the session unless it is kept.
+    pub(crate) guard: JoinGuard,
+}
+
+/// A PATCH.
+pub(crate) struct Patch {
+    pub(crate) if_match: Option<String>,
+    pub(crate) fragment: Fragment,
+}
+
+/// What a PATCH comes to.
+pub(crate) enum Patched {
+    /// Candidates for the media plane.
+    Trickle { shard: ShardId, ice: RemoteIce },
+    /// ICE was restarted.
+    Restarted { fragment: Fragment, etag: EntityTag },
+}
+
+/// A session that exists.
+pub(crate) struct Found {
+    pub(crate) shard: ShardId,
+    pub(crate) etag: EntityTag,
+}
+
+/// What a viewer's event stream follows.
+pub(crate) struct Watch {
+    pub(crate) number: SessionNumber,
+    pub(crate) room: watch::Receiver<RoomView>,
+    pub(crate) session: watch::Receiver<SessionView>,
+}
+
+/// A session's URL, and who asks for it.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionUrl {
+    pub(crate) room: RoomName,
+    pub(crate) role: SessionRole,
+    pub(crate) session: SessionId,
+    pub(crate) address: IpAddr,
+}
+
+/// Where an answer goes.
+pub(super) type Reply<T> = oneshot::Sender<T>;
+
+/// Everything that can be asked.
+pub(crate) enum Command {
+    Join(Box<Join>, Reply<Result<Joined, JoinError>>),
+    Abandon(SessionId),
+    Find(SessionUrl, Reply<Result<Found, SessionError>>),
+    Patch(SessionUrl, Box<Patch>, Reply<Result<Patched, PatchError>>),
+    Delete(SessionUrl, Reply<Result<(), SessionError>>),
+    Watch(SessionUrl, Reply<Result<Watch, SessionError>>),
+    Rooms {
+        after: Option<RoomId>,
+        limit: usize,
+        pattern: Option<RoomPattern>,
+        reply: Reply<Vec<RoomSummary>>,
+    },
+    Room(RoomName, Reply<Option<RoomSummary>>),
+    Sessions {
+        room: RoomName,
+        after: SessionNumber,
+        limit: usize,
+        reply: Reply<Option<Vec<SessionSummary>>>,
+    },
+    Kick(RoomName, SessionNumber, Reply<bool>),
+    CloseRoom(RoomName, Reply<bool>),
+    Drain(Instant, Reply<()>),
+}
+
+/// Why a POST failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JoinError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It was closed while it was opened.
+    #[error("the session was ended before it began")]
+    Gone,
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let (code, retry_after) = match refusal {
+            Refusal::RoomBusy => (Code::RoomBusy, None),
+            Refusal::NotLive { retry_after } => (Code::NotLive, Some(retry_after)),
+            Refusal::RoomsFull { retry_after } => (Code::RoomsFull, Some(retry_after)),
+            Refusal::RoomFull { retry_after } => (Code::RoomFull, Some(retry_after)),
+            Refusal::AddressFull { retry_after } => (Code::AddressFull, Some(retry_after)),
+            Refusal::AddressRate { retry_after } | Refusal::JoinRate { retry_after } => {
+                (Code::RateLimited, Some(retry_after))
+            }
+            Refusal::Draining { retry_after } => (Code::Draining, Some(retry_after)),
+        };
+        let problem = Self::new(code, refusal.to_string());
+        match retry_after {
+            Some(after) => problem.retry_after(after),
+            None => problem,
+        }
+    }
+}
+
+impl From<JoinError> for Problem {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::Refused(refusal) => refusal.into(),
+            JoinError::Open(OpenError::Malformed(_)) => {
+                Self::new(Code::MalformedOffer, error.to_string())
+            }
+            JoinError::Open(OpenError::Unacceptable(_)) => {
+                Self::new(Code::UnacceptableOffer, error.to_string())
+            }
+            JoinError::Open(OpenError::Overloaded) => Self::overloaded(),
+            JoinError::Gone => Self::new(Code::Overloaded, error.to_string())
+                .retry_after(std::time::Duration::from_secs(1)),
+        }
+    }
+}
+
+/// Why a session's URL leads nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SessionError {
+    NotFound,
+    RateLimited { retry_after: std::time::Duration },
+    TooManyStreams,
+}
+
+impl From<SessionError> for Problem {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::NotFound => Self::session_not_found(),
+            SessionError::RateLimited { retry_after } => Self::new(
+                Code::RateLimited,
+                "too many requests on session URLs from this address",
+            )
+            .retry_after(retry_after),
+            SessionError::TooManyStreams => Self::new(
+                Code::RateLimited,
+                "the session has as many event streams as it may",
+            )
+            .retry_after(std::time::Duration::from_secs(5)),
+        }
+    }
+}
+
+/// Why a PATCH did nothing. The session goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PatchError {
+    Session(SessionError),
+    Match(MatchError),
+    /// The credentials are of another ICE session, but the request is no restart.
+    OtherSession,
+    /// A restart without credentials.
+    NoCredentials,
+    Restarting,
+    Refused(String),
+    Overloaded,
+}
+
+impl From<PatchError> for Problem {
+    fn from(error: PatchError) -> Self {
+        match error {
+            PatchError::Session(error) => error.into(),
+            PatchError::Match(error) => {
+                let code = match error {
+                    MatchError::Required => Code::EtagRequired,
+                    MatchError::Stale => Code::StaleEtag,
+                    MatchError::Malformed => Code::MalformedRequest,
+                };
+                Self::new(code, error.to_string())
+            }
+            PatchError::OtherSession => Self::new(
+                Code::UnacceptableIce,
+                "the credentials are not the session's; to restart ICE send If-Match: *",
+            ),
+            PatchError::NoCredentials => Self::new(
+                Code::UnacceptableIce,
+                "a restart of ICE needs new ice-ufrag and ice-pwd",
+            ),
+            PatchError::Restarting => Self::new(
+                Code::RestartInProgress,
+                "an earlier restart has not been answered",
+            ),
+            PatchError::Refused(why) => Self::new(Code::UnacceptableIce, why),
+            PatchError::Overloaded => Self::overloaded(),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The director's turns: what the media plane reports, and what the registry wants done.
+
+use std::time::Instant;
+
+use lightstick_sfu::{CloseReason, MediaEvent};
+use lightstick_signaling_core::rooms::{Activity, Effect, Event, LeaveReason};
+
+use super::Director;
+
+impl Director {
+    pub(super) fn media_event(&mut self, event: MediaEvent) {
+        let now = Instant::now();
+        match event {
+            MediaEvent::SessionConnected { session, after } => {
+                self.rooms.connected(session);
+                if let Some(state) = self.sessions.get(&session) {
+                    let after_ms = after.as_millis();
+                    state
+                        .span
+                        .in_scope(|| tracing::info!(after_ms, "connected"));
+                }
+            }
+            MediaEvent::SessionClosed { session, reason } => {
+                self.rooms.closed(now, session, leave_reason(reason));
+            }
+            MediaEvent::TrackStarted { room, kind, codec } => {
+                self.rooms.track_started(now, room, kind, codec);
+            }
+            MediaEvent::LayersChanged { room, layers } => self.rooms.layers_changed(room, layers),
+            MediaEvent::ViewerLayer { session, layer } => {
+                if let Some(state) = self.sessions.get(&session) {
+                    state.view.send_if_modified(|view| {
+                        let changed = view.layer != Some(layer);
+                        view.layer = Some(layer);
+                        changed
+                    });
+                }
+            }
+        }
+    }
+
+    /// Carries out everything that the registry has asked for.
+    pub(super) fn apply_effects(&mut self) {
+        let mut changed = false;
+        while let Some(effect) = self.rooms.poll_effect() {
+            changed = true;
+            match effect {
+                Effect::Close { session, shard } => self.parts.media.close(shard, session),
+                Effect::RoomChanged(id) => {
+                    if let Some(view) = self.views.get(&id)
+                        && let Some(status) = self.rooms.status(id)
+                    {
+                        view.send_if_modified(|view| {
+                            let changed = view.status != status;
+                            view.status = status;
+                            changed
+                        });
+                    }
+                }
+                Effect::RoomGone(id) => {
+                    // The last thing that streams still open say, before they end.
+                    if let Some(view) = self.views.remove(&id) {
+                        view.send_modify(|view| view.status.activity = Activity::Ended);
+                    }
+                }
+                Effect::Event(event) => self.event(event),
+            }
+        }
+        if changed {
+            self.parts.stats.set_counts(self.rooms.counts());
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match &event {
+            Event::SessionJoined {
+                session,
+                participant,
+                ..
+            } => {
+                if let Some(state) = self.sessions.get(session) {
+                    state.span.in_scope(|| {
+                        tracing::info!(number = state.number, "joined");
+                        tracing::debug!(?participant, "participant");
+                    });
+                }
+            }
+            Event::SessionLeft {
+                session,
+                reason,
+                after,
+                ..
+            } => {
+                self.ended.insert(*session);
+                self.parts.stats.left(*reason);
+                if let Some(state) = self.sessions.remove(session) {
+                    let after_ms = after.as_millis();
+                    state
+                        .span
+                        .in_scope(|| tracing::info!(?reason, after_ms, "left"));
+                }
+            }
+            Event::RoomStarted { room } => tracing::info!(%room, "the show has started"),
+            Event::RoomEnded { room, reason } => {
+                tracing::info!(%room, ?reason, "the show is over");
+            }
+            Event::PublisherInterrupted { room, grace } => {
+                tracing::info!(%room, ?grace, "the publisher is gone; the room waits");
+            }
+            Event::PublisherReturned { room } => tracing::info!(%room, "the publisher is back"),
+            Event::LayersChanged { room, layers } => tracing::debug!(%room, ?layers, "layers"),
+        }
+        self.feed.publish(&event);
+    }
+}
+
+fn leave_reason(reason: CloseReason) -> LeaveReason {
+    match reason {
+        CloseReason::PeerClosed => LeaveReason::PeerClosed,
+        CloseReason::ConnectTimeout => LeaveReason::ConnectTimeout,
+        CloseReason::ConsentExpired => LeaveReason::ConsentExpired,
+        CloseReason::BitrateExceeded => LeaveReason::BitrateExceeded,
+        CloseReason::TransportError => LeaveReason::TransportError,
+        // A session that the director asked to close is in the registry no more.
+        CloseReason::Requested | CloseReason::Internal => LeaveReason::Internal,
+    }
+}

@@ -1,0 +1,156 @@
+//! The handlers' side of the director.
+
+use std::time::{Duration, Instant};
+
+use lightstick_signaling_core::rooms::{RoomSummary, SessionNumber, SessionSummary};
+use lightstick_signaling_core::token::RoomPattern;
+use lightstick_types::{RoomId, RoomName, SessionId};
+use tokio::sync::{mpsc, oneshot};
+
+use super::commands::{Command, Found, Join, Joined, Patch, Patched, Reply, SessionUrl, Watch};
+use crate::problem::Problem;
+
+/// Asks the director. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct DirectorHandle {
+    commands: mpsc::Sender<Command>,
+    retry_after: Duration,
+}
+
+/// Ends a session whose POST was not answered after all.
+///
+/// It asks without waiting. Should the director's queue be full, the session ends when it does
+/// not connect in time.
+pub(crate) struct JoinGuard {
+    commands: mpsc::WeakSender<Command>,
+    session: Option<SessionId>,
+}
+
+impl JoinGuard {
+    pub(super) fn new(commands: mpsc::WeakSender<Command>, session: SessionId) -> Self {
+        Self {
+            commands,
+            session: Some(session),
+        }
+    }
+
+    /// The answer is on its way: the session stays.
+    pub(crate) fn keep(mut self) {
+        self.session = None;
+    }
+}
+
+impl Drop for JoinGuard {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take()
+            && let Some(commands) = self.commands.upgrade()
+        {
+            let _ = commands.try_send(Command::Abandon(session));
+        }
+    }
+}
+
+impl DirectorHandle {
+    pub(crate) fn new(commands: mpsc::Sender<Command>, retry_after: Duration) -> Self {
+        Self {
+            commands,
+            retry_after,
+        }
+    }
+
+    pub(crate) async fn join(&self, join: Join) -> Result<Joined, Problem> {
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .try_send(Command::Join(Box::new(join), reply))
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => Problem::overloaded(),
+                mpsc::error::TrySendError::Closed(_) => self.stopped(),
+            })?;
+        Ok(answer.await.map_err(|_| self.stopped())??)
+    }
+
+    pub(crate) async fn find(&self, url: SessionUrl) -> Result<Found, Problem> {
+        Ok(self.ask(|reply| Command::Find(url, reply)).await??)
+    }
+
+    pub(crate) async fn patch(&self, url: SessionUrl, patch: Patch) -> Result<Patched, Problem> {
+        let patch = Box::new(patch);
+        Ok(self
+            .ask(|reply| Command::Patch(url, patch, reply))
+            .await??)
+    }
+
+    pub(crate) async fn delete(&self, url: SessionUrl) -> Result<(), Problem> {
+        Ok(self.ask(|reply| Command::Delete(url, reply)).await??)
+    }
+
+    pub(crate) async fn watch(&self, url: SessionUrl) -> Result<Watch, Problem> {
+        Ok(self.ask(|reply| Command::Watch(url, reply)).await??)
+    }
+
+    pub(crate) async fn rooms(
+        &self,
+        after: Option<RoomId>,
+        limit: usize,
+        pattern: Option<RoomPattern>,
+    ) -> Result<Vec<RoomSummary>, Problem> {
+        self.ask(|reply| Command::Rooms {
+            after,
+            limit,
+            pattern,
+            reply,
+        })
+        .await
+    }
+
+    pub(crate) async fn room(&self, room: RoomName) -> Result<RoomSummary, Problem> {
+        self.ask(|reply| Command::Room(room, reply))
+            .await?
+            .ok_or_else(Problem::room_not_found)
+    }
+
+    pub(crate) async fn sessions(
+        &self,
+        room: RoomName,
+        after: SessionNumber,
+        limit: usize,
+    ) -> Result<Vec<SessionSummary>, Problem> {
+        self.ask(|reply| Command::Sessions {
+            room,
+            after,
+            limit,
+            reply,
+        })
+        .await?
+        .ok_or_else(Problem::room_not_found)
+    }
+
+    pub(crate) async fn kick(&self, room: RoomName, number: SessionNumber) -> Result<(), Problem> {
+        let done = self.ask(|reply| Command::Kick(room, number, reply)).await?;
+        done.then_some(()).ok_or_else(Problem::session_not_found)
+    }
+
+    pub(crate) async fn close_room(&self, room: RoomName) -> Result<(), Problem> {
+        let done = self.ask(|reply| Command::CloseRoom(room, reply)).await?;
+        done.then_some(()).ok_or_else(Problem::room_not_found)
+    }
+
+    /// Returns when every session is gone, at `deadline` by force.
+    pub(crate) async fn drain(&self, deadline: Instant) {
+        // A director that is gone has nothing left to drain.
+        let _ = self.ask(|reply| Command::Drain(deadline, reply)).await;
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Problem> {
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .send(command(reply))
+            .await
+            .map_err(|_| self.stopped())?;
+        answer.await.map_err(|_| self.stopped())
+    }
+
+    fn stopped(&self) -> Problem {
+        Problem::draining(self.retry_after)
+    }
+}

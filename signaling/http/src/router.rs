@@ -1,0 +1,78 @@
+//! The routes, and their description.
+
+use axum::routing::{any, get};
+use axum::{Json, Router, middleware};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::api::{client_config, events, rooms, sessions};
+use crate::outer::{Outer, not_found, outer};
+use crate::{App, join, session, viewer};
+
+/// Where the description is served.
+const OPENAPI_PATH: &str = "/api/openapi.json";
+
+fn described() -> (Router<App>, OpenApi) {
+    let info = InfoBuilder::new()
+        .title("Lightstick")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "WHIP, WHEP and the API for integrators. Every resource answers OPTIONS, with CORS. \
+             Refusals are problem details (RFC 9457) with a stable code.",
+        ))
+        .build();
+    let (router, mut openapi) =
+        OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info).build())
+            .routes(routes!(join::publish, join::whip_endpoint))
+            .routes(routes!(join::watch, join::whep_endpoint))
+            .routes(routes!(
+                session::whip::patch,
+                session::whip::delete,
+                session::whip::get
+            ))
+            .routes(routes!(
+                session::whep::patch,
+                session::whep::delete,
+                session::whep::get
+            ))
+            .routes(routes!(viewer::events))
+            .routes(routes!(viewer::layer))
+            .routes(routes!(rooms::list))
+            .routes(routes!(rooms::get, rooms::close))
+            .routes(routes!(sessions::list))
+            .routes(routes!(sessions::kick))
+            .routes(routes!(events::get))
+            .routes(routes!(client_config::get))
+            .split_for_parts();
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .build();
+    openapi
+        .components
+        .get_or_insert_default()
+        .add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    (router, openapi)
+}
+
+/// The description of every resource, generated from the handlers.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    described().1
+}
+
+/// Every resource of signaling. It has no fallback: the server adds its pages beside it.
+pub(crate) fn router(app: App) -> Router {
+    let (router, openapi) = described();
+    let outer_state = Outer::new(app.clone(), &openapi);
+    let description = Json(openapi);
+    router
+        .route(OPENAPI_PATH, get(move || async move { description }))
+        .route("/api/{*rest}", any(not_found))
+        .route("/whip/{room}/{session}/{*rest}", any(not_found))
+        .route("/whep/{room}/{session}/{*rest}", any(not_found))
+        .layer(middleware::from_fn_with_state(outer_state, outer))
+        .with_state(app)
+}

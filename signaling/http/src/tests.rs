@@ -1,0 +1,111 @@
+//! What no client can time from outside: a POST whose client goes away at each step.
+
+use std::future::{Future as _, poll_fn};
+use std::net::Ipv4Addr;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use lightstick_sfu::{MediaConfig, MediaPlane};
+use lightstick_signaling_core::rooms::{Admission, LeaveReason, SessionRole};
+use lightstick_types::SessionId;
+use str0m::Rtc;
+use str0m::media::{Direction, MediaKind};
+
+use super::*;
+use crate::director::Join;
+
+fn start() -> Signaling {
+    let media = MediaConfig {
+        shards: 1,
+        pin: false,
+        port: 0,
+        bind: vec![Ipv4Addr::LOCALHOST.into()],
+        ..MediaConfig::default()
+    };
+    let (media, events, _threads) = MediaPlane::start(media).expect("a media plane");
+    let auth = Auth::development(30).unwrap();
+    Signaling::start(SignalingConfig::default(), auth, media, events).unwrap()
+}
+
+fn join(role: SessionRole) -> Join {
+    let mut rtc = Rtc::new(Instant::now());
+    let direction = match role {
+        SessionRole::Publisher => Direction::SendOnly,
+        SessionRole::Viewer => Direction::RecvOnly,
+    };
+    let mut api = rtc.sdp_api();
+    api.add_media(MediaKind::Audio, direction, None, None, None);
+    let (offer, _) = api.apply().expect("an offer");
+    Join {
+        admission: Admission {
+            session: SessionId::random(),
+            room: "stage".parse().unwrap(),
+            role,
+            participant: Some("idol".into()),
+            takeover: false,
+            address: Ipv4Addr::LOCALHOST.into(),
+        },
+        offer: offer.to_sdp_string(),
+    }
+}
+
+/// Waits until one session was abandoned and neither side holds anything.
+async fn until_clean(signaling: &Signaling) {
+    let clean = || {
+        let stats = signaling.stats().snapshot();
+        let shard = &signaling.app.media.stats()[0];
+        stats.left.contains(&(LeaveReason::Abandoned, 1))
+            && (stats.rooms, stats.publishers, stats.viewers) == (0, 0, 0)
+            && (shard.publishers.get(), shard.viewers.get()) == (0, 0)
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(10), async {
+        while !clean() {
+            tokio::task::yield_now().await;
+        }
+    });
+    let stats = signaling.stats();
+    waited
+        .await
+        .unwrap_or_else(|_| panic!("something is left: {:?}", stats.snapshot()));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_before_the_answer_leaves_nothing() {
+    for role in [SessionRole::Publisher, SessionRole::Viewer] {
+        let signaling = start();
+        {
+            // Polled once, the command is on its way; dropped, nobody waits for the answer.
+            let mut asked = pin!(signaling.app.director.join(join(role)));
+            let pending = poll_fn(|cx| Poll::Ready(asked.as_mut().poll(cx).is_pending()));
+            assert!(pending.await);
+        }
+        until_clean(&signaling).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_with_the_answer_leaves_nothing() {
+    for role in [SessionRole::Publisher, SessionRole::Viewer] {
+        let signaling = start();
+        let joined = signaling.app.director.join(join(role)).await;
+        drop(joined.unwrap_or_else(|problem| panic!("{problem:?}")));
+        until_clean(&signaling).await;
+    }
+}
+
+#[tokio::test]
+async fn dropping_signaling_closes_every_session() {
+    let signaling = start();
+    let joined = signaling.app.director.join(join(SessionRole::Viewer)).await;
+    joined.unwrap_or_else(|p| panic!("{p:?}")).guard.keep();
+    let media = signaling.app.media.clone();
+    assert_eq!(media.stats()[0].viewers.get(), 1);
+    drop(signaling);
+    let waited = tokio::time::timeout(Duration::from_secs(10), async {
+        while media.stats()[0].viewers.get() != 0 {
+            tokio::task::yield_now().await;
+        }
+    });
+    waited.await.expect("the media plane holds nothing");
+}

@@ -1,0 +1,214 @@
+//! A whole server for tests: the real media plane, the real router, on free ports of the loopback.
+
+#![allow(dead_code)] // Each test file uses its part.
+
+pub(crate) mod peer;
+pub(crate) mod sse;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lightstick_sfu::{MediaConfig, MediaPlane};
+use lightstick_signaling::token::{Claims, Grants, KeySet, RoomPattern, SigningKey};
+use lightstick_signaling::{Auth, Code, Keys, Signaling, SignalingConfig};
+use reqwest::{Method, Response, StatusCode, header};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+/// How long a test waits for what must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) const SDP: &str = "application/sdp";
+pub(crate) const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+const SECRET: [u8; 32] = [7; 32];
+
+pub(crate) struct Server {
+    pub(crate) addr: SocketAddr,
+    pub(crate) signaling: Signaling,
+    pub(crate) auth: Auth,
+    pub(crate) keys: Keys,
+    http: reqwest::Client,
+    _serving: AbortOnDropHandle<()>,
+}
+
+impl Server {
+    /// In development mode.
+    pub(crate) async fn start(config: SignalingConfig) -> Self {
+        let auth = Auth::development(30).unwrap();
+        Self::with(config, auth, Keys::new(KeySet::new(0))).await
+    }
+
+    /// With one configured key, `a`.
+    pub(crate) async fn keyed(config: SignalingConfig) -> Self {
+        let keys = Keys::new(key_set("a"));
+        Self::with(config, Auth::keyed(keys.clone()), keys).await
+    }
+
+    async fn with(config: SignalingConfig, auth: Auth, keys: Keys) -> Self {
+        let media = MediaConfig {
+            shards: 1,
+            pin: false,
+            port: 0,
+            bind: vec![[127, 0, 0, 1].into()],
+            ..MediaConfig::default()
+        };
+        let (media, events, _threads) = MediaPlane::start(media).expect("a media plane");
+        let signaling = Signaling::start(config, auth.clone(), media, events).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let service = signaling
+            .router()
+            .into_make_service_with_connect_info::<SocketAddr>();
+        let serving = tokio::spawn(async move {
+            axum::serve(listener, service).await.unwrap();
+        });
+        Self {
+            addr,
+            signaling,
+            auth,
+            keys,
+            http: reqwest::Client::new(),
+            _serving: AbortOnDropHandle::new(serving),
+        }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addr)
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, self.url(path))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.request(Method::GET, path).send().await.unwrap()
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Response {
+        self.request(Method::DELETE, path).send().await.unwrap()
+    }
+
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        let response = self.get(path).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        response.json().await.unwrap()
+    }
+
+    /// A token of the development key.
+    pub(crate) fn token(&self, who: &str, takeover: bool) -> String {
+        let claims = claims(who, "*", |grants| {
+            grants.publish = true;
+            grants.takeover = takeover;
+        });
+        self.auth.development_token(&claims).unwrap()
+    }
+
+    /// `POST /whip/{room}` as somebody, in development mode.
+    pub(crate) async fn whip(&self, room: &str, who: &str, offer: &str) -> Response {
+        self.request(Method::POST, &format!("/whip/{room}"))
+            .bearer_auth(self.token(who, false))
+            .header(header::CONTENT_TYPE, SDP)
+            .body(offer.to_owned())
+            .send()
+            .await
+            .unwrap()
+    }
+
+    /// `POST /whep/{room}`, in development mode.
+    pub(crate) async fn whep(&self, room: &str, offer: &str) -> Response {
+        self.request(Method::POST, &format!("/whep/{room}"))
+            .header(header::CONTENT_TYPE, SDP)
+            .body(offer.to_owned())
+            .send()
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn patch(&self, path: &str, if_match: Option<&str>, body: &str) -> Response {
+        let mut request = self
+            .request(Method::PATCH, path)
+            .header(header::CONTENT_TYPE, FRAGMENT);
+        if let Some(tag) = if_match {
+            request = request.header(header::IF_MATCH, tag);
+        }
+        request.body(body.to_owned()).send().await.unwrap()
+    }
+
+    /// Waits until `done`, asking again and again: for what no stream tells.
+    pub(crate) async fn until(&self, what: &str, mut done: impl FnMut(&Signaling) -> bool) {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            while !done(&self.signaling) {
+                tokio::task::yield_now().await;
+            }
+        });
+        assert!(waited.await.is_ok(), "waited in vain for {what}");
+    }
+}
+
+pub(crate) fn key_set(kid: &str) -> KeySet {
+    let mut keys = KeySet::new(0);
+    keys.add_hs256(kid, &SECRET).unwrap();
+    keys
+}
+
+pub(crate) fn signer(kid: &str) -> SigningKey {
+    SigningKey::hs256(kid, &SECRET).unwrap()
+}
+
+pub(crate) fn claims(who: &str, room: &str, grant: impl FnOnce(&mut Grants)) -> Claims {
+    let mut grants = Grants::default();
+    grant(&mut grants);
+    Claims {
+        sub: who.into(),
+        // In the year 2100.
+        exp: 4_102_444_800,
+        nbf: None,
+        room: RoomPattern::new(room),
+        grants,
+    }
+}
+
+pub(crate) fn header_of<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    let value = response.headers().get(name)?;
+    Some(value.to_str().expect("printable headers"))
+}
+
+pub(crate) fn location(response: &Response) -> String {
+    assert_eq!(response.status(), StatusCode::CREATED);
+    header_of(response, "location")
+        .expect("a Location")
+        .to_owned()
+}
+
+pub(crate) fn etag(response: &Response) -> String {
+    header_of(response, "etag").expect("an ETag").to_owned()
+}
+
+/// Checks that a response is a problem of that code, whole and consistent; returns it.
+pub(crate) async fn problem(response: Response, code: Code) -> Value {
+    let status = response.status();
+    assert_eq!(
+        header_of(&response, "content-type"),
+        Some("application/problem+json"),
+        "{status} for {code:?}"
+    );
+    let challenge = response.headers().contains_key("www-authenticate");
+    assert_eq!(challenge, status == StatusCode::UNAUTHORIZED);
+    let retry = header_of(&response, "retry-after").map(|v| v.parse::<u64>().unwrap());
+    let come_again = [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::SERVICE_UNAVAILABLE,
+    ];
+    if come_again.contains(&status) {
+        assert!(retry.is_some_and(|seconds| seconds > 0), "{code:?}");
+    }
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(body["code"], code.as_str(), "{body}");
+    assert_eq!(status, code.status(), "{body}");
+    assert_eq!(body["status"], status.as_u16());
+    for text in ["title", "detail"] {
+        assert!(!body[text].as_str().unwrap().is_empty());
+    }
+    body
+}
