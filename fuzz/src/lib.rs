@@ -1,1 +1,35 @@
-//! Placeholder.
+//! What must hold for any bytes: one function for each parser that reads what a peer sends.
+//!
+//! A target takes bytes and panics when an invariant breaks. `tests/replay.rs` runs every target
+//! over its corpus and over mutations of it, on stable, in CI; the binaries of `libfuzzer/` run
+//! the same functions under libFuzzer.
+
+mod codec;
+mod demux;
+mod forward;
+mod signaling;
+
+pub use codec::{codec_audio, codec_av1, codec_h264, codec_vp8, codec_vp9};
+pub use demux::{demux, tcp_deframer};
+pub use forward::forward;
+pub use signaling::{if_match, names, sdp_fragment, sdp_offer, token};
+
+/// A target: panics on input that breaks an invariant, returns on all else.
+pub type Target = fn(&[u8]);
+
+/// Every target with its name: that of its corpus folder and of its libFuzzer binary.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("codec_audio", codec_audio),
+    ("codec_av1", codec_av1),
+    ("codec_h264", codec_h264),
+    ("codec_vp8", codec_vp8),
+    ("codec_vp9", codec_vp9),
+    ("demux", demux),
+    ("forward", forward),
+    ("if_match", if_match),
+    ("names", names),
+    ("sdp_fragment", sdp_fragment),
+    ("sdp_offer", sdp_offer),
+    ("tcp_deframer", tcp_deframer),
+    ("token", token),
+];

@@ -1,0 +1,86 @@
+//! Datagrams from anybody, and the TCP stream that stands for them.
+
+use lightstick_sfu_core::demux::{Deframer, FrameTooLong, Kind, RtpView, classify, stun_username};
+
+/// A datagram from an unknown address: what it is, and what its header says.
+pub fn demux(datagram: &[u8]) {
+    let kind = classify(datagram);
+    assert!(kind == Kind::Junk || datagram.len() >= 8);
+    if let Ok(name) = stun_username(datagram) {
+        assert_eq!(kind, Kind::Stun);
+        let pair = format!("{}:{}", name.local_ufrag, name.remote_ufrag);
+        assert!(pair.is_ascii() && pair.len() <= 513);
+        assert!(datagram.windows(pair.len()).any(|w| w == pair.as_bytes()));
+        // Any loss at the end is noticed.
+        assert!(stun_username(&datagram[..datagram.len() - 1]).is_err());
+    }
+    match RtpView::parse(datagram) {
+        Ok(view) => {
+            assert_eq!(kind, Kind::Rtp);
+            assert!(view.header_len >= 12);
+            assert_eq!(view.payload(), view.header_len..datagram.len());
+            if let Ok(media) = view.media(datagram) {
+                assert_eq!(media.start, view.header_len);
+                assert!(media.end <= datagram.len());
+                assert_eq!(view.padded, media.end < datagram.len());
+            }
+        }
+        Err(_) => {
+            // Only what is cut within its header looks like RTP and is not.
+            assert!(kind != Kind::Rtp || datagram[0] & 0x1f != 0 || datagram[1] & 0x60 == 0x40);
+        }
+    }
+}
+
+/// A TCP stream: the first byte is the limit, the second one the size of reads. The frames are the
+/// same however the stream is cut, and together with their lengths they are the stream.
+pub fn tcp_deframer(data: &[u8]) {
+    let &[limit, step, ref stream @ ..] = data else {
+        return;
+    };
+    let frame_max = usize::from(limit) * 16;
+    let whole = deframe(stream, frame_max, stream.len().max(1));
+    let cut = deframe(stream, frame_max, usize::from(step) + 1);
+    assert_eq!(whole, cut);
+    let (frames, refused) = whole;
+    let mut rest = stream;
+    let mut frames = frames.iter();
+    // The plainest reading of RFC 4571 that there is.
+    while let Some((length, after)) = rest.split_first_chunk::<2>() {
+        let len = usize::from(u16::from_be_bytes(*length));
+        if len > frame_max {
+            assert_eq!(
+                refused,
+                Some(FrameTooLong {
+                    len,
+                    max: frame_max
+                })
+            );
+            break;
+        }
+        let Some((frame, after)) = after.split_at_checked(len) else {
+            break;
+        };
+        if len > 0 {
+            assert_eq!(frames.next().map(Vec::as_slice), Some(frame));
+        }
+        rest = after;
+    }
+    assert_eq!(frames.next(), None);
+}
+
+fn deframe(stream: &[u8], frame_max: usize, step: usize) -> (Vec<Vec<u8>>, Option<FrameTooLong>) {
+    let mut deframer = Deframer::new(frame_max);
+    let mut frames = Vec::new();
+    for chunk in stream.chunks(step) {
+        deframer.push(chunk);
+        loop {
+            match deframer.poll() {
+                Ok(Some(frame)) => frames.push(frame.to_vec()),
+                Ok(None) => break,
+                Err(refused) => return (frames, Some(refused)),
+            }
+        }
+    }
+    (frames, None)
+}

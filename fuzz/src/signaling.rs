@@ -1,0 +1,144 @@
+//! What comes in HTTP requests: session descriptions, fragments, tokens, names, entity tags.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use aws_lc_rs::hmac;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use lightstick_sfu_core::offer::{self, Side};
+use lightstick_signaling_core::etag::{self, EntityTag, Match};
+use lightstick_signaling_core::sdpfrag::{
+    CANDIDATES_MAX, FRAGMENT_BYTES_MAX, Fragment, LINE_BYTES_MAX,
+};
+use lightstick_signaling_core::token::{Grant, KeySet, SECRET_BYTES_MIN, SUBJECT_BYTES_MAX};
+use lightstick_types::{Layer, RoomName, SessionId, TrackKind};
+
+/// An SDP offer of a publisher and of a viewer.
+pub fn sdp_offer(data: &[u8]) {
+    let Ok(sdp) = std::str::from_utf8(data) else {
+        return;
+    };
+    for side in [Side::Publisher, Side::Viewer] {
+        let Ok(offer) = offer::read(sdp, side) else {
+            continue;
+        };
+        assert!(sdp.contains(&offer.ufrag) && sdp.contains(&offer.pwd));
+        for kind in [TrackKind::Audio, TrackKind::Video] {
+            assert!(offer.sections.iter().filter(|s| s.kind == kind).count() <= 1);
+        }
+        assert!(!offer.sections.is_empty());
+        for section in &offer.sections {
+            let layers = offer::layers_of(&section.rids);
+            assert_eq!(layers.len(), section.rids.len());
+            let live: Vec<Layer> = layers.iter().copied().flatten().collect();
+            let distinct: HashSet<Layer> = live.iter().copied().collect();
+            assert_eq!(
+                live.len(),
+                distinct.len(),
+                "no layer stands for two encodings"
+            );
+            assert_eq!(live.len(), section.rids.len().min(Layer::COUNT));
+        }
+    }
+}
+
+/// The body of a PATCH: what is read can be written, and reads the same again.
+pub fn sdp_fragment(body: &[u8]) {
+    let Ok(fragment) = Fragment::parse(body) else {
+        return;
+    };
+    assert!(body.len() <= FRAGMENT_BYTES_MAX);
+    assert!(fragment.candidates.len() <= CANDIDATES_MAX);
+    let written = fragment.write_lite();
+    for line in written.split_inclusive('\n') {
+        // Nothing that was read can smuggle a line in.
+        assert!(line.ends_with("\r\n") && line.matches(['\r', '\n']).count() == 2);
+    }
+    let fits = written.len() <= FRAGMENT_BYTES_MAX
+        && written.lines().all(|line| line.len() <= LINE_BYTES_MAX);
+    if fits {
+        assert_eq!(Fragment::parse(written.as_bytes()), Ok(fragment));
+    }
+}
+
+const KID: &str = "k1";
+const SECRET: [u8; SECRET_BYTES_MIN] = [7; SECRET_BYTES_MIN];
+const NOW: u64 = 1_700_000_000;
+const LEEWAY: u64 = 5;
+
+static KEYS: LazyLock<KeySet> = LazyLock::new(|| {
+    let mut keys = KeySet::new(LEEWAY);
+    keys.add_hs256(KID, &SECRET).expect("a usable key");
+    keys
+});
+static SIGNER: LazyLock<hmac::Key> = LazyLock::new(|| hmac::Key::new(hmac::HMAC_SHA256, &SECRET));
+
+/// A bearer token: the bytes as they are, as the claims of a well-signed token, and as the header
+/// of one. Unsigned bytes never pass.
+pub fn token(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        // All but an HMAC made with the secret of this file, which no corpus holds.
+        assert!(KEYS.verify(text, NOW).is_err());
+    }
+    let header = format!(r#"{{"alg":"HS256","typ":"JWT","kid":"{KID}"}}"#);
+    if let Ok(claims) = KEYS.verify(&sign(header.as_bytes(), data), NOW) {
+        assert!((1..=SUBJECT_BYTES_MAX).contains(&claims.sub.len()));
+        assert!(claims.exp.saturating_add(LEEWAY) > NOW);
+        assert!(claims.nbf.is_none_or(|nbf| nbf <= NOW + LEEWAY));
+        let room: RoomName = "stage".parse().expect("a room name");
+        assert_eq!(claims.allow(Grant::Admin, &room).is_ok(), {
+            claims.grants.admin && claims.room.matches(&room)
+        });
+    }
+    let claims = format!(r#"{{"sub":"fan","exp":{},"room":"*"}}"#, NOW + 60);
+    if KEYS.verify(&sign(data, claims.as_bytes()), NOW).is_ok() {
+        let header: serde_json::Value = serde_json::from_slice(data).expect("a header in JSON");
+        assert_eq!(
+            (&header["alg"], &header["kid"]),
+            (&"HS256".into(), &KID.into())
+        );
+    }
+}
+
+fn sign(header: &[u8], claims: &[u8]) -> String {
+    let header = URL_SAFE_NO_PAD.encode(header);
+    let claims = URL_SAFE_NO_PAD.encode(claims);
+    let input = format!("{header}.{claims}");
+    let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&SIGNER, input.as_bytes()));
+    format!("{input}.{signature}")
+}
+
+/// Names in URLs: what parses is written as it was read, and is safe in a path.
+pub fn names(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Ok(room) = text.parse::<RoomName>() {
+        assert_eq!(room.to_string(), text);
+        assert!(!text.starts_with('.') && text.len() <= RoomName::MAX_LEN);
+        assert!(!text.contains(['/', '%', '?', '#', '\\', ' ', '\0']));
+    }
+    if let Ok(id) = text.parse::<SessionId>() {
+        assert_eq!(id.to_string(), text);
+        assert!(!format!("{id:?}").contains(text));
+    }
+}
+
+/// An `If-Match` header: only the present tag passes, and only in its own words.
+pub fn if_match(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let tag = EntityTag::new(3, "Ab+/");
+    match etag::if_match(Some(text), &tag) {
+        Ok(Match::Current) => assert!(text.contains(&tag.to_string())),
+        Ok(Match::Any) => assert!(matches!(text.trim(), "*" | "\"*\"")),
+        Err(_) => assert_ne!(text, tag.to_string()),
+    }
+    // Whatever our own user fragment holds, the tag made of it is one.
+    let own = EntityTag::new(0, text);
+    if own.to_string().len() <= etag::IF_MATCH_BYTES_MAX {
+        let found = etag::if_match(Some(&own.to_string()), &own);
+        assert_eq!(found, Ok(Match::Current));
+    }
+}
