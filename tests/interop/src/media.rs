@@ -1,0 +1,189 @@
+//! What is sent, and whether what arrives is the same.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lightstick_bench::payload::stamp_of;
+use lightstick_bench::source::{MediaPacket, MediaSource, SourceConfig};
+use lightstick_bench::stamp;
+use lightstick_types::{Bitrate, Codec, TrackKind};
+
+use crate::peer::{Publisher, Received};
+
+/// Of the synthetic video, in bit/s: light enough for any machine that runs tests.
+pub const VIDEO_BITRATE: Bitrate = Bitrate(1_000_000);
+
+/// All that a publisher sent, each track in the order of its numbers.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// Opus.
+    pub audio: Vec<MediaPacket>,
+    /// H.264 or VP8.
+    pub video: Vec<MediaPacket>,
+}
+
+impl Sent {
+    fn track(&self, kind: TrackKind) -> &[MediaPacket] {
+        match kind {
+            TrackKind::Audio => &self.audio,
+            TrackKind::Video => &self.video,
+        }
+    }
+}
+
+/// Publishes synthetic media at its natural pace: at least for `time`, and on until `done`.
+///
+/// # Errors
+/// When the publisher's connection goes.
+pub async fn publish_for(
+    publisher: &Publisher,
+    codec: Codec,
+    time: Duration,
+    mut done: impl FnMut(&Sent) -> bool,
+) -> Result<Sent> {
+    let config = SourceConfig {
+        codec,
+        video: VIDEO_BITRATE,
+        audio: Bitrate(64_000),
+        gop: Duration::from_secs(1),
+    };
+    let started = Instant::now();
+    let mut source = MediaSource::new(config, started);
+    let mut sent = Sent::default();
+    while started.elapsed() < time || !done(&sent) {
+        tokio::time::sleep_until(source.next_due().into()).await;
+        while let Some(packet) = source.poll(Instant::now(), stamp::now_us()) {
+            publisher.send(&packet).await?;
+            match packet.kind {
+                TrackKind::Audio => sent.audio.push(packet),
+                TrackKind::Video => sent.video.push(packet),
+            }
+        }
+    }
+    Ok(sent)
+}
+
+/// Holds what a viewer received of a track against what was sent: one after the other without a
+/// gap from the first that came, each byte, time step and marker the same. Returns the number of
+/// the first, and how many came.
+///
+/// VP8's picture id is the one thing that a server may write anew; it must go on without a gap.
+///
+/// # Errors
+/// The first difference.
+pub fn compare(
+    codec: Codec,
+    kind: TrackKind,
+    received: &[Received],
+    sent: &Sent,
+) -> Result<(usize, usize)> {
+    let codec = match kind {
+        TrackKind::Audio => Codec::Opus,
+        TrackKind::Video => codec,
+    };
+    let sent = sent.track(kind);
+    let received: Vec<_> = received
+        .iter()
+        .filter(|r| r.kind == kind)
+        .map(|r| &r.packet)
+        .collect();
+    let first = received.first().context("nothing came")?;
+    let offset = stamp_of(codec, &first.payload)
+        .context("the first packet carries no stamp")?
+        .stamp
+        .seq as usize;
+    for (index, packet) in received.iter().enumerate() {
+        let at = || format!("{kind:?} packet {index} of {}", received.len());
+        let original = sent.get(offset + index).with_context(at)?;
+        let (got, wanted) = match codec {
+            Codec::Vp8 => (
+                &packet.payload[VP8_DESCRIPTOR..],
+                &original.payload[VP8_DESCRIPTOR..],
+            ),
+            _ => (&packet.payload[..], &original.payload[..]),
+        };
+        ensure!(
+            got == wanted,
+            "{}: the payload differs: stamp {:?}, wanted {}",
+            at(),
+            stamp_of(codec, &packet.payload),
+            original.seq,
+        );
+        if codec == Codec::Vp8 {
+            let steps = picture_id(&packet.payload)
+                .wrapping_sub(picture_id(&first.payload))
+                .wrapping_sub(
+                    picture_id(&original.payload).wrapping_sub(picture_id(&sent[offset].payload)),
+                );
+            ensure!(steps & 0x7FFF == 0, "{}: the picture id jumps", at());
+            ensure!(
+                packet.payload[..2] == original.payload[..2],
+                "{}: the descriptor differs",
+                at()
+            );
+        }
+        let (header, first) = (&packet.header, &first.header);
+        ensure!(
+            header.sequence_number == first.sequence_number.wrapping_add(index as u16),
+            "{}: the sequence number jumps",
+            at()
+        );
+        ensure!(header.ssrc == first.ssrc, "{}: another SSRC", at());
+        ensure!(
+            header.payload_type == first.payload_type,
+            "{}: another payload type",
+            at()
+        );
+        ensure!(
+            header.timestamp.wrapping_sub(first.timestamp)
+                == original.rtp_time.wrapping_sub(sent[offset].rtp_time),
+            "{}: the time step differs",
+            at()
+        );
+        // RFC 3551 section 4.1 gives a marker to the first packet of a talk spurt, which a server
+        // that starts in the middle of one may set; video's must be as sent.
+        ensure!(
+            kind == TrackKind::Audio || header.marker == original.marker,
+            "{}: the marker differs",
+            at()
+        );
+    }
+    Ok((offset, received.len()))
+}
+
+/// Whether what a viewer received of a track carries stamps that follow each other without a gap,
+/// under sequence numbers that do, and is undamaged behind them. For a publisher that keeps no list
+/// of what it sent. Returns how many came.
+///
+/// # Errors
+/// The first packet that is out of place.
+pub fn whole(codec: Codec, kind: TrackKind, received: &[Received]) -> Result<usize> {
+    let codec = match kind {
+        TrackKind::Audio => Codec::Opus,
+        TrackKind::Video => codec,
+    };
+    let mut previous = None;
+    let mut count = 0;
+    for Received { packet, .. } in received.iter().filter(|r| r.kind == kind) {
+        let found = stamp_of(codec, &packet.payload)
+            .with_context(|| format!("{kind:?} packet {count} carries no stamp"))?;
+        ensure!(found.intact, "{kind:?} packet {count} is damaged");
+        let numbers = (found.stamp.seq, packet.header.sequence_number);
+        if let Some((stamp, rtp)) = previous.replace(numbers) {
+            let next: (u32, u16) = (stamp + 1, rtp.wrapping_add(1));
+            ensure!(
+                numbers == next,
+                "{kind:?} packet {count}: (stamp, sequence number) is {numbers:?}, not {next:?}"
+            );
+        }
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Bytes of the descriptor that the synthetic VP8 carries (RFC 7741 section 4.2).
+const VP8_DESCRIPTOR: usize = 4;
+
+fn picture_id(payload: &[u8]) -> u16 {
+    u16::from_be_bytes([payload[2] & 0x7F, payload[3]])
+}

@@ -1,0 +1,370 @@
+//! A publisher and a viewer on the `webrtc` crate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use lightstick_bench::source::MediaPacket;
+use lightstick_types::{Codec, TrackKind};
+use rtc::interceptor::Slot;
+use rtc::media_stream::MediaStreamTrack;
+use rtc::rtp;
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
+    RTCRtpEncodingParameters, RtpCodecKind,
+};
+use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
+use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
+use webrtc::peer_connection::{
+    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
+    RTCIceGatheringState, RTCPeerConnectionState, RTCSessionDescription, Registry,
+    register_default_interceptors,
+};
+
+use crate::requests::{KeyframeRequests, asks_for_keyframe};
+
+/// For anything that happens between two peers of one machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Packets that wait to be looked at. Full: the test is behind and would see a gap, so it waits.
+const RECEIVED_MAX: usize = 8_192;
+/// The interceptor's place: behind those of the stack.
+const LAST: usize = 14_000;
+
+const AUDIO_SSRC: u32 = 0x0A0A_0001;
+const VIDEO_SSRC: u32 = 0x0B0B_0001;
+/// The stack sends what it is given, so sequence numbers start somewhere of our choice: close
+/// enough to the roll-over that every run passes it.
+const FIRST_SEQ: u16 = 65_500;
+
+/// One RTP packet as a viewer got it.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// Of which track.
+    pub kind: TrackKind,
+    /// Header and payload.
+    pub packet: rtp::Packet,
+}
+
+struct Handler {
+    gathered: watch::Sender<bool>,
+    state: watch::Sender<RTCPeerConnectionState>,
+    received: mpsc::Sender<Received>,
+}
+
+#[async_trait::async_trait]
+impl PeerConnectionEventHandler for Handler {
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        if state == RTCIceGatheringState::Complete {
+            self.gathered.send_replace(true);
+        }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        self.state.send_replace(state);
+    }
+
+    async fn on_track(&self, track: Arc<dyn TrackRemote>) {
+        let received = self.received.clone();
+        // Ends with the track: the stack ends all of them when the peer is closed.
+        tokio::spawn(async move {
+            let kind = match track.kind().await {
+                RtpCodecKind::Audio => TrackKind::Audio,
+                _ => TrackKind::Video,
+            };
+            while let Some(event) = track.poll().await {
+                if let TrackRemoteEvent::OnRtpPacket(packet) = event
+                    && received.send(Received { kind, packet }).await.is_err()
+                {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+struct Peer {
+    connection: Arc<dyn PeerConnection>,
+    gathered: watch::Receiver<bool>,
+    state: watch::Receiver<RTCPeerConnectionState>,
+    received: mpsc::Receiver<Received>,
+}
+
+impl Peer {
+    async fn new(video: Codec) -> Result<Self> {
+        let mut media = MediaEngine::default();
+        media.register_codec(opus(), RtpCodecKind::Audio)?;
+        media.register_codec(video_codec(video)?, RtpCodecKind::Video)?;
+        let registry = register_default_interceptors(Registry::new(), &mut media)?
+            .with(Slot::from(LAST), KeyframeRequests::default());
+        let (gathered_tx, gathered) = watch::channel(false);
+        let (state_tx, state) = watch::channel(RTCPeerConnectionState::New);
+        let (received_tx, received) = mpsc::channel(RECEIVED_MAX);
+        let connection = PeerConnectionBuilder::new()
+            .with_media_engine(media)
+            .with_interceptor_registry(registry)
+            .with_handler(Arc::new(Handler {
+                gathered: gathered_tx,
+                state: state_tx,
+                received: received_tx,
+            }))
+            .with_udp_addrs(vec!["127.0.0.1:0".to_owned()])
+            .build()
+            .await?;
+        Ok(Self {
+            connection: Arc::new(connection),
+            gathered,
+            state,
+            received,
+        })
+    }
+
+    /// An offer with all of its candidates.
+    async fn offer(&mut self) -> Result<String> {
+        let offer = self.connection.create_offer(None).await?;
+        self.connection.set_local_description(offer).await?;
+        let gathered = self.gathered.wait_for(|done| *done);
+        timeout(PATIENCE, gathered)
+            .await
+            .context("candidates are not gathered in time")??;
+        let local = self.connection.local_description().await;
+        Ok(local.context("there is no local description")?.sdp)
+    }
+
+    async fn accept(&mut self, answer: &str) -> Result<()> {
+        let answer = RTCSessionDescription::answer(answer.to_owned())?;
+        self.connection.set_remote_description(answer).await?;
+        use RTCPeerConnectionState::{Closed, Connected, Failed};
+        let settled = |s: &RTCPeerConnectionState| [Connected, Failed, Closed].contains(s);
+        let state = *timeout(PATIENCE, self.state.wait_for(settled))
+            .await
+            .context("the peer does not connect in time")??;
+        if state != Connected {
+            bail!("the peer is {state} instead of connected");
+        }
+        Ok(())
+    }
+}
+
+/// Publishes packets as they are given to it.
+pub struct Publisher {
+    peer: Peer,
+    codec: Codec,
+    audio: Arc<TrackLocalStaticRTP>,
+    video: Arc<TrackLocalStaticRTP>,
+}
+
+impl Publisher {
+    /// A publisher of Opus and `codec`, and its offer.
+    ///
+    /// # Errors
+    /// When the stack refuses, or gathers no candidates.
+    pub async fn offer(codec: Codec) -> Result<(Self, String)> {
+        let mut peer = Peer::new(codec).await?;
+        let audio = track(RtpCodecKind::Audio, AUDIO_SSRC, opus().rtp_codec);
+        let video = track(
+            RtpCodecKind::Video,
+            VIDEO_SSRC,
+            video_codec(codec)?.rtp_codec,
+        );
+        for track in [&audio, &video] {
+            peer.connection
+                .add_track(Arc::clone(track) as Arc<dyn TrackLocal>)
+                .await?;
+        }
+        let offer = peer.offer().await?;
+        let publisher = Self {
+            peer,
+            codec,
+            audio,
+            video,
+        };
+        Ok((publisher, offer))
+    }
+
+    /// Takes the answer and waits for the connection.
+    ///
+    /// # Errors
+    /// When the stack does not like the answer, or does not connect.
+    pub async fn accept(&mut self, answer: &str) -> Result<()> {
+        self.peer.accept(answer).await
+    }
+
+    /// Sends a packet under its own number and time.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn send(&self, packet: &MediaPacket) -> Result<()> {
+        let (track, ssrc, payload_type) = match packet.kind {
+            TrackKind::Audio => (&self.audio, AUDIO_SSRC, opus().payload_type),
+            TrackKind::Video => (
+                &self.video,
+                VIDEO_SSRC,
+                video_codec(self.codec)?.payload_type,
+            ),
+        };
+        let packet = rtp::Packet {
+            header: rtp::header::Header {
+                version: 2,
+                marker: packet.marker,
+                payload_type,
+                sequence_number: FIRST_SEQ.wrapping_add(packet.seq as u16),
+                timestamp: packet.rtp_time,
+                ssrc,
+                ..Default::default()
+            },
+            payload: packet.payload.clone().into(),
+        };
+        Ok(track.write_rtp(packet).await?)
+    }
+
+    /// Waits until a PLI or FIR comes for the video.
+    ///
+    /// # Errors
+    /// When none comes in time.
+    pub async fn keyframe_asked(&self) -> Result<()> {
+        let asked = async {
+            while let Some(event) = self.video.poll().await {
+                if let TrackLocalEvent::OnRtcpPacket(packets) = event
+                    && packets.iter().any(|p| asks_for_keyframe(&**p))
+                {
+                    return Ok(());
+                }
+            }
+            bail!("the track ended")
+        };
+        timeout(PATIENCE, asked)
+            .await
+            .context("nobody asks for a keyframe")?
+    }
+
+    /// Closes the connection.
+    ///
+    /// # Errors
+    /// When the stack says so.
+    pub async fn close(self) -> Result<()> {
+        Ok(self.peer.connection.close().await?)
+    }
+}
+
+/// Receives audio and video.
+pub struct Viewer {
+    peer: Peer,
+}
+
+impl Viewer {
+    /// A viewer of Opus and `codec`, and its offer.
+    ///
+    /// # Errors
+    /// When the stack refuses, or gathers no candidates.
+    pub async fn offer(codec: Codec) -> Result<(Self, String)> {
+        let mut peer = Peer::new(codec).await?;
+        for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
+            let init = RTCRtpTransceiverInit {
+                direction: RTCRtpTransceiverDirection::Recvonly,
+                ..Default::default()
+            };
+            peer.connection
+                .add_transceiver_from_kind(kind, Some(init))
+                .await?;
+        }
+        let offer = peer.offer().await?;
+        Ok((Self { peer }, offer))
+    }
+
+    /// Takes the answer and waits for the connection.
+    ///
+    /// # Errors
+    /// When the stack does not like the answer, or does not connect.
+    pub async fn accept(&mut self, answer: &str) -> Result<()> {
+        self.peer.accept(answer).await
+    }
+
+    /// The next packet of either track.
+    ///
+    /// # Errors
+    /// When none comes in time.
+    pub async fn next(&mut self) -> Result<Received> {
+        timeout(PATIENCE, self.peer.received.recv())
+            .await
+            .context("no packet comes")?
+            .context("the tracks ended")
+    }
+
+    /// The packets that are here already, and no others.
+    pub fn drain(&mut self) -> Vec<Received> {
+        std::iter::from_fn(|| self.peer.received.try_recv().ok()).collect()
+    }
+
+    /// Closes the connection.
+    ///
+    /// # Errors
+    /// When the stack says so.
+    pub async fn close(self) -> Result<()> {
+        Ok(self.peer.connection.close().await?)
+    }
+}
+
+fn track(kind: RtpCodecKind, ssrc: u32, codec: RTCRtpCodec) -> Arc<TrackLocalStaticRTP> {
+    let track = MediaStreamTrack::new(
+        "stream".to_owned(),
+        format!("{kind}"),
+        format!("{kind}"),
+        kind,
+        vec![RTCRtpEncodingParameters {
+            rtp_coding_parameters: RTCRtpCodingParameters {
+                ssrc: Some(ssrc),
+                ..Default::default()
+            },
+            codec,
+            ..Default::default()
+        }],
+    );
+    Arc::new(TrackLocalStaticRTP::new(track))
+}
+
+fn opus() -> RTCRtpCodecParameters {
+    RTCRtpCodecParameters {
+        rtp_codec: RTCRtpCodec {
+            mime_type: "audio/opus".to_owned(),
+            clock_rate: 48_000,
+            channels: 2,
+            sdp_fmtp_line: "minptime=10;useinbandfec=1;stereo=1".to_owned(),
+            rtcp_feedback: vec![],
+        },
+        payload_type: 111,
+    }
+}
+
+fn video_codec(codec: Codec) -> Result<RTCRtpCodecParameters> {
+    let (mime_type, fmtp, payload_type) = match codec {
+        Codec::Vp8 => ("video/VP8", "", 96),
+        Codec::H264 => (
+            "video/H264",
+            "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+            102,
+        ),
+        other => bail!("no peer for {other:?}"),
+    };
+    let feedback = |typ: &str, parameter: &str| RTCPFeedback {
+        typ: typ.to_owned(),
+        parameter: parameter.to_owned(),
+    };
+    Ok(RTCRtpCodecParameters {
+        rtp_codec: RTCRtpCodec {
+            mime_type: mime_type.to_owned(),
+            clock_rate: 90_000,
+            channels: 0,
+            sdp_fmtp_line: fmtp.to_owned(),
+            rtcp_feedback: vec![
+                feedback("ccm", "fir"),
+                feedback("nack", ""),
+                feedback("nack", "pli"),
+            ],
+        },
+        payload_type,
+    })
+}
