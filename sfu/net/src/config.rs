@@ -33,7 +33,8 @@ pub struct MediaConfig {
     /// From the answer to a working connection; then the session is closed.
     #[serde(with = "seconds")]
     pub connect_timeout: Duration,
-    /// Nothing heard for this long: the peer is gone (RFC 7675 asks for 30 s at most).
+    /// No connectivity check for this long: the peer is gone. RFC 7675 section 5.1 asks for 30 s
+    /// at most; browsers check every 2.5 s, and one lost check is no reason to go.
     #[serde(with = "seconds")]
     pub consent_timeout: Duration,
     /// At most one keyframe request per layer goes to the publisher in this time.
@@ -102,6 +103,7 @@ impl MediaConfig {
             if is < least { Err(error) } else { Ok(()) }
         };
         at_least("bind", self.bind.len(), 1, "at least one address")?;
+        self.validate_addresses()?;
         at_least("ring_frames", self.ring_frames, 8, "at least 8")?;
         at_least("rtx_packets", self.rtx_packets, 16, "at least 16")?;
         at_least(
@@ -132,8 +134,8 @@ impl MediaConfig {
         seconds(
             "consent_timeout",
             self.consent_timeout,
-            2.0..=30.0,
-            "2 to 30 seconds",
+            6.0..=30.0,
+            "6 to 30 seconds",
         )?;
         seconds(
             "keyframe_interval",
@@ -150,6 +152,33 @@ impl MediaConfig {
                 wanted: "both or none, the smaller one first, up to 40.95 seconds",
             }),
         }
+    }
+}
+
+impl MediaConfig {
+    /// A wildcard says nothing about where clients should send to, so it needs an address of its
+    /// family beside it; `::` takes both.
+    fn validate_addresses(&self) -> Result<(), MediaConfigError> {
+        let v4 = self.advertise.iter().filter(|ip| ip.is_ipv4()).count();
+        let v6 = self.advertise.len() - v4;
+        if v4 > 1 || v6 > 1 || self.advertise.iter().any(IpAddr::is_unspecified) {
+            return Err(MediaConfigError {
+                key: "advertise",
+                is: format!("{:?}", self.advertise),
+                wanted: "at most one address of IPv4 and one of IPv6 that clients can reach",
+            });
+        }
+        let unreachable = self.bind.iter().find(|ip| match ip {
+            IpAddr::V4(ip) => ip.is_unspecified() && v4 == 0,
+            IpAddr::V6(ip) => ip.is_unspecified() && v4 + v6 == 0,
+        });
+        unreachable.map_or(Ok(()), |wildcard| {
+            Err(MediaConfigError {
+                key: "bind",
+                is: wildcard.to_string(),
+                wanted: "the address that clients reach into media.advertise as well",
+            })
+        })
     }
 }
 

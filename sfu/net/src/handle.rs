@@ -17,7 +17,7 @@ use crate::api::{
     RemoteIce, Role, RoomMedia, SessionMedia, SessionOpened,
 };
 use crate::command::Command;
-use crate::config::MediaConfig;
+use crate::config::{MediaConfig, MediaConfigError};
 use crate::link::{Links, mesh};
 use crate::session::Shared;
 use crate::shard::{FIRST_UDP, Io, Shard, WAKER};
@@ -82,11 +82,9 @@ pub enum StartError {
     /// No usable address at all.
     #[error("none of the media addresses can be used")]
     NoAddress,
-    /// A wildcard address says nothing about where clients should send to.
-    #[error(
-        "media.bind has the wildcard {0}: set media.advertise to the address that clients reach"
-    )]
-    AdvertiseNeeded(IpAddr),
+    /// A setting that cannot work.
+    #[error("in media: {0}")]
+    Config(#[from] MediaConfigError),
     /// The ports of the shards would run past 65535.
     #[error("media.port {port} leaves no room for {shards} shards")]
     PortRange {
@@ -337,11 +335,7 @@ impl Start {
 }
 
 fn check(config: &MediaConfig, shards: usize) -> Result<(), StartError> {
-    if let Some(wildcard) = config.bind.iter().find(|ip| ip.is_unspecified())
-        && config.advertise.is_empty()
-    {
-        return Err(StartError::AdvertiseNeeded(*wildcard));
-    }
+    config.validate()?;
     if config.port != 0 && usize::from(config.port) + shards > usize::from(u16::MAX) + 1 {
         return Err(StartError::PortRange {
             port: config.port,

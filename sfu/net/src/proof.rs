@@ -29,20 +29,28 @@ struct Pending {
 }
 
 impl Challenge {
-    /// A check for `addr`, unless one is on its way there already.
+    /// Whether a check is on its way to `addr` already.
+    pub(crate) fn waits(&self, addr: SocketAddr, now: Instant) -> bool {
+        let pending = self.pending.as_ref().filter(|p| p.addr == addr);
+        pending.is_some_and(|p| now.saturating_duration_since(p.sent_at) < EVERY)
+    }
+
+    /// Notes that a check has left. Until then it must not keep the next one back: the first may
+    /// be more than its address has earned yet.
+    pub(crate) fn sent(&mut self, addr: SocketAddr, id: TransId, now: Instant) {
+        self.pending = Some(Pending {
+            addr,
+            id,
+            sent_at: now,
+        });
+    }
+
+    /// A new check, and the id that its answer will bear.
     pub(crate) fn check(
-        &mut self,
-        addr: SocketAddr,
-        now: Instant,
         username: &str,
         password: &str,
         crypto: &CryptoProvider,
-    ) -> Option<Vec<u8>> {
-        let waiting =
-            |p: &Pending| p.addr == addr && now.saturating_duration_since(p.sent_at) < EVERY;
-        if self.pending.as_ref().is_some_and(waiting) {
-            return None;
-        }
+    ) -> Option<(TransId, Vec<u8>)> {
         let id = TransId::new();
         let mut bytes = vec![0; CHECK_BYTES_MAX];
         let request = StunMessage::binding_request(username, id, false, 0, 0, false);
@@ -51,12 +59,7 @@ impl Challenge {
             .to_bytes(Some(password.as_bytes()), &mut bytes, hmac)
             .ok()?;
         bytes.truncate(length);
-        self.pending = Some(Pending {
-            addr,
-            id,
-            sent_at: now,
-        });
-        Some(bytes)
+        Some((id, bytes))
     }
 
     /// Whether `datagram` from `addr` answers the check.
@@ -78,4 +81,12 @@ impl Challenge {
             && message.trans_id() == pending.id
             && message.verify(password.as_bytes(), hmac)
     }
+}
+
+/// Whether `datagram` is a check from somebody who knows our password: consent to go on sending
+/// (RFC 7675 section 5.1).
+pub(crate) fn is_check(datagram: &[u8], password: &str, crypto: &CryptoProvider) -> bool {
+    let hmac = |key: &[u8], parts: &[&[u8]]| crypto.sha1_hmac_provider.sha1_hmac(key, parts);
+    StunMessage::parse(datagram)
+        .is_ok_and(|m| m.is_binding_request() && m.verify(password.as_bytes(), hmac))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,7 @@ pub(crate) struct Session {
     /// The addresses under which the shard finds this session.
     pub(crate) addrs: Vec<(SocketAddr, Protocol)>,
     pub(crate) local_ufrag: String,
+    pub(crate) local_password: String,
     pub(crate) remote: Option<(SocketAddr, Protocol)>,
     pub(crate) opened_at: Instant,
     pub(crate) connected: bool,
@@ -167,13 +169,14 @@ impl Session {
         for candidate in candidates {
             rtc.add_local_candidate(candidate.clone());
         }
-        let answer = rtc
-            .sdp_api()
-            .accept_offer(parsed)
+        // str0m asserts that payload types do not collide, but the peer wrote them: a refusal of
+        // this offer, not a bug that may be met again with the next.
+        let answer = catch_unwind(AssertUnwindSafe(|| rtc.sdp_api().accept_offer(parsed)))
+            .map_err(|_| Unacceptable::Other("its payload types collide".to_owned()))?
             .map_err(|error| Unacceptable::Other(error.to_string()))?
             .to_sdp_string();
         let answer = sdp::finish_answer(&answer, &offer);
-        let local_ufrag = rtc.direct_api().local_ice_credentials().ufrag;
+        let local = rtc.direct_api().local_ice_credentials();
         let role = match request.role {
             Role::Publisher { bitrate_max } => {
                 let ingress = Ingress::new(&rtc, &offer);
@@ -202,7 +205,8 @@ impl Session {
             held: VecDeque::new(),
             challenge: Challenge::default(),
             addrs: Vec::new(),
-            local_ufrag,
+            local_ufrag: local.ufrag,
+            local_password: local.pass,
             remote: None,
             opened_at: now,
             connected: false,
@@ -241,6 +245,7 @@ impl Session {
         self.offer.pwd.clone_from(&ice.pwd);
         let creds = self.rtc.direct_api().local_ice_credentials();
         self.local_ufrag.clone_from(&creds.ufrag);
+        self.local_password.clone_from(&creds.pass);
         self.challenge = Challenge::default();
         let candidates = sdp::attributes(&answer, "candidate")
             .map(|value| format!("candidate:{value}"))

@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use crate::api::{CloseReason, MediaEvent};
 use crate::command::Command;
 use crate::link::Links;
+use crate::proof::{self, Challenge};
 use crate::room::Room;
 use crate::session::{Session, Shared, Signal};
 use crate::stats::{DELAY_BOUNDS_US, ShardStats};
@@ -289,12 +290,14 @@ impl Shard {
             return;
         };
         let input = Input::Receive(self.now, receive);
-        // Only a check with the right password may introduce an address.
+        // Only a check with the right password may introduce an address, or renew consent.
+        let consents = kind == Kind::Stun
+            && proof::is_check(datagram, &session.local_password, &self.shared.crypto);
+        if (kind == Kind::Stun && !consents) || (!known && !session.rtc.accepts(&input)) {
+            self.io.stats.drop_stun.add(1);
+            return;
+        }
         if !known {
-            if !session.rtc.accepts(&input) {
-                self.io.stats.drop_stun.add(1);
-                return;
-            }
             if session.addrs.len() >= lightstick_sfu_core::path::Paths::MAX {
                 let oldest = session.addrs.remove(0);
                 self.by_addr.remove(&oldest);
@@ -302,7 +305,7 @@ impl Shard {
             session.addrs.push((source, proto));
             self.by_addr.insert((source, proto), key);
         }
-        if kind == Kind::Stun {
+        if consents {
             session.consent_at = self.now;
         }
         // A TCP connection has proven its address in its handshake.
@@ -330,21 +333,22 @@ impl Shard {
     /// Asks an address to prove itself.
     fn challenge(&mut self, key: u32, addr: SocketAddr, local: SocketAddr, proto: Protocol) {
         let session = &mut self.sessions[key as usize];
+        if session.challenge.waits(addr, self.now) {
+            return;
+        }
         let (ufrag, password) = session.remote_ice();
         let username = format!("{ufrag}:{}", session.local_ufrag);
-        let password = password.to_owned();
-        let crypto = &self.shared.crypto;
-        let check = session
-            .challenge
-            .check(addr, self.now, &username, &password, crypto);
-        if let Some(check) = check {
-            let transmit = Transmit {
-                proto,
-                source: local,
-                destination: addr,
-                contents: check.into(),
-            };
-            self.io.transmit(session, transmit, Withheld::Drop);
+        let Some((id, check)) = Challenge::check(&username, password, &self.shared.crypto) else {
+            return;
+        };
+        let transmit = Transmit {
+            proto,
+            source: local,
+            destination: addr,
+            contents: check.into(),
+        };
+        if self.io.transmit(session, transmit, Withheld::Drop) {
+            session.challenge.sent(addr, id, self.now);
         }
     }
 
@@ -603,20 +607,20 @@ pub(crate) enum Withheld {
 }
 
 impl Io {
-    /// Sends a datagram of a session, as far as its destination has earned it.
+    /// Sends a datagram of a session, as far as its destination has earned it. False: it has not.
     pub(crate) fn transmit(
         &mut self,
         session: &mut Session,
         transmit: Transmit,
         withheld: Withheld,
-    ) {
+    ) -> bool {
         let bytes = transmit.contents.len();
         if !session.paths.admit(transmit.destination, bytes) {
             self.stats.drop_unproven.add(bytes as u64);
             if withheld == Withheld::Hold {
                 session.hold(transmit);
             }
-            return;
+            return false;
         }
         session.bytes_sent += bytes as u64;
         match transmit.proto {
@@ -631,5 +635,6 @@ impl Io {
                 .tcp
                 .send(&self.stats, transmit.destination, &transmit.contents),
         }
+        true
     }
 }

@@ -484,7 +484,7 @@ fn a_peer_that_vanishes_is_forgotten() {
     let mut plane = Plane::with(MediaConfig {
         shards: 1,
         connect_timeout: Duration::from_secs(2),
-        consent_timeout: Duration::from_secs(2),
+        consent_timeout: Duration::from_secs(6),
         ..MediaConfig::default()
     });
     let mut vanishing = plane.viewer(1);
