@@ -65,7 +65,7 @@ pub struct Section {
     pub mid: String,
     /// Its direction as offered.
     pub direction: Direction,
-    /// Simulcast ids that the offerer would send, in its order.
+    /// Simulcast ids that the offerer would send, in its order, at most [`RIDS_MAX`].
     pub rids: Vec<String>,
     /// Whether the Opus format line asks for stereo.
     pub stereo: bool,
@@ -81,6 +81,10 @@ pub struct Offer {
     /// `a=ice-pwd`, likewise.
     pub pwd: String,
 }
+
+/// Simulcast ids that are read; more than three have no layer anyhow. An offer is as long as its
+/// sender likes, and a shard reads it beside its media.
+pub const RIDS_MAX: usize = 8;
 
 const CODECS: [&str; 5] = ["h264/", "vp8/", "vp9/", "av1/", "opus/"];
 
@@ -151,7 +155,8 @@ pub fn read(sdp: &str, side: Side) -> Result<Offer, OfferError> {
                     "simulcast" => section.rids = simulcast_ids(value),
                     "msid" => {
                         let stream = value.split_ascii_whitespace().next().unwrap_or("-");
-                        if stream != "-" && !streams.contains(&stream) {
+                        // A second one is one too many: no need to know them all.
+                        if stream != "-" && streams.len() < 2 && !streams.contains(&stream) {
                             streams.push(stream);
                         }
                     }
@@ -268,6 +273,7 @@ fn simulcast_ids(value: &str) -> Vec<String> {
                 .filter_map(|alternatives| alternatives.split(',').next())
                 .map(|id| id.trim_start_matches('~').to_owned())
                 .filter(|id| !id.is_empty())
+                .take(RIDS_MAX)
                 .collect();
         }
     }
@@ -383,6 +389,9 @@ mod tests {
             ("abcd", true)
         );
         assert_eq!(offer.sections[1].rids, ["l", "m", "h"]);
+        let many = sdp.replace("l;~m,x;h", &"h;".repeat(30_000));
+        let offer = read(&many, Side::Publisher).unwrap();
+        assert_eq!(offer.sections[1].rids.len(), RIDS_MAX);
     }
 
     #[test]

@@ -76,6 +76,11 @@ impl Ingress {
                     None => Layer::High,
                     Some(rid) => self.layers.iter().find(|(r, _)| *r == rid)?.1,
                 };
+                if kind == TrackKind::Video {
+                    // str0m asks for lost packets only where RTX was negotiated; a peer without it
+                    // sends them again as they were.
+                    stream.suppress_nack(false);
+                }
                 self.streams.insert(ssrc, (kind, layer));
                 (kind, layer)
             }

@@ -24,12 +24,17 @@ impl From<OfferError> for OpenError {
     }
 }
 
+/// `a=ssrc` lines of a section that the WebRTC stack gets to see. Three layers with RTX have 24 at
+/// most; each further stream would cost memory that nothing is sent for.
+const SSRC_LINES_MAX: usize = 64;
+
 /// The offer as the WebRTC stack shall see it.
 ///
 /// Directions are narrowed, because a WHIP answer only receives and a WHEP answer only sends.
 /// Candidates are left out: an ICE-lite agent learns its peer's addresses from the checks that
-/// come in (RFC 8445 section 2.4), so `.local` names need no resolving. With `ice`, the
-/// credentials are replaced, which makes the offer an ICE restart.
+/// come in (RFC 8445 section 2.4), so `.local` names need no resolving. Of its `a=ssrc` lines
+/// a section keeps [`SSRC_LINES_MAX`]. With `ice`, the credentials are replaced, which makes the
+/// offer an ICE restart.
 pub(crate) fn prepare_offer(sdp: &str, side: Side, ice: Option<(&str, &str)>) -> String {
     let direction = match side {
         Side::Publisher => "a=sendonly",
@@ -38,6 +43,7 @@ pub(crate) fn prepare_offer(sdp: &str, side: Side, ice: Option<(&str, &str)>) ->
     let mut out = String::with_capacity(sdp.len() + 64);
     // Attributes come after a section's c= and b= lines (RFC 8866 section 5).
     let mut direction_due = false;
+    let mut ssrc_lines = 0;
     for line in sdp
         .lines()
         .map(str::trim_end)
@@ -46,16 +52,19 @@ pub(crate) fn prepare_offer(sdp: &str, side: Side, ice: Option<(&str, &str)>) ->
         if let Some(media) = line.strip_prefix("m=") {
             let _ = write!(out, "{line}\r\n");
             direction_due = media.starts_with("audio") || media.starts_with("video");
+            ssrc_lines = 0;
             continue;
         }
         if line.starts_with("a=") && std::mem::take(&mut direction_due) {
             let _ = write!(out, "{direction}\r\n");
         }
+        ssrc_lines += usize::from(line.starts_with("a=ssrc"));
         let dropped = matches!(
             line,
             "a=sendrecv" | "a=sendonly" | "a=recvonly" | "a=inactive"
         ) || line.starts_with("a=candidate:")
-            || line == "a=end-of-candidates";
+            || line == "a=end-of-candidates"
+            || (ssrc_lines > SSRC_LINES_MAX && line.starts_with("a=ssrc"));
         if dropped {
             continue;
         }
@@ -146,6 +155,15 @@ mod tests {
                 .count(),
             2
         );
+    }
+
+    #[test]
+    fn streams_without_end_are_cut_off() {
+        let ssrcs = "a=ssrc:7 cname:c\r\n".repeat(5_000);
+        let audio = OFFER.replace("m=video", &format!("{ssrcs}m=video"));
+        let out = prepare_offer(&format!("{audio}{ssrcs}"), Side::Publisher, None);
+        assert_eq!(out.matches("a=ssrc:").count(), 2 * SSRC_LINES_MAX);
+        assert!(out.contains("m=video") && out.contains("a=mid:1"));
     }
 
     #[test]
