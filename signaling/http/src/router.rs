@@ -63,6 +63,27 @@ pub fn openapi() -> OpenApi {
     described().1
 }
 
+/// Paths below ours that lead nowhere, such as an address typed with a slash at its end: a problem
+/// with CORS, not the bare 404 of a server that has never heard of them.
+fn dead_ends() -> Router<App> {
+    let mut router = Router::new()
+        .route("/api", any(not_found))
+        .route("/api/", any(not_found))
+        .route("/api/{*rest}", any(not_found));
+    for base in ["/whip", "/whep"] {
+        for rest in [
+            "",
+            "/",
+            "/{room}/",
+            "/{room}/{session}/",
+            "/{room}/{session}/{*rest}",
+        ] {
+            router = router.route(&format!("{base}{rest}"), any(not_found));
+        }
+    }
+    router
+}
+
 /// Every resource of signaling. It has no fallback: the server adds its pages beside it.
 pub(crate) fn router(app: App) -> Router {
     let (router, openapi) = described();
@@ -70,9 +91,7 @@ pub(crate) fn router(app: App) -> Router {
     let description = Json(openapi);
     router
         .route(OPENAPI_PATH, get(move || async move { description }))
-        .route("/api/{*rest}", any(not_found))
-        .route("/whip/{room}/{session}/{*rest}", any(not_found))
-        .route("/whep/{room}/{session}/{*rest}", any(not_found))
+        .merge(dead_ends())
         .layer(middleware::from_fn_with_state(outer_state, outer))
         .with_state(app)
 }

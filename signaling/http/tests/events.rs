@@ -113,6 +113,23 @@ async fn a_viewers_evening() {
     );
 }
 
+/// Browsers may close the connection before their DELETE arrives: the show is over all the same.
+#[tokio::test]
+async fn a_delete_that_comes_after_the_connection_ends_the_show() {
+    let server = Server::start(SignalingConfig::default()).await;
+    let (_viewer, path) = view(&server, "stage").await;
+    let mut events = follow(&server, &path).await;
+    let (idol, idol_path) = publish(&server, "stage", "idol").await;
+    assert_eq!(events.until("active").await, json!({}));
+
+    idol.close();
+    let reason = events.until("inactive").await;
+    assert_eq!(reason, json!({"reason": "interrupted"}));
+    assert_eq!(server.delete(&idol_path).await.status(), StatusCode::OK);
+    let reason = events.until("inactive").await;
+    assert_eq!(reason, json!({"reason": "ended"}));
+}
+
 #[tokio::test]
 async fn viewers_are_counted_together() {
     let server = Server::start(SignalingConfig::default()).await;

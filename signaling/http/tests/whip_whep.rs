@@ -18,6 +18,13 @@ fn attribute<'a>(sdp: &'a str, name: &str) -> &'a str {
     sdp.lines().find_map(value).expect(name)
 }
 
+/// The last line of an attribute whose value has `part`.
+fn attribute_line<'a>(sdp: &'a str, name: &str, part: &str) -> &'a str {
+    let start = format!("a={name}:");
+    let fits = |line: &&str| line.starts_with(&start) && line.contains(part);
+    sdp.lines().rfind(fits).expect(part)
+}
+
 /// A fragment with these credentials and one candidate.
 fn fragment(ufrag: &str, pwd: &str) -> String {
     format!(
@@ -226,6 +233,15 @@ async fn refused_offers() {
         Code::UnacceptableOffer,
     )
     .await;
+    // One payload type for two profiles: str0m panics on it, and the shard lives on.
+    let video = view.split("m=video").nth(1).unwrap();
+    let vp9 = attribute_line(video, "rtpmap", " VP9/90000");
+    let collides = view.replacen("a=rtpmap:", &format!("{vp9}\r\na=rtpmap:"), 1);
+    problem(
+        server.whep("stage", &collides).await,
+        Code::UnacceptableOffer,
+    )
+    .await;
     problem(server.whep(".env", &view).await, Code::RoomName).await;
     problem(server.whep("%EB%B0%A9", &view).await, Code::RoomName).await;
     let stats = server.signaling.stats().snapshot();
@@ -403,6 +419,50 @@ async fn options_cors_and_methods() {
         .unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(header_of(&response, "content-type"), Some(SDP));
+}
+
+#[tokio::test]
+async fn paths_that_lead_nowhere_say_so_to_pages_too() {
+    let server = Server::start(SignalingConfig::default()).await;
+    for path in [
+        "/api",
+        "/api/",
+        "/whip",
+        "/whip/",
+        "/whip/stage/",
+        "/whep/stage/",
+        "/whep/stage/1/",
+        "/whep/stage/1/events/",
+        "/whep/stage/1/events/more",
+    ] {
+        for method in [Method::GET, Method::POST, Method::OPTIONS] {
+            let response = server.request(method, path).send().await.unwrap();
+            let origin = header_of(&response, "access-control-allow-origin");
+            assert_eq!(origin, Some("*"), "{path}");
+            problem(response, Code::NotFound).await;
+        }
+    }
+}
+
+/// RFC 8853: each encoding that the publisher offers is taken, under its own name.
+#[tokio::test]
+async fn simulcast_is_answered() {
+    let server = Server::start(SignalingConfig::default()).await;
+    let (_, offer) = Peer::publisher();
+    // The video is the offer's last section.
+    let rids = "a=rid:l send\r\na=rid:m send\r\na=rid:h send\r\na=simulcast:send l;m;h\r\n";
+    let response = server
+        .whip("stage", "idol", &format!("{offer}{rids}"))
+        .await;
+    assert_eq!(response.status(), StatusCode::CREATED);
+    let answer = response.text().await.unwrap();
+    assert_eq!(attribute(&answer, "simulcast"), "recv l;m;h");
+    for rid in ["l", "m", "h"] {
+        assert!(
+            answer.contains(&format!("a=rid:{rid} recv\r\n")),
+            "{answer}"
+        );
+    }
 }
 
 #[tokio::test]

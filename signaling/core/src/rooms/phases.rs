@@ -17,6 +17,7 @@ impl Rooms {
             return;
         };
         if was_publishing {
+            self.room_mut(room).lost = Some(id);
             self.interrupt(now, room);
         }
         self.settle(room);
@@ -28,6 +29,25 @@ impl Rooms {
     /// Returns whether there was such a session.
     pub fn delete(&mut self, now: Instant, id: SessionId) -> bool {
         self.end_session(now, id, LeaveReason::Deleted)
+    }
+
+    /// A client ends a publisher's session (DELETE) whose connection is gone already: the show
+    /// that waits for its return is over. Browsers that close the connection first, and then say
+    /// DELETE, come this way.
+    ///
+    /// Returns whether a show waited for that session.
+    pub fn delete_lost(&mut self, now: Instant, room: &RoomName, id: SessionId) -> bool {
+        let Some(room_id) = self.by_name.get(room).copied() else {
+            return false;
+        };
+        let room = self.room_mut(room_id);
+        let waits = matches!(room.phase, Phase::Interrupted { .. });
+        if !waits || room.lost != Some(id) || room.has_publisher() {
+            return false;
+        }
+        self.end(now, room_id, EndReason::PublisherLeft);
+        self.settle(room_id);
+        true
     }
 
     /// An administrator has ended a session. A publisher's show is over.

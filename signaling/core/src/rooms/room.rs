@@ -35,6 +35,8 @@ pub(super) struct Room {
     pub(super) publisher: Option<SessionId>,
     /// The session that will publish once the media plane has opened it.
     pub(super) incoming: Option<SessionId>,
+    /// The publisher's session whose connection was lost last.
+    pub(super) lost: Option<SessionId>,
     /// Who published last.
     pub(super) owner: Option<Participant>,
     pub(super) tracks: Vec<(TrackKind, Codec)>,
@@ -64,6 +66,7 @@ impl Room {
             phase: Phase::NotStarted,
             publisher: None,
             incoming: None,
+            lost: None,
             owner: None,
             tracks: Vec::new(),
             layers: Vec::new(),
@@ -77,7 +80,7 @@ impl Room {
         }
     }
 
-    fn has_publisher(&self) -> bool {
+    pub(super) fn has_publisher(&self) -> bool {
         self.publisher.is_some() || self.incoming.is_some()
     }
 

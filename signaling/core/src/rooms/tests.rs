@@ -292,6 +292,40 @@ fn a_reload_that_deletes_late_keeps_the_show() {
 }
 
 #[test]
+fn a_delete_after_the_connection_ends_the_show() {
+    let mut world = World::new(config());
+    world.watch("a").unwrap();
+    let first = world.live("a", "idol");
+    world.lose(first);
+    let second = world.live("a", "idol");
+    assert!(
+        !world.rooms.delete_lost(world.now, &name("a"), first),
+        "the idol is back"
+    );
+    assert_eq!(world.activity("a"), Some(Activity::Live));
+
+    world.lose(second);
+    for (room, session) in [("a", first), ("b", second)] {
+        assert!(!world.rooms.delete_lost(world.now, &name(room), session));
+    }
+    let (third, _) = world
+        .admit("a", "idol", SessionRole::Publisher, false)
+        .unwrap();
+    assert!(
+        !world.rooms.delete_lost(world.now, &name("a"), second),
+        "the idol is on the way back"
+    );
+    world.rooms.open_failed(world.now, third);
+    assert_eq!(world.activity("a"), Some(Activity::Interrupted));
+
+    world.news();
+    assert!(world.rooms.delete_lost(world.now, &name("a"), second));
+    assert_eq!(world.activity("a"), Some(Activity::Ended));
+    assert_eq!(world.news().0, ["ended"]);
+    assert!(!world.rooms.delete_lost(world.now, &name("a"), second));
+}
+
+#[test]
 fn a_show_without_media_neither_starts_nor_ends() {
     let mut world = World::new(config());
     world.watch("a").unwrap();

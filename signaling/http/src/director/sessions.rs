@@ -260,9 +260,14 @@ impl Director {
                 self.rooms.delete(now, url.session);
                 Ok(())
             }
-            // Asked for again, or by a client that does not know that its session was closed:
-            // what it wants is so.
-            Err(SessionError::NotFound) if self.ended.contains(url.session) => Ok(()),
+            // Asked for again, or by a client that does not know that its session was closed, or
+            // that closed the connection first: what it wants is so, or is made so.
+            Err(SessionError::NotFound) if self.ended.contains(url.session) => {
+                if url.role == SessionRole::Publisher {
+                    self.rooms.delete_lost(now, &url.room, url.session);
+                }
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }
