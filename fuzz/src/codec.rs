@@ -96,10 +96,22 @@ pub fn codec_audio(payload: &[u8]) {
     if let Some(primary) = primary {
         assert!(primary.payload_type < 128);
         assert!(!payload[primary.range.clone()].is_empty());
+        assert_eq!(Some(primary.range.start), newest_block(payload));
         assert_eq!(primary.range.end, payload.len());
         // A longer payload lengthens the newest block and nothing else.
         let longer = [payload, &[0]].concat();
         let after = red::primary(&longer).expect("still a RED payload");
         assert_eq!(after.range, primary.range.start..longer.len());
     }
+}
+
+/// Where the newest block starts: the plainest reading of RFC 2198 section 3 that there is.
+fn newest_block(payload: &[u8]) -> Option<usize> {
+    let (mut at, mut redundant) = (0, 0);
+    while payload.get(at)? & 0x80 != 0 {
+        let header = u32::from_be_bytes(*payload.get(at..)?.first_chunk()?);
+        redundant += header as usize & 0x3ff;
+        at += 4;
+    }
+    Some(at + 1 + redundant)
 }

@@ -28,6 +28,7 @@ pub fn sdp_offer(data: &[u8]) {
         }
         assert!(!offer.sections.is_empty());
         for section in &offer.sections {
+            assert!(section.rids.len() <= offer::RIDS_MAX);
             let layers = offer::layers_of(&section.rids);
             assert_eq!(layers.len(), section.rids.len());
             let live: Vec<Layer> = layers.iter().copied().flatten().collect();
