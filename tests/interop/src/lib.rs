@@ -3,9 +3,11 @@
 
 mod media;
 mod peer;
+mod relay;
 mod requests;
 mod server;
 
-pub use media::{Sent, VIDEO_BITRATE, compare, publish_for, whole};
-pub use peer::{Publisher, Received, Viewer};
+pub use media::{Sent, VIDEO_BITRATE, compare, in_order, publish_for, publish_on_request, whole};
+pub use peer::{Publisher, Received, Repair, Viewer, payload_type};
+pub use relay::{Loss, Relay, Way};
 pub use server::{Server, Session};

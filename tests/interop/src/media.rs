@@ -63,6 +63,52 @@ pub async fn publish_for(
     Ok(sent)
 }
 
+/// Publishes video whose only keyframes are its first frame and those that are asked for, until it
+/// is dropped. Ends by itself only when the connection goes.
+///
+/// # Errors
+/// How the connection went.
+pub async fn publish_on_request(publisher: &Publisher, codec: Codec) -> Result<()> {
+    let config = SourceConfig {
+        codec,
+        video: VIDEO_BITRATE,
+        audio: Bitrate(64_000),
+        gop: Duration::from_secs(3_600),
+    };
+    let mut source = MediaSource::new(config, Instant::now());
+    loop {
+        tokio::select! {
+            asked = publisher.keyframe_asked() => {
+                asked?;
+                source.request_keyframe();
+            }
+            () = tokio::time::sleep_until(source.next_due().into()) => {
+                while let Some(packet) = source.poll(Instant::now(), stamp::now_us()) {
+                    publisher.send(&packet).await?;
+                }
+            }
+        }
+    }
+}
+
+/// The packets of a track by their numbers, each once: as a jitter buffer hands them on when lost
+/// ones have come again.
+#[must_use]
+pub fn in_order(kind: TrackKind, received: &[Received]) -> Vec<Received> {
+    let mut track: Vec<_> = received
+        .iter()
+        .filter(|r| r.kind == kind)
+        .cloned()
+        .collect();
+    let Some(first) = track.first().map(|r| r.packet.header.sequence_number) else {
+        return track;
+    };
+    let place = |r: &Received| r.packet.header.sequence_number.wrapping_sub(first) as i16;
+    track.sort_by_key(place);
+    track.dedup_by_key(|r| place(r));
+    track
+}
+
 /// Holds what a viewer received of a track against what was sent: one after the other without a
 /// gap from the first that came, each byte, time step and marker the same. Returns the number of
 /// the first, and how many came.

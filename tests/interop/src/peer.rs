@@ -8,10 +8,11 @@ use lightstick_bench::source::MediaPacket;
 use lightstick_types::{Codec, TrackKind};
 use rtc::interceptor::Slot;
 use rtc::media_stream::MediaStreamTrack;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtp;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
-    RTCRtpEncodingParameters, RtpCodecKind,
+    RTCRtpEncodingParameters, RTCRtpRtxParameters, RtpCodecKind,
 };
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::sync::{mpsc, watch};
@@ -36,9 +37,21 @@ const LAST: usize = 14_000;
 
 const AUDIO_SSRC: u32 = 0x0A0A_0001;
 const VIDEO_SSRC: u32 = 0x0B0B_0001;
+const RTX_SSRC: u32 = 0x0B0B_0002;
+/// Of retransmissions, where they are a stream of their own.
+const RTX_PAYLOAD_TYPE: u8 = 120;
 /// The stack sends what it is given, so sequence numbers start somewhere of our choice: close
 /// enough to the roll-over that every run passes it.
 const FIRST_SEQ: u16 = 65_500;
+
+/// How lost video packets are sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// As a stream of their own (RFC 4588), as browsers do.
+    Rtx,
+    /// As they were, as peers do that have no RTX.
+    Same,
+}
 
 /// One RTP packet as a viewer got it.
 #[derive(Clone, Debug)]
@@ -53,6 +66,7 @@ struct Handler {
     gathered: watch::Sender<bool>,
     state: watch::Sender<RTCPeerConnectionState>,
     received: mpsc::Sender<Received>,
+    video: watch::Sender<Option<Arc<dyn TrackRemote>>>,
 }
 
 #[async_trait::async_trait]
@@ -69,12 +83,15 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
         let received = self.received.clone();
+        let kind = match track.kind().await {
+            RtpCodecKind::Audio => TrackKind::Audio,
+            _ => TrackKind::Video,
+        };
+        if kind == TrackKind::Video {
+            self.video.send_replace(Some(Arc::clone(&track)));
+        }
         // Ends with the track: the stack ends all of them when the peer is closed.
         tokio::spawn(async move {
-            let kind = match track.kind().await {
-                RtpCodecKind::Audio => TrackKind::Audio,
-                _ => TrackKind::Video,
-            };
             while let Some(event) = track.poll().await {
                 if let TrackRemoteEvent::OnRtpPacket(packet) = event
                     && received.send(Received { kind, packet }).await.is_err()
@@ -91,18 +108,23 @@ struct Peer {
     gathered: watch::Receiver<bool>,
     state: watch::Receiver<RTCPeerConnectionState>,
     received: mpsc::Receiver<Received>,
+    video: watch::Receiver<Option<Arc<dyn TrackRemote>>>,
 }
 
 impl Peer {
-    async fn new(video: Codec) -> Result<Self> {
+    async fn new(video: Codec, repair: Repair) -> Result<Self> {
         let mut media = MediaEngine::default();
         media.register_codec(opus(), RtpCodecKind::Audio)?;
         media.register_codec(video_codec(video)?, RtpCodecKind::Video)?;
+        if repair == Repair::Rtx {
+            media.register_codec(rtx_codec(video)?, RtpCodecKind::Video)?;
+        }
         let registry = register_default_interceptors(Registry::new(), &mut media)?
             .with(Slot::from(LAST), KeyframeRequests::default());
         let (gathered_tx, gathered) = watch::channel(false);
         let (state_tx, state) = watch::channel(RTCPeerConnectionState::New);
         let (received_tx, received) = mpsc::channel(RECEIVED_MAX);
+        let (video_tx, video) = watch::channel(None);
         let connection = PeerConnectionBuilder::new()
             .with_media_engine(media)
             .with_interceptor_registry(registry)
@@ -110,6 +132,7 @@ impl Peer {
                 gathered: gathered_tx,
                 state: state_tx,
                 received: received_tx,
+                video: video_tx,
             }))
             .with_udp_addrs(vec!["127.0.0.1:0".to_owned()])
             .build()
@@ -119,6 +142,7 @@ impl Peer {
             gathered,
             state,
             received,
+            video,
         })
     }
 
@@ -147,6 +171,15 @@ impl Peer {
         }
         Ok(())
     }
+
+    async fn ended(&mut self) -> Result<()> {
+        use RTCPeerConnectionState::{Closed, Disconnected, Failed};
+        let ended = |s: &RTCPeerConnectionState| [Closed, Disconnected, Failed].contains(s);
+        timeout(PATIENCE, self.state.wait_for(ended))
+            .await
+            .context("the connection goes on")??;
+        Ok(())
+    }
 }
 
 /// Publishes packets as they are given to it.
@@ -162,12 +195,13 @@ impl Publisher {
     ///
     /// # Errors
     /// When the stack refuses, or gathers no candidates.
-    pub async fn offer(codec: Codec) -> Result<(Self, String)> {
-        let mut peer = Peer::new(codec).await?;
-        let audio = track(RtpCodecKind::Audio, AUDIO_SSRC, opus().rtp_codec);
+    pub async fn offer(codec: Codec, repair: Repair) -> Result<(Self, String)> {
+        let mut peer = Peer::new(codec, repair).await?;
+        let audio = track(RtpCodecKind::Audio, AUDIO_SSRC, None, opus().rtp_codec);
         let video = track(
             RtpCodecKind::Video,
             VIDEO_SSRC,
+            (repair == Repair::Rtx).then_some(RTX_SSRC),
             video_codec(codec)?.rtp_codec,
         );
         for track in [&audio, &video] {
@@ -224,21 +258,24 @@ impl Publisher {
     /// Waits until a PLI or FIR comes for the video.
     ///
     /// # Errors
-    /// When none comes in time.
+    /// When the connection goes.
     pub async fn keyframe_asked(&self) -> Result<()> {
-        let asked = async {
-            while let Some(event) = self.video.poll().await {
-                if let TrackLocalEvent::OnRtcpPacket(packets) = event
-                    && packets.iter().any(|p| asks_for_keyframe(&**p))
-                {
-                    return Ok(());
-                }
+        while let Some(event) = self.video.poll().await {
+            if let TrackLocalEvent::OnRtcpPacket(packets) = event
+                && packets.iter().any(|p| asks_for_keyframe(&**p))
+            {
+                return Ok(());
             }
-            bail!("the track ended")
-        };
-        timeout(PATIENCE, asked)
-            .await
-            .context("nobody asks for a keyframe")?
+        }
+        bail!("the track ended")
+    }
+
+    /// Waits until the server has ended the connection.
+    ///
+    /// # Errors
+    /// When it goes on.
+    pub async fn ended(&mut self) -> Result<()> {
+        self.peer.ended().await
     }
 
     /// Closes the connection.
@@ -260,8 +297,8 @@ impl Viewer {
     ///
     /// # Errors
     /// When the stack refuses, or gathers no candidates.
-    pub async fn offer(codec: Codec) -> Result<(Self, String)> {
-        let mut peer = Peer::new(codec).await?;
+    pub async fn offer(codec: Codec, repair: Repair) -> Result<(Self, String)> {
+        let mut peer = Peer::new(codec, repair).await?;
         for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
             let init = RTCRtpTransceiverInit {
                 direction: RTCRtpTransceiverDirection::Recvonly,
@@ -294,6 +331,28 @@ impl Viewer {
             .context("the tracks ended")
     }
 
+    /// Sends a PLI for the video.
+    ///
+    /// # Errors
+    /// When there is no video, or the connection is gone.
+    pub async fn ask_for_keyframe(&self, media_ssrc: u32) -> Result<()> {
+        let video = self.peer.video.borrow().clone();
+        let video = video.context("no video has come yet")?;
+        let ask = PictureLossIndication {
+            sender_ssrc: 0,
+            media_ssrc,
+        };
+        Ok(video.write_rtcp(vec![Box::new(ask)]).await?)
+    }
+
+    /// Waits until the server has ended the connection.
+    ///
+    /// # Errors
+    /// When it goes on.
+    pub async fn ended(&mut self) -> Result<()> {
+        self.peer.ended().await
+    }
+
     /// The packets that are here already, and no others.
     pub fn drain(&mut self) -> Vec<Received> {
         std::iter::from_fn(|| self.peer.received.try_recv().ok()).collect()
@@ -308,7 +367,20 @@ impl Viewer {
     }
 }
 
-fn track(kind: RtpCodecKind, ssrc: u32, codec: RTCRtpCodec) -> Arc<TrackLocalStaticRTP> {
+/// The payload type that a peer gives to its video.
+///
+/// # Errors
+/// When there is no peer for the codec.
+pub fn payload_type(codec: Codec) -> Result<u8> {
+    Ok(video_codec(codec)?.payload_type)
+}
+
+fn track(
+    kind: RtpCodecKind,
+    ssrc: u32,
+    rtx: Option<u32>,
+    codec: RTCRtpCodec,
+) -> Arc<TrackLocalStaticRTP> {
     let track = MediaStreamTrack::new(
         "stream".to_owned(),
         format!("{kind}"),
@@ -317,6 +389,7 @@ fn track(kind: RtpCodecKind, ssrc: u32, codec: RTCRtpCodec) -> Arc<TrackLocalSta
         vec![RTCRtpEncodingParameters {
             rtp_coding_parameters: RTCRtpCodingParameters {
                 ssrc: Some(ssrc),
+                rtx: rtx.map(|ssrc| RTCRtpRtxParameters { ssrc }),
                 ..Default::default()
             },
             codec,
@@ -366,5 +439,18 @@ fn video_codec(codec: Codec) -> Result<RTCRtpCodecParameters> {
             ],
         },
         payload_type,
+    })
+}
+
+fn rtx_codec(codec: Codec) -> Result<RTCRtpCodecParameters> {
+    Ok(RTCRtpCodecParameters {
+        rtp_codec: RTCRtpCodec {
+            mime_type: "video/rtx".to_owned(),
+            clock_rate: 90_000,
+            channels: 0,
+            sdp_fmtp_line: format!("apt={}", video_codec(codec)?.payload_type),
+            rtcp_feedback: vec![],
+        },
+        payload_type: RTX_PAYLOAD_TYPE,
     })
 }

@@ -1,25 +1,26 @@
-//! The server under test: the whole of media plane and signaling, on free ports of the loopback.
+//! The server under test: the whole of it, in this process, on free ports of the loopback.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
+use lightstick::config::Config;
+use lightstick::serve::serve;
 use lightstick_bench::signal::{Opened, Signal};
-use lightstick_sfu::{MediaConfig, MediaPlane};
-use lightstick_signaling::token::{Claims, Grants, RoomPattern};
-use lightstick_signaling::{Auth, Signaling, SignalingConfig};
-use tokio::net::TcpListener;
+use lightstick_types::Codec;
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// In the year 2100.
-const NEVER: u64 = 4_102_444_800;
+use crate::peer::{Publisher, Repair, Viewer};
 
 /// A server in development mode.
+#[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    auth: Auth,
-    _signaling: Signaling,
-    _serving: AbortOnDropHandle<std::io::Result<()>>,
+    token: String,
+    stop: CancellationToken,
+    serving: AbortOnDropHandle<Result<()>>,
 }
 
 /// A session at the server.
@@ -35,28 +36,48 @@ impl Server {
     /// # Errors
     /// When there is no port, thread or poller to be had.
     pub async fn start() -> Result<Self> {
-        let config = MediaConfig {
-            shards: 2,
-            pin: false,
-            port: 0,
-            bind: vec![Ipv4Addr::LOCALHOST.into()],
-            ..MediaConfig::default()
+        let loopback = Ipv4Addr::LOCALHOST;
+        let mut config = Config::default();
+        config.http.bind = (loopback, 0).into();
+        config.operations.bind = (loopback, 0).into();
+        config.media.shards = 2;
+        config.media.pin = false;
+        config.media.port = 0;
+        config.media.bind = vec![loopback.into()];
+        // Sessions that a test leaves behind end with the server.
+        config.shutdown.deadline = 0.0;
+        let stop = CancellationToken::new();
+        let until = stop.clone().cancelled_owned();
+        let (started_tx, started) = oneshot::channel();
+        let mut serving = AbortOnDropHandle::new(tokio::spawn(async move {
+            let started = |running: &lightstick::serve::Running| {
+                // A test that gave up waiting has failed already.
+                let _ = started_tx.send((running.http, running.publish_token.clone()));
+            };
+            serve(config, started, until).await
+        }));
+        let (address, token) = tokio::select! {
+            Ok(started) = started => started,
+            ended = &mut serving => {
+                ended??;
+                anyhow::bail!("the server ended without a word");
+            }
         };
-        let (media, events, _threads) = MediaPlane::start(config)?;
-        let auth = Auth::development(30)?;
-        let signaling = Signaling::start(SignalingConfig::default(), auth.clone(), media, events)?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        let service = signaling
-            .router()
-            .into_make_service_with_connect_info::<SocketAddr>();
-        let serving = tokio::spawn(async move { axum::serve(listener, service).await });
         Ok(Self {
             address,
-            auth,
-            _signaling: signaling,
-            _serving: AbortOnDropHandle::new(serving),
+            token: token.context("development mode mints a token")?,
+            stop,
+            serving,
         })
+    }
+
+    /// Stops the server and waits for its end.
+    ///
+    /// # Errors
+    /// What the server ended with.
+    pub async fn stop(self) -> Result<()> {
+        self.stop.cancel();
+        self.serving.await?
     }
 
     /// `POST /whip/{room}`, with a token that may.
@@ -64,19 +85,8 @@ impl Server {
     /// # Errors
     /// When the server refuses.
     pub async fn whip(&self, room: &str, offer: String) -> Result<Session> {
-        let claims = Claims {
-            sub: "idol".to_owned(),
-            exp: NEVER,
-            nbf: None,
-            room: RoomPattern::new(room),
-            grants: Grants {
-                publish: true,
-                ..Grants::default()
-            },
-        };
-        let token = self.auth.development_token(&claims);
-        let token = token.context("development mode mints tokens")?;
-        self.post(&format!("whip/{room}"), Some(token), offer).await
+        let token = Some(self.token.as_str());
+        self.post(&format!("whip/{room}"), token, offer).await
     }
 
     /// `POST /whep/{room}`.
@@ -87,9 +97,31 @@ impl Server {
         self.post(&format!("whep/{room}"), None, offer).await
     }
 
-    async fn post(&self, path: &str, token: Option<String>, offer: String) -> Result<Session> {
+    /// A publisher that is connected, and its session.
+    ///
+    /// # Errors
+    /// When the server refuses, or the connection does not come up.
+    pub async fn publisher(&self, room: &str, codec: Codec) -> Result<(Publisher, Session)> {
+        let (mut publisher, offer) = Publisher::offer(codec, Repair::Rtx).await?;
+        let session = self.whip(room, offer).await?;
+        publisher.accept(session.answer()).await?;
+        Ok((publisher, session))
+    }
+
+    /// A viewer that is connected, and its session.
+    ///
+    /// # Errors
+    /// When the server refuses, or the connection does not come up.
+    pub async fn viewer(&self, room: &str, codec: Codec) -> Result<(Viewer, Session)> {
+        let (mut viewer, offer) = Viewer::offer(codec, Repair::Rtx).await?;
+        let session = self.whep(room, offer).await?;
+        viewer.accept(session.answer()).await?;
+        Ok((viewer, session))
+    }
+
+    async fn post(&self, path: &str, token: Option<&str>, offer: String) -> Result<Session> {
         let endpoint = format!("http://{}/{path}", self.address);
-        let signal = Signal::new(&endpoint, token.as_deref());
+        let signal = Signal::new(&endpoint, token);
         let poster = signal.clone();
         let opened = spawn_blocking(move || poster.open(&offer)).await??;
         Ok(Session { signal, opened })

@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use anyhow::Result;
 use lightstick_bench::payload::stamp_of;
-use lightstick_bench::session::{Role, Session};
+use lightstick_bench::session::{Depth, Role, Session};
 use lightstick_bench::source::{MediaPacket, SourceConfig};
 use lightstick_bench::stamp;
 use lightstick_bench::tally::Window;
 use lightstick_bench::worker::Worker;
-use lightstick_interop::{Publisher, Received, VIDEO_BITRATE, Viewer, publish_for, whole};
+use lightstick_interop::{Publisher, Received, Repair, VIDEO_BITRATE, Viewer, publish_for, whole};
 use lightstick_types::{Bitrate, Codec, TrackKind};
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 async fn publishes(codec: Codec) -> Result<()> {
-    let (mut publisher, offer) = Publisher::offer(codec).await?;
-    let (session, answer) = Session::answer(Role::View, &offer, LOCALHOST)?;
+    let (mut publisher, offer) = Publisher::offer(codec, Repair::Rtx).await?;
+    let (session, answer) = Session::answer(Role::View(Depth::Full), &offer, LOCALHOST)?;
     let worker = Worker::start("viewer")?;
     worker.handle().add(0, session);
     publisher.accept(&answer).await?;
@@ -51,7 +51,7 @@ async fn publishes(codec: Codec) -> Result<()> {
 }
 
 async fn views(codec: Codec) -> Result<()> {
-    let (mut viewer, offer) = Viewer::offer(codec).await?;
+    let (mut viewer, offer) = Viewer::offer(codec, Repair::Rtx).await?;
     let source = SourceConfig {
         codec,
         video: VIDEO_BITRATE,

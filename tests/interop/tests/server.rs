@@ -4,11 +4,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use lightstick_bench::session::{Role, Session};
+use lightstick_bench::session::{Depth, Role, Session};
 use lightstick_bench::source::SourceConfig;
 use lightstick_bench::worker::Worker;
 use lightstick_interop::{
-    Publisher, Received, Sent, Server, VIDEO_BITRATE, Viewer, compare, publish_for, whole,
+    Received, Sent, Server, VIDEO_BITRATE, Viewer, compare, publish_for, whole,
 };
 use lightstick_types::{Bitrate, Codec, TrackKind};
 use tokio::task::spawn_blocking;
@@ -16,20 +16,6 @@ use tokio::task::spawn_blocking;
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const ROOM: &str = "interop";
 const TRACKS: [TrackKind; 2] = [TrackKind::Audio, TrackKind::Video];
-
-async fn publisher(server: &Server, codec: Codec) -> Result<Publisher> {
-    let (mut publisher, offer) = Publisher::offer(codec).await?;
-    let session = server.whip(ROOM, offer).await?;
-    publisher.accept(session.answer()).await?;
-    Ok(publisher)
-}
-
-async fn viewer(server: &Server, codec: Codec) -> Result<Viewer> {
-    let (mut viewer, offer) = Viewer::offer(codec).await?;
-    let session = server.whep(ROOM, offer).await?;
-    viewer.accept(session.answer()).await?;
-    Ok(viewer)
-}
 
 /// Everything from now on, until `packets` of each track are there.
 async fn receive(viewer: &mut Viewer, packets: usize) -> Result<Vec<Received>> {
@@ -54,8 +40,8 @@ fn check(codec: Codec, received: &[Received], sent: &Sent) -> Result<usize> {
 /// A viewer that was there before, and one that joins a running show.
 async fn between_webrtc_peers(codec: Codec) -> Result<()> {
     let server = Server::start().await?;
-    let mut early = viewer(&server, codec).await?;
-    let publisher = publisher(&server, codec).await?;
+    let mut early = server.viewer(ROOM, codec).await?.0;
+    let publisher = server.publisher(ROOM, codec).await?.0;
     let show = tokio::spawn(async move {
         let time = Duration::from_secs(5);
         let sent = publish_for(&publisher, codec, time, |_| true).await;
@@ -63,12 +49,13 @@ async fn between_webrtc_peers(codec: Codec) -> Result<()> {
         sent
     });
     let mut from_start = receive(&mut early, 60).await?;
-    let mut late = viewer(&server, codec).await?;
+    let mut late = server.viewer(ROOM, codec).await?.0;
     let from_middle = receive(&mut late, 100).await?;
     let sent = show.await??;
     from_start.extend(early.drain());
     early.close().await?;
     late.close().await?;
+    server.stop().await?;
 
     assert_eq!(check(codec, &from_start, &sent)?, 0, "the show's beginning");
     let first = check(codec, &from_middle, &sent)?;
@@ -91,8 +78,8 @@ async fn vp8_from_webrtc_to_webrtc() -> Result<()> {
 /// The other stack publishes, ours views.
 async fn to_ours(codec: Codec) -> Result<()> {
     let server = Server::start().await?;
-    let publisher = publisher(&server, codec).await?;
-    let offered = Session::offer(Role::View, LOCALHOST)?;
+    let publisher = server.publisher(ROOM, codec).await?.0;
+    let offered = Session::offer(Role::View(Depth::Full), LOCALHOST)?;
     let session = server.whep(ROOM, offered.offer.clone()).await?;
     let worker = Worker::start("viewer")?;
     worker.handle().add(0, offered.accept(session.answer())?);
@@ -103,6 +90,7 @@ async fn to_ours(codec: Codec) -> Result<()> {
     assert_eq!((counts.flowing, counts.lost), (1, 0));
     session.delete().await?;
     publisher.close().await?;
+    server.stop().await?;
     let viewer = worker.finish()?.viewers.remove(0);
     for (track, sent) in [(&viewer.audio, &sent.audio), (&viewer.video, &sent.video)] {
         assert_eq!((track.rtp_missing(), track.corrupt), (0, 0));
@@ -140,10 +128,11 @@ async fn from_ours(codec: Codec) -> Result<()> {
     let session = server.whip(ROOM, offered.offer.clone()).await?;
     let worker = Worker::start("publisher")?;
     worker.handle().add(0, offered.accept(session.answer())?);
-    let mut viewer = viewer(&server, codec).await?;
+    let mut viewer = server.viewer(ROOM, codec).await?.0;
     let received = receive(&mut viewer, 100).await?;
     viewer.close().await?;
     session.delete().await?;
+    server.stop().await?;
     for kind in TRACKS {
         assert!(whole(codec, kind, &received)? >= 100);
     }
