@@ -1,0 +1,180 @@
+//! The command line.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::{Value, json};
+
+use crate::config::LogFormat;
+
+/// A low-latency WebRTC media server for idol live sessions.
+///
+/// Settings come from lightstick.toml, then from the environment (LIGHTSTICK_HTTP__BIND stands
+/// for [http] bind), then from flags; later ones win. lightstick.example.toml explains each.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "lightstick", version)]
+pub struct Cli {
+    /// Configuration file. Without it, lightstick.toml in the working directory, if there is one.
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "LIGHTSTICK_CONFIG",
+        value_name = "FILE"
+    )]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Serve until SIGTERM or SIGINT.
+    Serve(ServeFlags),
+    /// Check the configuration and exit.
+    CheckConfig,
+    /// Mint a token (a JWT) with a key of the configuration and print it.
+    Token(TokenRequest),
+}
+
+/// Settings that are often wanted on the command line.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ServeFlags {
+    /// Public HTTP: pages, WHIP, WHEP, API [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDR")]
+    pub http_bind: Option<SocketAddr>,
+    /// Operations: metrics, health [default: 127.0.0.1:9464].
+    #[arg(long, value_name = "ADDR")]
+    pub operations_bind: Option<SocketAddr>,
+    /// Address to receive media on; may be given several times [default: 127.0.0.1 and ::1].
+    #[arg(long, value_name = "IP")]
+    pub media_bind: Vec<IpAddr>,
+    /// Address that clients send media to, where it differs; may be given twice.
+    #[arg(long, value_name = "IP")]
+    pub media_advertise: Vec<IpAddr>,
+    /// First media port, UDP and TCP; 0 takes free ones [default: 7700].
+    #[arg(long, value_name = "PORT")]
+    pub media_port: Option<u16>,
+    /// Media threads; 0 takes one for each core [default: 0].
+    #[arg(long, value_name = "N")]
+    pub shards: Option<u16>,
+    /// Log format [default: pretty].
+    #[arg(long, value_enum)]
+    pub log_format: Option<LogFormat>,
+    /// Log filter, such as info or lightstick_sfu=debug [default: info].
+    #[arg(long, value_name = "FILTER")]
+    pub log_level: Option<String>,
+}
+
+impl ServeFlags {
+    /// The settings that were given, as paths into the configuration.
+    #[must_use]
+    pub fn overrides(&self) -> Vec<(&'static str, Value)> {
+        let mut set = Vec::new();
+        if let Some(addr) = self.http_bind {
+            set.push(("http.bind", json!(addr)));
+        }
+        if let Some(addr) = self.operations_bind {
+            set.push(("operations.bind", json!(addr)));
+        }
+        if !self.media_bind.is_empty() {
+            set.push(("media.bind", json!(self.media_bind)));
+        }
+        if !self.media_advertise.is_empty() {
+            set.push(("media.advertise", json!(self.media_advertise)));
+        }
+        if let Some(port) = self.media_port {
+            set.push(("media.port", json!(port)));
+        }
+        if let Some(shards) = self.shards {
+            set.push(("media.shards", json!(shards)));
+        }
+        if let Some(format) = self.log_format {
+            set.push(("log.format", json!(format)));
+        }
+        if let Some(level) = &self.log_level {
+            set.push(("log.level", json!(level)));
+        }
+        set
+    }
+}
+
+/// What a token shall say.
+#[derive(Args, Clone, Debug)]
+pub struct TokenRequest {
+    /// Room, or a prefix of rooms such as "idol-*"; "*" for every room.
+    #[arg(long)]
+    pub room: String,
+    /// Who: the participant's name, the same over reconnects.
+    #[arg(long, default_value = "cli")]
+    pub name: String,
+    /// How long it holds, in seconds, or with a unit: 90m, 12h, 30d.
+    #[arg(long, default_value = "12h", value_parser = parse_ttl)]
+    pub ttl: Duration,
+    /// Which key of [auth.keys] signs it. Needed where there are several.
+    #[arg(long)]
+    pub kid: Option<String>,
+    /// Allow publishing.
+    #[arg(long)]
+    pub publish: bool,
+    /// Allow watching.
+    #[arg(long)]
+    pub watch: bool,
+    /// Allow writing in the chat.
+    #[arg(long)]
+    pub chat: bool,
+    /// Allow moderating the chat.
+    #[arg(long)]
+    pub moderate: bool,
+    /// Allow the JSON API.
+    #[arg(long)]
+    pub admin: bool,
+    /// Allow publishing where somebody else publishes.
+    #[arg(long)]
+    pub takeover: bool,
+}
+
+fn parse_ttl(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        unit => return Err(format!("{unit:?} is no unit: write s, m, h or d")),
+    };
+    let count: u64 = digits
+        .parse()
+        .map_err(|_| "write a number, such as 12h".to_owned())?;
+    let seconds = count
+        .checked_mul(unit)
+        .filter(|s| (1..=366 * 86_400).contains(s));
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| "write 1 second to 366 days".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn lifetimes() {
+        assert_eq!(parse_ttl("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_ttl("2h"), Ok(Duration::from_secs(7_200)));
+        for bad in ["", "h", "1w", "0", "999999999d", "-1"] {
+            assert!(parse_ttl(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! The configuration: composed once from file, environment and flags, and checked as a whole
+//! before anything is opened.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use figment::Figment;
+use figment::error::Kind;
+use figment::providers::{Env, Format as _, Serialized, Toml};
+use lightstick_sfu::MediaConfig;
+use lightstick_signaling::SignalingConfig;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::logging;
+
+/// The file that is read when none is named.
+pub const DEFAULT_FILE: &str = "lightstick.toml";
+/// Environment variables begin so; `__` stands for the dot between a section and its key.
+pub const ENV_PREFIX: &str = "LIGHTSTICK_";
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The public listener.
+    pub http: HttpConfig,
+    /// The listener for operators.
+    pub operations: OperationsConfig,
+    /// Who may do what.
+    pub auth: AuthConfig,
+    /// Media threads and sockets.
+    pub media: MediaConfig,
+    /// WHIP, WHEP, the API and their limits.
+    pub signaling: SignalingConfig,
+    /// Logging.
+    pub log: LogConfig,
+    /// Stopping.
+    pub shutdown: ShutdownConfig,
+    /// The file that this came from, if any: read again when keys are reloaded.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
+}
+
+/// The public listener.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Where pages, WHIP, WHEP and the API are served. TLS is a reverse proxy's work.
+    pub bind: SocketAddr,
+    /// How the outside reaches it, for the URLs that are printed: `https://live.example.org`.
+    pub public_url: Option<String>,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: None,
+        }
+    }
+}
+
+/// The listener for operators.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OperationsConfig {
+    /// Where `/metrics`, `/healthz` and `/readyz` are served. It asks for no token: keep it where
+    /// only your monitoring reaches it.
+    pub bind: SocketAddr,
+}
+
+impl Default for OperationsConfig {
+    fn default() -> Self {
+        Self {
+            bind: SocketAddr::from(([127, 0, 0, 1], 9464)),
+        }
+    }
+}
+
+/// Who may do what. Without keys the server is in development mode.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthConfig {
+    /// The keys that tokens are signed with, by their `kid`. Changes of the file are taken over
+    /// while the server runs.
+    pub keys: BTreeMap<String, KeyConfig>,
+}
+
+/// One key. Exactly one of its material's settings is given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeyConfig {
+    /// HS256: the secret itself, at least 32 bytes.
+    pub secret: Option<String>,
+    /// HS256: a file with the secret.
+    pub secret_file: Option<PathBuf>,
+    /// EdDSA: a PEM file with the public key, to check tokens.
+    pub public_key_file: Option<PathBuf>,
+    /// EdDSA: a PEM file with the private key, to mint tokens as well. Beside `public_key_file`.
+    pub private_key_file: Option<PathBuf>,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Logging, to standard error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// `pretty` or `json`.
+    pub format: LogFormat,
+    /// A filter: `info`, or `info,lightstick_sfu=debug`. Personal data only from `debug` on.
+    pub level: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Pretty,
+            level: "info".to_owned(),
+        }
+    }
+}
+
+/// Stopping.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShutdownConfig {
+    /// Seconds that sessions may go on after SIGTERM, while new ones are refused.
+    pub deadline: f64,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self { deadline: 10.0 }
+    }
+}
+
+impl ShutdownConfig {
+    /// The deadline as a duration. It is checked when the configuration is loaded.
+    #[must_use]
+    pub fn deadline(&self) -> Duration {
+        Duration::try_from_secs_f64(self.deadline).unwrap_or_default()
+    }
+}
+
+/// Composes and checks the configuration. `overrides` are the flags, as dotted paths.
+///
+/// # Errors
+/// A file that cannot be read, an unknown key, or an impossible value: which, where, and what to
+/// write instead.
+pub fn load(file: Option<&Path>, overrides: &[(&str, Value)]) -> anyhow::Result<Config> {
+    let default_file = Path::new(DEFAULT_FILE);
+    let file = match file {
+        Some(file) if !file.is_file() => bail!("there is no configuration file {}", file.display()),
+        Some(file) => Some(file),
+        None => default_file.is_file().then_some(default_file),
+    };
+    let variables: Vec<String> = std::env::vars_os()
+        .filter_map(|(name, _)| {
+            name.into_string()
+                .ok()?
+                .strip_prefix(ENV_PREFIX)
+                .map(str::to_owned)
+        })
+        .collect();
+    environment_is_sound(&variables)?;
+    let mut figment = Figment::from(Serialized::defaults(Config::default()));
+    if let Some(file) = file {
+        figment = figment.merge(Toml::file_exact(file));
+    }
+    let environment = Env::prefixed(ENV_PREFIX).filter(|name| name.as_str().contains("__"));
+    figment = figment.merge(environment.split("__"));
+    for (path, value) in overrides {
+        figment = figment.merge(Serialized::default(path, value));
+    }
+    let mut config: Config = figment
+        .extract()
+        .map_err(|errors| anyhow::anyhow!(explain(&figment, errors)))?;
+    check(&config)?;
+    config.file = file.map(Path::to_owned);
+    Ok(config)
+}
+
+/// Refuses a variable that means a setting and misses its second underscore. Other variables are
+/// not ours to judge: an orchestrator makes some of its own for a service of this name.
+fn environment_is_sound(names: &[String]) -> anyhow::Result<()> {
+    const SECTIONS: [&str; 7] = [
+        "HTTP",
+        "OPERATIONS",
+        "AUTH",
+        "MEDIA",
+        "SIGNALING",
+        "LOG",
+        "SHUTDOWN",
+    ];
+    for name in names.iter().filter(|name| !name.contains("__")) {
+        let upper = name.to_uppercase();
+        let key = |section: &&str| {
+            upper
+                .strip_prefix(section)?
+                .strip_prefix('_')
+                .map(str::to_owned)
+        };
+        if let Some((section, key)) = SECTIONS.iter().find_map(|s| Some((s, key(s)?))) {
+            bail!(
+                "the environment variable {ENV_PREFIX}{name} is no setting: \
+                 write {ENV_PREFIX}{section}__{key}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What a type's name means to whoever writes the file.
+fn in_words(wanted: &str) -> &str {
+    match wanted {
+        "u16" => "a whole number from 0 to 65535",
+        "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "f64" => "a number",
+        "a sequence" => "a list, such as [\"...\"]",
+        wanted => wanted,
+    }
+}
+
+/// Every error of a configuration on a line of its own.
+fn explain(figment: &Figment, errors: figment::Error) -> String {
+    let mut lines = vec!["the configuration cannot be used:".to_owned()];
+    for error in errors {
+        let place = error.path.join(".");
+        let source = error.metadata.as_ref().and_then(|m| m.source.as_ref());
+        let from = source.map_or_else(String::new, |source| format!(" ({source})"));
+        let at = if place.is_empty() {
+            String::new()
+        } else {
+            format!("in [{place}]: ")
+        };
+        let what = match &error.kind {
+            Kind::UnknownField(_, known) => {
+                format!("there is no such setting; there are: {}", known.join(", "))
+            }
+            Kind::UnknownVariant(found, known) => {
+                format!(
+                    "{found:?} does not exist: write one of {}",
+                    known.join(", ")
+                )
+            }
+            Kind::InvalidType(found, wanted) | Kind::InvalidValue(found, wanted) => {
+                format!("it is {found}: write {}", in_words(wanted))
+            }
+            Kind::Message(text) => match figment
+                .find_value(&place)
+                .ok()
+                .and_then(|v| v.into_string())
+            {
+                Some(value) => format!("{text}: {value:?}"),
+                None => text.clone(),
+            },
+            kind => kind.to_string(),
+        };
+        lines.push(format!("  {at}{what}{from}"));
+    }
+    lines.join("\n")
+}
+
+fn check(config: &Config) -> anyhow::Result<()> {
+    config.signaling.validate().context("in [signaling]")?;
+    config.media.validate().context("in [media]")?;
+    logging::filter(&config.log)?;
+    if !(0.0..=3_600.0).contains(&config.shutdown.deadline) {
+        bail!(
+            "in [shutdown]: deadline is {}: write 0 to 3600 seconds",
+            config.shutdown.deadline
+        );
+    }
+    if let Some(url) = &config.http.public_url
+        && !(url.starts_with("http://") || url.starts_with("https://"))
+    {
+        bail!("in [http]: public_url is {url:?}: write it like https://live.example.org");
+    }
+    if config.auth.keys.is_empty() {
+        let public = |ip: &IpAddr| !ip.is_loopback();
+        let listeners = [
+            ("[http] bind", config.http.bind.ip()),
+            ("[operations] bind", config.operations.bind.ip()),
+        ];
+        let media = config.media.bind.iter().map(|ip| ("[media] bind", *ip));
+        if let Some((key, ip)) = listeners
+            .into_iter()
+            .chain(media)
+            .find(|(_, ip)| public(ip))
+        {
+            bail!(
+                "{key} has the address {ip}, which others can reach, but no keys are configured.\n\
+                 Without keys anybody may watch, and the API is open. Set at least one, for example:\n\n\
+                 [auth.keys.main]\nsecret_file = \"/etc/lightstick/main.key\"  # made by: openssl rand -hex 32"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../lightstick.example.toml");
+
+    fn parse(toml: &str) -> anyhow::Result<Config> {
+        let figment =
+            Figment::from(Serialized::defaults(Config::default())).merge(Toml::string(toml));
+        let config: Config = figment
+            .extract()
+            .map_err(|errors| anyhow::anyhow!(explain(&figment, errors)))?;
+        check(&config)?;
+        Ok(config)
+    }
+
+    #[test]
+    fn the_example_documents_each_key_and_shows_the_defaults() {
+        // What is commented out is an example of a key without a default.
+        assert_eq!(parse(EXAMPLE).expect("the example"), Config::default());
+        let all = serde_json::to_value(Config::default()).unwrap();
+        let mut missing = Vec::new();
+        names(&all, &mut |name| {
+            let documented = EXAMPLE.lines().any(|line| {
+                let line = line.trim_start_matches(['#', ' ']);
+                line.split('=').next().is_some_and(|key| key.trim() == name)
+                    || line.starts_with(&format!("[{name}"))
+                    || line.contains(&format!(".{name}]"))
+                    || line.contains(&format!(".{name}."))
+                    || line.contains(&format!("[signaling.{name}"))
+            });
+            if !documented {
+                missing.push(name.to_owned());
+            }
+        });
+        assert!(missing.is_empty(), "not in the example: {missing:?}");
+    }
+
+    fn names(value: &Value, each: &mut impl FnMut(&str)) {
+        if let Value::Object(map) = value {
+            for (name, value) in map {
+                each(name);
+                names(value, each);
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        let check = |toml: &str, wanted: &[&str]| {
+            let error = format!("{:#}", parse(toml).expect_err(toml));
+            for part in wanted {
+                assert!(error.contains(part), "{toml}: {error}");
+            }
+        };
+        check("[http]\nbnid = \"x\"", &["bnid", "bind"]);
+        check("[htpp]\nbind = \"127.0.0.1:1\"", &["htpp", "http"]);
+        check("[http]\nbind = \"nowhere\"", &["http.bind", "nowhere"]);
+        check("[media]\nport = 70000", &["media.port"]);
+        check("[media]\nring_frames = 0", &["ring_frames", "at least"]);
+        check("[shutdown]\ndeadline = -1.0", &["deadline", "0 to 3600"]);
+        check("[signaling]\ngrace = 1e9", &["grace", "at most a day"]);
+        check("[http]\npublic_url = \"live\"", &["public_url", "https://"]);
+        check(
+            "[http]\nbind = \"0.0.0.0:80\"",
+            &["0.0.0.0", "[auth.keys", "openssl"],
+        );
+        check(
+            "[media]\nbind = [\"192.0.2.7\"]",
+            &["192.0.2.7", "[auth.keys"],
+        );
+        check("[log]\nformat = \"xml\"", &["xml", "pretty"]);
+        check("[log]\nlevel = \"a=b=c\"", &["a=b=c", "info"]);
+        check(
+            "[media]\nbind = [\"0.0.0.0\"]",
+            &["0.0.0.0", "media.advertise"],
+        );
+        check(
+            "[media]\nadvertise = [\"10.0.0.1\", \"10.0.0.2\"]",
+            &["at most one"],
+        );
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let overrides = [("media.port", json!(9000)), ("log.format", json!("json"))];
+        let config = load(None, &overrides).unwrap();
+        assert_eq!(
+            (config.media.port, config.log.format),
+            (9000, LogFormat::Json)
+        );
+        assert!(load(Some(Path::new("/nonexistent.toml")), &[]).is_err());
+    }
+
+    #[test]
+    fn variables_that_miss_an_underscore_are_refused() {
+        let check = |name: &str| environment_is_sound(&[name.to_owned()]);
+        let error = check("MEDIA_PORT").unwrap_err().to_string();
+        assert!(error.contains("LIGHTSTICK_MEDIA__PORT"), "{error}");
+        assert!(check("HTTP_PUBLIC_URL").is_err());
+        for fine in [
+            "MEDIA__PORT",
+            "CONFIG",
+            "PORT",
+            "SERVICE_HOST",
+            "PORT_8080_TCP",
+        ] {
+            assert!(check(fine).is_ok(), "{fine}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The server: configuration, wiring and shutdown around the crates that do the work.
+//!
+//! [`serve::serve`] builds everything from a [`config::Config`]; the binary only parses its
+//! arguments.
+
+pub mod cli;
+pub mod config;
+pub mod keys;
+mod logging;
+pub mod metrics;
+mod operations;
+mod pages;
+pub mod serve;
+mod token;
+
+use anyhow::Context as _;
+
+use crate::cli::{Cli, Command};
+
+/// Does what the command line says.
+///
+/// # Errors
+/// Whatever made it impossible, ready to be shown to whoever typed it.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    let overrides = match &cli.command {
+        Command::Serve(flags) => flags.overrides(),
+        Command::CheckConfig | Command::Token(_) => Vec::new(),
+    };
+    let config = config::load(cli.config.as_deref(), &overrides)?;
+    match cli.command {
+        Command::CheckConfig => {
+            keys::load(&config.auth)?;
+            println!("the configuration is valid");
+            Ok(())
+        }
+        Command::Token(request) => {
+            println!("{}", token::mint(&config.auth, &request)?);
+            Ok(())
+        }
+        Command::Serve(_) => {
+            logging::start(&config.log)?;
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .context("cannot start the async runtime")?;
+            runtime.block_on(serve::serve_until_signal(config))
+        }
+    }
+}

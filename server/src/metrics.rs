@@ -1,0 +1,484 @@
+//! The metric catalogue: every name, help text, unit and label that Prometheus sees, in one place.
+//!
+//! Shards and signaling count for themselves; a scrape reads their counters and adds nothing to
+//! their work. Rooms and participants are never labels.
+
+use std::sync::Arc;
+
+use lightstick_sfu::{DELAY_BOUNDS_US, ShardStats};
+use lightstick_signaling::{SignalingStats, StatsSnapshot};
+use prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+};
+use prometheus::{Encoder as _, TextEncoder};
+
+/// What kind of number a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Buckets, sum and count.
+    Histogram,
+}
+
+/// One metric as the outside sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition {
+    /// Its name, unit last.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// What it means.
+    pub help: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    source: Source,
+}
+
+type ShardValue = fn(&ShardStats) -> f64;
+type Rows = fn(&StatsSnapshot) -> Vec<(Vec<&'static str>, f64)>;
+
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// One value a shard; the label is `shard`.
+    Shard(ShardValue),
+    /// Several values a shard, by a second label.
+    ShardBy(&'static [(&'static str, ShardValue)]),
+    /// The forwarding delay histogram of each shard.
+    ForwardDelay,
+    /// Values of signaling, each with its labels' values.
+    Signaling(Rows),
+    /// A constant 1 that carries the version.
+    Build,
+}
+
+/// Every metric of ours. The process's own (`process_*`) come from the client library.
+pub const CATALOGUE: &[Definition] = &[
+    gauge(
+        "lightstick_build_info",
+        "Always 1; the version is a label",
+        &["version"],
+        Source::Build,
+    ),
+    gauge(
+        "lightstick_rooms",
+        "Rooms by whether an artist has been there",
+        &["state"],
+        Source::Signaling(|s| {
+            let waiting = s.rooms.saturating_sub(s.rooms_started);
+            vec![
+                (vec!["started"], s.rooms_started as f64),
+                (vec!["waiting"], waiting as f64),
+            ]
+        }),
+    ),
+    gauge(
+        "lightstick_sessions",
+        "Sessions that hold a WebRTC connection or make one",
+        &["shard", "role"],
+        Source::ShardBy(&[
+            ("publisher", |s| s.publishers.get() as f64),
+            ("viewer", |s| s.viewers.get() as f64),
+        ]),
+    ),
+    counter(
+        "lightstick_joins_total",
+        "POSTs to WHIP and WHEP by outcome",
+        &["role", "outcome"],
+        Source::Signaling(|s| {
+            let row = |(role, outcome, n): &(
+                lightstick_signaling::rooms::SessionRole,
+                lightstick_signaling::JoinOutcome,
+                u64,
+            )| { (vec![role_name(*role), outcome.as_str()], *n as f64) };
+            s.joins.iter().map(row).collect()
+        }),
+    ),
+    counter(
+        "lightstick_sessions_left_total",
+        "Ended sessions by reason",
+        &["reason"],
+        Source::Signaling(|s| {
+            s.left
+                .iter()
+                .map(|(r, n)| (vec![r.as_str()], *n as f64))
+                .collect()
+        }),
+    ),
+    counter(
+        "lightstick_http_requests_total",
+        "Requests by route and class of status",
+        &["route", "class"],
+        Source::Signaling(|s| {
+            const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+            let class = |c: u8| CLASSES[usize::from(c.clamp(1, 5)) - 1];
+            s.requests
+                .iter()
+                .map(|(r, c, n)| (vec![r.as_str(), class(*c)], *n as f64))
+                .collect()
+        }),
+    ),
+    counter(
+        "lightstick_refusals_total",
+        "Problems sent, by their code",
+        &["code"],
+        Source::Signaling(|s| {
+            s.refusals
+                .iter()
+                .map(|(c, n)| (vec![c.as_str()], *n as f64))
+                .collect()
+        }),
+    ),
+    shard(
+        "lightstick_datagrams_received_total",
+        "Datagrams and TCP frames received",
+        |s| s.datagrams_in.get() as f64,
+    ),
+    shard("lightstick_received_bytes_total", "Bytes of those", |s| {
+        s.bytes_in.get() as f64
+    }),
+    shard(
+        "lightstick_datagrams_sent_total",
+        "Datagrams and TCP frames sent",
+        |s| s.datagrams_out.get() as f64,
+    ),
+    shard("lightstick_sent_bytes_total", "Bytes of those", |s| {
+        s.bytes_out.get() as f64
+    }),
+    shard(
+        "lightstick_send_calls_total",
+        "Send system calls; one carries many datagrams",
+        |s| s.send_calls.get() as f64,
+    ),
+    shard(
+        "lightstick_rtp_received_total",
+        "RTP packets from publishers",
+        |s| s.rtp_in.get() as f64,
+    ),
+    shard(
+        "lightstick_rtp_forwarded_total",
+        "RTP packets given to viewers",
+        |s| s.rtp_out.get() as f64,
+    ),
+    shard(
+        "lightstick_rtp_missing_total",
+        "Packets missing from publishers when the next ones came; some are repaired later",
+        |s| s.rtp_in_lost.get() as f64,
+    ),
+    shard(
+        "lightstick_viewer_lost_total",
+        "Packets that viewers reported lost",
+        |s| s.rtp_out_lost.get() as f64,
+    ),
+    shard(
+        "lightstick_retransmissions_sent_total",
+        "Packets sent to viewers again",
+        |s| s.rtx_out.get() as f64,
+    ),
+    shard(
+        "lightstick_nacks_received_total",
+        "NACKs from viewers",
+        |s| s.nacks_in.get() as f64,
+    ),
+    shard("lightstick_nacks_sent_total", "NACKs to publishers", |s| {
+        s.nacks_out.get() as f64
+    }),
+    shard(
+        "lightstick_keyframe_requests_received_total",
+        "PLI and FIR from viewers",
+        |s| s.keyframe_requests_in.get() as f64,
+    ),
+    shard(
+        "lightstick_keyframe_requests_sent_total",
+        "PLI to publishers, after merging",
+        |s| s.keyframe_requests_out.get() as f64,
+    ),
+    shard(
+        "lightstick_layer_switches_total",
+        "Times a viewer was given another layer, its first included",
+        |s| s.layer_switches.get() as f64,
+    ),
+    counter(
+        "lightstick_dropped_total",
+        "What was not processed or not sent, by reason",
+        &["shard", "reason"],
+        Source::ShardBy(&[
+            ("junk", |s| s.drop_junk.get() as f64),
+            ("stranger", |s| s.drop_stranger.get() as f64),
+            ("stun", |s| s.drop_stun.get() as f64),
+            ("refused", |s| s.drop_refused.get() as f64),
+            ("media", |s| s.drop_media.get() as f64),
+            ("socket", |s| s.drop_socket.get() as f64),
+            ("ring", |s| s.drop_ring.get() as f64),
+        ]),
+    ),
+    shard(
+        "lightstick_withheld_bytes_total",
+        "Bytes kept back from addresses that have not proven themselves",
+        |s| s.drop_unproven.get() as f64,
+    ),
+    shard(
+        "lightstick_session_panics_total",
+        "Sessions whose handling failed and was contained",
+        |s| s.panics.get() as f64,
+    ),
+    shard(
+        "lightstick_shard_busy_seconds_total",
+        "Time a shard spent working; its rate is the shard's load",
+        |s| s.busy_us.get() as f64 / 1e6,
+    ),
+    Definition {
+        name: "lightstick_forward_delay_seconds",
+        kind: Kind::Histogram,
+        help: "From the publisher's datagram to the viewers' sockets, a packet and viewer",
+        labels: &["shard"],
+        source: Source::ForwardDelay,
+    },
+];
+
+const fn counter(
+    name: &'static str,
+    help: &'static str,
+    labels: &'static [&'static str],
+    source: Source,
+) -> Definition {
+    Definition {
+        name,
+        kind: Kind::Counter,
+        help,
+        labels,
+        source,
+    }
+}
+
+const fn gauge(
+    name: &'static str,
+    help: &'static str,
+    labels: &'static [&'static str],
+    source: Source,
+) -> Definition {
+    Definition {
+        name,
+        kind: Kind::Gauge,
+        help,
+        labels,
+        source,
+    }
+}
+
+const fn shard(name: &'static str, help: &'static str, value: ShardValue) -> Definition {
+    counter(name, help, &["shard"], Source::Shard(value))
+}
+
+fn role_name(role: lightstick_signaling::rooms::SessionRole) -> &'static str {
+    use lightstick_signaling::rooms::SessionRole;
+    match role {
+        SessionRole::Publisher => "publisher",
+        SessionRole::Viewer => "viewer",
+    }
+}
+
+/// Reads the counters when it is asked to.
+#[derive(Debug)]
+pub struct Metrics {
+    shards: Vec<Arc<ShardStats>>,
+    signaling: Arc<SignalingStats>,
+}
+
+impl Metrics {
+    /// Metrics of these shards and this signaling.
+    #[must_use]
+    pub fn new(shards: Vec<Arc<ShardStats>>, signaling: Arc<SignalingStats>) -> Self {
+        Self { shards, signaling }
+    }
+
+    /// Everything in the Prometheus text format.
+    ///
+    /// # Errors
+    /// A family that the format cannot express; the catalogue's test rules it out.
+    pub fn scrape(&self) -> Result<String, prometheus::Error> {
+        let snapshot = self.signaling.snapshot();
+        let mut families: Vec<MetricFamily> = CATALOGUE
+            .iter()
+            .map(|definition| self.family(definition, &snapshot))
+            .collect();
+        families.extend(prometheus::gather());
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&families, &mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    fn family(&self, definition: &Definition, snapshot: &StatsSnapshot) -> MetricFamily {
+        let mut metrics = Vec::new();
+        let mut add = |labels: Vec<&str>, value: Metric| {
+            metrics.push(labelled(value, definition.labels, &labels));
+        };
+        let number = |value| plain(definition.kind, value);
+        match definition.source {
+            Source::Build => add(vec![env!("CARGO_PKG_VERSION")], number(1.0)),
+            Source::Signaling(rows) => {
+                for (labels, value) in rows(snapshot) {
+                    add(labels, number(value));
+                }
+            }
+            Source::Shard(value) => {
+                for (index, shard) in self.shards.iter().enumerate() {
+                    add(vec![&index.to_string()], number(value(shard)));
+                }
+            }
+            Source::ShardBy(values) => {
+                for (index, shard) in self.shards.iter().enumerate() {
+                    for (label, value) in values {
+                        add(vec![&index.to_string(), label], number(value(shard)));
+                    }
+                }
+            }
+            Source::ForwardDelay => {
+                for (index, shard) in self.shards.iter().enumerate() {
+                    add(vec![&index.to_string()], delays(shard));
+                }
+            }
+        }
+        let mut family = MetricFamily::default();
+        family.set_name(definition.name.to_owned());
+        family.set_help(definition.help.to_owned());
+        family.set_field_type(match definition.kind {
+            Kind::Counter => MetricType::COUNTER,
+            Kind::Gauge => MetricType::GAUGE,
+            Kind::Histogram => MetricType::HISTOGRAM,
+        });
+        family.set_metric(metrics);
+        family
+    }
+}
+
+fn plain(kind: Kind, value: f64) -> Metric {
+    let mut metric = Metric::default();
+    if kind == Kind::Gauge {
+        let mut gauge = Gauge::default();
+        gauge.set_value(value);
+        metric.set_gauge(gauge);
+    } else {
+        let mut counter = Counter::default();
+        counter.set_value(value);
+        metric.set_counter(counter);
+    }
+    metric
+}
+
+fn delays(shard: &ShardStats) -> Metric {
+    let mut histogram = Histogram::default();
+    let mut buckets = Vec::new();
+    let mut total = 0;
+    for (index, cell) in shard.forward_delay.iter().enumerate() {
+        total += cell.get();
+        // The last one has no bound: the format's own `+Inf` bucket says the same as the count.
+        let Some(bound) = DELAY_BOUNDS_US.get(index) else {
+            break;
+        };
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(*bound as f64 / 1e6);
+        bucket.set_cumulative_count(total);
+        buckets.push(bucket);
+    }
+    histogram.set_bucket(buckets);
+    histogram.set_sample_count(total);
+    histogram.set_sample_sum(shard.forward_delay_us.get() as f64 / 1e6);
+    let mut metric = Metric::default();
+    metric.set_histogram(histogram);
+    metric
+}
+
+fn labelled(mut metric: Metric, names: &[&str], values: &[&str]) -> Metric {
+    let pairs = names.iter().zip(values).map(|(name, value)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value((*value).to_owned());
+        pair
+    });
+    metric.set_label(pairs.collect());
+    metric
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn metrics() -> Metrics {
+        Metrics::new(vec![Arc::default(), Arc::default()], Arc::default())
+    }
+
+    #[test]
+    fn the_catalogue_is_sound_and_whole_on_a_scrape() {
+        let text = metrics().scrape().unwrap();
+        let mut names = BTreeSet::new();
+        for definition in CATALOGUE {
+            assert!(
+                names.insert(definition.name),
+                "{} stands twice",
+                definition.name
+            );
+            assert!(
+                !definition
+                    .labels
+                    .iter()
+                    .any(|l| ["room", "session", "participant"].contains(l))
+            );
+            let total = definition.name.ends_with("_total");
+            assert_eq!(
+                total,
+                definition.kind == Kind::Counter,
+                "{}",
+                definition.name
+            );
+            assert!(
+                text.contains(&format!("# TYPE {} ", definition.name)),
+                "{}",
+                definition.name
+            );
+        }
+        assert!(
+            text.contains("lightstick_sessions{role=\"viewer\",shard=\"1\"} 0")
+                || text.contains("lightstick_sessions{shard=\"1\",role=\"viewer\"} 0"),
+            "{text}"
+        );
+        assert!(text.contains("process_resident_memory_bytes"));
+        for bound in ["0.001", "+Inf"] {
+            let bucket =
+                format!("lightstick_forward_delay_seconds_bucket{{shard=\"0\",le=\"{bound}\"}} 0");
+            assert!(text.contains(&bucket), "{bucket}");
+        }
+    }
+
+    #[test]
+    fn dashboards_and_alerts_use_what_exists() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../grafana");
+        let known: BTreeSet<&str> = CATALOGUE.iter().map(|definition| definition.name).collect();
+        let mut used = 0;
+        for entry in std::fs::read_dir(root).expect("the grafana folder") {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            for word in text
+                .split(|c| !is_name(c))
+                .filter(|w| w.starts_with("lightstick_"))
+            {
+                let base = ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .find_map(|suffix| word.strip_suffix(suffix).filter(|b| known.contains(b)))
+                    .unwrap_or(word);
+                assert!(
+                    known.contains(base),
+                    "{}: {word} is not in the catalogue",
+                    path.display()
+                );
+                used += 1;
+            }
+        }
+        assert!(used > 20, "only {used} metrics are shown");
+    }
+}

@@ -1,0 +1,234 @@
+//! The server's life: open, serve, drain, end.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use lightstick_sfu::MediaPlane;
+use lightstick_signaling::token::Grants;
+use lightstick_signaling::{Auth, Keys, Signaling};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Config};
+use crate::metrics::Metrics;
+use crate::{keys, operations, pages, token};
+
+/// How often key files are looked at.
+const KEYS_EVERY: Duration = Duration::from_secs(5);
+/// The room whose URLs are printed in development mode.
+const DEMO_ROOM: &str = "demo";
+const DEMO_TOKEN_SECS: u64 = 24 * 3_600;
+/// After the drain, open requests get this long to finish.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
+
+/// A server that runs in this process.
+#[derive(Debug)]
+pub struct Running {
+    /// Where the public listener is.
+    pub http: SocketAddr,
+    /// Where the operations listener is.
+    pub operations: SocketAddr,
+    /// A token for publishing into any room; only in development mode.
+    pub publish_token: Option<String>,
+}
+
+/// Serves until SIGTERM or SIGINT, then drains; a second signal ends the process at once.
+///
+/// # Errors
+/// What kept the server from starting.
+pub async fn serve_until_signal(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let public_url = config.http.public_url.clone();
+    let (first, mut seen) = oneshot::channel();
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+        }
+        // The receiver lives in this function, until the server has ended.
+        let _ = first.send((terminate, interrupt));
+    };
+    let serving = serve(
+        config,
+        |running| banner(public_url.as_deref(), running),
+        stop,
+    );
+    tokio::pin!(serving);
+    let (mut terminate, mut interrupt) = tokio::select! {
+        end = &mut serving => return end,
+        Ok(signals) = &mut seen => signals,
+    };
+    tokio::select! {
+        end = &mut serving => end,
+        _ = terminate.recv() => bail!("ended at once by a second signal"),
+        _ = interrupt.recv() => bail!("ended at once by a second signal"),
+    }
+}
+
+/// Serves until `stop` resolves, then drains. `started` hears where.
+///
+/// # Errors
+/// What kept the server from starting.
+pub async fn serve(
+    config: Config,
+    started: impl FnOnce(&Running),
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let leeway = config.signaling.token_leeway.as_secs();
+    let development = config.auth.keys.is_empty();
+    let live_keys = Keys::new(keys::load_with(&config.auth, leeway)?);
+    let auth = if development {
+        Auth::development(leeway).context("cannot make a development key")?
+    } else {
+        Auth::keyed(live_keys.clone())
+    };
+    let grants = Grants {
+        publish: true,
+        watch: true,
+        ..Grants::default()
+    };
+    let publish_token =
+        auth.development_token(&token::claims("artist", "*", DEMO_TOKEN_SECS, grants)?);
+
+    // Everything that can fail opens before anything runs.
+    let http = listen(config.http.bind, "[http] bind").await?;
+    let ops = listen(config.operations.bind, "[operations] bind").await?;
+    let (plane, events, threads) =
+        MediaPlane::start(config.media.clone()).context("cannot start the media plane")?;
+    let shards = plane.stats().to_vec();
+    let mut signaling = Signaling::start(config.signaling.clone(), auth, plane, events)
+        .context("in [signaling]")?;
+
+    let running = Running {
+        http: http.local_addr()?,
+        operations: ops.local_addr()?,
+        publish_token,
+    };
+    let ready = Arc::new(AtomicBool::new(true));
+    let metrics = Arc::new(Metrics::new(shards, Arc::clone(signaling.stats())));
+    let ended = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let router = pages::router(signaling.router());
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let until = ended.clone();
+    tasks.spawn(async move {
+        let serving = axum::serve(http, service).with_graceful_shutdown(until.cancelled_owned());
+        serving.await.context("the public listener failed")
+    });
+    let router = operations::router(metrics, Arc::clone(&ready));
+    let until = ended.clone();
+    tasks.spawn(async move {
+        let serving = axum::serve(ops, router).with_graceful_shutdown(until.cancelled_owned());
+        serving.await.context("the operations listener failed")
+    });
+    // In development mode there are no keys to reload, and a SIGHUP must not end the process.
+    {
+        tasks.spawn(reload_keys(
+            config.clone(),
+            live_keys,
+            leeway,
+            ended.clone(),
+        ));
+    }
+    tracing::info!(http = %running.http, operations = %running.operations, development, "serving");
+    started(&running);
+
+    let outcome = tokio::select! {
+        () = stop => Ok(()),
+        Some(failed) = tasks.join_next() => failed.context("a task panicked").and_then(|end| end),
+        failed = signaling.stopped() => failed.context("signaling panicked"),
+    };
+    ready.store(false, Ordering::Relaxed);
+    signaling
+        .drain(Instant::now() + config.shutdown.deadline())
+        .await;
+    ended.cancel();
+    let last = async { while tasks.join_next().await.is_some() {} };
+    // Idle keep-alive connections may outlive this; they end with the process.
+    let _ = tokio::time::timeout(LAST_REQUESTS, last).await;
+    tasks.shutdown().await;
+    drop(signaling);
+    tokio::task::spawn_blocking(move || threads.join())
+        .await
+        .context("a media thread panicked")?;
+    tracing::info!("ended");
+    outcome
+}
+
+async fn listen(addr: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(addr)
+        .await
+        .with_context(|| format!("cannot listen on {addr} ({key})"))
+}
+
+/// Takes over changed keys: of the key files, and of the configuration file's `[auth]`.
+async fn reload_keys(
+    config: Config,
+    live: Keys,
+    leeway: u64,
+    ended: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut every = tokio::time::interval(KEYS_EVERY);
+    let mut auth = config.auth;
+    let mut before = keys::fingerprint(&auth);
+    loop {
+        let asked = tokio::select! {
+            () = ended.cancelled() => return Ok(()),
+            _ = every.tick() => false,
+            _ = hangup.recv() => true,
+        };
+        if asked {
+            match config::load(config.file.as_deref(), &[]) {
+                Ok(fresh) if !fresh.auth.keys.is_empty() => auth = fresh.auth,
+                Ok(_) => {
+                    tracing::warn!("the configuration has no keys: nothing is reloaded");
+                    continue;
+                }
+                Err(error) => tracing::warn!("keeping the old keys: {error:#}"),
+            }
+        }
+        let now = keys::fingerprint(&auth);
+        if now == before && !asked {
+            continue;
+        }
+        match keys::load_with(&auth, leeway) {
+            Ok(keys) => {
+                tracing::info!(keys = keys.len(), "keys reloaded");
+                live.replace(keys);
+                before = now;
+            }
+            Err(error) => tracing::warn!("keeping the old keys: {error:#}"),
+        }
+    }
+}
+
+/// Says where everything is, on standard output.
+fn banner(public_url: Option<&str>, running: &Running) {
+    let base = public_url.map_or_else(|| format!("http://{}", running.http), str::to_owned);
+    let base = base.trim_end_matches('/');
+    println!("Lightstick {} is ready.", env!("CARGO_PKG_VERSION"));
+    match &running.publish_token {
+        Some(token) => {
+            println!("  Development mode: watching is open, keys are not configured.");
+            println!("  Studio:  {base}/studio/{DEMO_ROOM}#token={token}");
+            println!("  Watch:   {base}/watch/{DEMO_ROOM}");
+            println!("  WHIP:    {base}/whip/{DEMO_ROOM}");
+            println!("  Token:   {token}");
+        }
+        None => {
+            println!("  Studio:  {base}/studio/{{room}}");
+            println!("  Watch:   {base}/watch/{{room}}");
+            println!("  Tokens:  lightstick token --room NAME --publish");
+        }
+    }
+    println!("  Metrics: http://{}/metrics", running.operations);
+}
