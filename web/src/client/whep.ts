@@ -1,0 +1,98 @@
+/** Watching by WHEP (draft-ietf-wish-whep), with its extensions for events and layers. */
+
+import type { LayerChoice } from "./events.ts";
+import type { Connection } from "./keeper.ts";
+import { REL_EVENTS, REL_LAYER, linkTarget } from "./link.ts";
+import { Peer } from "./peer.ts";
+import type { Endpoint } from "./resource.ts";
+import { offerAbsCaptureTime, withStereoOpus } from "./sdp.ts";
+
+/** What to watch. */
+export interface PlayOptions {
+  readonly endpoint: Endpoint;
+  readonly iceServers: RTCIceServer[];
+}
+
+/**
+ * What the jitter buffer aims at, in milliseconds. Zero means "as little as the network allows": the buffer
+ * still grows with jitter, but keeps no reserve. Fans who see the artist answer their calls matter more here
+ * than the rare frame that a reserve would save.
+ */
+export const JITTER_BUFFER_TARGET_MS = 0;
+
+/** The buffer's controls, of which TypeScript knows none and browsers have one or the other. */
+interface TunableReceiver {
+  jitterBufferTarget?: number | null;
+  playoutDelayHint?: number | null;
+}
+
+/** One viewing session. */
+export class PlaySession implements Connection {
+  private constructor(
+    readonly peer: Peer,
+    readonly stream: MediaStream,
+  ) {}
+
+  /** POSTs an offer for one video and one audio track. Throws as [`Peer.open`] does. */
+  static async open(options: PlayOptions, signal: AbortSignal): Promise<PlaySession> {
+    const stream = new MediaStream();
+    const peer = await Peer.open(
+      {
+        fetch: (url, init) => fetch(url, init),
+        endpoint: options.endpoint,
+        iceServers: options.iceServers,
+        prepare: (pc) => {
+          for (const kind of ["audio", "video"] as const) {
+            const transceiver = pc.addTransceiver(kind, { direction: "recvonly" });
+            offerAbsCaptureTime(transceiver);
+            keepShort(transceiver.receiver);
+            stream.addTrack(transceiver.receiver.track);
+          }
+        },
+        // Browsers decode Opus to mono unless their own description asks for stereo.
+        mungeOffer: withStereoOpus,
+        mungeAnswer: (sdp) => sdp,
+      },
+      signal,
+    );
+    return new PlaySession(peer, stream);
+  }
+
+  onState(listener: (state: RTCPeerConnectionState) => void): void {
+    this.peer.onState(listener);
+  }
+
+  /** Where the session's events are, if the server has them. */
+  get eventsUrl(): string | undefined {
+    return linkTarget(this.peer.resource.links, REL_EVENTS, this.peer.resource.url);
+  }
+
+  /** Where the layer is chosen, if the server lets viewers choose. */
+  get layerUrl(): string | undefined {
+    return linkTarget(this.peer.resource.links, REL_LAYER, this.peer.resource.url);
+  }
+
+  /** Asks for a layer. Throws `ProblemError`. */
+  async chooseLayer(layer: LayerChoice): Promise<void> {
+    const url = this.layerUrl;
+    if (url) await this.peer.resource.post(url, { layer });
+  }
+
+  restartIce(): Promise<void> {
+    return this.peer.restartIce();
+  }
+
+  close(keepalive: boolean): Promise<void> {
+    return this.peer.close(keepalive);
+  }
+}
+
+function keepShort(receiver: RTCRtpReceiver): void {
+  const tunable = receiver as unknown as TunableReceiver;
+  try {
+    if ("jitterBufferTarget" in receiver) tunable.jitterBufferTarget = JITTER_BUFFER_TARGET_MS;
+    else if ("playoutDelayHint" in receiver) tunable.playoutDelayHint = JITTER_BUFFER_TARGET_MS / 1_000;
+  } catch {
+    // The browser's own choice is a little longer, no more.
+  }
+}

@@ -1,0 +1,92 @@
+/** The page's language: chosen by the user, else by the browser. */
+
+import { en, ko, type Key } from "./dictionary.ts";
+
+/** The languages there are. */
+export type Language = "en" | "ko";
+export type { Key };
+
+const STORED = "lightstick.language";
+const DICTIONARIES: Record<Language, Record<Key, string>> = { en, ko };
+
+let current: Language = "en";
+const listeners = new Set<() => void>();
+
+/** The first of the browser's languages that we speak, else English. */
+export function pickLanguage(stored: string | null, preferred: readonly string[]): Language {
+  if (stored === "en" || stored === "ko") return stored;
+  for (const tag of preferred) {
+    const base = tag.toLowerCase().split("-")[0];
+    if (base === "en" || base === "ko") return base;
+  }
+  return "en";
+}
+
+/** Puts values into a string's `{name}` places. Places without a value stay as they are. */
+export function fill(text: string, values: Readonly<Record<string, string | number>>): string {
+  return text.replace(/\{(\w+)\}/g, (place, name: string) => String(values[name] ?? place));
+}
+
+/** A string in the page's language. */
+export function t(key: Key, values: Readonly<Record<string, string | number>> = {}): string {
+  return fill(DICTIONARIES[current][key], values);
+}
+
+/** A number as the page's language writes it. */
+export function number(value: number, digits = 0): string {
+  return value.toLocaleString(current, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+/** Runs `render` now and after each change of language. */
+export function localised(render: () => void): void {
+  listeners.add(render);
+  render();
+}
+
+/**
+ * Fills the document: text of `data-i18n`, and the attributes of `data-i18n-label` (aria-label and, for
+ * buttons, the tooltip) and `data-i18n-placeholder`. Wires the language buttons (`data-lang`).
+ */
+export function startLanguage(): void {
+  current = pickLanguage(remembered(), navigator.languages);
+  for (const button of document.querySelectorAll<HTMLButtonElement>("button[data-lang]")) {
+    button.addEventListener("click", () => {
+      current = button.dataset["lang"] === "ko" ? "ko" : "en";
+      remember(current);
+      for (const render of listeners) render();
+    });
+  }
+  localised(fillDocument);
+}
+
+function fillDocument(): void {
+  document.documentElement.lang = current;
+  for (const element of document.querySelectorAll<HTMLElement>("[data-i18n]")) {
+    element.textContent = t(element.dataset["i18n"] as Key);
+  }
+  for (const element of document.querySelectorAll<HTMLElement>("[data-i18n-label]")) {
+    const label = t(element.dataset["i18nLabel"] as Key);
+    element.setAttribute("aria-label", label);
+    if (element instanceof HTMLButtonElement) element.title = label;
+  }
+  for (const button of document.querySelectorAll<HTMLButtonElement>("button[data-lang]")) {
+    button.setAttribute("aria-pressed", String(button.dataset["lang"] === current));
+  }
+}
+
+// Storage can be forbidden; the language then lasts as long as the page.
+function remembered(): string | null {
+  try {
+    return localStorage.getItem(STORED);
+  } catch {
+    return null;
+  }
+}
+
+function remember(language: Language): void {
+  try {
+    localStorage.setItem(STORED, language);
+  } catch {
+    // See above.
+  }
+}

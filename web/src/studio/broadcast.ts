@@ -1,0 +1,165 @@
+/** A show on air: one publishing session kept alive, and its figures. */
+
+import { Backoff, PUBLISHER_BACKOFF } from "../client/backoff.ts";
+import { Keeper, type KeeperStatus } from "../client/keeper.ts";
+import { ProblemError } from "../client/problem.ts";
+import { PublishSession, type VideoCodec } from "../client/whip.ts";
+import { reportMap, type Stat } from "../ui/report.ts";
+import { schedule } from "../ui/schedule.ts";
+import { videoEncodings, withBitrate } from "./encodings.ts";
+import { sendFigures, type SendFigures } from "./stats.ts";
+
+/** Settings of a show; codec and simulcast are fixed while it runs. */
+export interface BroadcastSettings {
+  readonly url: string;
+  readonly token: string | undefined;
+  readonly codec: VideoCodec;
+  readonly simulcast: boolean;
+  readonly kbps: number;
+  readonly fps: number;
+}
+
+/** Stereo music that few can tell from the original. Browsers may send every packet twice (RED), each at this rate. */
+const AUDIO_BITRATE = 96_000;
+/** The longest that a broken session of ours may hold the room against us, in milliseconds. */
+const GHOST_MS = 45_000;
+/** How often figures are read. */
+const STATS_MS = 1_000;
+
+/** When a server that has closed the show is asked whether it is still there, in milliseconds after each other. */
+const PROBES_MS = [100, 200, 300, 400, 500];
+
+/**
+ * A server that stops closes its publishers, and the show goes on with the next one. A server that stays has meant
+ * this show: somebody has ended it, or has taken the room over. Coming back would undo that, and two studios of
+ * one artist would throw each other out in turns.
+ */
+async function whyClosed(session: PublishSession): Promise<ProblemError | undefined> {
+  for (const ms of PROBES_MS) {
+    await new Promise<void>((due) => schedule(ms, due));
+    const status = await session.peer.resource.probe();
+    if (status === 0 || status >= 500) return undefined;
+  }
+  return new ProblemError(0, "ended_elsewhere", "");
+}
+
+/** See the module. */
+export class Broadcast {
+  readonly #keeper: Keeper<PublishSession>;
+  #video: MediaStreamTrack | undefined;
+  #audio: MediaStreamTrack | undefined;
+  #kbps: number;
+  #iceServers: RTCIceServer[] = [];
+  #before: ReadonlyMap<string, Stat> = new Map();
+  #cancelStats: () => void = () => {};
+  /** When the connection was lost, Unix time in milliseconds. */
+  #lostAt: number | undefined;
+
+  constructor(
+    private readonly settings: BroadcastSettings,
+    private readonly onStatus: (status: KeeperStatus) => void,
+    private readonly onFigures: (figures: SendFigures) => void,
+  ) {
+    this.#kbps = settings.kbps;
+    this.#keeper = new Keeper<PublishSession>({
+      open: (signal) => this.#open(signal),
+      onOpen: (session) => {
+        this.#iceServers = session.peer.resource.iceServers;
+        // Tracks or the bit rate may have changed while the offer was on its way.
+        void this.setTracks(this.#video, this.#audio);
+        void this.setBitrate(this.#kbps);
+      },
+      onStatus: (status) => {
+        this.#lostAt = status.kind === "connected" ? undefined : (this.#lostAt ?? Date.now());
+        this.onStatus(status);
+      },
+      schedule,
+      backoff: new Backoff(PUBLISHER_BACKOFF, Math.random),
+      isOnline: () => navigator.onLine,
+      // After a broken line, "somebody else is on air" is most likely the session that just broke.
+      mayWaitOut: (problem, ghost) =>
+        ghost && problem.code === "room_busy" && Date.now() - (this.#lostAt ?? 0) < GHOST_MS,
+      whenClosed: whyClosed,
+    });
+  }
+
+  get status(): KeeperStatus {
+    return this.#keeper.status;
+  }
+
+  start(video: MediaStreamTrack | undefined, audio: MediaStreamTrack | undefined): void {
+    this.#video = video;
+    this.#audio = audio;
+    this.#keeper.start();
+    this.#poll();
+  }
+
+  stop(keepalive = false): void {
+    this.#cancelStats();
+    this.#keeper.stop(keepalive);
+  }
+
+  networkChanged(): void {
+    this.#keeper.networkChanged();
+  }
+
+  /** Swaps tracks. One of a kind that was not offered needs a new offer, and so a short break. */
+  async setTracks(video: MediaStreamTrack | undefined, audio: MediaStreamTrack | undefined): Promise<void> {
+    this.#video = video;
+    this.#audio = audio;
+    const session = this.#keeper.connection;
+    if (!session) return;
+    if ((video && !session.has("video")) || (audio && !session.has("audio"))) {
+      this.#keeper.reopenAfter(0);
+      return;
+    }
+    await Promise.all([session.replace("video", video ?? null), session.replace("audio", audio ?? null)]).catch(() => {
+      // The connection was closed meanwhile; the next one takes the tracks from here.
+    });
+  }
+
+  /** Changes the bit rate of a running show. */
+  async setBitrate(kbps: number): Promise<void> {
+    this.#kbps = kbps;
+    const sender = this.#keeper.connection?.peer.pc.getSenders().find(({ track }) => track?.kind === "video");
+    if (!sender) return;
+    const parameters = sender.getParameters();
+    parameters.encodings = withBitrate(parameters.encodings, kbps);
+    await sender.setParameters(parameters).catch(() => {
+      // As above.
+    });
+  }
+
+  #open(signal: AbortSignal): Promise<PublishSession> {
+    const { url, token, codec, simulcast, fps } = this.settings;
+    return PublishSession.open(
+      {
+        endpoint: { url, token },
+        video: this.#video,
+        audio: this.#audio,
+        encodings: videoEncodings({ codec, simulcast, kbps: this.#kbps, fps }),
+        codec,
+        audioBitrate: AUDIO_BITRATE,
+        iceServers: this.#iceServers,
+      },
+      signal,
+    );
+  }
+
+  #poll(): void {
+    this.#cancelStats();
+    this.#cancelStats = schedule(STATS_MS, () => {
+      void this.#measure().finally(() => {
+        if (this.#keeper.status.kind !== "closed" && this.#keeper.status.kind !== "refused") this.#poll();
+      });
+    });
+  }
+
+  async #measure(): Promise<void> {
+    const pc = this.#keeper.connection?.peer.pc;
+    if (!pc || pc.connectionState !== "connected") return;
+    const now = reportMap(await pc.getStats());
+    this.onFigures(sendFigures(this.#before, now));
+    this.#before = now;
+  }
+}

@@ -1,0 +1,125 @@
+/** What is being captured: one picture and one sound, swapped without a stop. */
+
+import {
+  DeviceError,
+  openBoth,
+  openCamera,
+  openMicrophone,
+  openScreen,
+  type CaptureChoice,
+} from "./devices.ts";
+
+/** Where the picture comes from. */
+export type Source = "camera" | "screen";
+
+/** Callbacks of a [`Capture`]. */
+export interface CaptureListener {
+  /** Tracks have changed; each is `undefined` where there is none. */
+  onTracks(video: MediaStreamTrack | undefined, audio: MediaStreamTrack | undefined): void;
+  onError(error: DeviceError): void;
+  /** The artist ended screen sharing in the browser's own bar. */
+  onScreenEnded(): void;
+}
+
+/** Holds the devices. Calls follow each other: a second waits for the first. */
+export class Capture {
+  #video: MediaStreamTrack | undefined;
+  #audio: MediaStreamTrack | undefined;
+  #screenTrack: MediaStreamTrack | undefined;
+  #muted = false;
+  #queue: Promise<void> = Promise.resolve();
+
+  constructor(private readonly listener: CaptureListener) {}
+
+  get video(): MediaStreamTrack | undefined {
+    return this.#video;
+  }
+
+  get audio(): MediaStreamTrack | undefined {
+    return this.#audio;
+  }
+
+  /** Opens picture and sound anew. Resolves to whether there is a picture. */
+  async open(source: Source, choice: CaptureChoice): Promise<boolean> {
+    await this.#run(async () => {
+      if (source === "screen") {
+        await this.#screen(choice);
+        return;
+      }
+      // Phones open no second camera while the first one runs, nor one camera in two sizes.
+      this.#take("video", undefined);
+      this.#take("audio", undefined);
+      const { video, audio } = await openBoth(choice);
+      this.#take("video", video);
+      this.#take("audio", audio);
+    });
+    return this.#video !== undefined;
+  }
+
+  /** Another camera, size or frame rate. */
+  async picture(source: Source, choice: CaptureChoice): Promise<void> {
+    await this.#run(async () => {
+      if (source === "screen") {
+        await this.#screen(choice);
+      } else {
+        this.#take("video", undefined);
+        this.#take("video", await openCamera(choice));
+      }
+    });
+  }
+
+  /** Another microphone, or another way to use it. */
+  async sound(choice: CaptureChoice): Promise<void> {
+    await this.#run(async () => {
+      this.#take("audio", undefined);
+      this.#take("audio", await openMicrophone(choice));
+    });
+  }
+
+  /** Silences the sound or brings it back; a new microphone obeys too. */
+  mute(muted: boolean): void {
+    this.#muted = muted;
+    if (this.#audio) this.#audio.enabled = !muted;
+  }
+
+  async #screen(choice: CaptureChoice): Promise<void> {
+    const screen = await openScreen(choice);
+    this.#screenTrack = screen.video;
+    this.#take("video", screen.video);
+    // A microphone in use stays: the artist's voice matters more than the screen's sound.
+    const microphone = this.#audio ?? (await openMicrophone(choice).catch(() => undefined));
+    if (microphone) screen.audio?.stop();
+    if (microphone !== this.#audio || !microphone) this.#take("audio", microphone ?? screen.audio);
+    screen.video.addEventListener("ended", () => {
+      if (this.#video === screen.video) this.listener.onScreenEnded();
+    });
+  }
+
+  #take(kind: "video" | "audio", track: MediaStreamTrack | undefined): void {
+    const before = kind === "video" ? this.#video : this.#audio;
+    if (before !== track) before?.stop();
+    if (kind === "video") this.#video = track;
+    else this.#audio = track;
+    if (!track) return;
+    if (kind === "audio") track.enabled = !this.#muted;
+    track.addEventListener("ended", () => {
+      const current = kind === "video" ? this.#video : this.#audio;
+      if (current === track && track !== this.#screenTrack) {
+        this.listener.onError(new DeviceError("device.lost", track.label));
+      }
+    });
+  }
+
+  async #run(act: () => Promise<void>): Promise<void> {
+    const turn = this.#queue.then(async () => {
+      try {
+        await act();
+      } catch (error) {
+        this.listener.onError(error instanceof DeviceError ? error : new DeviceError("device.other", String(error)));
+      }
+      this.listener.onTracks(this.#video, this.#audio);
+    });
+    this.#queue = turn;
+    await turn;
+  }
+}

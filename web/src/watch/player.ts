@@ -1,0 +1,136 @@
+/** The player's own controls: sound, fullscreen, picture in picture, keys. */
+
+import { localised, t } from "../i18n/index.ts";
+import { byId, byTestId, setText } from "../ui/dom.ts";
+
+/** Safari on phones knows fullscreen only for the video itself. */
+interface PhoneVideo {
+  webkitEnterFullscreen?: () => void;
+}
+
+/** How long controls stay after the last touch or movement. */
+const IDLE_MS = 3_500;
+
+/** Sound, size and keys of one video element. */
+export class Player {
+  readonly video = byTestId("video", HTMLVideoElement);
+  readonly #box = byId("player", HTMLElement);
+  readonly #unmute = byTestId("unmute", HTMLButtonElement);
+  readonly #mute = byTestId("mute", HTMLButtonElement);
+  readonly #volume = byTestId("volume", HTMLInputElement);
+  readonly #fullscreen = byTestId("fullscreen", HTMLButtonElement);
+  readonly #pip = byTestId("pip", HTMLButtonElement);
+  #blocked = false;
+  /** The fan has decided about sound: the big button has done its work. */
+  #decided = false;
+  #idle: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(private readonly shortcuts: Readonly<Record<string, () => void>>) {
+    this.#unmute.addEventListener("click", () => this.#sound(true));
+    this.#mute.addEventListener("click", () => this.#sound(this.video.muted));
+    this.#volume.addEventListener("input", () => {
+      this.video.volume = Number(this.#volume.value) / 100;
+      this.#sound(this.video.volume > 0);
+    });
+    this.video.addEventListener("volumechange", () => this.render());
+    this.video.addEventListener("dblclick", () => this.toggleFullscreen());
+    this.#fullscreen.addEventListener("click", () => this.toggleFullscreen());
+    this.#pip.addEventListener("click", () => void this.togglePip());
+    this.#fullscreen.hidden = !document.fullscreenEnabled && !(this.video as PhoneVideo).webkitEnterFullscreen;
+    this.#pip.hidden = !document.pictureInPictureEnabled;
+    document.addEventListener("fullscreenchange", () => this.render());
+    document.addEventListener("keydown", (event) => this.#key(event));
+    for (const type of ["pointermove", "pointerdown", "keydown", "focusin"] as const) {
+      document.addEventListener(type, () => this.wake());
+    }
+    this.wake();
+    localised(() => this.render());
+  }
+
+  /** Plays a stream, without sound unless the fan asked for it: browsers allow that much by themselves. */
+  async play(stream: MediaStream): Promise<void> {
+    this.video.srcObject = stream;
+    try {
+      await this.video.play();
+      this.#blocked = false;
+    } catch (error) {
+      // A phone that saves power refuses even silent video. An abort only means that a newer stream has come.
+      if (error instanceof DOMException && error.name === "NotAllowedError") this.#blocked = true;
+    }
+    this.render();
+  }
+
+  render(): void {
+    const muted = this.video.muted || this.video.volume === 0;
+    this.#unmute.hidden = !this.#blocked && (this.#decided || !muted);
+    const label = this.#unmute.querySelector("span");
+    if (label) setText(label, t(this.#blocked ? "watch.play" : "watch.unmute"));
+    this.#mute.dataset["muted"] = String(muted);
+    name(this.#mute, t(muted ? "watch.sound" : "watch.mute"));
+    if (!muted) this.#volume.value = String(Math.round(this.video.volume * 100));
+    name(this.#fullscreen, t(document.fullscreenElement ? "watch.fullscreen.exit" : "watch.fullscreen"));
+  }
+
+  toggleFullscreen(): void {
+    if (document.fullscreenElement) void document.exitFullscreen();
+    else if (document.fullscreenEnabled) void this.#box.requestFullscreen().catch(() => {});
+    else (this.video as PhoneVideo).webkitEnterFullscreen?.();
+  }
+
+  async togglePip(): Promise<void> {
+    try {
+      if (document.pictureInPictureElement) await document.exitPictureInPicture();
+      else await this.video.requestPictureInPicture();
+    } catch {
+      // There is no picture yet.
+    }
+  }
+
+  /** Shows the controls, and hides them again after a while without use. */
+  wake(): void {
+    delete this.#box.dataset["idle"];
+    clearTimeout(this.#idle);
+    this.#idle = setTimeout(() => {
+      // Whoever steers by keyboard must see where they are.
+      if (!this.#box.querySelector(".controls :focus-visible, header :focus-visible")) this.#box.dataset["idle"] = "";
+    }, IDLE_MS);
+  }
+
+  #sound(on: boolean): void {
+    this.#decided = true;
+    this.#blocked = false;
+    if (on && this.video.volume === 0) this.video.volume = 1;
+    this.video.muted = !on;
+    void this.video.play().catch(() => {});
+    this.render();
+  }
+
+  #key(event: KeyboardEvent): void {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const target = event.target;
+    if (target instanceof HTMLInputElement || target instanceof HTMLSelectElement) return;
+    const keys: Readonly<Record<string, () => void>> = {
+      m: () => this.#sound(this.video.muted),
+      f: () => this.toggleFullscreen(),
+      p: () => void this.togglePip(),
+      ArrowUp: () => this.#step(0.1),
+      ArrowDown: () => this.#step(-0.1),
+      ...this.shortcuts,
+    };
+    // By the key's place as well: Korean keyboards write ㅡ where Latin ones write m.
+    const act = keys[event.key] ?? keys[event.code.replace(/^Key/, "").toLowerCase()];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  }
+
+  #step(by: number): void {
+    this.video.volume = Math.min(1, Math.max(0, this.video.volume + by));
+    this.#sound(this.video.volume > 0);
+  }
+}
+
+function name(button: HTMLButtonElement, label: string): void {
+  button.setAttribute("aria-label", label);
+  button.title = label;
+}

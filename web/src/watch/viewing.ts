@@ -1,0 +1,230 @@
+/** A seat in the room: one viewing session kept alive, its events and its figures. */
+
+import { Backoff, VIEWER_BACKOFF } from "../client/backoff.ts";
+import { followEvents, type Layer, type LayerChoice, type ShowEvent } from "../client/events.ts";
+import { Keeper, type KeeperStatus } from "../client/keeper.ts";
+import { ProblemError } from "../client/problem.ts";
+import { PlaySession } from "../client/whep.ts";
+import { reportMap, type Stat } from "../ui/report.ts";
+import { schedule } from "../ui/schedule.ts";
+import type { Known, Show } from "./state.ts";
+import { watchFigures, type WatchFigures } from "./stats.ts";
+
+/** Callbacks of a [`Viewing`]. */
+export interface ViewingListener {
+  /** Something that the page shows has changed. */
+  onChange(): void;
+  onStream(stream: MediaStream): void;
+  onFigures(figures: WatchFigures): void;
+  /** Latency of recent frames in milliseconds, if known. */
+  frameLatency(): number | undefined;
+}
+
+/** How often figures are read. */
+const STATS_MS = 1_000;
+/** An active show without a single byte for so long: the artist's line is broken, as the server will soon notice. */
+const STALL_MS = 3_000;
+/**
+ * After so long the server must have noticed, so the fault is this session's: a new one is asked for. The whole
+ * audience stands still together, so each of them adds a random time of up to `GIVE_UP_SPREAD_MS`.
+ */
+const GIVE_UP_MS = 35_000;
+const GIVE_UP_SPREAD_MS = 20_000;
+
+/** See the module. */
+export class Viewing {
+  readonly #keeper: Keeper<PlaySession>;
+  #status: KeeperStatus = { kind: "closed" };
+  #show: Show = "unknown";
+  #painted = false;
+  #viewers: number | undefined;
+  #layers: readonly Layer[] = [];
+  #current: Layer | undefined;
+  #choice: LayerChoice = "auto";
+  #iceServers: RTCIceServer[] = [];
+  #leaveEvents: () => void = () => {};
+  #cancelStats: () => void = () => {};
+  #before: ReadonlyMap<string, Stat> = new Map();
+  #bytes = 0;
+  #quietMs = 0;
+  #giveUpMs = GIVE_UP_MS;
+
+  constructor(
+    private readonly url: string,
+    private readonly token: () => string | undefined,
+    private readonly listener: ViewingListener,
+  ) {
+    this.#keeper = new Keeper<PlaySession>({
+      open: (signal) => {
+        this.#painted = false;
+        this.#leaveEvents();
+        return PlaySession.open({ endpoint: { url: this.url, token: this.token() }, iceServers: this.#iceServers }, signal);
+      },
+      onOpen: (session) => this.#opened(session),
+      onStatus: (status) => {
+        this.#status = status;
+        // What the server said belongs to the session that is gone; "unknown" until the next one speaks.
+        if (status.kind === "refused" || status.kind === "closed") this.#leaveEvents();
+        this.listener.onChange();
+      },
+      schedule,
+      backoff: new Backoff(VIEWER_BACKOFF, Math.random),
+      isOnline: () => navigator.onLine,
+      mayWaitOut: () => false,
+      whenClosed: async (session) => this.#sentAway(session),
+    });
+  }
+
+  get known(): Known {
+    return {
+      status: this.#status,
+      show: this.#show,
+      painted: this.#painted,
+      stalled: this.#quietMs >= STALL_MS,
+      hasEvents: this.#keeper.connection?.eventsUrl !== undefined,
+    };
+  }
+
+  get viewers(): number | undefined {
+    return this.#viewers;
+  }
+
+  /** Layers that the artist sends, lowest first; empty when the server does not say. */
+  get layers(): readonly Layer[] {
+    return this.#layers;
+  }
+
+  /** The layer that this viewer gets. */
+  get current(): Layer | undefined {
+    return this.#current;
+  }
+
+  get choice(): LayerChoice {
+    return this.#choice;
+  }
+
+  /** Whether the server lets this viewer choose. */
+  get canChoose(): boolean {
+    return this.#keeper.connection?.layerUrl !== undefined;
+  }
+
+  start(): void {
+    this.#show = "unknown";
+    this.#keeper.start();
+    this.#poll();
+  }
+
+  stop(keepalive = false): void {
+    this.#cancelStats();
+    this.#leaveEvents();
+    this.#keeper.stop(keepalive);
+  }
+
+  networkChanged(): void {
+    this.#keeper.networkChanged();
+  }
+
+  /** A frame was painted. */
+  painted(): void {
+    if (this.#painted) return;
+    this.#painted = true;
+    this.listener.onChange();
+  }
+
+  /** Asks for a quality; a later session of this viewer asks again by itself. Throws `ProblemError`. */
+  async choose(choice: LayerChoice): Promise<void> {
+    const before = this.#choice;
+    this.#choice = choice;
+    try {
+      await this.#keeper.connection?.chooseLayer(choice);
+    } catch (error) {
+      this.#choice = before;
+      throw error;
+    }
+  }
+
+  #opened(session: PlaySession): void {
+    this.#iceServers = session.peer.resource.iceServers;
+    this.#show = "unknown";
+    this.#layers = [];
+    this.#current = undefined;
+    this.#before = new Map();
+    this.#bytes = 0;
+    this.#quietMs = 0;
+    this.#giveUpMs = GIVE_UP_MS + Math.random() * GIVE_UP_SPREAD_MS;
+    this.listener.onStream(session.stream);
+    if (this.#choice !== "auto") {
+      void session.chooseLayer(this.#choice).catch(() => {
+        this.#choice = "auto";
+        this.listener.onChange();
+      });
+    }
+    const url = session.eventsUrl;
+    if (url) {
+      this.#leaveEvents = followEvents(
+        url,
+        (event) => this.#heard(event),
+        () => {
+          // The server does not know this session any more.
+          if (this.#keeper.connection === session) this.#keeper.reopenAfter(0);
+        },
+      );
+    }
+    this.listener.onChange();
+  }
+
+  /**
+   * Why the server has said goodbye. One that stops says so by an event first; without one, somebody has sent this
+   * viewer away, or the room was closed behind a show that is over. Who follows no events cannot know.
+   */
+  #sentAway(session: PlaySession): ProblemError | undefined {
+    if (session.eventsUrl === undefined || document.visibilityState !== "visible") return undefined;
+    return new ProblemError(0, this.#show === "ended" ? "show_over" : "removed", "");
+  }
+
+  #heard(event: ShowEvent): void {
+    switch (event.type) {
+      case "active":
+        this.#show = "active";
+        break;
+      case "inactive":
+        this.#show = event.reason;
+        break;
+      case "layers":
+        this.#layers = event.layers;
+        this.#current = event.current;
+        break;
+      case "viewercount":
+        this.#viewers = event.viewers;
+        break;
+      case "reconnect":
+        this.#keeper.reopenAfter(event.retryAfterMs);
+        return;
+    }
+    this.listener.onChange();
+  }
+
+  #poll(): void {
+    this.#cancelStats();
+    this.#cancelStats = schedule(STATS_MS, () => {
+      void this.#measure().finally(() => this.#poll());
+    });
+  }
+
+  async #measure(): Promise<void> {
+    const session = this.#keeper.connection;
+    if (!session || this.#status.kind !== "connected") return;
+    const now = reportMap(await session.peer.pc.getStats());
+    const figures = watchFigures(this.#before, now, this.listener.frameLatency(), Date.now());
+    this.#before = now;
+    this.listener.onFigures(figures);
+    const wasStalled = this.known.stalled;
+    this.#quietMs = this.#show === "active" && figures.bytes === this.#bytes ? this.#quietMs + STATS_MS : 0;
+    this.#bytes = figures.bytes;
+    if (this.known.stalled !== wasStalled) this.listener.onChange();
+    if (this.#quietMs >= this.#giveUpMs) {
+      this.#quietMs = 0;
+      this.#keeper.reopenAfter(0);
+    }
+  }
+}

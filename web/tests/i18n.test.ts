@@ -1,0 +1,70 @@
+import assert from "node:assert/strict";
+import { readFile, readdir } from "node:fs/promises";
+import path from "node:path";
+import { test } from "node:test";
+import { en, ko } from "../src/i18n/dictionary.ts";
+import { fill, pickLanguage } from "../src/i18n/index.ts";
+
+const FOLDER = process.cwd();
+const keys = Object.keys(en) as (keyof typeof en)[];
+const places = (text: string) => [...text.matchAll(/\{\w+\}/g)].map(([place]) => place).sort();
+
+test("both languages have the same keys, with the same places for values", () => {
+  assert.deepEqual(Object.keys(ko).sort(), [...keys].sort());
+  for (const key of keys) {
+    assert.ok(en[key].trim() && ko[key].trim(), `${key} is empty`);
+    assert.deepEqual(places(ko[key]), places(en[key]), key);
+  }
+});
+
+test("Korean is Korean, but for names and units", () => {
+  const alike = keys.filter((key) => !/[가-힣]/.test(ko[key]));
+  assert.deepEqual(alike.sort(), [
+    "home.title", "studio.bitrate.value", "studio.stats.fps", "studio.stats.rate", "watch.live", "watch.stats.none",
+  ]);
+});
+
+test("pages ask for strings that there are, and hold no text in one language only", async () => {
+  for (const page of await readdir(path.join(FOLDER, "pages"))) {
+    if (!page.endsWith(".html")) continue;
+    const html = await readFile(path.join(FOLDER, "pages", page), "utf8");
+    const asked = [...html.matchAll(/data-i18n(?:-\w+)?="([^"]*)"/g)].map(([, key]) => key ?? "");
+    assert.ok(asked.length > 5, page);
+    for (const key of asked) assert.ok(key in en, `${page}: ${key}`);
+  }
+});
+
+test("every string is used somewhere", async () => {
+  const files = (await readdir(FOLDER, { recursive: true }))
+    .filter((file) => /^(src|pages)\/.*\.(ts|html)$/.test(file) && !file.endsWith("dictionary.ts"));
+  const text = (await Promise.all(files.map((file) => readFile(path.join(FOLDER, file), "utf8")))).join("\n");
+  // Keys that are put together from a family and a value: `problem.${code}`.
+  const families = [...text.matchAll(/`([a-z.]+\.)\$\{/g)].map(([, family]) => family ?? "");
+  const unused = keys.filter((key) => !text.includes(`"${key}"`) && !families.some((family) => key.startsWith(family)));
+  assert.deepEqual(unused, []);
+});
+
+test("pages carry no inline script, style or handler: the server's policy forbids them", async () => {
+  for (const page of ["index", "studio", "watch"]) {
+    const html = await readFile(path.join(FOLDER, "pages", `${page}.html`), "utf8");
+    assert.doesNotMatch(html, /<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)|javascript:/i, page);
+  }
+});
+
+test("values go into their places", () => {
+  assert.equal(fill("{a} of {b}, {a}", { a: 1, b: "two" }), "1 of two, 1");
+  assert.equal(fill("{a} {missing}", { a: 0 }), "0 {missing}");
+  assert.equal(fill("{a}", { a: "$& {a}" }), "$& {a}");
+});
+
+for (const [stored, preferred, wanted] of [
+  [null, ["ko-KR", "en"], "ko"],
+  [null, ["fr", "KO"], "ko"],
+  [null, ["en-GB", "ko"], "en"],
+  [null, ["fr", "ja"], "en"],
+  [null, [], "en"],
+  ["ko", ["en"], "ko"],
+  ["fr", ["ko"], "ko"],
+] as const) {
+  test(`language of ${stored} and ${preferred.join()}`, () => assert.equal(pickLanguage(stored, preferred), wanted));
+}

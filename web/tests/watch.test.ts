@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { KeeperStatus } from "../src/client/keeper.ts";
+import { ProblemError } from "../src/client/problem.ts";
+import type { Stat } from "../src/ui/report.ts";
+import { watchState, type Known } from "../src/watch/state.ts";
+import { RunningMedian, frameLatency, watchFigures } from "../src/watch/stats.ts";
+
+const connected: KeeperStatus = { kind: "connected" };
+const reconnecting = (code?: string): KeeperStatus =>
+  ({ kind: "reconnecting", waitMs: 500, problem: code ? new ProblemError(409, code, "") : undefined });
+
+for (const [what, known, wanted] of [
+  ["the page has just opened", { status: { kind: "connecting" } }, "connecting"],
+  ["the artist is not there yet", { status: connected, show: "not_started" }, "waiting"],
+  ["the same while ICE is under way", { status: { kind: "connecting" }, show: "not_started" }, "waiting"],
+  ["a server that lets nobody wait", { status: reconnecting("not_live") }, "waiting"],
+  ["live, before the first frame", { status: connected, show: "active" }, "connecting"],
+  ["live", { status: connected, show: "active", painted: true }, "live"],
+  ["a frame before the server's word", { status: connected, painted: true }, "live"],
+  ["a server without events, and no frame", { status: connected, hasEvents: false }, "waiting"],
+  ["the artist dropped", { status: connected, show: "interrupted", painted: true }, "interrupted"],
+  ["the show is over", { status: connected, show: "ended", painted: true }, "ended"],
+  ["live, but nothing comes", { status: connected, show: "active", painted: true, stalled: true }, "interrupted"],
+  ["nothing has come yet", { status: connected, show: "active", stalled: true }, "connecting"],
+  ["sent away after the end", { status: { kind: "refused", problem: new ProblemError(0, "show_over", "") }, show: "ended" }, "ended"],
+  ["sent away", { status: { kind: "refused", problem: new ProblemError(0, "removed", "") }, show: "active" }, "error"],
+  ["the line broke", { status: reconnecting(), show: "active", painted: true }, "reconnecting"],
+  ["a busy server", { status: reconnecting("overloaded") }, "reconnecting"],
+  ["no network", { status: { kind: "offline" }, show: "active", painted: true }, "offline"],
+  ["refused", { status: { kind: "refused", problem: new ProblemError(401, "token_missing", "") } }, "error"],
+] as const satisfies readonly (readonly [string, Partial<Known> & Pick<Known, "status">, string])[]) {
+  test(`watch page: ${what}`, () => {
+    assert.equal(watchState({ show: "unknown", painted: false, stalled: false, hasEvents: true, ...known }), wanted);
+  });
+}
+
+const report = (...stats: (Partial<Stat> & { id: string; type: string })[]) =>
+  new Map(stats.map((stat) => [stat.id, { timestamp: 0, ...stat } as Stat]));
+const video = (timestamp: number, more: object) => ({ id: "v", type: "inbound-rtp", kind: "video", timestamp, codecId: "c", ...more });
+
+test("figures between two reports", () => {
+  const before = report(video(1_000, {
+    bytesReceived: 1_000, packetsReceived: 100, packetsLost: 0, framesDecoded: 30, totalProcessingDelay: 1,
+    jitterBufferDelay: 1, jitterBufferEmittedCount: 30,
+  }));
+  const now = report(
+    video(2_000, {
+      bytesReceived: 126_000, packetsReceived: 195, packetsLost: 5, framesDecoded: 60, totalProcessingDelay: 1.9,
+      jitterBufferDelay: 1.6, jitterBufferEmittedCount: 60, framesPerSecond: 30, frameWidth: 1280, frameHeight: 720, freezeCount: 2,
+    }),
+    { id: "c", type: "codec", mimeType: "video/H264" },
+    { id: "p", type: "candidate-pair", nominated: true, state: "succeeded", localCandidateId: "l", currentRoundTripTime: 0.02 },
+    { id: "l", type: "local-candidate", protocol: "tcp" },
+  );
+  const { jitterBufferMs, latency, ...figures } = watchFigures(before, now, undefined, 0);
+  assert.deepEqual(figures, {
+    width: 1280, height: 720, fps: 30, kbps: 1_000, rttMs: 20, loss: 0.05, freezes: 2, codec: "H264", path: "tcp", bytes: 126_000,
+  });
+  assert.ok(Math.abs((jitterBufferMs ?? 0) - 20) < 1e-6);
+  assert.equal(latency?.source, "part");
+  assert.ok(Math.abs((latency?.ms ?? 0) - 40) < 1e-6, "half a round trip and the processing");
+});
+
+test("the best latency wins", () => {
+  const NOW = 1_700_000_000_000;
+  const byUnix = report(video(1, { estimatedPlayoutTimestamp: NOW - 120 }));
+  const by1900 = report(video(1, { estimatedPlayoutTimestamp: NOW - 80 + 2_208_988_800_000 }));
+  assert.deepEqual(watchFigures(new Map(), byUnix, 55, NOW).latency, { ms: 55, source: "frame" });
+  assert.deepEqual(watchFigures(new Map(), byUnix, undefined, NOW).latency, { ms: 120, source: "clock" });
+  assert.deepEqual(watchFigures(new Map(), by1900, undefined, NOW).latency, { ms: 80, source: "clock" });
+  // Clocks that are a minute apart tell nothing.
+  assert.equal(watchFigures(new Map(), byUnix, undefined, NOW + 60_000).latency, undefined);
+  assert.equal(watchFigures(new Map(), new Map(), undefined, NOW).latency, undefined);
+});
+
+test("latency of a frame", () => {
+  assert.equal(frameLatency({ captureTime: 1_000, expectedDisplayTime: 1_080 }), 80);
+  assert.equal(frameLatency({ expectedDisplayTime: 1_080 }), undefined);
+  assert.equal(frameLatency({ captureTime: 2_000, expectedDisplayTime: 1_000 }), undefined);
+  assert.equal(frameLatency({ captureTime: 0, expectedDisplayTime: 90_000 }), undefined);
+});
+
+test("the median forgets what is old and stands above outliers", () => {
+  const median = new RunningMedian(3);
+  assert.equal(median.value, undefined);
+  for (const value of [900, 10, 30, 20]) median.add(value);
+  assert.equal(median.value, 20);
+  median.clear();
+  assert.equal(median.value, undefined);
+});
