@@ -1,0 +1,27 @@
+//! Load generator and measuring client for WHIP and WHEP servers.
+//!
+//! Every client is a whole WebRTC peer: ICE, DTLS, SRTP, RTCP reports, NACK. What a publisher
+//! sends is synthetic, has the shape and the sizes of real media, and carries a stamp in every
+//! packet, so that viewers on the same machine can tell transit time, loss and damage end to end.
+//!
+//! - [`source`], [`payload`], [`stamp`], [`tally`]: media and its counting, without IO or clocks;
+//! - [`session`]: one peer and its socket; [`worker`]: a thread that drives many of them;
+//! - [`signal`]: HTTP; [`joiner`]: paced joins and leaves;
+//! - [`process`]: what the machine and the server spend; [`circumstances`], [`report`],
+//!   [`table`]: what is printed;
+//! - [`scenario`]: the commands.
+
+pub mod circumstances;
+pub mod cli;
+pub mod joiner;
+pub mod payload;
+pub mod process;
+pub mod report;
+pub mod scenario;
+pub mod session;
+pub mod signal;
+pub mod source;
+pub mod stamp;
+pub mod table;
+pub mod tally;
+pub mod worker;

@@ -1,0 +1,147 @@
+//! What a process and the machine spend, from `/proc`.
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+/// A process at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// User and system time of all its threads, past ones too, in steps of 10 ms.
+    pub cpu: Duration,
+    /// Resident memory in bytes.
+    pub rss: u64,
+    /// Open file descriptors.
+    pub fds: u64,
+    /// Threads.
+    pub threads: u64,
+}
+
+/// The machine at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// CPU time that nothing used, in clock ticks over all cores.
+    pub idle: u64,
+    /// All CPU time, in clock ticks.
+    pub total: u64,
+    /// UDP datagrams that some socket of this network namespace had no room for.
+    pub udp_dropped: u64,
+}
+
+impl Usage {
+    /// Reads a process.
+    ///
+    /// # Errors
+    /// When it is gone or belongs to somebody else.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let fds = fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64;
+        Self::parse(&stat, &status, fds)
+            .ok_or_else(|| io::Error::other(format!("/proc/{pid} is not as expected")))
+    }
+
+    fn parse(stat: &str, status: &str, fds: u64) -> Option<Self> {
+        // The command's name may hold blanks and brackets; the last bracket ends it.
+        let fields = stat.rsplit_once(')')?.1;
+        let field = |number: usize| -> Option<u64> {
+            // proc(5) counts from 1, and the third is the first behind the name.
+            fields.split_whitespace().nth(number - 3)?.parse().ok()
+        };
+        let ticks = field(14)? + field(15)?;
+        let rss_kib: u64 = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()?;
+        let per_second = rustix::param::clock_ticks_per_second();
+        Some(Self {
+            cpu: Duration::from_millis(ticks * 1_000 / per_second),
+            rss: rss_kib * 1_024,
+            fds,
+            threads: field(20)?,
+        })
+    }
+}
+
+impl Machine {
+    /// Reads the machine.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub fn now() -> io::Result<Self> {
+        let stat = fs::read_to_string("/proc/stat")?;
+        let snmp = fs::read_to_string("/proc/net/snmp")?;
+        Self::parse(&stat, &snmp).ok_or_else(|| io::Error::other("/proc is not as expected"))
+    }
+
+    /// The share of the CPU time since `before` that nothing used, 0 to 1.
+    #[must_use]
+    pub fn idle_since(&self, before: &Self) -> f64 {
+        let total = self.total.saturating_sub(before.total).max(1);
+        self.idle.saturating_sub(before.idle) as f64 / total as f64
+    }
+
+    /// CPU time since `before` that something used, on all cores together.
+    #[must_use]
+    pub fn busy_since(&self, before: &Self) -> Duration {
+        let idle = self.idle.saturating_sub(before.idle);
+        let ticks = self.total.saturating_sub(before.total).saturating_sub(idle);
+        Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
+    }
+
+    fn parse(stat: &str, snmp: &str) -> Option<Self> {
+        let cpu: Vec<u64> = stat
+            .lines()
+            .next()?
+            .strip_prefix("cpu ")?
+            .split_whitespace()
+            .map_while(|n| n.parse().ok())
+            .collect();
+        let mut udp = snmp.lines().filter_map(|line| line.strip_prefix("Udp: "));
+        let (names, values) = (udp.next()?, udp.next()?);
+        let column = names.split(' ').position(|name| name == "RcvbufErrors")?;
+        Some(Self {
+            idle: cpu.get(3)? + cpu.get(4)?,
+            // Guest time (fields 9 and 10) is in user time already.
+            total: cpu.iter().take(8).sum(),
+            udp_dropped: values.split(' ').nth(column)?.parse().ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_proc_writes() {
+        let stat = "7 (a) b c) S 1 7 7 0 -1 4194560 9 0 0 0 150 50 0 0 20 0 5 0 99 1 2";
+        let status = "Name:\ta\nVmRSS:\t    2048 kB\nThreads:\t5\n";
+        let usage = Usage::parse(stat, status, 9).unwrap();
+        assert_eq!(usage.cpu, Duration::from_secs(2));
+        assert_eq!((usage.rss, usage.fds, usage.threads), (2 << 20, 9, 5));
+
+        let stat = "cpu  10 1 5 80 4 0 0 0 3 0\ncpu0 1 2 3\n";
+        let snmp = "Ip: A\nIp: 1\nUdp: InDatagrams RcvbufErrors\nUdp: 12 3\n";
+        let machine = Machine::parse(stat, snmp).unwrap();
+        assert_eq!((machine.idle, machine.total), (84, 100));
+        assert_eq!(machine.udp_dropped, 3);
+        let before = Machine {
+            idle: 80,
+            total: 76,
+            udp_dropped: 0,
+        };
+        assert_eq!(machine.busy_since(&before), Duration::from_millis(200));
+    }
+
+    #[test]
+    fn reads_itself_and_its_machine() {
+        let usage = Usage::of(std::process::id()).unwrap();
+        assert!(usage.rss > 0 && usage.fds > 0 && usage.threads > 0);
+        assert!(Machine::now().unwrap().total > 0);
+        assert!(Usage::of(u32::MAX).is_err());
+    }
+}

@@ -1,0 +1,405 @@
+//! What is printed: a table for people, JSON for programs. Both hold the same figures.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::circumstances::Circumstances;
+use crate::joiner::Outcome;
+use crate::process::{Machine, Usage};
+use crate::session::PublisherTally;
+use crate::tally::{Times, ViewerTally};
+use crate::worker::WorkerReport;
+
+/// A worker that is busier than this share of the time measures itself as much as the server.
+const BUSY_MAX: f64 = 0.8;
+/// A machine with less idle time than this share has no CPU time left to give.
+const IDLE_MIN: f64 = 0.05;
+/// More than this, in cores, and other work disturbs the measurement. Kernel threads take a little.
+const OTHERS_MAX: f64 = 0.15;
+/// Arrivals that wait longer than this for the generator, in milliseconds at p99, are late.
+const LAG_MAX_MS: f64 = 20.0;
+
+/// Durations in milliseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Millis {
+    /// How many there were. The rest is 0 where there was none.
+    pub count: u64,
+    /// Half took no longer.
+    pub p50: f64,
+    /// 95 of 100 took no longer.
+    pub p95: f64,
+    /// 99 of 100 took no longer.
+    pub p99: f64,
+    /// None took longer.
+    pub max: f64,
+}
+
+impl From<&Times> for Millis {
+    fn from(times: &Times) -> Self {
+        Self {
+            count: times.len(),
+            p50: times.quantile_ms(0.5),
+            p95: times.quantile_ms(0.95),
+            p99: times.quantile_ms(0.99),
+            max: times.max_ms(),
+        }
+    }
+}
+
+/// How joining went.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Joins {
+    /// Offers that were answered with a session.
+    pub joined: u64,
+    /// Offers that were not.
+    pub failed: u64,
+    /// Of them, how many for which reason.
+    pub failures: BTreeMap<String, u64>,
+    /// Sessions with ICE and DTLS done.
+    pub connected: u64,
+    /// Sessions that got a whole keyframe.
+    pub painted: u64,
+    /// Sessions that ended before they left.
+    pub lost: u64,
+    /// Joins a second that were answered.
+    pub per_second: f64,
+    /// Joins that began more than 100 ms late.
+    pub behind: u64,
+    /// From sending an offer to having the answer.
+    pub request_ms: Millis,
+    /// From before the offer to ICE and DTLS done.
+    pub connected_ms: Millis,
+    /// To the first RTP packet.
+    pub first_packet_ms: Millis,
+    /// To the last packet of the first whole keyframe.
+    pub first_keyframe_ms: Millis,
+}
+
+impl Joins {
+    /// From the joins' outcome and what became of the viewers.
+    #[must_use]
+    pub fn new(outcome: &Outcome, viewers: &[ViewerTally]) -> Self {
+        let times = |of: fn(&ViewerTally) -> Option<Duration>| {
+            let mut times = Times::default();
+            for time in viewers.iter().filter_map(of) {
+                times.record_us(time.as_micros() as u64);
+            }
+            Millis::from(&times)
+        };
+        let connected_ms = times(|v| v.connected);
+        let first_keyframe_ms = times(|v| v.first_keyframe);
+        Self {
+            joined: outcome.joined.len() as u64,
+            failed: outcome.failed(),
+            failures: outcome.failures.clone(),
+            connected: connected_ms.count,
+            painted: first_keyframe_ms.count,
+            lost: viewers.iter().filter(|v| v.lost).count() as u64,
+            per_second: outcome.joined.len() as f64 / outcome.took.as_secs_f64().max(1e-3),
+            behind: outcome.behind,
+            request_ms: Millis::from(&outcome.requests),
+            connected_ms,
+            first_packet_ms: times(|v| v.first_packet),
+            first_keyframe_ms,
+        }
+    }
+}
+
+/// What the viewers received.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Delivery {
+    /// Length of the measured window in seconds.
+    pub secs: f64,
+    /// Viewers that looked into every packet.
+    pub viewers_full: u64,
+    /// Viewers that read headers only: of them, RTP sequence numbers alone tell losses.
+    pub viewers_light: u64,
+    /// Packets that came to all viewers while it lasted.
+    pub packets: u64,
+    /// Mean bit rate of a viewer over its whole life in the room, in bit/s: of RTP payloads, but
+    /// of whole datagrams where a light viewer reads headers only.
+    pub bitrate_mean: f64,
+    /// Packets that the publisher stamped within the window, times the full viewers. Absent where
+    /// the publisher is not part of the run.
+    pub expected: Option<u64>,
+    /// Of those, how many never came.
+    pub missing: Option<u64>,
+    /// The same as a share, 0 to 1.
+    pub loss: Option<f64>,
+    /// The most that one viewer missed.
+    pub missing_worst_viewer: Option<u64>,
+    /// RTP sequence numbers that never came, over the viewers' whole lives.
+    pub rtp_missing: u64,
+    /// Packets that came more than once.
+    pub duplicates: u64,
+    /// Packets whose payload was not as sent.
+    pub corrupt: u64,
+    /// Packets that carry no stamp.
+    pub unstamped: u64,
+    /// From the publisher's sending to the kernel's receiving, of packets sent in the window.
+    pub transit_ms: Millis,
+}
+
+impl Delivery {
+    /// From the viewers' counters; `sent` is what the publisher sent in the window.
+    #[must_use]
+    pub fn new(
+        viewers: &[ViewerTally],
+        transit: &Times,
+        secs: f64,
+        sent: Option<PublisherTally>,
+    ) -> Self {
+        let tracks = || viewers.iter().flat_map(|v| [&v.audio, &v.video]);
+        let each = sent.map(|sent| sent.audio_in_window + sent.video_in_window);
+        let full = || viewers.iter().filter(|v| !v.light);
+        let expected = each.map(|each| each * full().count() as u64);
+        let missed =
+            |each: u64, v: &ViewerTally| each.saturating_sub(v.audio.in_window + v.video.in_window);
+        let missing = each.map(|each| full().map(|v| missed(each, v)).sum());
+        let rates = viewers.iter().filter_map(|v| {
+            let life = v.last_packet? - (v.started + v.first_packet?);
+            let bits = (v.audio.bytes + v.video.bytes) as f64 * 8.0;
+            Some(bits / life.as_secs_f64().max(1e-3))
+        });
+        Self {
+            secs,
+            viewers_full: full().count() as u64,
+            viewers_light: viewers.iter().filter(|v| v.light).count() as u64,
+            packets: tracks().map(|t| t.came_in_window).sum(),
+            bitrate_mean: rates.sum::<f64>() / viewers.len().max(1) as f64,
+            expected,
+            missing,
+            loss: missing
+                .zip(expected)
+                .map(|(m, e): (u64, u64)| m as f64 / e.max(1) as f64),
+            missing_worst_viewer: each.and_then(|each| full().map(|v| missed(each, v)).max()),
+            rtp_missing: tracks().map(|t| t.rtp_missing()).sum(),
+            duplicates: tracks().map(|t| t.duplicates()).sum(),
+            corrupt: tracks().map(|t| t.corrupt).sum(),
+            unstamped: tracks().map(|t| t.unstamped).sum(),
+            transit_ms: Millis::from(transit),
+        }
+    }
+}
+
+/// What the publisher did.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Published {
+    /// Audio packets.
+    pub audio_packets: u64,
+    /// Video packets.
+    pub video_packets: u64,
+    /// Keyframes, those asked for included.
+    pub keyframes: u64,
+    /// PLI and FIR that came.
+    pub keyframe_requests: u64,
+    /// The most that a packet left behind its time, in milliseconds; within the measured window
+    /// where there is one.
+    pub late_max_ms: f64,
+    /// The connection ended before its time.
+    pub lost: bool,
+}
+
+impl From<PublisherTally> for Published {
+    fn from(tally: PublisherTally) -> Self {
+        Self {
+            audio_packets: tally.audio,
+            video_packets: tally.video,
+            keyframes: tally.keyframes,
+            keyframe_requests: tally.keyframe_requests,
+            late_max_ms: if tally.video_in_window > 0 {
+                tally.late_max_in_window
+            } else {
+                tally.late_max
+            }
+            .as_secs_f64()
+                * 1e3,
+            lost: tally.lost,
+        }
+    }
+}
+
+/// What the server spent.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Server {
+    /// CPU seconds in the measured span.
+    pub cpu_secs: f64,
+    /// The same as a number of cores.
+    pub cores: f64,
+    /// CPU time a packet delivered to a viewer, in nanoseconds: receiving from the publisher,
+    /// reports and everything else included.
+    pub ns_per_packet: Option<f64>,
+    /// CPU time a join, in milliseconds, its leaving and its media included.
+    pub ms_per_join: Option<f64>,
+    /// Resident memory before the first viewer joined.
+    pub rss_before: u64,
+    /// At the end of the measured span.
+    pub rss_after: u64,
+    /// What it grew by, for each viewer, in bytes. Telling only for a server that was just
+    /// started: later runs reuse what earlier ones left.
+    pub rss_per_viewer: Option<u64>,
+    /// File descriptors before the first viewer joined.
+    pub fds_before: u64,
+    /// At the end of the measured span.
+    pub fds_after: u64,
+}
+
+impl Server {
+    /// From readings before the first viewer joined, and around the measured span of `secs` seconds.
+    #[must_use]
+    pub fn new(before: Usage, from: Usage, to: Usage, secs: f64) -> Self {
+        let cpu = to.cpu.saturating_sub(from.cpu).as_secs_f64();
+        Self {
+            cpu_secs: cpu,
+            cores: cpu / secs.max(1e-3),
+            ns_per_packet: None,
+            ms_per_join: None,
+            rss_before: before.rss,
+            rss_after: to.rss,
+            rss_per_viewer: None,
+            fds_before: before.fds,
+            fds_after: to.fds,
+        }
+    }
+}
+
+/// What the generator and its machine had left: whether the rest can be believed.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Generator {
+    /// CPU seconds of this process in the measured span, as a number of cores.
+    pub cores: f64,
+    /// The busiest thread's share of the time.
+    pub busiest_thread: f64,
+    /// The machine's idle share.
+    pub machine_idle: f64,
+    /// What other processes than server and generator used, as a number of cores. Absent where
+    /// the server's process is not known.
+    pub others_cores: Option<f64>,
+    /// How long arrivals waited in the kernel for this process.
+    pub lag_ms: Millis,
+    /// Datagrams that the kernel threw away for full receive buffers, of anybody.
+    pub udp_dropped: u64,
+    /// Datagrams of ours that the kernel did not take.
+    pub send_blocked: u64,
+    /// Why the figures are rather the generator's or the machine's than the server's; empty is
+    /// good.
+    pub saturated: Vec<String>,
+}
+
+impl Generator {
+    /// From readings around the measured span of `secs` seconds; `server` is its CPU time in it.
+    #[must_use]
+    pub fn new(
+        own: (Usage, Usage),
+        machine: (Machine, Machine),
+        workers: &[WorkerReport],
+        server: Option<Duration>,
+        secs: f64,
+    ) -> Self {
+        let mut lag = Times::default();
+        workers.iter().for_each(|w| lag.add(&w.gauges.lag));
+        let busiest = workers.iter().map(|w| w.cpu).max().unwrap_or_default();
+        let own = own.1.cpu - own.0.cpu;
+        let busy = machine.1.busy_since(&machine.0);
+        let others = server.map(|server| busy.saturating_sub(own + server));
+        let mut generator = Self {
+            cores: own.as_secs_f64() / secs.max(1e-3),
+            busiest_thread: busiest.as_secs_f64() / secs.max(1e-3),
+            machine_idle: machine.1.idle_since(&machine.0),
+            others_cores: others.map(|others| others.as_secs_f64() / secs.max(1e-3)),
+            lag_ms: Millis::from(&lag),
+            udp_dropped: machine.1.udp_dropped - machine.0.udp_dropped,
+            send_blocked: workers.iter().map(|w| w.gauges.send_blocked).sum(),
+            saturated: Vec::new(),
+        };
+        let mut note = |bad: bool, why: &str| {
+            if bad {
+                generator.saturated.push(why.to_owned());
+            }
+        };
+        note(
+            generator.busiest_thread > BUSY_MAX,
+            "a generator thread is busy nearly all the time: use --threads or fewer viewers",
+        );
+        note(
+            generator.machine_idle < IDLE_MIN,
+            "the machine has no idle CPU time left",
+        );
+        note(
+            generator.others_cores.is_some_and(|c| c > OTHERS_MAX),
+            "other processes use this machine too",
+        );
+        note(
+            generator.lag_ms.p99 > LAG_MAX_MS,
+            "arrivals wait for the generator",
+        );
+        note(
+            generator.udp_dropped > 0,
+            "the kernel dropped datagrams for full receive buffers (see net.core.rmem_max)",
+        );
+        generator
+    }
+}
+
+/// Everything that a command measured.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// The command.
+    pub command: &'static str,
+    /// When, where and how it was run.
+    pub circumstances: Option<Circumstances>,
+    /// The endpoint.
+    pub url: String,
+    /// Joins, of viewers.
+    pub joins: Option<Joins>,
+    /// Media, of viewers.
+    pub delivery: Option<Delivery>,
+    /// Media, of the publisher.
+    pub published: Option<Published>,
+    /// With `--server-pid`.
+    pub server: Option<Server>,
+    /// Its own state.
+    pub generator: Option<Generator>,
+    /// Why the run counts as failed; empty is good.
+    pub failed: Vec<String>,
+}
+
+impl Report {
+    /// Looks through the figures for what must not be.
+    pub fn judge(&mut self) {
+        let mut failed = Vec::new();
+        let mut note = |count: u64, what: &str| {
+            if count > 0 {
+                failed.push(format!("{count} {what}"));
+            }
+        };
+        if let Some(joins) = &self.joins {
+            note(joins.failed, "joins failed");
+            note(joins.lost, "viewers lost their connection");
+            note(joins.joined - joins.connected, "viewers never connected");
+        }
+        if let (Some(joins), Some(delivery)) = (&self.joins, &self.delivery) {
+            note(joins.connected - joins.painted, "viewers got no keyframe");
+            note(delivery.missing.unwrap_or(0), "packets were lost");
+            note(delivery.rtp_missing, "RTP sequence numbers are missing");
+            note(delivery.corrupt, "packets were damaged");
+            if delivery.expected.is_some() {
+                note(delivery.unstamped, "packets carry no stamp");
+            }
+            note(
+                u64::from(delivery.packets == 0),
+                "measurement without media",
+            );
+        }
+        if let Some(published) = &self.published {
+            note(u64::from(published.lost), "publisher lost its connection");
+            note(
+                u64::from(published.video_packets == 0),
+                "publisher sent nothing",
+            );
+        }
+        self.failed = failed;
+    }
+}

@@ -1,0 +1,103 @@
+//! `publish`
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::{CONNECT_TIMEOUT, bind_address, wait_until};
+use crate::cli::Publish;
+use crate::joiner::{Joined, Joiner};
+use crate::report::{Published, Report};
+use crate::session::{PublisherTally, Role};
+use crate::signal::Signal;
+use crate::source::SourceConfig;
+use crate::tally::Window;
+use crate::worker::Worker;
+
+/// A publisher on a thread of its own, so that viewers do not disturb its pace.
+pub(super) struct Publisher {
+    worker: Worker,
+    joiner: Joiner,
+    joined: Joined,
+}
+
+impl Publisher {
+    /// Publishes, and returns once media flows.
+    pub(super) fn start(
+        url: &str,
+        token: Option<&str>,
+        bind: std::net::IpAddr,
+        source: SourceConfig,
+    ) -> Result<Self> {
+        let worker = Worker::start("publisher")?;
+        let joiner = Joiner {
+            signal: Signal::new(url, token),
+            bind,
+            workers: vec![worker.handle().clone()],
+            full: 0,
+        };
+        let (joined, _) = joiner
+            .join(0, Role::Publish(source))
+            .with_context(|| format!("cannot publish to {url}"))?;
+        let publisher = Self {
+            worker,
+            joiner,
+            joined,
+        };
+        if !wait_until(CONNECT_TIMEOUT, || {
+            publisher.worker.handle().count().flowing == 1
+        }) {
+            let _ = publisher.joiner.leave(&publisher.joined);
+            bail!("the publisher did not connect to {url}");
+        }
+        Ok(publisher)
+    }
+
+    /// Says which packets to count.
+    pub(super) fn measure(&self, window: Window) {
+        self.worker.handle().measure(window);
+    }
+
+    /// Whether the connection still stands.
+    pub(super) fn alive(&self) -> bool {
+        self.worker.handle().count().alive == 1
+    }
+
+    /// Leaves.
+    pub(super) fn finish(self) -> Result<PublisherTally> {
+        let left = self.joiner.leave(&self.joined);
+        drop(self.joiner);
+        let report = self.worker.finish()?;
+        let tally = report.publishers.first().copied();
+        let tally = tally.context("the publisher's thread knows of no publisher")?;
+        if !tally.lost {
+            left?;
+        }
+        Ok(tally)
+    }
+}
+
+pub(super) fn run(args: &Publish) -> Result<Report> {
+    let bind = bind_address(&args.common, &args.url)?;
+    let token = args.common.token.as_deref();
+    let publisher = Publisher::start(&args.url, token, bind, args.media.source())?;
+    eprintln!("publishing to {} for {} s", args.url, args.secs);
+    // Sleeps until it is over, but not on when the server has gone.
+    let mut lost = false;
+    for _ in 0..args.secs {
+        thread::sleep(Duration::from_secs(1));
+        lost = !publisher.alive();
+        if lost {
+            break;
+        }
+    }
+    let mut tally = publisher.finish()?;
+    tally.lost |= lost;
+    Ok(Report {
+        command: "publish",
+        url: args.url.clone(),
+        published: Some(Published::from(tally)),
+        ..Report::default()
+    })
+}

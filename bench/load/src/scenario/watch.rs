@@ -1,0 +1,141 @@
+//! `view` and `run`
+
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use super::publish::Publisher;
+use super::{CONNECT_TIMEOUT, DRAIN, Reading, Workers, bind_address, wait_until};
+use crate::cli::{Common, Crowd, Run, View};
+use crate::joiner::{Joiner, Outcome};
+use crate::report::{Delivery, Generator, Joins, Published, Report, Server};
+use crate::signal::Signal;
+use crate::stamp;
+use crate::tally::{Times, Window};
+
+/// From the command to measure to the measurement: every thread has heard of it by then.
+const LEAD: Duration = Duration::from_millis(50);
+
+pub(super) fn view(args: &View) -> Result<Report> {
+    let token = args.common.token.as_deref();
+    let report = watch(&args.url, token, &args.crowd, &args.common, None)?;
+    Ok(Report {
+        command: "view",
+        url: args.url.clone(),
+        ..report
+    })
+}
+
+pub(super) fn run(args: &Run) -> Result<Report> {
+    let base = args.url.trim_end_matches('/');
+    let at = |path: &str| format!("{base}{}", path.replace("{room}", &args.room));
+    let (whip, whep) = (at(&args.whip_path), at(&args.whep_path));
+    let bind = bind_address(&args.common, &whip)?;
+    let token = args.common.token.as_deref();
+    let start = || Publisher::start(&whip, token, bind, args.media.source());
+    let watch_token = args.common.watch_token.as_deref();
+    let report = watch(&whep, watch_token, &args.crowd, &args.common, Some(&start))?;
+    Ok(Report {
+        command: "run",
+        url: args.url.clone(),
+        ..report
+    })
+}
+
+fn watch(
+    url: &str,
+    token: Option<&str>,
+    crowd: &Crowd,
+    common: &Common,
+    publish: Option<&dyn Fn() -> Result<Publisher>>,
+) -> Result<Report> {
+    let bind = bind_address(common, url)?;
+    let publisher = publish.map(|start| start()).transpose()?;
+    let before = Reading::take(common)?;
+    let workers = Workers::start(common.threads)?;
+    let joiner = Joiner {
+        signal: Signal::new(url, token),
+        bind,
+        workers: workers.handles(),
+        full: crowd.full.map_or(usize::MAX, |full| full as usize),
+    };
+    let viewers = crowd.viewers as usize;
+    let stop = AtomicBool::new(false);
+    let outcome = joiner.join_all(0, viewers, crowd.join_rate, &stop, |_| ());
+    if outcome.joined.is_empty() {
+        bail!(
+            "none of {viewers} viewers could join: {:?}",
+            outcome.failures
+        );
+    }
+    let joined = outcome.joined.len() as u64;
+    wait_until(CONNECT_TIMEOUT, || {
+        let counts = workers.count();
+        counts.flowing + counts.lost >= joined
+    });
+    thread::sleep(crowd.settle);
+
+    let from_us = stamp::now_us() + LEAD.as_micros() as u64;
+    let window = Window {
+        from_us,
+        to_us: from_us + crowd.secs * 1_000_000,
+    };
+    joiner.workers.iter().for_each(|w| w.measure(window));
+    if let Some(publisher) = &publisher {
+        publisher.measure(window);
+    }
+    sleep_until(window.from_us);
+    let from = Reading::take(common)?;
+    sleep_until(window.to_us);
+    let to = Reading::take(common)?;
+    thread::sleep(DRAIN);
+
+    let left = joiner.leave_all(&outcome.joined);
+    drop(joiner);
+    let workers = workers.finish()?;
+    let sent = publisher.map(Publisher::finish).transpose()?;
+
+    let viewers: Vec<_> = workers.iter().flat_map(|w| w.viewers.clone()).collect();
+    let mut transit = Times::default();
+    workers.iter().for_each(|w| transit.add(&w.gauges.transit));
+    let secs = crowd.secs as f64;
+    let delivery = Delivery::new(&viewers, &transit, secs, sent);
+    let server = before.server.zip(from.server).zip(to.server);
+    let server_cpu = server.map(|((_, from), to)| to.cpu.saturating_sub(from.cpu));
+    let server = server.map(|((before, from), to)| {
+        let mut server = Server::new(before, from, to, secs);
+        let grown = server.rss_after.saturating_sub(server.rss_before);
+        server.rss_per_viewer = Some(grown / joined);
+        server.ns_per_packet =
+            (delivery.packets > 0).then(|| server.cpu_secs * 1e9 / delivery.packets as f64);
+        server
+    });
+    Ok(Report {
+        joins: Some(Joins::new(&merge(outcome, left), &viewers)),
+        delivery: Some(delivery),
+        published: sent.map(Published::from),
+        server,
+        generator: Some(Generator::new(
+            (from.own, to.own),
+            (from.machine, to.machine),
+            &workers,
+            server_cpu,
+            secs,
+        )),
+        ..Report::default()
+    })
+}
+
+/// Leaving that failed counts with the failures of joining, under its own name.
+pub(super) fn merge(mut joins: Outcome, leaves: Outcome) -> Outcome {
+    for (why, count) in leaves.failures {
+        *joins.failures.entry(why).or_default() += count;
+    }
+    joins
+}
+
+fn sleep_until(us: u64) {
+    thread::sleep(Duration::from_micros(us.saturating_sub(stamp::now_us())));
+}

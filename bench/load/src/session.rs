@@ -1,0 +1,586 @@
+//! One WebRTC peer: its str0m state, its socket, its counters.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use lightstick_types::{Codec, TrackKind};
+use mio::net::UdpSocket;
+use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
+use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::format::Codec as Str0mCodec;
+use str0m::media::{Direction, MediaKind, Mid, Pt};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{Extension, ExtensionMap, RtpPacket, RtpWrite};
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+
+use crate::source::{MediaPacket, MediaSource, SourceConfig};
+use crate::stamp;
+use crate::tally::{Arrival, Header, Times, ViewerTally, Window};
+
+/// Asked of the kernel for each socket, in bytes; it may give less.
+const RECEIVE_BUFFER: usize = 1 << 20;
+/// Where a publisher's RTP sequence numbers start: far from a roll-over.
+const FIRST_RTP_SEQ: u64 = 1_000;
+/// A GRO batch is at most this long, in bytes.
+const DATAGRAMS_MAX: usize = 1 << 16;
+/// Batches read in one system call.
+const BATCHES: usize = 8;
+
+/// What a session is for.
+#[derive(Clone, Copy, Debug)]
+pub enum Role {
+    /// Sends synthetic media.
+    Publish(SourceConfig),
+    /// Receives and counts.
+    View(Depth),
+}
+
+/// How closely a viewer looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Decrypts, checks and times every packet, asks again for lost ones (NACK), and tells the
+    /// server when each came (transport-wide feedback).
+    Full,
+    /// The same client without transport-wide feedback. From its first whole keyframe on it reads
+    /// RTP headers only: losses count and are not asked for again, stamps are out of sight. Its
+    /// receiver reports go on, and keep saying what they said then.
+    Light,
+}
+
+/// What a publisher did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PublisherTally {
+    /// Audio packets sent.
+    pub audio: u64,
+    /// Video packets sent.
+    pub video: u64,
+    /// Audio packets sent within the measured window.
+    pub audio_in_window: u64,
+    /// Video packets sent within the measured window.
+    pub video_in_window: u64,
+    /// PLI and FIR that came.
+    pub keyframe_requests: u64,
+    /// Keyframes sent.
+    pub keyframes: u64,
+    /// The most that a packet left behind its time.
+    pub late_max: Duration,
+    /// The same within the measured window.
+    pub late_max_in_window: Duration,
+    /// The connection ended before the publisher left.
+    pub lost: bool,
+}
+
+/// What sessions of one thread share.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    /// What is being measured.
+    pub window: Window,
+    /// From a packet's sending to its arrival in this machine's kernel.
+    pub transit: Times,
+    /// From there until this process saw it: large values mean that the generator is overloaded.
+    pub lag: Times,
+    /// Datagrams that the kernel did not take.
+    pub send_blocked: u64,
+    /// Datagrams that str0m refused.
+    pub refused: u64,
+}
+
+/// Receive memory of one thread.
+#[derive(Debug)]
+pub struct ReceiveBuffers {
+    bytes: Vec<u8>,
+    metas: [RecvMeta; BATCHES],
+}
+
+impl Default for ReceiveBuffers {
+    fn default() -> Self {
+        Self {
+            bytes: vec![0; BATCHES * DATAGRAMS_MAX],
+            metas: [RecvMeta::default(); BATCHES],
+        }
+    }
+}
+
+/// A session whose offer is not answered yet.
+pub struct Offered {
+    session: Session,
+    pending: SdpPendingOffer,
+    /// The SDP offer.
+    pub offer: String,
+}
+
+/// One peer.
+pub struct Session {
+    rtc: Rtc,
+    socket: UdpSocket,
+    state: UdpSocketState,
+    local: SocketAddr,
+    /// When [`Self::wake`] must be called, at the latest.
+    pub deadline: Instant,
+    ended: Option<Instant>,
+    light: bool,
+    codecs: [Option<Codec>; 128],
+    side: Side,
+}
+
+enum Side {
+    View(Box<ViewerTally>),
+    Publish(Box<Publisher>),
+}
+
+struct Publisher {
+    config: SourceConfig,
+    audio: Mid,
+    video: Mid,
+    /// None until connected.
+    sending: Option<Sending>,
+    tally: PublisherTally,
+}
+
+struct Sending {
+    source: MediaSource,
+    audio_pt: Pt,
+    video_pt: Pt,
+}
+
+impl Offered {
+    /// Takes the server's answer.
+    ///
+    /// # Errors
+    /// When it is no SDP or does not fit the offer.
+    pub fn accept(mut self, answer: &str) -> Result<Session> {
+        let answer = SdpAnswer::from_sdp_string(answer).context("the answer is no SDP")?;
+        self.session
+            .rtc
+            .sdp_api()
+            .accept_answer(self.pending, answer)
+            .context("the answer does not fit")?;
+        self.session.note_codecs();
+        Ok(self.session)
+    }
+}
+
+impl Session {
+    /// A session with a socket on `bind` and an offer to send.
+    ///
+    /// # Errors
+    /// When there is no socket to be had.
+    pub fn offer(role: Role, bind: IpAddr) -> Result<Offered> {
+        let mut session = Self::new(role, bind)?;
+        let mut changes = session.rtc.sdp_api();
+        let direction = match role {
+            Role::Publish(_) => Direction::SendOnly,
+            Role::View(_) => Direction::RecvOnly,
+        };
+        let audio = changes.add_media(MediaKind::Audio, direction, stream(), None, None);
+        let video = changes.add_media(MediaKind::Video, direction, stream(), None, None);
+        let (offer, pending) = changes.apply().context("an offer with two tracks")?;
+        if let Side::Publish(publisher) = &mut session.side {
+            (publisher.audio, publisher.video) = (audio, video);
+        }
+        Ok(Offered {
+            session,
+            pending,
+            offer: offer.to_sdp_string(),
+        })
+    }
+
+    /// A session that answers another peer directly, with no server between them. The offer must
+    /// have audio first (`a=mid:0`) and then video (`a=mid:1`).
+    ///
+    /// # Errors
+    /// When the offer is no SDP or cannot be answered, or there is no socket to be had.
+    pub fn answer(role: Role, offer: &str, bind: IpAddr) -> Result<(Self, String)> {
+        let mut session = Self::new(role, bind)?;
+        let offer = SdpOffer::from_sdp_string(offer).context("the offer is no SDP")?;
+        let answer = session.rtc.sdp_api().accept_offer(offer)?;
+        session.note_codecs();
+        Ok((session, answer.to_sdp_string()))
+    }
+
+    fn new(role: Role, bind: IpAddr) -> Result<Self> {
+        let started = Instant::now();
+        let domain = Domain::for_address((bind, 0).into());
+        let socket = Socket::new(domain, Type::DGRAM, Some(SocketProtocol::UDP))
+            .context("no socket; see ulimit -n")?;
+        socket.set_nonblocking(true)?;
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        socket.bind(&SocketAddr::from((bind, 0)).into())?;
+        let socket = UdpSocket::from_std(socket.into());
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        let local = socket.local_addr()?;
+
+        let mut config = RtcConfig::new()
+            .set_rtp_mode(true)
+            .clear_codecs()
+            .enable_opus(true, false);
+        config = match role {
+            Role::Publish(source) => match source.codec {
+                Codec::H264 => config.enable_h264(true),
+                Codec::Vp8 => config.enable_vp8(true),
+                other => return Err(anyhow!("no synthetic {other:?}")),
+            },
+            Role::View(_) => config
+                .enable_h264(true)
+                .enable_vp8(true)
+                .enable_vp9(true)
+                .enable_av1(true),
+        };
+        let light = matches!(role, Role::View(Depth::Light));
+        if light {
+            config = without_feedback(config);
+        }
+        let mut rtc = config.build(started);
+        rtc.add_local_candidate(Candidate::host(local, "udp")?);
+
+        let side = match role {
+            Role::View(_) => Side::View(Box::new(ViewerTally::new(started, light))),
+            Role::Publish(config) => Side::Publish(Box::new(Publisher {
+                config,
+                audio: Mid::from("0"),
+                video: Mid::from("1"),
+                sending: None,
+                tally: PublisherTally::default(),
+            })),
+        };
+        Ok(Self {
+            rtc,
+            socket,
+            state,
+            local,
+            deadline: started,
+            ended: None,
+            light,
+            codecs: [None; 128],
+            side,
+        })
+    }
+
+    /// Payload types are settled by offer and answer, not before.
+    fn note_codecs(&mut self) {
+        for params in self.rtc.codec_config().params() {
+            self.codecs[usize::from(*params.pt())] = match params.spec().codec {
+                Str0mCodec::Opus => Some(Codec::Opus),
+                Str0mCodec::H264 => Some(Codec::H264),
+                Str0mCodec::Vp8 => Some(Codec::Vp8),
+                Str0mCodec::Vp9 => Some(Codec::Vp9),
+                Str0mCodec::Av1 => Some(Codec::Av1),
+                _ => None,
+            };
+        }
+    }
+
+    /// The socket, for the poller.
+    pub fn socket(&mut self) -> &mut UdpSocket {
+        &mut self.socket
+    }
+
+    /// Whether the peer is gone; nothing more comes of the session then.
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// The counters, of a viewer that wanted to leave from `left` on: a connection that ended
+    /// before was lost.
+    #[must_use]
+    pub fn viewer(&self, left: Instant) -> Option<ViewerTally> {
+        match &self.side {
+            Side::View(tally) => {
+                let mut tally = (**tally).clone();
+                tally.lost = self.ended.is_some_and(|at| at < left);
+                Some(tally)
+            }
+            Side::Publish(_) => None,
+        }
+    }
+
+    /// The counters, of a publisher that wanted to leave from `left` on.
+    #[must_use]
+    pub fn publisher(&self, left: Instant) -> Option<PublisherTally> {
+        let Side::Publish(publisher) = &self.side else {
+            return None;
+        };
+        let keyframes = publisher
+            .sending
+            .as_ref()
+            .map_or(0, |s| s.source.keyframes());
+        Some(PublisherTally {
+            keyframes,
+            lost: self.ended.is_some_and(|at| at < left),
+            ..publisher.tally
+        })
+    }
+
+    /// Whether media flows: a viewer has its first keyframe, a publisher is connected.
+    #[must_use]
+    pub fn flows(&self) -> bool {
+        match &self.side {
+            Side::View(tally) => tally.first_keyframe.is_some(),
+            Side::Publish(publisher) => publisher.sending.is_some(),
+        }
+    }
+
+    /// Whether ICE and DTLS are done.
+    #[must_use]
+    pub fn connected(&self) -> bool {
+        match &self.side {
+            Side::View(tally) => tally.connected.is_some(),
+            Side::Publish(publisher) => publisher.sending.is_some(),
+        }
+    }
+
+    /// Reads all that the socket has.
+    pub fn receive(&mut self, buffers: &mut ReceiveBuffers, gauges: &mut Gauges) {
+        while self.ended.is_none() {
+            let mut slices = buffers.bytes.chunks_exact_mut(DATAGRAMS_MAX);
+            let mut slices: [IoSliceMut<'_>; BATCHES] =
+                std::array::from_fn(|_| IoSliceMut::new(slices.next().expect("BATCHES of them")));
+            let socket = UdpSockRef::from(&self.socket);
+            let batches = match self.state.recv(socket, &mut slices, &mut buffers.metas) {
+                Ok(batches) => batches,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // Would block. Other errors of a UDP socket concern one datagram and come with
+                // the next call again if they stay.
+                Err(_) => return,
+            };
+            let at = Instant::now();
+            let at_us = stamp::now_us();
+            let epoch_us = stamp::epoch_us();
+            let batches = buffers
+                .bytes
+                .chunks(DATAGRAMS_MAX)
+                .zip(buffers.metas)
+                .take(batches);
+            for (bytes, meta) in batches {
+                let lag = meta.timestamp.map_or(0, |kernel| {
+                    epoch_us.saturating_sub(kernel.as_micros() as u64)
+                });
+                if gauges.window.holds(at_us) {
+                    gauges.lag.record_us(lag);
+                }
+                for datagram in bytes[..meta.len].chunks(meta.stride.max(1)) {
+                    self.datagram(datagram, meta.addr, at, at_us - lag, gauges);
+                }
+            }
+        }
+    }
+
+    fn datagram(
+        &mut self,
+        datagram: &[u8],
+        source: SocketAddr,
+        at: Instant,
+        at_us: u64,
+        gauges: &mut Gauges,
+    ) {
+        if self.light && self.flows() && is_rtp(datagram) {
+            self.header(datagram, at, at_us, gauges);
+            return;
+        }
+        let Ok(receive) = Receive::new(Protocol::Udp, source, self.local, datagram) else {
+            gauges.refused += 1;
+            return;
+        };
+        if self.rtc.handle_input(Input::Receive(at, receive)).is_err() {
+            self.end();
+            return;
+        }
+        self.pump(at, at_us, gauges);
+    }
+
+    /// Does what is due at `now`.
+    pub fn wake(&mut self, now: Instant, gauges: &mut Gauges) {
+        if self.ended.is_some() {
+            return;
+        }
+        self.send_due(now, gauges);
+        if self.rtc.handle_input(Input::Timeout(now)).is_err() {
+            self.end();
+            return;
+        }
+        self.pump(now, stamp::now_us(), gauges);
+    }
+
+    fn send_due(&mut self, now: Instant, gauges: &Gauges) {
+        let Side::Publish(publisher) = &mut self.side else {
+            return;
+        };
+        let Some(sending) = &mut publisher.sending else {
+            return;
+        };
+        let tally = &mut publisher.tally;
+        loop {
+            let now_us = stamp::now_us();
+            let Some(packet) = sending.source.poll(now, now_us) else {
+                return;
+            };
+            let within = u64::from(gauges.window.holds(now_us));
+            let late = now - packet.due;
+            tally.late_max = tally.late_max.max(late);
+            if within > 0 {
+                tally.late_max_in_window = tally.late_max_in_window.max(late);
+            }
+            let (mid, pt) = match packet.kind {
+                TrackKind::Audio => {
+                    tally.audio += 1;
+                    tally.audio_in_window += within;
+                    (publisher.audio, sending.audio_pt)
+                }
+                TrackKind::Video => {
+                    tally.video += 1;
+                    tally.video_in_window += within;
+                    (publisher.video, sending.video_pt)
+                }
+            };
+            write(&mut self.rtc, mid, pt, packet, now);
+        }
+    }
+
+    /// Everything that str0m has to say, until it names the next deadline.
+    fn pump(&mut self, now: Instant, at_us: u64, gauges: &mut Gauges) {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(deadline)) => {
+                    self.deadline = deadline;
+                    break;
+                }
+                Ok(Output::Transmit(out)) => {
+                    if self.socket.send_to(&out.contents, out.destination).is_err() {
+                        gauges.send_blocked += 1;
+                    }
+                }
+                Ok(Output::Event(Event::RtpPacket(packet))) => {
+                    self.packet(&packet, now, at_us, gauges);
+                }
+                Ok(Output::Event(event)) => self.event(&event, now),
+                Err(_) => {
+                    self.end();
+                    return;
+                }
+            }
+        }
+        if !self.rtc.is_alive() {
+            self.end();
+        }
+        if let Side::Publish(publisher) = &self.side
+            && let Some(sending) = &publisher.sending
+        {
+            self.deadline = self.deadline.min(sending.source.next_due());
+        }
+    }
+
+    fn packet(&mut self, packet: &RtpPacket, at: Instant, at_us: u64, gauges: &mut Gauges) {
+        let codec = self.codecs[usize::from(*packet.header.payload_type)];
+        if let (Side::View(tally), Some(codec)) = (&mut self.side, codec) {
+            let arrival = Arrival {
+                codec,
+                ssrc: *packet.header.ssrc,
+                seq: *packet.seq_no,
+                rtp_time: packet.header.timestamp,
+                marker: packet.header.marker,
+                payload: &packet.payload,
+                at,
+                at_us,
+            };
+            tally.note(arrival, gauges.window, &mut gauges.transit);
+        }
+    }
+
+    /// Counts an RTP packet that stays encrypted (RFC 3550 section 5.1).
+    fn header(&mut self, datagram: &[u8], at: Instant, at_us: u64, gauges: &Gauges) {
+        let codec = self.codecs[usize::from(datagram[1] & 0x7F)];
+        if let (Side::View(tally), Some(codec)) = (&mut self.side, codec) {
+            let header = Header {
+                kind: codec.kind(),
+                ssrc: u32::from_be_bytes([8, 9, 10, 11].map(|i| datagram[i])),
+                seq: u16::from_be_bytes([datagram[2], datagram[3]]),
+                bytes: datagram.len(),
+                at,
+                at_us,
+            };
+            tally.note_header(header, gauges.window);
+        }
+    }
+
+    fn event(&mut self, event: &Event, now: Instant) {
+        match (event, &mut self.side) {
+            (Event::Connected, Side::View(tally)) => {
+                tally.connected.get_or_insert(now - tally.started);
+            }
+            (Event::Connected, Side::Publish(publisher)) => {
+                let (audio, video) = (publisher.audio, publisher.video);
+                let pts = self.pt(audio).zip(self.pt(video));
+                if let (Side::Publish(publisher), Some((audio_pt, video_pt))) =
+                    (&mut self.side, pts)
+                {
+                    publisher.sending.get_or_insert(Sending {
+                        source: MediaSource::new(publisher.config, now),
+                        audio_pt,
+                        video_pt,
+                    });
+                }
+            }
+            (Event::KeyframeRequest(_), Side::Publish(publisher)) => {
+                publisher.tally.keyframe_requests += 1;
+                if let Some(sending) = &mut publisher.sending {
+                    sending.source.request_keyframe();
+                }
+            }
+            (Event::Closed, _) => self.end(),
+            _ => {}
+        }
+    }
+
+    /// The payload type that the answer likes best and that our packetisation fits.
+    fn pt(&self, mid: Mid) -> Option<Pt> {
+        let fits = |pt: &Pt| {
+            let params = self.rtc.codec_config().find(|p| p.pt() == *pt);
+            params.is_some_and(|p| {
+                let spec = p.spec();
+                spec.codec != Str0mCodec::H264 || spec.format.packetization_mode == Some(1)
+            })
+        };
+        self.rtc.media(mid)?.remote_pts().iter().copied().find(fits)
+    }
+
+    fn end(&mut self) {
+        self.ended.get_or_insert_with(Instant::now);
+    }
+}
+
+/// Told by its first two bytes (RFC 7983, RFC 5761 section 4), and long enough for a header.
+fn is_rtp(datagram: &[u8]) -> bool {
+    datagram.len() >= 12 && datagram[0] >> 6 == 2 && !(192..=223).contains(&datagram[1])
+}
+
+/// A sender that numbers packets for transport-wide feedback would wait for it in vain.
+fn without_feedback(config: RtcConfig) -> RtcConfig {
+    let mut extensions = ExtensionMap::empty();
+    for (id, extension) in ExtensionMap::standard().iter() {
+        if *extension != Extension::TransportSequenceNumber {
+            extensions.set(id, extension.clone());
+        }
+    }
+    config.set_extension_map(extensions)
+}
+
+/// One MediaStream for both tracks (RFC 9725 section 4.4.2).
+fn stream() -> Option<String> {
+    Some("lightstick-bench".to_owned())
+}
+
+fn write(rtc: &mut Rtc, mid: Mid, pt: Pt, packet: MediaPacket, now: Instant) {
+    let mut direct = rtc.direct_api();
+    let Some(stream) = direct.stream_tx_by_mid(mid, None) else {
+        return;
+    };
+    let seq = (FIRST_RTP_SEQ + u64::from(packet.seq)).into();
+    let write = RtpWrite::new(pt, seq, packet.rtp_time, now, packet.payload)
+        .marker(packet.marker)
+        .nackable(packet.kind == TrackKind::Video);
+    stream.write_rtp(write);
+}
