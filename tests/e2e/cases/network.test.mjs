@@ -1,0 +1,109 @@
+// Ways through networks: `.local` candidates, TCP where UDP is blocked, IPv6 alone, ICE restarts.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { launchChromium } from '../lib/chromium.mjs';
+import { Publisher, Viewer } from '../lib/party.mjs';
+import { scene } from '../lib/scene.mjs';
+import { until } from '../lib/wait.mjs';
+
+const here = scene('network');
+
+const publish = async (room, options) =>
+  Publisher.start(await here.page(), here.server.whip(room), { codec: 'VP8', token: here.server.token, ...options });
+const watch = async (room, options) => Viewer.start(await here.page(), here.server.whep(room), options);
+
+test('only TCP: the viewer and the publisher connect through it', async () => {
+  const room = here.room();
+  const keep = { protocol: 'tcp' };
+  const publisher = await publish(room, { keep });
+  const viewer = await watch(room, { keep });
+  await viewer.decodes(45, 20_000);
+  await viewer.hears(30);
+  for (const party of [publisher, viewer]) assert.equal((await party.path()).protocol, 'tcp');
+});
+
+test('only IPv6', async () => {
+  const room = here.room();
+  const keep = { protocol: 'udp', family: 6 };
+  const publisher = await publish(room, { keep });
+  const viewer = await watch(room, { keep });
+  await viewer.decodes(45, 20_000);
+  for (const party of [publisher, viewer]) {
+    const { protocol, address } = await party.path();
+    assert.deepEqual([protocol, address.replace(/[[\]]/g, '')], ['udp', '::1']);
+  }
+});
+
+test('candidates come by PATCH', async () => {
+  const room = here.room();
+  const publisher = await publish(room, { trickle: true });
+  const viewer = await watch(room, { trickle: true });
+  await viewer.decodes(30, 15_000);
+  for (const party of [publisher, viewer]) {
+    const sent = await party.page.evaluate((key) => globalThis.stage.trickled(key), party.key);
+    assert.ok(sent.length > 0, 'nothing was trickled');
+    for (const { candidate, status, etag } of sent) assert.deepEqual([status, etag], [204, null], candidate);
+  }
+});
+
+test('ICE restarts of the viewer and of the publisher keep the media flowing', async () => {
+  const room = here.room();
+  const publisher = await publish(room);
+  const viewer = await watch(room);
+  await viewer.decodes(30, 15_000);
+
+  for (const party of [viewer, publisher]) {
+    await party.connected();
+    const path = await party.path();
+    const etag = party.posted.etag;
+    await viewer.watchGap();
+    const restarted = await party.call('restartIce');
+    assert.equal(restarted.status, 200, JSON.stringify(restarted));
+    assert.match(restarted.etag, /^"[^"]+"$/, 'a strong ETag');
+    assert.notEqual(restarted.etag, etag);
+    assert.notEqual(restarted.after, restarted.before, 'the user fragment is new');
+    await until('the new candidate pair is in use', async () => {
+      const now = await party.path();
+      return { ok: now && now.id !== path.id, value: now };
+    });
+    await viewer.decodes(45);
+    const gap = await viewer.gap();
+    assert.ok(gap < 1_000, `the picture stood still for ${Math.round(gap)} ms`);
+    assert.ok(!(await party.states()).includes('failed'));
+  }
+  await viewer.assertWhole();
+
+  // The tag of before the restart is stale now.
+  const stale = await viewer.page.evaluate(async ([key, tag]) => {
+    const response = await globalThis.sessions.get(key).patch(tag, globalThis.sessions.get(key).fragment([]));
+    return response.status;
+  }, [viewer.key, viewer.posted.etag]);
+  assert.equal(stale, 412);
+});
+
+test('a refused ICE restart leaves the session alone', async () => {
+  const room = here.room();
+  await publish(room);
+  const viewer = await watch(room);
+  await viewer.decodes(15, 15_000);
+  const status = await viewer.page.evaluate(async (key) => {
+    const response = await globalThis.sessions.get(key).patch('*', 'a=ice-ufrag:x\r\n');
+    return response.status;
+  }, viewer.key);
+  assert.ok(status >= 400 && status < 500, `${status}`);
+  await viewer.decodes(30);
+});
+
+let fans;
+before(async () => { fans = await launchChromium({ realCandidates: false, grantMedia: false }); });
+after(() => fans?.close());
+
+test('a viewer whose addresses hide behind .local names', async () => {
+  const room = here.room();
+  await publish(room);
+  const viewer = await Viewer.start(await fans.open(), here.server.whep(room), { gather: true });
+  const candidates = viewer.posted.offer.match(/^a=candidate:.*$/gm) ?? [];
+  assert.ok(candidates.length > 0 && candidates.every((line) => line.includes('.local')), candidates.join('\n'));
+  await viewer.decodes(45, 20_000);
+  await viewer.hears(30);
+});
