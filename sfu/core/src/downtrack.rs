@@ -40,6 +40,12 @@ impl DownTrack {
         self.selector.current()
     }
 
+    /// Whether nothing was forwarded so far.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.source.is_none()
+    }
+
     /// The viewer asks for another layer.
     pub fn choose(&mut self, choice: LayerChoice) -> Option<KeyframeWanted> {
         self.selector.choose(choice);

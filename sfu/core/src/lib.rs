@@ -19,6 +19,7 @@ pub mod meter;
 pub mod offer;
 pub mod packet;
 pub mod path;
+pub mod replay;
 pub mod rewrite;
 pub mod ring;
 pub mod timer;

@@ -38,6 +38,7 @@ impl Shard {
                 let (kind, codec) = (packet.kind, packet.format.codec);
                 let packet = Arc::new(packet);
                 room.batch(&packet);
+                room.replay.push(&packet, 0);
                 if room.has_batch() {
                     self.touched_rooms.push(id);
                 }
@@ -62,7 +63,7 @@ impl Shard {
     }
 
     /// Gives a packet to this shard's viewers of the room.
-    fn fan_out(&mut self, id: RoomId, packet: &MediaPacket, generation: u32) {
+    fn fan_out(&mut self, id: RoomId, packet: &Arc<MediaPacket>, generation: u32) {
         // The list steps aside while its sessions are written to.
         let Some(room) = self.rooms.get_mut(&id) else {
             return;
@@ -106,6 +107,9 @@ impl Shard {
                 packets,
             } => {
                 for packet in packets.iter() {
+                    if let Some(room) = self.rooms.get_mut(&room) {
+                        room.replay.push(packet, generation);
+                    }
                     self.fan_out(room, packet, generation);
                 }
             }
@@ -115,6 +119,7 @@ impl Shard {
                 let layers = room.live;
                 if wanted {
                     self.links.send(from, Message::Live { room: id, layers });
+                    self.send_replay(id, from);
                 }
                 self.forget_if_idle(id);
             }
@@ -211,9 +216,58 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key as usize) else {
             return;
         };
-        let room = session.room;
-        if let Some(wanted) = session.viewer().and_then(|viewer| viewer.wanted()) {
-            self.request_keyframe(room, wanted.0);
+        let id = session.room;
+        let Some(viewer) = session.viewer() else {
+            return;
+        };
+        let Some(wanted) = viewer.wanted() else {
+            return;
+        };
+        let recent = self
+            .rooms
+            .get(&id)
+            .map(|room| (room.replay.of(wanted.0, self.now), &room.replay));
+        match recent {
+            Some((packets, replay)) if viewer.is_fresh() && !packets.is_empty() => {
+                viewer.start_from(packets, replay.generation(wanted.0));
+                self.catch_up(key);
+            }
+            _ => self.request_keyframe(id, wanted.0),
+        }
+    }
+
+    /// Sends a viewer the next packets of its replay.
+    pub(crate) fn catch_up(&mut self, key: u32) {
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
+        let mut signals = Vec::new();
+        let sent = session.catch_up(self.now, &mut signals);
+        self.timers.arm(key, session.deadline(&self.shared.config));
+        self.io.stats.rtp_out.add(sent);
+        self.mark_dirty(key);
+        for signal in signals {
+            self.on_signal(key, signal);
+        }
+    }
+
+    /// Gives a shard that has just got its first viewer of a room what newcomers start from.
+    fn send_replay(&mut self, id: RoomId, to: ShardId) {
+        let Some(room) = self.rooms.get(&id) else {
+            return;
+        };
+        let packets: Arc<[Arc<MediaPacket>]> = room.replay.all(self.now).cloned().collect();
+        let generation = room.generation(to);
+        if !packets.is_empty() {
+            // A full ring drops it: the viewers there then wait for a keyframe.
+            let _ = self.links.offer(
+                to,
+                Message::Media {
+                    room: id,
+                    generation,
+                    packets,
+                },
+            );
         }
     }
 
@@ -243,6 +297,9 @@ impl Shard {
             return;
         };
         room.live = live;
+        if live.is_empty() {
+            room.replay.clear();
+        }
         let viewers = std::mem::take(&mut room.viewers);
         let mut wanted = LayerSet::default();
         for &key in &viewers {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use lightstick_sfu_core::layers::LayerSet;
 use lightstick_sfu_core::packet::MediaPacket;
+use lightstick_sfu_core::replay::Replay;
 use lightstick_sfu_core::ring::{Crossing, RingGate};
 use lightstick_sfu_core::uptrack::Source;
 use lightstick_types::{Layer, RoomId, ShardId};
@@ -28,6 +29,8 @@ pub(crate) struct Room {
     remotes: BTreeMap<ShardId, RingGate>,
     /// Packets of this turn, for the remotes.
     batch: Vec<Arc<MediaPacket>>,
+    /// What newcomers of this shard start from.
+    pub(crate) replay: Replay,
     /// Away from home: keyframes to ask for at the end of this turn.
     pub(crate) wanted: LayerSet,
 }
@@ -57,6 +60,11 @@ impl Room {
     /// The shards that must hear of changes.
     pub(crate) fn remotes(&self) -> impl Iterator<Item = ShardId> {
         self.remotes.keys().copied()
+    }
+
+    /// How many gaps were cut into what crosses to `shard`.
+    pub(crate) fn generation(&self, shard: ShardId) -> u32 {
+        self.remotes.get(&shard).map_or(0, RingGate::generation)
     }
 
     /// Notes a packet for the shards that have viewers.

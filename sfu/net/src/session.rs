@@ -11,6 +11,7 @@ use lightstick_sfu_core::layers::LayerSet;
 use lightstick_sfu_core::offer::{self, Offer, Side};
 use lightstick_sfu_core::packet::MediaPacket;
 use lightstick_sfu_core::path::Paths;
+use lightstick_sfu_core::replay;
 use lightstick_sfu_core::uptrack::Incoming;
 use lightstick_types::{Bitrate, Layer, LayerChoice, RoomId, SessionId, TrackKind};
 use str0m::change::SdpOffer;
@@ -97,7 +98,19 @@ impl RoleState {
 /// A viewer's tracks.
 pub(crate) struct Viewer {
     tracks: Vec<(DownTrack, Egress)>,
+    /// Video that waits for its turn while the viewer catches up from a replay, with the ring gaps
+    /// that it follows. Empty: packets go out as they come.
+    behind: VecDeque<(Arc<MediaPacket>, u32)>,
+    /// When the next of those may leave.
+    catch_up_at: Option<Instant>,
 }
+
+/// RTP clock of every video format (RFC 7741, RFC 6184, RFC 9628, AV1's payload format).
+const VIDEO_CLOCK_RATE: u32 = 90_000;
+/// Packets that a viewer who catches up is given at once, and the time between two such bursts:
+/// some 50 Mbit/s, which spares the receive buffers of clients.
+const CATCH_UP_PACKETS: usize = 24;
+const CATCH_UP_EVERY: Duration = Duration::from_millis(4);
 
 /// What a stream's running totals were when they were last counted.
 struct Reported {
@@ -329,6 +342,39 @@ impl Session {
     /// Gives a viewer one packet of its room. `Ok(true)`: it will be sent.
     pub(crate) fn forward(
         &mut self,
+        packet: &Arc<MediaPacket>,
+        generation: u32,
+        signals: &mut Vec<Signal>,
+    ) -> Result<bool, NotSent> {
+        if let RoleState::Viewer(viewer) = &mut self.role
+            && packet.kind == TrackKind::Video
+            && !viewer.behind.is_empty()
+        {
+            viewer.behind.push_back((Arc::clone(packet), generation));
+            return Ok(false);
+        }
+        self.forward_now(packet, generation, signals)
+    }
+
+    /// Gives a viewer who catches up its next packets. The number that will be sent.
+    pub(crate) fn catch_up(&mut self, now: Instant, signals: &mut Vec<Signal>) -> u64 {
+        let mut sent = 0;
+        for _ in 0..CATCH_UP_PACKETS {
+            let RoleState::Viewer(viewer) = &mut self.role else {
+                return 0;
+            };
+            let Some((packet, generation)) = viewer.behind.pop_front() else {
+                viewer.catch_up_at = None;
+                return sent;
+            };
+            viewer.catch_up_at = Some(now + CATCH_UP_EVERY);
+            sent += u64::from(self.forward_now(&packet, generation, signals) == Ok(true));
+        }
+        sent
+    }
+
+    fn forward_now(
+        &mut self,
         packet: &MediaPacket,
         generation: u32,
         signals: &mut Vec<Signal>,
@@ -367,7 +413,16 @@ impl Session {
     /// When the session next needs a look: str0m's own timers, and the limits on connecting and
     /// on consent.
     pub(crate) fn deadline(&self, config: &MediaConfig) -> Instant {
-        self.rtc_deadline.min(self.limit(config).0)
+        let deadline = self.rtc_deadline.min(self.limit(config).0);
+        self.catch_up_at().map_or(deadline, |at| at.min(deadline))
+    }
+
+    /// When a viewer who catches up wants its next packets.
+    pub(crate) fn catch_up_at(&self) -> Option<Instant> {
+        match &self.role {
+            RoleState::Viewer(viewer) => viewer.catch_up_at,
+            RoleState::Publisher { .. } => None,
+        }
     }
 
     /// The limit that is running, and what it means.
@@ -442,7 +497,7 @@ impl Viewer {
                 let egress = Egress::new(rtc, Mid::from(section.mid.as_str()), section.kind);
                 let clock_rate = match section.kind {
                     TrackKind::Audio => 48_000,
-                    TrackKind::Video => 90_000,
+                    TrackKind::Video => VIDEO_CLOCK_RATE,
                 };
                 let track = DownTrack::new(section.kind, clock_rate, choice);
                 egress.has_format().then_some((track, egress))
@@ -451,7 +506,11 @@ impl Viewer {
         if tracks.is_empty() {
             return Err(Unacceptable::NoCodec.into());
         }
-        Ok(Self { tracks })
+        Ok(Self {
+            tracks,
+            behind: VecDeque::new(),
+            catch_up_at: None,
+        })
     }
 
     /// The video layer that it gets, or waits for.
@@ -484,6 +543,32 @@ impl Viewer {
         (egress.kind() == TrackKind::Video)
             .then(|| track.on_report(now, loss))
             .flatten()
+    }
+
+    /// Whether the viewer has seen no picture yet.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.video().is_some_and(|(track, _)| track.is_fresh()) && self.behind.is_empty()
+    }
+
+    /// Lets the viewer start from `packets` of one layer, which begin with a keyframe.
+    pub(crate) fn start_from(&mut self, packets: &[Arc<MediaPacket>], generation: u32) {
+        // Frames in the order of their first packets: a late one belongs to where it was missing.
+        let mut frames: Vec<u32> = Vec::new();
+        for packet in packets {
+            if frames.last() != Some(&packet.timestamp) && !frames.contains(&packet.timestamp) {
+                frames.push(packet.timestamp);
+            }
+        }
+        let Some(&last) = frames.last() else {
+            return;
+        };
+        for packet in packets {
+            let place = frames.iter().position(|frame| *frame == packet.timestamp);
+            let after = place.map_or(0, |place| frames.len() - 1 - place) as u32;
+            let mut packet = MediaPacket::clone(packet);
+            packet.timestamp = replay::squeezed(last, after, VIDEO_CLOCK_RATE);
+            self.behind.push_back((Arc::new(packet), generation));
+        }
     }
 
     /// How many packets of ours `mid` was given, without what was sent again.

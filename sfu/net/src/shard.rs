@@ -438,6 +438,10 @@ impl Shard {
             self.remove(key, reason);
             return;
         }
+        if session.catch_up_at().is_some_and(|at| at <= self.now) {
+            self.contained_session(key, |shard| shard.catch_up(key));
+            return;
+        }
         if session.rtc_deadline > self.now {
             self.timers.arm(key, session.deadline(&self.shared.config));
             return;

@@ -684,3 +684,69 @@ fn without_a_keyframe_viewers_wait_and_the_publisher_is_asked_once_a_second() {
         !viewer.packets(pt).is_empty()
     });
 }
+
+#[test]
+fn a_newcomer_starts_from_the_last_keyframe_without_another() {
+    let plane = Plane::start(2);
+    let mut publisher = plane.publisher(1);
+    publisher.until_connected();
+    let sent_pt = publisher.pt(Codec::Vp8);
+    let mut frame = 0_u32;
+    let asked = |publisher: &Client| {
+        let asked = |seen: &&Seen| matches!(seen, Seen::KeyframeRequest(..));
+        publisher.seen.iter().filter(asked).count()
+    };
+    let mut next_frame = |publisher: &mut Client, key: bool| {
+        let payload = vp8(true, key, frame as u16, frame as u8);
+        let seq = u64::from(frame) + 1;
+        publisher.write(publisher.video, sent_pt, seq, frame * 3_000, true, &payload);
+        publisher.turn(Duration::from_millis(2));
+        frame += 1;
+        (frame - 1) as u8
+    };
+    let mut first = plane.viewer(1);
+    first.until_connected();
+    first.until("the request", |_| {
+        next_frame(&mut publisher, false);
+        asked(&publisher) == 1
+    });
+    let mut viewers: Vec<Client> = (0..4).map(|_| plane.viewer(1)).collect();
+    let keyframe = next_frame(&mut publisher, true);
+    let keyframe_at = std::time::Instant::now();
+    for viewer in &mut viewers {
+        viewer.until("a connection", |viewer| {
+            next_frame(&mut publisher, false);
+            viewer
+                .seen
+                .iter()
+                .any(|seen| matches!(seen, Seen::Connected))
+        });
+        // On a machine too slow for this, a later newcomer is right to ask again.
+        let in_time = keyframe_at.elapsed() < Duration::from_millis(800);
+        let pt = viewer.pt(Codec::Vp8);
+        viewer.until("the keyframe and what follows it", |viewer| {
+            let again = asked(&publisher) > 1;
+            next_frame(&mut publisher, again);
+            viewer
+                .seen
+                .iter()
+                .filter(|s| matches!(s, Seen::Packet(p) if p.header.payload_type == pt))
+                .count()
+                > 10
+        });
+        let packets = viewer.packets(pt);
+        assert_eq!(packets[0].payload[4] & 1, 0, "a keyframe comes first");
+        if in_time {
+            let filler = *packets[0].payload.last().unwrap();
+            assert_eq!(filler, keyframe, "the keyframe that others got");
+        }
+        for pair in packets.windows(2) {
+            assert_eq!(*pair[1].seq_no, *pair[0].seq_no + 1, "no packet is missing");
+            let ticks = pair[1]
+                .header
+                .timestamp
+                .wrapping_sub(pair[0].header.timestamp);
+            assert!((1..=3_000).contains(&ticks), "{ticks} ticks between frames");
+        }
+    }
+}
