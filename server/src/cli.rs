@@ -12,7 +12,7 @@ use crate::config::LogFormat;
 /// A low-latency WebRTC media server for idol live sessions.
 ///
 /// Settings come from lightstick.toml, then from the environment (LIGHTSTICK_HTTP__BIND stands
-/// for [http] bind), then from flags; later ones win. lightstick.example.toml explains each.
+/// for bind in the section http), then from flags; later ones win. lightstick.example.toml explains each.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "lightstick", version)]
 pub struct Cli {
