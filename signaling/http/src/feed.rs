@@ -41,6 +41,7 @@ pub(crate) const FEED_EVENTS_MAX: usize = 1_024;
 
 /// One event of `/api/v1/events`.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct FeedEvent {
     /// Counted up by one; gaps mean events about other rooms, or lost ones.
     #[schema(example = 17)]
@@ -57,7 +58,11 @@ pub(crate) struct FeedEvent {
 
 /// What happened. The event's name in the stream is the value of `type`.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(
+    tag = "type",
+    rename_all = "snake_case",
+    rename_all_fields = "camelCase"
+)]
 pub(crate) enum FeedKind {
     /// Media flows in a room where nothing was on.
     RoomStarted {},
