@@ -10,7 +10,7 @@ import type { Stat } from "../src/ui/report.ts";
 
 test("simulcast: three layers, the lowest first, that share the chosen bit rate", () => {
   for (const codec of VIDEO_CODECS) {
-    const encodings = videoEncodings({ codec, simulcast: true, kbps: 2_500, fps: 30 });
+    const encodings = videoEncodings({ codec, simulcast: true, kbps: 2_500, fps: 30, pixels: 1280 * 720 });
     assert.deepEqual(encodings.map(({ rid }) => rid), ["l", "m", "h"]);
     assert.deepEqual(encodings.map(({ scaleResolutionDownBy }) => scaleResolutionDownBy), [4, 2, 1]);
     assert.equal(encodings.reduce((sum, { maxBitrate }) => sum + (maxBitrate ?? 0), 0), 2_500_000);
@@ -22,15 +22,29 @@ test("simulcast: three layers, the lowest first, that share the chosen bit rate"
   }
 });
 
+test("small pictures have fewer layers, so that the largest is always sent", () => {
+  for (const [width, height, wanted] of [
+    [1920, 1080, [4, 2, 1]], [720, 1280, [4, 2, 1]], [960, 540, [4, 2, 1]],
+    [640, 480, [2, 1]], [640, 360, [2, 1]], [480, 270, [2, 1]],
+    [320, 180, [undefined]], [0, 0, [undefined]],
+  ] as const) {
+    const encodings = videoEncodings({ codec: "VP8", simulcast: true, kbps: 1_000, fps: 30, pixels: width * height });
+    assert.deepEqual(encodings.map(({ scaleResolutionDownBy }) => scaleResolutionDownBy), wanted, `${width}x${height}`);
+    assert.equal(encodings.reduce((sum, { maxBitrate }) => sum + (maxBitrate ?? 0), 0), 1_000_000);
+  }
+});
+
 test("without simulcast: one encoding with all of it", () => {
-  assert.deepEqual(videoEncodings({ codec: "H264", simulcast: false, kbps: 800, fps: 24 }), [{ maxBitrate: 800_000, maxFramerate: 24 }]);
+  assert.deepEqual(videoEncodings({ codec: "H264", simulcast: false, kbps: 800, fps: 24, pixels: 1280 * 720 }), [{ maxBitrate: 800_000, maxFramerate: 24 }]);
 });
 
 test("a new bit rate keeps the encodings as they are otherwise", () => {
-  const running = videoEncodings({ codec: "VP8", simulcast: true, kbps: 1_000, fps: 30 }).map((e) => ({ ...e, active: true }));
-  const changed = withBitrate(running, 3_000);
-  assert.deepEqual(changed.map(({ maxBitrate, ...rest }) => rest), running.map(({ maxBitrate, ...rest }) => rest));
-  assert.equal(changed.reduce((sum, { maxBitrate }) => sum + (maxBitrate ?? 0), 0), 3_000_000);
+  for (const pixels of [1280 * 720, 640 * 360, 320 * 180]) {
+    const running = videoEncodings({ codec: "VP8", simulcast: true, kbps: 1_000, fps: 30, pixels }).map((e) => ({ ...e, active: true }));
+    const changed = withBitrate(running, 3_000);
+    assert.deepEqual(changed.map(({ maxBitrate, ...rest }) => rest), running.map(({ maxBitrate, ...rest }) => rest));
+    assert.equal(changed.reduce((sum, { maxBitrate }) => sum + (maxBitrate ?? 0), 0), 3_000_000);
+  }
   assert.deepEqual(withBitrate([{ active: true }], 500), [{ active: true, maxBitrate: 500_000 }]);
   assert.deepEqual(withBitrate([], 500), []);
 });

@@ -43,6 +43,12 @@ async function whyClosed(session: PublishSession): Promise<ProblemError | undefi
   return new ProblemError(0, "ended_elsewhere", "");
 }
 
+/** Pixels of a track's pictures. */
+function pixelsOf(track: MediaStreamTrack | undefined): number {
+  const { width = 0, height = 0 } = track?.getSettings() ?? {};
+  return width * height;
+}
+
 /** See the module. */
 export class Broadcast {
   readonly #keeper: Keeper<PublishSession>;
@@ -137,7 +143,7 @@ export class Broadcast {
         endpoint: { url, token },
         video: this.#video,
         audio: this.#audio,
-        encodings: videoEncodings({ codec, simulcast, kbps: this.#kbps, fps }),
+        encodings: videoEncodings({ codec, simulcast, kbps: this.#kbps, fps, pixels: pixelsOf(this.#video) }),
         codec,
         audioBitrate: AUDIO_BITRATE,
         iceServers: this.#iceServers,

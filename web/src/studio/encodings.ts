@@ -25,11 +25,21 @@ export const BITRATE_KBPS_MIN = 300;
 export const BITRATE_KBPS_MAX = 8_000;
 
 /** Simulcast layers, lowest first as RFC 8853 lists them: id, divisor of the size, share of the bit rate. */
-const LAYERS = [
+const THREE = [
   { rid: "l", scale: 4, share: 0.06 },
   { rid: "m", scale: 2, share: 0.22 },
   { rid: "h", scale: 1, share: 0.72 },
 ] as const;
+const TWO = [
+  { rid: "l", scale: 2, share: 0.25 },
+  { rid: "h", scale: 1, share: 0.75 },
+] as const;
+/**
+ * Of pictures with fewer pixels than these, browsers send fewer layers than asked for, and leave out the largest:
+ * fans would never see the picture in its own size.
+ */
+const THREE_PIXELS_MIN = 960 * 540;
+const TWO_PIXELS_MIN = 480 * 270;
 
 /** What the artist has chosen. */
 export interface EncodingChoice {
@@ -38,15 +48,17 @@ export interface EncodingChoice {
   /** Of all layers together. */
   readonly kbps: number;
   readonly fps: number;
+  /** Of the picture as it is captured. */
+  readonly pixels: number;
 }
 
 /** `sendEncodings` for the video transceiver. Bit rates add up to the chosen one. */
-export function videoEncodings({ codec, simulcast, kbps, fps }: EncodingChoice): RTCRtpEncodingParameters[] {
+export function videoEncodings({ codec, simulcast, kbps, fps, pixels }: EncodingChoice): RTCRtpEncodingParameters[] {
   const total = kbps * 1_000;
-  if (!simulcast) return [{ maxBitrate: total, maxFramerate: fps }];
+  if (!simulcast || pixels < TWO_PIXELS_MIN) return [{ maxBitrate: total, maxFramerate: fps }];
   // Without a mode of their own, VP9 and AV1 would turn the encodings into spatial layers of one stream.
   const mode = codec === "VP9" || codec === "AV1" ? { scalabilityMode: "L1T2" } : {};
-  return LAYERS.map(({ rid, scale, share }) => ({
+  return (pixels < THREE_PIXELS_MIN ? TWO : THREE).map(({ rid, scale, share }) => ({
     rid,
     scaleResolutionDownBy: scale,
     maxBitrate: Math.round(total * share),
@@ -57,8 +69,9 @@ export function videoEncodings({ codec, simulcast, kbps, fps }: EncodingChoice):
 
 /** Gives running encodings a new bit rate; their number and order stay. */
 export function withBitrate(encodings: readonly RTCRtpEncodingParameters[], kbps: number): RTCRtpEncodingParameters[] {
+  const layers: readonly { rid: string; share: number }[] = encodings.length === TWO.length ? TWO : THREE;
   return encodings.map((encoding) => {
-    const layer = LAYERS.find(({ rid }) => rid === encoding.rid);
+    const layer = layers.find(({ rid }) => rid === encoding.rid);
     return { ...encoding, maxBitrate: Math.round(kbps * 1_000 * (layer?.share ?? 1)) };
   });
 }

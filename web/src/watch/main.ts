@@ -90,7 +90,7 @@ function render(): void {
   player.video.setAttribute("aria-label", t("watch.video", { room: room ?? "" }));
   const title = byTestId("state", HTMLElement);
   // Readers hear "Live" too; eyes see the picture instead.
-  setText(title, now === "live" ? t("watch.live") : t(TITLES[now]));
+  setText(title, t(now === "live" ? "watch.live" : sentOut() ? "watch.state.removed" : TITLES[now]));
   setText(byId("more", HTMLElement), more(now));
   byId("on-air", HTMLElement).hidden = now !== "live";
   const viewers = byTestId("viewers", HTMLElement);
@@ -103,7 +103,13 @@ function render(): void {
   mediaSession(now);
 }
 
+function sentOut(): boolean {
+  const { status } = viewing.known;
+  return status.kind === "refused" && status.problem.code === "removed";
+}
+
 function more(now: WatchState): string {
+  if (sentOut()) return "";
   if (!room) return t("problem.room_name");
   const { status } = viewing.known;
   const problem = status.kind === "refused" || status.kind === "reconnecting" ? status.problem : undefined;
