@@ -5,9 +5,9 @@ import asyncio
 import fractions
 
 import av
-from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpSender, VideoStreamTrack
+from aiortc import MediaStreamTrack, RTCRtpSender, VideoStreamTrack
 
-from signal_http import join, leave, say, told_to_stop
+from signal_http import connection, join, leave, say, told_to_stop
 
 SAMPLE_RATE = 48_000
 SAMPLES = SAMPLE_RATE // 50
@@ -69,7 +69,7 @@ async def main():
     parser.add_argument("--height", type=int, default=360)
     args = parser.parse_args()
 
-    pc = RTCPeerConnection()
+    pc = connection()
     pc.on("connectionstatechange", lambda: say(event="state", state=pc.connectionState))
     pc.addTrack(MovingPicture(args.width, args.height))
     pc.addTrack(Tone())

@@ -6,7 +6,7 @@ import sys
 import urllib.request
 from urllib.parse import urljoin
 
-from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 HTTP_TIMEOUT_SECS = 10
 
@@ -23,6 +23,11 @@ def _request(method, url, body=None, token=None):
     request = urllib.request.Request(url, data=body, headers=headers, method=method)
     with urllib.request.urlopen(request, timeout=HTTP_TIMEOUT_SECS) as response:
         return response.status, response.headers, response.read()
+
+
+def connection() -> RTCPeerConnection:
+    """A connection without aiortc's default STUN server, which is on the internet."""
+    return RTCPeerConnection(RTCConfiguration(iceServers=[]))
 
 
 async def join(pc: RTCPeerConnection, url: str, token: str | None) -> str:

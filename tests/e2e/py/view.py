@@ -3,10 +3,9 @@
 import argparse
 import asyncio
 
-from aiortc import RTCPeerConnection
 from aiortc.mediastreams import MediaStreamError
 
-from signal_http import join, leave, say, told_to_stop
+from signal_http import connection, join, leave, say, told_to_stop
 
 REPORT_FRAMES = 10
 
@@ -31,7 +30,7 @@ async def main():
     parser.add_argument("--token")
     args = parser.parse_args()
 
-    pc = RTCPeerConnection()
+    pc = connection()
     counters = []
     pc.on("connectionstatechange", lambda: say(event="state", state=pc.connectionState))
     pc.on("track", lambda track: counters.append(asyncio.create_task(count(track))))

@@ -238,6 +238,11 @@ const SIMULCAST = [
   { rid: 'h', scaleResolutionDownBy: 1, maxBitrate: 1_500_000 },
 ];
 
+/** Without a mode of their own, VP9 and AV1 make spatial layers of one stream out of encodings. */
+function modeOf(codec) {
+  return codec === 'VP9' || codec === 'AV1' ? { scalabilityMode: 'L1T2' } : {};
+}
+
 const stage = {
   /** Publishes the (fake) camera and microphone. Gives what the POST gave, and a `key`. */
   async publish({ codec, width = 640, height = 360, fps = 30, simulcast = false, audio = true, stream, maxBitrate = 1_500_000, ...join }) {
@@ -249,7 +254,7 @@ const stage = {
     const [microphone] = session.stream.getAudioTracks();
     const transceiver = session.pc.addTransceiver(camera, {
       direction: 'sendonly', streams: [session.stream],
-      sendEncodings: simulcast ? SIMULCAST.map((encoding) => ({ ...encoding })) : [{ maxBitrate }],
+      sendEncodings: simulcast ? SIMULCAST.map((encoding) => ({ ...encoding, ...modeOf(codec) })) : [{ maxBitrate }],
     });
     prefer(transceiver, RTCRtpSender, 'video', codec);
     await keepSize(transceiver.sender);
