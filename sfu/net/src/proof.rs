@@ -4,9 +4,11 @@
 //! An ICE-lite agent has no duty to send checks (RFC 8445 section 2.4) and none to trust an
 //! address that it was only told of. Full agents answer any authenticated check (section 7.3).
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use lightstick_sfu_core::path::Paths;
 use str0m::config::CryptoProvider;
 use str0m::ice::{StunMessage, TransId};
 
@@ -15,10 +17,13 @@ const EVERY: Duration = Duration::from_millis(50);
 /// A binding request of ours is about 110 bytes with the longest common user fragments.
 const CHECK_BYTES_MAX: usize = 256 + 2 * 256;
 
-/// The check that is under way in a session.
+/// Addresses with a check under way at most.
+const PENDING_MAX: usize = Paths::MAX;
+
+/// The checks that are under way in a session, one an address: a peer tries several at once.
 #[derive(Debug, Default)]
 pub(crate) struct Challenge {
-    pending: Option<Pending>,
+    pending: VecDeque<Pending>,
 }
 
 #[derive(Debug)]
@@ -31,14 +36,18 @@ struct Pending {
 impl Challenge {
     /// Whether a check is on its way to `addr` already.
     pub(crate) fn waits(&self, addr: SocketAddr, now: Instant) -> bool {
-        let pending = self.pending.as_ref().filter(|p| p.addr == addr);
-        pending.is_some_and(|p| now.saturating_duration_since(p.sent_at) < EVERY)
+        let mut pending = self.pending.iter().filter(|p| p.addr == addr);
+        pending.any(|p| now.saturating_duration_since(p.sent_at) < EVERY)
     }
 
     /// Notes that a check has left. Until then it must not keep the next one back: the first may
     /// be more than its address has earned yet.
     pub(crate) fn sent(&mut self, addr: SocketAddr, id: TransId, now: Instant) {
-        self.pending = Some(Pending {
+        self.pending.retain(|p| p.addr != addr);
+        if self.pending.len() == PENDING_MAX {
+            self.pending.pop_front();
+        }
+        self.pending.push_back(Pending {
             addr,
             id,
             sent_at: now,
@@ -70,7 +79,7 @@ impl Challenge {
         password: &str,
         crypto: &CryptoProvider,
     ) -> bool {
-        let Some(pending) = self.pending.as_ref().filter(|p| p.addr == addr) else {
+        let Some(pending) = self.pending.iter().find(|p| p.addr == addr) else {
             return false;
         };
         let Ok(message) = StunMessage::parse(datagram) else {

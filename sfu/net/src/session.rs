@@ -31,8 +31,9 @@ use crate::proof::Challenge;
 use crate::sdp;
 use crate::stats::{Cell, ShardStats};
 
-/// Datagrams kept back for an address that has not proven itself yet: one DTLS flight.
-const HELD_MAX: usize = 8;
+/// Datagrams kept back for an address that has not proven itself yet: a DTLS flight, or the media
+/// of the moment in which a peer changes its path.
+const HELD_MAX: usize = 64;
 /// How often str0m reports loss and round-trip time.
 const STATS_EVERY: Duration = Duration::from_secs(1);
 

@@ -324,8 +324,10 @@ impl Shard {
         // Whoever finishes the DTLS handshake from an address has read what was sent there.
         if session.connected && !was_connected {
             self.prove(key, source);
-        } else if !session.paths.is_proven(source) && session.remote.is_some_and(|r| r.0 == source)
+        } else if !session.paths.is_proven(source)
+            && (consents || session.remote.is_some_and(|r| r.0 == source))
         {
+            // Before the peer moves there, so that no media has to wait for the proof.
             self.challenge(key, source, local, proto);
         }
     }
