@@ -34,6 +34,27 @@ test('only IPv6', async () => {
   }
 });
 
+test('a viewer whose connection moves from IPv4 to IPv6 misses nothing', async () => {
+  const room = here.room();
+  await publish(room);
+  const viewer = await watch(room, { keep: { protocol: 'udp', family: 4 } });
+  await viewer.decodes(30, 15_000);
+  const { address } = await viewer.path();
+  assert.equal(address, '127.0.0.1');
+
+  await viewer.watchGap();
+  // Browsers prefer IPv6 once there is a way.
+  await viewer.call('widen');
+  await until('the connection has moved', async () => {
+    const path = await viewer.path();
+    return { ok: path?.address.replace(/[[\]]/g, '') === '::1', value: path };
+  });
+  await viewer.decodes(45);
+  const gap = await viewer.gap();
+  assert.ok(gap < 1_000, `the picture stood still for ${Math.round(gap)} ms`);
+  await viewer.assertWhole();
+});
+
 test('candidates come by PATCH', async () => {
   const room = here.room();
   const publisher = await publish(room, { trickle: true });

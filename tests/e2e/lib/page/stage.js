@@ -86,6 +86,7 @@ class Session {
     this.etag = seen.etag;
     this.links = linksOf(seen.link, url);
     const answer = await response.text();
+    this.answer = answer;
     await this.pc.setRemoteDescription({ type: 'answer', sdp: restrict(answer, keep) });
     if (trickle) this.localCandidates.forEach((candidate) => this.trickle(candidate));
     this.answeredAt = performance.now();
@@ -135,6 +136,15 @@ class Session {
     await this.pc.setRemoteDescription({ type: 'answer', sdp });
     this.etag = seen.etag;
     return { ...seen, after: attribute(fragment, 'ice-ufrag'), candidates };
+  }
+
+  /** Takes in what `keep` had left out of the answer, as if a network had opened. */
+  async widen() {
+    const lines = this.answer.split('\r\n').filter((line) => line.startsWith('a=candidate:'));
+    const kept = restrict(this.answer, this.keep);
+    for (const line of lines.filter((candidate) => !kept.includes(candidate))) {
+      await this.pc.addIceCandidate({ candidate: line.slice(2), sdpMLineIndex: 0 });
+    }
   }
 
   async remove() {
