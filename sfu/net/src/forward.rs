@@ -229,8 +229,9 @@ impl Shard {
             .map(|room| (room.replay.of(wanted.0, self.now), &room.replay));
         match recent {
             Some((packets, replay)) if viewer.is_fresh() && !packets.is_empty() => {
-                viewer.start_from(packets, replay.generation(wanted.0));
-                self.catch_up(key);
+                viewer.start_from(packets, replay.generation(wanted.0), self.now);
+                let deadline = session.deadline(&self.shared.config);
+                self.timers.arm(key, deadline);
             }
             _ => self.request_keyframe(id, wanted.0),
         }

@@ -552,7 +552,15 @@ impl Viewer {
     }
 
     /// Lets the viewer start from `packets` of one layer, which begin with a keyframe.
-    pub(crate) fn start_from(&mut self, packets: &[Arc<MediaPacket>], generation: u32) {
+    ///
+    /// The first leave a moment after `now`: nothing may overtake the end of the handshake, and
+    /// there are stacks that drop what they read together with it.
+    pub(crate) fn start_from(
+        &mut self,
+        packets: &[Arc<MediaPacket>],
+        generation: u32,
+        now: Instant,
+    ) {
         // Frames in the order of their first packets: a late one belongs to where it was missing.
         let mut frames: Vec<u32> = Vec::new();
         for packet in packets {
@@ -570,6 +578,7 @@ impl Viewer {
             packet.timestamp = replay::squeezed(last, after, VIDEO_CLOCK_RATE);
             self.behind.push_back((Arc::new(packet), generation));
         }
+        self.catch_up_at = Some(now + CATCH_UP_EVERY);
     }
 
     /// How many packets of ours `mid` was given, without what was sent again.
