@@ -57,7 +57,19 @@ async fn repairs(codec: Codec, way: Way, repair: Repair) -> Result<()> {
     let sent = sent?;
     let mut video = in_order(TrackKind::Video, &received);
     while video.len() < sent.video.len() {
-        let missing = || format!("{} of {} video packets", video.len(), sent.video.len());
+        let missing = || {
+            let numbers = video.iter().map(|r| r.packet.header.sequence_number);
+            let gaps: Vec<_> = numbers.clone().zip(numbers.skip(1)).collect();
+            let gaps: Vec<_> = gaps
+                .iter()
+                .filter(|(a, b)| b.wrapping_sub(*a) != 1)
+                .collect();
+            let (first, sent) = (&video.first().map(|r| &r.packet.header), sent.video.len());
+            format!(
+                "{} of {sent} video packets, gaps {gaps:?}, first {first:?}",
+                video.len()
+            )
+        };
         received.push(viewer.next().await.with_context(missing)?);
         video = in_order(TrackKind::Video, &received);
     }
