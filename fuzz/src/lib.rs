@@ -7,11 +7,13 @@
 mod codec;
 mod demux;
 mod forward;
+mod rtcp;
 mod signaling;
 
 pub use codec::{codec_audio, codec_av1, codec_h264, codec_vp8, codec_vp9};
 pub use demux::{demux, tcp_deframer};
 pub use forward::forward;
+pub use rtcp::{rtcp, srtcp};
 pub use signaling::{if_match, names, sdp_fragment, sdp_offer, token};
 
 /// A target: panics on input that breaks an invariant, returns on all else.
@@ -28,8 +30,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("forward", forward),
     ("if_match", if_match),
     ("names", names),
+    ("rtcp", rtcp),
     ("sdp_fragment", sdp_fragment),
     ("sdp_offer", sdp_offer),
+    ("srtcp", srtcp),
     ("tcp_deframer", tcp_deframer),
     ("token", token),
 ];

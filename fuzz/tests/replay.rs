@@ -136,8 +136,10 @@ replays!(
     forward,
     if_match,
     names,
+    rtcp,
     sdp_fragment,
     sdp_offer,
+    srtcp,
     tcp_deframer,
     token,
 );

@@ -78,6 +78,16 @@ impl DownTrack {
     ///
     /// `None`: this viewer does not get the packet.
     pub fn forward(&mut self, packet: &MediaPacket, generation: u32) -> Option<Rewritten> {
+        self.forward_at(packet, packet.timestamp, generation)
+    }
+
+    /// Takes a packet that counts as sampled at another RTP timestamp of its source.
+    pub fn forward_at(
+        &mut self,
+        packet: &MediaPacket,
+        timestamp: u32,
+        generation: u32,
+    ) -> Option<Rewritten> {
         let source = (packet.source, generation);
         match self.kind {
             TrackKind::Audio => {
@@ -109,6 +119,6 @@ impl DownTrack {
             self.rewriter.skip(packet.sequence);
             return None;
         }
-        self.rewriter.rewrite(packet)
+        self.rewriter.rewrite_at(packet, timestamp)
     }
 }

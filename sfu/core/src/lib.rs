@@ -6,8 +6,10 @@
 //! One packet's walk through this crate: [`demux`] tells what a datagram is; [`uptrack`] takes a
 //! publisher's packet in ([`codec`] says what its payload means, [`clock`] when it was captured);
 //! [`ring`] decides whether it may cross to another shard; [`downtrack`] gives it to one viewer
-//! ([`layers`] chooses, [`rewrite`] renumbers); [`keyframe`] merges what viewers ask of the
-//! publisher; [`path`] withholds bytes from addresses that have not proven themselves.
+//! ([`layers`] chooses, [`rewrite`] renumbers); [`egress`] makes SRTP of it ([`srtp`]) and reads
+//! what the viewer reports ([`rtcp`]); [`history`] keeps what is sent again; [`keyframe`] merges
+//! what viewers ask of the publisher; [`path`] withholds bytes from addresses that have not proven
+//! themselves.
 
 // Virtual time starts somewhere.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
@@ -16,14 +18,18 @@ pub mod clock;
 pub mod codec;
 pub mod demux;
 pub mod downtrack;
+pub mod egress;
+pub mod history;
 pub mod keyframe;
 pub mod layers;
 pub mod meter;
+pub mod ntp;
 pub mod offer;
 pub mod packet;
 pub mod path;
-pub mod replay;
 pub mod rewrite;
 pub mod ring;
+pub mod rtcp;
+pub mod srtp;
 pub mod timer;
 pub mod uptrack;

@@ -117,6 +117,11 @@ impl Rewriter {
     /// Renumbers a packet. `None` for one that is older than its segment or was left out of it, or
     /// that jumps so far that it cannot belong to it; the caller counts it as dropped.
     pub fn rewrite(&mut self, packet: &MediaPacket) -> Option<Rewritten> {
+        self.rewrite_at(packet, packet.timestamp)
+    }
+
+    /// Renumbers a packet that counts as sampled at another RTP timestamp of its source.
+    pub fn rewrite_at(&mut self, packet: &MediaPacket, timestamp: u32) -> Option<Rewritten> {
         let segment = match &mut self.segment {
             Some(segment) => segment,
             none => none.insert(self.last.map_or_else(
@@ -138,7 +143,7 @@ impl Rewriter {
             .sequence
             .wrapping_add(segment.sequence_offset)
             .wrapping_add(skipped_after);
-        let timestamp = packet.timestamp.wrapping_add(segment.timestamp_offset);
+        let timestamp = timestamp.wrapping_add(segment.timestamp_offset);
         let vp8 = packet.info.vp8.map(|descriptor| Vp8Rewrite {
             picture_id: descriptor.picture_id.map(|id| {
                 let mask = if id.u15 { 0x7fff } else { 0x7f };

@@ -2,18 +2,21 @@
 //! on the other shards, and the keyframe requests that go the other way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use lightstick_sfu_core::demux::Kind;
+use lightstick_sfu_core::egress::NotSent;
 use lightstick_sfu_core::layers::LayerSet;
 use lightstick_sfu_core::packet::MediaPacket;
 use lightstick_sfu_core::uptrack::{Incoming, Refused, Source, SourceConfig};
 use lightstick_types::{Bitrate, Layer, RoomId, ShardId, TrackKind};
 
 use crate::api::{CloseReason, LayerMedia, MediaEvent, RoomMedia, TrackMedia};
-use crate::egress::NotSent;
 use crate::link::Message;
-use crate::room::{Publisher, Room};
+use crate::room::{Fresh, Publisher, Room};
 use crate::session::RoleState;
 use crate::shard::Shard;
+use crate::viewer::Offered;
 
 impl Shard {
     /// Takes a publisher's packet into its room and gives it to everyone there.
@@ -36,10 +39,10 @@ impl Shard {
             Ok((packet, changes)) => {
                 self.io.stats.rtp_in_lost.add(changes.missing);
                 let (kind, codec) = (packet.kind, packet.format.codec);
-                let packet = Arc::new(packet);
-                room.batch(&packet);
-                room.replay.push(&packet, 0);
-                if room.has_batch() {
+                let hold = room.hold(self.shared.config.frame_hold);
+                if room.push(Arc::new(packet), 0, self.now, hold) {
+                    self.holding.push(id);
+                } else {
                     self.touched_rooms.push(id);
                 }
                 if changes.track_started {
@@ -52,7 +55,6 @@ impl Shard {
                 if changes.layers {
                     self.layers_changed(id);
                 }
-                self.fan_out(id, &packet, 0);
             }
             Err(Refused::Close) => {
                 self.io.stats.drop_media.add(1);
@@ -62,40 +64,160 @@ impl Shard {
         }
     }
 
-    /// Gives a packet to this shard's viewers of the room.
-    fn fan_out(&mut self, id: RoomId, packet: &Arc<MediaPacket>, generation: u32) {
-        // The list steps aside while its sessions are written to.
+    /// Gives this turn's packets to this shard's viewers of the room.
+    fn fan_out(&mut self, id: RoomId) {
+        // Both lists step aside while sessions are written to.
         let Some(room) = self.rooms.get_mut(&id) else {
             return;
         };
+        let mut batch = std::mem::take(&mut room.batch);
         let viewers = std::mem::take(&mut room.viewers);
-        let mut signals = Vec::new();
-        let mut sent = 0;
+        // Video first: a run of equal datagrams is one system call, and audio would break it.
+        batch.sort_by_key(|fresh| fresh.packet.kind == TrackKind::Audio);
+        let mut longest = [0; Layer::COUNT];
+        for Fresh { packet, .. } in &batch {
+            if packet.kind == TrackKind::Video {
+                let longest = &mut longest[packet.layer.index()];
+                *longest = packet.payload.len().max(*longest);
+            }
+        }
         for &key in &viewers {
-            let Some(session) = self.sessions.get_mut(key as usize) else {
-                continue;
-            };
-            match session.forward(packet, generation, &mut signals) {
-                Ok(true) => {
-                    sent += 1;
-                    self.mark_dirty(key);
-                }
-                Ok(false) => {}
-                Err(NotSent::Format | NotSent::Stream) => self.io.stats.drop_media.add(1),
-            }
-            if !signals.is_empty() {
-                for signal in signals.drain(..) {
-                    self.on_signal(key, signal);
+            self.contained_session(key, |shard| shard.give(key, &batch, &longest));
+        }
+        self.io.stats.rtp_out.add(self.given.iter().sum());
+        for (fresh, viewers) in batch.iter().zip(self.given.drain(..)) {
+            if viewers > 0 {
+                let received_at = fresh.packet.received_at;
+                match self.forwarded.last_mut() {
+                    Some((at, count)) if *at == received_at => *count += viewers,
+                    _ => self.forwarded.push((received_at, viewers)),
                 }
             }
         }
-        self.io.stats.rtp_out.add(sent);
-        if sent > 0 {
-            self.count_forwarded(packet.received_at, sent);
-        }
+        batch.clear();
         if let Some(room) = self.rooms.get_mut(&id) {
-            room.viewers = viewers;
+            (room.viewers, room.batch) = (viewers, batch);
         }
+    }
+
+    /// Gives one viewer what it gets of a batch.
+    fn give(&mut self, key: u32, batch: &[Fresh], longest: &[usize; Layer::COUNT]) {
+        self.given.resize(batch.len(), 0);
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
+        let (Some(route), RoleState::Viewer(viewer)) = (session.route, &mut session.role) else {
+            return;
+        };
+        let before = viewer.layer_sent();
+        let mut sink = self.io.sink(route);
+        let mut refused = 0;
+        for (fresh, given) in batch.iter().zip(&mut self.given) {
+            let offered = Offered {
+                packet: &fresh.packet,
+                generation: fresh.generation,
+                longest: longest[fresh.packet.layer.index()],
+            };
+            match viewer.forward(offered, &mut sink) {
+                Ok(sent) => *given += u64::from(sent),
+                // It caught up with this one already.
+                Err(NotSent::Number) => {}
+                Err(_) => refused += 1,
+            }
+        }
+        session.bytes_sent += sink.bytes;
+        let after = viewer.layer_sent();
+        self.io.stats.drop_media.add(refused);
+        self.note_layer(key, before, after);
+    }
+
+    /// Tells the control plane when a viewer gets another layer than before.
+    fn note_layer(&mut self, key: u32, before: Option<Layer>, after: Option<Layer>) {
+        if let Some(layer) = after.filter(|_| before != after) {
+            let session = self.sessions[key as usize].id;
+            self.io.stats.layer_switches.add(1);
+            self.emit(MediaEvent::ViewerLayer { session, layer });
+        }
+    }
+
+    /// A viewer sends RTCP. It has no RTP to send.
+    pub(crate) fn viewer_datagram(&mut self, key: u32, kind: Kind, datagram: &[u8]) {
+        let wall_now = self.wall_now();
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
+        let id = session.room;
+        let RoleState::Viewer(viewer) = &mut session.role else {
+            return;
+        };
+        let (Kind::Rtcp, Some(egress)) = (kind, &mut viewer.egress) else {
+            self.io.stats.drop_refused.add(1);
+            return;
+        };
+        self.report.clear();
+        self.report.extend_from_slice(datagram);
+        if let Err(error) = egress.hear(&mut self.report, wall_now, &mut self.heard) {
+            tracing::trace!(%error, "report refused");
+            self.io.stats.drop_refused.add(1);
+        }
+        let stats = &self.io.stats;
+        let heard = &self.heard;
+        stats.rtp_out_lost.add(heard.newly_lost);
+        stats.nacks_in.add(heard.lost.len() as u64);
+        stats.keyframe_requests_in.add(heard.keyframe_requests);
+        if let (Some(route), Some(room)) = (session.route, self.rooms.get(&id)) {
+            let mut sink = self.io.sink(route);
+            let mut resent = 0;
+            for &lost in &heard.lost {
+                let again =
+                    sink.datagram(|out, _| egress.resend(lost, &room.history, self.now, out));
+                resent += u64::from(again.is_ok());
+            }
+            session.bytes_sent += sink.bytes;
+            self.io.stats.rtx_out.add(resent);
+        }
+        let loss = heard.loss;
+        let asked = heard.keyframe_requests > 0;
+        let wanted = loss.and_then(|loss| viewer.on_loss(self.now, loss));
+        let asked = viewer.layer().filter(|_| asked);
+        for layer in wanted.map(|wanted| wanted.0).into_iter().chain(asked) {
+            self.request_keyframe(id, layer);
+        }
+    }
+
+    /// Does for a viewer what is due: the next packets of its replay, a report.
+    pub(crate) fn tend_viewer(&mut self, key: u32) {
+        let (now, wall_now) = (self.now, self.wall_now());
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
+        let room = self.rooms.get(&session.room);
+        let (Some(route), RoleState::Viewer(viewer)) = (session.route, &mut session.role) else {
+            return;
+        };
+        let mut sink = self.io.sink(route);
+        let before = viewer.layer_sent();
+        let mut sent = 0;
+        if let Some(room) = room
+            && viewer.is_behind(now)
+        {
+            sent = viewer.catch_up(now, &room.history, &mut sink);
+        }
+        let after = viewer.layer_sent();
+        if let Some(egress) = &mut viewer.egress {
+            // Nothing to report is no failure.
+            let _ = sink.datagram(|out, _| match egress.report(now, wall_now, out) {
+                true => Ok(()),
+                false => Err(()),
+            });
+        }
+        session.bytes_sent += sink.bytes;
+        self.io.stats.rtp_out.add(sent);
+        self.note_layer(key, before, after);
+        self.timers.arm(
+            key,
+            self.sessions[key as usize].deadline(&self.shared.config),
+        );
     }
 
     /// Hears another shard.
@@ -106,11 +228,12 @@ impl Shard {
                 generation,
                 packets,
             } => {
-                for packet in packets.iter() {
-                    if let Some(room) = self.rooms.get_mut(&room) {
-                        room.replay.push(packet, generation);
+                if let Some(state) = self.rooms.get_mut(&room) {
+                    for packet in packets.iter() {
+                        // Its home has held it for as long as it may be.
+                        state.push(Arc::clone(packet), generation, self.now, Duration::ZERO);
                     }
-                    self.fan_out(room, packet, generation);
+                    self.touched_rooms.push(room);
                 }
             }
             Message::Interest { room: id, wanted } => {
@@ -202,7 +325,7 @@ impl Shard {
 
     fn source_config(&self, bitrate_max: Bitrate) -> SourceConfig {
         let config = &self.shared.config;
-        let units = |d: std::time::Duration| (d.as_millis() / 10).min(0xfff) as u16;
+        let units = |d: Duration| (d.as_millis() / 10).min(0xfff) as u16;
         let delays = config.playout_delay_min.zip(config.playout_delay_max);
         SourceConfig {
             bitrate_max,
@@ -223,32 +346,16 @@ impl Shard {
         let Some(wanted) = viewer.wanted() else {
             return;
         };
-        let recent = self
-            .rooms
-            .get(&id)
-            .map(|room| (room.replay.of(wanted.0, self.now), &room.replay));
-        match recent {
-            Some((packets, replay)) if viewer.is_fresh() && !packets.is_empty() => {
-                viewer.start_from(packets, replay.generation(wanted.0), self.now);
+        let layer = wanted.0;
+        let history = self.rooms.get(&id).map(|room| &room.history);
+        let start = history.and_then(|history| history.start(layer, self.now));
+        match (history, start) {
+            (Some(history), Some(start)) if viewer.is_fresh() => {
+                viewer.start_from(layer, start, history, self.now);
                 let deadline = session.deadline(&self.shared.config);
                 self.timers.arm(key, deadline);
             }
-            _ => self.request_keyframe(id, wanted.0),
-        }
-    }
-
-    /// Sends a viewer the next packets of its replay.
-    pub(crate) fn catch_up(&mut self, key: u32) {
-        let Some(session) = self.sessions.get_mut(key as usize) else {
-            return;
-        };
-        let mut signals = Vec::new();
-        let sent = session.catch_up(self.now, &mut signals);
-        self.timers.arm(key, session.deadline(&self.shared.config));
-        self.io.stats.rtp_out.add(sent);
-        self.mark_dirty(key);
-        for signal in signals {
-            self.on_signal(key, signal);
+            _ => self.request_keyframe(id, layer),
         }
     }
 
@@ -257,7 +364,7 @@ impl Shard {
         let Some(room) = self.rooms.get(&id) else {
             return;
         };
-        let packets: Arc<[Arc<MediaPacket>]> = room.replay.all(self.now).cloned().collect();
+        let packets: Arc<[Arc<MediaPacket>]> = room.history.all(self.now).cloned().collect();
         let generation = room.generation(to);
         if !packets.is_empty() {
             // A full ring drops it: the viewers there then wait for a keyframe.
@@ -299,7 +406,7 @@ impl Shard {
         };
         room.live = live;
         if live.is_empty() {
-            room.replay.clear();
+            room.history.clear();
         }
         let viewers = std::mem::take(&mut room.viewers);
         let mut wanted = LayerSet::default();
@@ -360,9 +467,15 @@ impl Shard {
         let Some(room) = self.rooms.get_mut(&id) else {
             return;
         };
-        if room.has_batch() {
+        if room.is_due(now) {
+            room.release_at = None;
             room.cross(id, &mut self.links, &self.io.stats);
+            self.links.flush();
+            self.fan_out(id);
         }
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
         if home != self.id {
             let layers = std::mem::take(&mut room.wanted);
             if !layers.is_empty() {

@@ -20,10 +20,11 @@ use crate::command::Command;
 use crate::config::{MediaConfig, MediaConfigError};
 use crate::link::{Links, mesh};
 use crate::session::Shared;
-use crate::shard::{FIRST_UDP, Io, Shard, WAKER};
+use crate::shard::{FIRST_UDP, Shard, WAKER};
+use crate::sink::Io;
 use crate::stats::ShardStats;
 use crate::tcp::TcpPorts;
-use crate::udp::{Outbox, UdpPort};
+use crate::udp::UdpPort;
 
 /// A cheap, cloneable handle. Dropping the last one stops the threads.
 #[derive(Clone, Debug)]
@@ -116,7 +117,7 @@ impl MediaPlane {
             usize::from(config.shards)
         };
         check(&config, shards)?;
-        let crypto = Arc::new(str0m::crypto::from_feature_flags());
+        let crypto = Arc::new(crate::dtls::crypto());
         let certificate = crypto
             .dtls_provider
             .generate_certificate()
@@ -375,10 +376,5 @@ fn open_sockets(
         return Err(StartError::NoAddress);
     }
     let tcp = TcpPorts::open(config, &udp, FIRST_UDP + udp.len(), poll.registry())?;
-    Ok(Io {
-        udp: udp.into(),
-        tcp,
-        outbox: Outbox::new(),
-        stats,
-    })
+    Ok(Io::new(udp.into(), tcp, stats))
 }

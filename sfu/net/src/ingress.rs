@@ -6,12 +6,12 @@ use lightstick_sfu_core::clock::SenderReport;
 use lightstick_sfu_core::offer::{Offer, layers_of};
 use lightstick_sfu_core::packet::{Format, PacketExtensions};
 use lightstick_sfu_core::uptrack::Incoming;
-use lightstick_types::{Codec, Layer, TrackKind};
+use lightstick_types::{Layer, TrackKind};
 use str0m::Rtc;
 use str0m::media::{KeyframeRequestKind, MediaTime, Mid, Pt, Rid};
 use str0m::rtp::{RtpPacket, Ssrc};
 
-use crate::egress::codec_of;
+use crate::negotiated;
 
 /// What the publisher negotiated: enough to place any of its packets.
 #[derive(Debug)]
@@ -47,7 +47,8 @@ impl Ingress {
             .collect();
         let formats = tracks
             .iter()
-            .flat_map(|(mid, _)| formats(rtc, *mid))
+            .flat_map(|(mid, _)| negotiated::formats(rtc, *mid))
+            .map(|negotiated| (negotiated.pt, negotiated.format))
             .collect();
         Self {
             tracks,
@@ -144,55 +145,4 @@ impl Ingress {
         stream.request_keyframe(KeyframeRequestKind::Pli);
         true
     }
-}
-
-/// The formats negotiated for `mid`, with their payload types.
-pub(crate) fn formats(rtc: &Rtc, mid: Mid) -> impl Iterator<Item = (Pt, Format)> {
-    let negotiated = rtc
-        .media(mid)
-        .map(|media| media.remote_pts().to_vec())
-        .unwrap_or_default();
-    let config = rtc.codec_config();
-    let mut found = Vec::new();
-    for pt in negotiated {
-        let Some(params) = config.find(|p| p.pt() == pt) else {
-            continue;
-        };
-        let spec = params.spec();
-        let Some(codec) = codec_of(spec.codec) else {
-            continue;
-        };
-        let format = spec.format;
-        let profile = match codec {
-            // Profile and constraints; the level is no reason to refuse.
-            Codec::H264 => format.profile_level_id.unwrap_or(0x0042_e01f) >> 8,
-            Codec::Vp9 => format.profile_id.unwrap_or(0),
-            Codec::Av1 => u32::from(format.profile.unwrap_or(0)),
-            Codec::Vp8 | Codec::Opus | Codec::Red => 0,
-        };
-        // Packetization mode 1 carries mode 0's packets too; prefer it where both are offered.
-        let format = Format { codec, profile };
-        let single =
-            spec.codec == str0m::format::Codec::H264 && spec.format.packetization_mode == Some(0);
-        if single {
-            found.push((pt, format))
-        } else {
-            found.insert(0, (pt, format))
-        }
-        if let Some(red) = params.red() {
-            found.push((
-                red,
-                Format {
-                    codec: Codec::Red,
-                    profile: 0,
-                },
-            ));
-        }
-    }
-    found.into_iter()
-}
-
-/// A time in units of 10 ms, as `playout-delay` counts.
-pub(crate) fn hundredths(units: u16) -> MediaTime {
-    MediaTime::from_hundredths(u64::from(units))
 }

@@ -7,19 +7,22 @@
 mod api;
 mod command;
 mod config;
-mod egress;
+mod dtls;
 mod forward;
 mod handle;
 mod ingress;
 mod link;
+mod negotiated;
 mod proof;
 mod room;
 mod sdp;
 mod session;
 mod shard;
+mod sink;
 mod stats;
 mod tcp;
 mod udp;
+mod viewer;
 
 pub use api::*;
 pub use config::{MediaConfig, MediaConfigError};

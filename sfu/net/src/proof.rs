@@ -92,10 +92,23 @@ impl Challenge {
     }
 }
 
-/// Whether `datagram` is a check from somebody who knows our password: consent to go on sending
-/// (RFC 7675 section 5.1).
-pub(crate) fn is_check(datagram: &[u8], password: &str, crypto: &CryptoProvider) -> bool {
+/// A check from somebody who knows our password: consent to go on sending (RFC 7675 section 5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Check {
+    /// The peer chooses this pair (RFC 8445 section 7.1.1).
+    pub(crate) nominates: bool,
+}
+
+/// Reads a check. `None`: `datagram` is none, or its sender does not know our password.
+pub(crate) fn read_check(
+    datagram: &[u8],
+    password: &str,
+    crypto: &CryptoProvider,
+) -> Option<Check> {
     let hmac = |key: &[u8], parts: &[&[u8]]| crypto.sha1_hmac_provider.sha1_hmac(key, parts);
-    StunMessage::parse(datagram)
-        .is_ok_and(|m| m.is_binding_request() && m.verify(password.as_bytes(), hmac))
+    let message = StunMessage::parse(datagram).ok()?;
+    let check = message.is_binding_request() && message.verify(password.as_bytes(), hmac);
+    check.then(|| Check {
+        nominates: message.use_candidate(),
+    })
 }

@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use lightstick_sfu_core::history::History;
 use lightstick_sfu_core::layers::LayerSet;
 use lightstick_sfu_core::packet::MediaPacket;
-use lightstick_sfu_core::replay::Replay;
 use lightstick_sfu_core::ring::{Crossing, RingGate};
 use lightstick_sfu_core::uptrack::Source;
-use lightstick_types::{Layer, RoomId, ShardId};
+use lightstick_types::{Layer, RoomId, ShardId, TrackKind};
 
 use crate::link::{Links, Message};
 use crate::stats::ShardStats;
+
+/// What a viewer adds to the time that a frame may wait to be whole: about twice what a packet of
+/// its own costs.
+const HOLD_A_VIEWER: Duration = Duration::from_micros(25);
 
 /// A room on one shard: its publisher where this is its home, and this shard's viewers.
 #[derive(Debug, Default)]
@@ -27,12 +31,22 @@ pub(crate) struct Room {
     pub(crate) sources: u32,
     /// At home: the shards with viewers, and what has crossed to them.
     remotes: BTreeMap<ShardId, RingGate>,
-    /// Packets of this turn, for the remotes.
-    batch: Vec<Arc<MediaPacket>>,
-    /// What newcomers of this shard start from.
-    pub(crate) replay: Replay,
+    /// Packets that are to be sent on.
+    pub(crate) batch: Vec<Fresh>,
+    /// When they are.
+    pub(crate) release_at: Option<Instant>,
+    /// What newcomers of this shard start from, and lost packets are sent again from.
+    pub(crate) history: History,
     /// Away from home: keyframes to ask for at the end of this turn.
     pub(crate) wanted: LayerSet,
+}
+
+/// A packet that came in in this turn, for this shard's viewers.
+#[derive(Clone, Debug)]
+pub(crate) struct Fresh {
+    pub(crate) packet: Arc<MediaPacket>,
+    /// Gaps that a full ring has cut before it.
+    pub(crate) generation: u32,
 }
 
 /// The room's publisher session.
@@ -67,19 +81,37 @@ impl Room {
         self.remotes.get(&shard).map_or(0, RingGate::generation)
     }
 
-    /// Notes a packet for the shards that have viewers.
-    pub(crate) fn batch(&mut self, packet: &Arc<MediaPacket>) {
-        if !self.remotes.is_empty() {
-            self.batch.push(Arc::clone(packet));
+    /// Takes in a packet. It is sent on at the end of this turn, or at home together with the rest
+    /// of its frame, `hold` later at the latest. True: the room waits for that.
+    pub(crate) fn push(
+        &mut self,
+        packet: Arc<MediaPacket>,
+        generation: u32,
+        now: Instant,
+        hold: Duration,
+    ) -> bool {
+        self.history.push(&packet, generation);
+        let ends_frame = packet.kind == TrackKind::Video && packet.marker;
+        self.batch.push(Fresh { packet, generation });
+        if ends_frame {
+            self.release_at = Some(now);
         }
+        let release_at = *self.release_at.get_or_insert(now + hold);
+        release_at > now
     }
 
-    /// Whether something waits for [`Self::cross`].
-    pub(crate) fn has_batch(&self) -> bool {
-        !self.batch.is_empty()
+    /// Whether packets are to be sent on now.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.release_at.is_some_and(|at| at <= now)
     }
 
-    /// Sends this turn's packets across. A full ring drops them, and the broken layers' keyframes
+    /// How long a frame may wait to be whole. A frame in one piece costs little more to send than
+    /// one packet of it; who has few viewers need not save.
+    pub(crate) fn hold(&self, max: Duration) -> Duration {
+        (HOLD_A_VIEWER * self.viewers.len() as u32).min(max)
+    }
+
+    /// Sends the batch across. A full ring drops them, and the broken layers' keyframes
     /// are asked for.
     pub(crate) fn cross(&mut self, id: RoomId, links: &mut Links, stats: &ShardStats) {
         // Almost always nothing is held back, and all shards share one list.
@@ -88,6 +120,7 @@ impl Room {
             let kept: Vec<Arc<MediaPacket>> = self
                 .batch
                 .iter()
+                .map(|fresh| &fresh.packet)
                 .filter(|packet| gate.offer(packet) == Crossing::Send)
                 .cloned()
                 .collect();
@@ -116,7 +149,6 @@ impl Room {
                     .for_each(|layer| publisher.source.request_keyframe(layer));
             }
         }
-        self.batch.clear();
     }
 
     /// Asks for a keyframe: at home of the publisher, elsewhere of the home.

@@ -6,14 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lightstick_sfu_core::downtrack::{DownTrack, KeyframeWanted};
-use lightstick_sfu_core::layers::LayerSet;
 use lightstick_sfu_core::offer::{self, Offer, Side};
-use lightstick_sfu_core::packet::MediaPacket;
 use lightstick_sfu_core::path::Paths;
-use lightstick_sfu_core::replay;
 use lightstick_sfu_core::uptrack::Incoming;
-use lightstick_types::{Bitrate, Layer, LayerChoice, RoomId, SessionId, TrackKind};
+use lightstick_types::{Bitrate, RoomId, SessionId};
 use str0m::change::SdpOffer;
 use str0m::config::{CryptoProvider, DtlsCert, DtlsVersion};
 use str0m::media::{Mid, Rid};
@@ -25,11 +21,14 @@ use crate::api::{
     CloseReason, LocalIce, OpenError, OpenSession, RemoteIce, Role, SessionMedia, Unacceptable,
 };
 use crate::config::MediaConfig;
-use crate::egress::{Egress, NotSent};
+use crate::dtls::KeyDrop;
 use crate::ingress::Ingress;
+use crate::negotiated;
 use crate::proof::Challenge;
 use crate::sdp;
+use crate::sink::Route;
 use crate::stats::{Cell, ShardStats};
+use crate::viewer::Viewer;
 
 /// Datagrams kept back for an address that has not proven itself yet: a DTLS flight, or the media
 /// of the moment in which a peer changes its path.
@@ -59,6 +58,10 @@ pub(crate) struct Session {
     pub(crate) local_ufrag: String,
     pub(crate) local_password: String,
     pub(crate) remote: Option<(SocketAddr, Protocol)>,
+    /// Where a viewer's media goes: proven to be the peer's.
+    pub(crate) route: Option<Route>,
+    /// Where the peer wants it to go.
+    pub(crate) nominated: Option<Route>,
     pub(crate) opened_at: Instant,
     pub(crate) connected: bool,
     /// The last authenticated connectivity check.
@@ -78,6 +81,10 @@ pub(crate) struct Session {
 }
 
 /// What the session is for.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all sessions are viewers, and theirs is read for every frame"
+)]
 pub(crate) enum RoleState {
     Publisher {
         ingress: Ingress,
@@ -96,43 +103,18 @@ impl RoleState {
     }
 }
 
-/// A viewer's tracks.
-pub(crate) struct Viewer {
-    tracks: Vec<(DownTrack, Egress)>,
-    /// Video that waits for its turn while the viewer catches up from a replay, with the ring gaps
-    /// that it follows. Empty: packets go out as they come.
-    behind: VecDeque<(Arc<MediaPacket>, u32)>,
-    /// When the next of those may leave.
-    catch_up_at: Option<Instant>,
-}
-
-/// RTP clock of every video format (RFC 7741, RFC 6184, RFC 9628, AV1's payload format).
-const VIDEO_CLOCK_RATE: u32 = 90_000;
-/// Packets that a viewer who catches up is given at once, and the time between two such bursts:
-/// some 50 Mbit/s, which spares the receive buffers of clients.
-const CATCH_UP_PACKETS: usize = 24;
-const CATCH_UP_EVERY: Duration = Duration::from_millis(4);
-
 /// What a stream's running totals were when they were last counted.
 struct Reported {
     mid: Mid,
     rid: Option<Rid>,
     nacks: u64,
-    resent: u64,
-    lost: u64,
 }
 
 impl Reported {
     fn of(all: &mut Vec<Self>, mid: Mid, rid: Option<Rid>) -> &mut Self {
         let place = all.iter().position(|r| (r.mid, r.rid) == (mid, rid));
         let place = place.unwrap_or_else(|| {
-            all.push(Self {
-                mid,
-                rid,
-                nacks: 0,
-                resent: 0,
-                lost: 0,
-            });
+            all.push(Self { mid, rid, nacks: 0 });
             all.len() - 1
         });
         &mut all[place]
@@ -151,14 +133,8 @@ fn grown(before: &mut u64, total: u64) -> u64 {
 pub(crate) enum Signal {
     Connected,
     Packet(Incoming),
-    Keyframe(KeyframeWanted),
-    Layer(Layer),
     Closed(CloseReason),
-    Nacks(u64),
     NacksSent(u64),
-    Resent(u64),
-    Lost(u64),
-    KeyframeAsked,
     /// A packet of a payload type or layer that we do not forward.
     Foreign,
 }
@@ -179,7 +155,15 @@ impl Session {
         let prepared = sdp::prepare_offer(&request.offer, side, None);
         let parsed = SdpOffer::from_sdp_string(&prepared)
             .map_err(|error| OpenError::Malformed(error.to_string()))?;
-        let mut rtc = rtc_config(shared).build(now);
+        let build = || rtc_config(shared, side).build(now);
+        let (mut rtc, keys) = match side {
+            // str0m opens what a publisher sends, and so has the keys.
+            Side::Publisher => (build(), None),
+            Side::Viewer => {
+                let (rtc, keys) = KeyDrop::while_building(build);
+                (rtc, Some(keys))
+            }
+        };
         for candidate in candidates {
             rtc.add_local_candidate(candidate.clone());
         }
@@ -202,7 +186,19 @@ impl Session {
                     bitrate_max,
                 }
             }
-            Role::Viewer { choice } => RoleState::Viewer(Viewer::new(&rtc, &offer, choice)?),
+            Role::Viewer { choice } => {
+                let configs: Vec<_> = offer
+                    .sections
+                    .iter()
+                    .filter_map(|section| negotiated::stream(&mut rtc, section))
+                    .collect();
+                if configs.is_empty() {
+                    return Err(Unacceptable::NoCodec.into());
+                }
+                let resend_packets = shared.config.rtx_packets;
+                let keys = keys.unwrap_or_default();
+                RoleState::Viewer(Viewer::new(configs, keys, choice, resend_packets))
+            }
         };
         let span = tracing::info_span!(
             "media_session",
@@ -222,6 +218,8 @@ impl Session {
             local_ufrag: local.ufrag,
             local_password: local.pass,
             remote: None,
+            route: None,
+            nominated: None,
             opened_at: now,
             connected: false,
             consent_at: now,
@@ -293,6 +291,13 @@ impl Session {
     fn on_event(&mut self, event: Event, now: Instant, signals: &mut Vec<Signal>) {
         match event {
             Event::Connected => {
+                if let RoleState::Viewer(viewer) = &mut self.role
+                    && !viewer.connected(now)
+                {
+                    tracing::info!("the handshake agreed on no media keys");
+                    signals.push(Signal::Closed(CloseReason::TransportError));
+                    return;
+                }
                 self.connected = true;
                 signals.push(Signal::Connected);
             }
@@ -300,33 +305,6 @@ impl Session {
                 if let RoleState::Publisher { ingress, .. } = &mut self.role {
                     let signal = ingress.place(&mut self.rtc, packet);
                     signals.push(signal.map_or(Signal::Foreign, Signal::Packet));
-                }
-            }
-            Event::KeyframeRequest(_) => {
-                signals.push(Signal::KeyframeAsked);
-                if let RoleState::Viewer(viewer) = &self.role
-                    && let Some(layer) = viewer.layer()
-                {
-                    signals.push(Signal::Keyframe(KeyframeWanted(layer)));
-                }
-            }
-            Event::MediaEgressStats(stats) => {
-                self.round_trip = stats.rtt.or(self.round_trip);
-                let sent = match &self.role {
-                    RoleState::Viewer(viewer) => viewer.sent(stats.mid),
-                    RoleState::Publisher { .. } => 0,
-                };
-                let reported = Reported::of(&mut self.reported, stats.mid, stats.rid);
-                signals.push(Signal::Nacks(grown(&mut reported.nacks, stats.nacks)));
-                let resent = stats.packets.saturating_sub(sent);
-                signals.push(Signal::Resent(grown(&mut reported.resent, resent)));
-                if let Some(remote) = &stats.remote {
-                    let lost = grown(&mut reported.lost, remote.packets_lost);
-                    signals.push(Signal::Lost(lost));
-                }
-                if let (Some(loss), RoleState::Viewer(viewer)) = (stats.loss, &mut self.role) {
-                    self.loss = Some(loss);
-                    signals.extend(viewer.on_report(stats.mid, now, loss).map(Signal::Keyframe));
                 }
             }
             Event::MediaIngressStats(stats) => {
@@ -340,67 +318,12 @@ impl Session {
         }
     }
 
-    /// Gives a viewer one packet of its room. `Ok(true)`: it will be sent.
-    pub(crate) fn forward(
-        &mut self,
-        packet: &Arc<MediaPacket>,
-        generation: u32,
-        signals: &mut Vec<Signal>,
-    ) -> Result<bool, NotSent> {
-        if let RoleState::Viewer(viewer) = &mut self.role
-            && packet.kind == TrackKind::Video
-            && !viewer.behind.is_empty()
-        {
-            viewer.behind.push_back((Arc::clone(packet), generation));
-            return Ok(false);
-        }
-        self.forward_now(packet, generation, signals)
-    }
-
-    /// Gives a viewer who catches up its next packets. The number that will be sent.
-    pub(crate) fn catch_up(&mut self, now: Instant, signals: &mut Vec<Signal>) -> u64 {
-        let mut sent = 0;
-        for _ in 0..CATCH_UP_PACKETS {
-            let RoleState::Viewer(viewer) = &mut self.role else {
-                return 0;
-            };
-            let Some((packet, generation)) = viewer.behind.pop_front() else {
-                viewer.catch_up_at = None;
-                return sent;
-            };
-            viewer.catch_up_at = Some(now + CATCH_UP_EVERY);
-            sent += u64::from(self.forward_now(&packet, generation, signals) == Ok(true));
-        }
-        sent
-    }
-
-    fn forward_now(
-        &mut self,
-        packet: &MediaPacket,
-        generation: u32,
-        signals: &mut Vec<Signal>,
-    ) -> Result<bool, NotSent> {
-        let RoleState::Viewer(viewer) = &mut self.role else {
-            return Ok(false);
-        };
-        let Some((track, egress)) = viewer
-            .tracks
-            .iter_mut()
-            .find(|(_, egress)| egress.kind() == packet.kind)
-        else {
-            return Ok(false);
-        };
-        if !self.connected {
-            return Ok(false);
-        }
-        let before = track.layer();
-        let Some(rewritten) = track.forward(packet, generation) else {
-            return Ok(false);
-        };
-        if packet.kind == TrackKind::Video && track.layer() != before {
-            signals.extend(track.layer().map(Signal::Layer));
-        }
-        egress.send(&mut self.rtc, packet, rewritten).map(|()| true)
+    /// Media goes where the peer wants it, once that address has proven itself.
+    pub(crate) fn follow_nominated(&mut self) {
+        self.route = self
+            .nominated
+            .filter(|route| self.paths.is_proven(route.destination()))
+            .or(self.route);
     }
 
     /// Keeps a datagram back until its address has proven itself.
@@ -411,18 +334,13 @@ impl Session {
         self.held.push_back(transmit);
     }
 
-    /// When the session next needs a look: str0m's own timers, and the limits on connecting and
-    /// on consent.
+    /// When the session next needs a look: str0m's own timers, a viewer's, and the limits on
+    /// connecting and on consent.
     pub(crate) fn deadline(&self, config: &MediaConfig) -> Instant {
         let deadline = self.rtc_deadline.min(self.limit(config).0);
-        self.catch_up_at().map_or(deadline, |at| at.min(deadline))
-    }
-
-    /// When a viewer who catches up wants its next packets.
-    pub(crate) fn catch_up_at(&self) -> Option<Instant> {
         match &self.role {
-            RoleState::Viewer(viewer) => viewer.catch_up_at,
-            RoleState::Publisher { .. } => None,
+            RoleState::Viewer(viewer) => viewer.deadline().map_or(deadline, |at| at.min(deadline)),
+            RoleState::Publisher { .. } => deadline,
         }
     }
 
@@ -476,8 +394,14 @@ impl Session {
                 RoleState::Viewer(viewer) => viewer.layer(),
                 RoleState::Publisher { .. } => None,
             },
-            round_trip: self.round_trip,
-            loss: self.loss,
+            round_trip: match &self.role {
+                RoleState::Viewer(viewer) => viewer.egress.as_ref().and_then(|e| e.round_trip()),
+                RoleState::Publisher { .. } => self.round_trip,
+            },
+            loss: match &self.role {
+                RoleState::Viewer(viewer) => viewer.egress.as_ref().and_then(|e| e.loss()),
+                RoleState::Publisher { .. } => self.loss,
+            },
         }
     }
 
@@ -489,120 +413,20 @@ impl Session {
     }
 }
 
-impl Viewer {
-    fn new(rtc: &Rtc, offer: &Offer, choice: LayerChoice) -> Result<Self, OpenError> {
-        let tracks: Vec<(DownTrack, Egress)> = offer
-            .sections
-            .iter()
-            .filter_map(|section| {
-                let egress = Egress::new(rtc, Mid::from(section.mid.as_str()), section.kind);
-                let clock_rate = match section.kind {
-                    TrackKind::Audio => 48_000,
-                    TrackKind::Video => VIDEO_CLOCK_RATE,
-                };
-                let track = DownTrack::new(section.kind, clock_rate, choice);
-                egress.has_format().then_some((track, egress))
-            })
-            .collect();
-        if tracks.is_empty() {
-            return Err(Unacceptable::NoCodec.into());
-        }
-        Ok(Self {
-            tracks,
-            behind: VecDeque::new(),
-            catch_up_at: None,
-        })
-    }
-
-    /// The video layer that it gets, or waits for.
-    pub(crate) fn layer(&self) -> Option<Layer> {
-        let (video, _) = self.video()?;
-        video.layer().or(video.wanted().map(|wanted| wanted.0))
-    }
-
-    /// The keyframe that it waits for.
-    pub(crate) fn wanted(&self) -> Option<KeyframeWanted> {
-        self.video().and_then(|(track, _)| track.wanted())
-    }
-
-    pub(crate) fn choose(&mut self, choice: LayerChoice) -> Option<KeyframeWanted> {
-        self.tracks
-            .iter_mut()
-            .find_map(|(track, _)| track.choose(choice))
-    }
-
-    pub(crate) fn set_live(&mut self, live: LayerSet) -> Option<KeyframeWanted> {
-        let video = self
-            .tracks
-            .iter_mut()
-            .find(|(_, e)| e.kind() == TrackKind::Video)?;
-        video.0.set_live(live)
-    }
-
-    fn on_report(&mut self, mid: Mid, now: Instant, loss: f32) -> Option<KeyframeWanted> {
-        let (track, egress) = self.tracks.iter_mut().find(|(_, e)| e.mid() == mid)?;
-        (egress.kind() == TrackKind::Video)
-            .then(|| track.on_report(now, loss))
-            .flatten()
-    }
-
-    /// Whether the viewer has seen no picture yet.
-    pub(crate) fn is_fresh(&self) -> bool {
-        self.video().is_some_and(|(track, _)| track.is_fresh()) && self.behind.is_empty()
-    }
-
-    /// Lets the viewer start from `packets` of one layer, which begin with a keyframe.
-    ///
-    /// The first leave a moment after `now`: nothing may overtake the end of the handshake, and
-    /// there are stacks that drop what they read together with it.
-    pub(crate) fn start_from(
-        &mut self,
-        packets: &[Arc<MediaPacket>],
-        generation: u32,
-        now: Instant,
-    ) {
-        // Frames in the order of their first packets: a late one belongs to where it was missing.
-        let mut frames: Vec<u32> = Vec::new();
-        for packet in packets {
-            if frames.last() != Some(&packet.timestamp) && !frames.contains(&packet.timestamp) {
-                frames.push(packet.timestamp);
-            }
-        }
-        let Some(&last) = frames.last() else {
-            return;
-        };
-        for packet in packets {
-            let place = frames.iter().position(|frame| *frame == packet.timestamp);
-            let after = place.map_or(0, |place| frames.len() - 1 - place) as u32;
-            let mut packet = MediaPacket::clone(packet);
-            packet.timestamp = replay::squeezed(last, after, VIDEO_CLOCK_RATE);
-            self.behind.push_back((Arc::new(packet), generation));
-        }
-        self.catch_up_at = Some(now + CATCH_UP_EVERY);
-    }
-
-    /// How many packets of ours `mid` was given, without what was sent again.
-    fn sent(&self, mid: Mid) -> u64 {
-        let track = self.tracks.iter().find(|(_, e)| e.mid() == mid);
-        track.map_or(0, |(_, egress)| egress.sent())
-    }
-
-    fn video(&self) -> Option<&(DownTrack, Egress)> {
-        self.tracks
-            .iter()
-            .find(|(_, egress)| egress.kind() == TrackKind::Video)
-    }
-}
-
-fn rtc_config(shared: &Shared) -> RtcConfig {
+fn rtc_config(shared: &Shared, side: Side) -> RtcConfig {
     Rtc::builder()
         .set_crypto_provider(Arc::clone(&shared.crypto))
         .set_dtls_cert(shared.certificate.clone())
-        .set_dtls_version(DtlsVersion::Auto)
+        .set_dtls_version(match side {
+            Side::Viewer if !shared.config.viewer_dtls13 => DtlsVersion::Dtls12,
+            _ => DtlsVersion::Auto,
+        })
         .set_ice_lite(true)
         .set_rtp_mode(true)
-        .set_stats_interval(Some(STATS_EVERY))
-        .set_send_buffer_video(shared.config.rtx_packets)
+        // What a viewer is sent does not pass through str0m.
+        .set_send_buffer_video(1)
+        .set_send_buffer_audio(1)
+        .set_stats_interval((side == Side::Publisher).then_some(STATS_EVERY))
         .clear_codecs()
         .enable_opus(true, true)
         .enable_h264(true)

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Receiver;
 use lightstick_sfu_core::demux::{self, Kind};
+use lightstick_sfu_core::egress::Heard;
 use lightstick_sfu_core::timer::TimerWheel;
 use lightstick_types::{RoomId, SessionId, ShardId};
 use mio::{Events, Poll, Token};
@@ -25,10 +26,10 @@ use crate::command::Command;
 use crate::link::Links;
 use crate::proof::{self, Challenge};
 use crate::room::Room;
-use crate::session::{Session, Shared, Signal};
-use crate::stats::{DELAY_BOUNDS_US, ShardStats};
-use crate::tcp::TcpPorts;
-use crate::udp::{Inbox, Outbox, UdpPort};
+use crate::session::{RoleState, Session, Shared, Signal};
+use crate::sink::{Io, Withheld};
+use crate::stats::DELAY_BOUNDS_US;
+use crate::udp::Inbox;
 
 /// The token of the shard's waker; sockets count on from here.
 pub(crate) const WAKER: Token = Token(0);
@@ -60,24 +61,23 @@ pub(crate) struct Shard {
     dirty: Vec<u32>,
     /// Rooms with packets for other shards, or requests for their publishers.
     pub(crate) touched_rooms: Vec<RoomId>,
+    /// Rooms with frames that are not whole yet.
+    pub(crate) holding: Vec<RoomId>,
     signals: Vec<Signal>,
+    /// What a viewer reports, and the datagram it does so in: reused.
+    pub(crate) heard: Heard,
+    pub(crate) report: Vec<u8>,
     tcp_packets: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
     /// Arrival and viewers of what was forwarded in this turn.
-    forwarded: Vec<(Instant, u64)>,
+    pub(crate) forwarded: Vec<(Instant, u64)>,
+    /// How many viewers got each packet of the batch that is being fanned out.
+    pub(crate) given: Vec<u64>,
     /// When all rooms are looked at, and when the first of them wants to be.
     rooms_at: Instant,
     pub(crate) rooms_next: Instant,
     events: mpsc::Sender<MediaEvent>,
     /// Events that the control plane had no room for; see `EVENTS_MAX`.
     waiting_events: VecDeque<MediaEvent>,
-}
-
-/// Sockets and counters: what sessions send through.
-pub(crate) struct Io {
-    pub(crate) udp: Arc<[UdpPort]>,
-    pub(crate) tcp: TcpPorts,
-    pub(crate) outbox: Outbox,
-    pub(crate) stats: Arc<ShardStats>,
 }
 
 impl Shard {
@@ -111,9 +111,13 @@ impl Shard {
             io,
             dirty: Vec::new(),
             touched_rooms: Vec::new(),
+            holding: Vec::new(),
             signals: Vec::new(),
+            heard: Heard::default(),
+            report: Vec::new(),
             tcp_packets: Vec::new(),
             forwarded: Vec::new(),
+            given: Vec::new(),
             rooms_at: now + ROOM_EVERY,
             rooms_next: now + ROOM_EVERY,
             events,
@@ -176,10 +180,11 @@ impl Shard {
     }
 
     fn sleep(&self) -> Duration {
-        let at = self
-            .timers
-            .next()
-            .map_or(self.rooms_next, |at| at.min(self.rooms_next));
+        let release_at = |id: &RoomId| self.rooms.get(id).and_then(|room| room.release_at);
+        let held = self.holding.iter().filter_map(release_at);
+        let at = held
+            .chain(self.timers.next())
+            .fold(self.rooms_next, Instant::min);
         at.saturating_duration_since(Instant::now()).min(SLEEP_MAX)
     }
 
@@ -285,14 +290,21 @@ impl Shard {
                 return;
             }
         }
+        if matches!(session.role, RoleState::Viewer(_)) && matches!(kind, Kind::Rtp | Kind::Rtcp) {
+            self.viewer_datagram(key, kind, datagram);
+            return;
+        }
         let Ok(receive) = Receive::new(proto, source, local, datagram) else {
             self.io.stats.drop_refused.add(1);
             return;
         };
         let input = Input::Receive(self.now, receive);
         // Only a check with the right password may introduce an address, or renew consent.
-        let consents = kind == Kind::Stun
-            && proof::is_check(datagram, &session.local_password, &self.shared.crypto);
+        let check = match kind {
+            Kind::Stun => proof::read_check(datagram, &session.local_password, &self.shared.crypto),
+            _ => None,
+        };
+        let consents = check.is_some();
         if (kind == Kind::Stun && !consents) || (!known && !session.rtc.accepts(&input)) {
             self.io.stats.drop_stun.add(1);
             return;
@@ -308,9 +320,14 @@ impl Shard {
         if consents {
             session.consent_at = self.now;
         }
+        if check.is_some_and(|check| check.nominates) {
+            session.nominated = self.io.route(proto, local, source);
+            session.follow_nominated();
+        }
         // A TCP connection has proven its address in its handshake.
         if proto != Protocol::Udp && !session.paths.is_proven(source) {
             session.paths.prove(source);
+            session.follow_nominated();
         }
         let was_connected = session.connected;
         if let Err(error) = session.rtc.handle_input(input) {
@@ -323,6 +340,7 @@ impl Shard {
         };
         // Whoever finishes the DTLS handshake from an address has read what was sent there.
         if session.connected && !was_connected {
+            session.nominated = session.nominated.or(self.io.route(proto, local, source));
             self.prove(key, source);
         } else if !session.paths.is_proven(source)
             && (consents || session.remote.is_some_and(|r| r.0 == source))
@@ -360,6 +378,7 @@ impl Shard {
             return;
         };
         session.paths.prove(addr);
+        session.follow_nominated();
         let held = std::mem::take(&mut session.held);
         for transmit in held {
             self.io.transmit(session, transmit, Withheld::Hold);
@@ -385,7 +404,9 @@ impl Shard {
         loop {
             match session.poll(self.now, &mut signals) {
                 Ok(Some(transmit)) => {
-                    session.remote = Some((transmit.destination, transmit.proto));
+                    if demux::classify(&transmit.contents) != Kind::Stun {
+                        session.remote = Some((transmit.destination, transmit.proto));
+                    }
                     self.io.transmit(session, transmit, Withheld::Hold);
                 }
                 Ok(None) => break,
@@ -407,7 +428,7 @@ impl Shard {
         let Some(session) = self.sessions.get(key as usize) else {
             return;
         };
-        let (id, room) = (session.id, session.room);
+        let id = session.id;
         match signal {
             Signal::Connected => {
                 let after = self.now.saturating_duration_since(session.opened_at);
@@ -416,16 +437,7 @@ impl Shard {
                 self.viewer_connected(key);
             }
             Signal::Packet(packet) => self.ingest(key, packet),
-            Signal::Keyframe(wanted) => self.request_keyframe(room, wanted.0),
-            Signal::KeyframeAsked => self.io.stats.keyframe_requests_in.add(1),
-            Signal::Layer(layer) => {
-                self.io.stats.layer_switches.add(1);
-                self.emit(MediaEvent::ViewerLayer { session: id, layer });
-            }
-            Signal::Nacks(n) => self.io.stats.nacks_in.add(n),
             Signal::NacksSent(n) => self.io.stats.nacks_out.add(n),
-            Signal::Resent(n) => self.io.stats.rtx_out.add(n),
-            Signal::Lost(n) => self.io.stats.rtp_out_lost.add(n),
             Signal::Foreign => self.io.stats.drop_media.add(1),
             Signal::Closed(reason) => self.remove(key, reason),
         }
@@ -440,10 +452,12 @@ impl Shard {
             self.remove(key, reason);
             return;
         }
-        if session.catch_up_at().is_some_and(|at| at <= self.now) {
-            self.contained_session(key, |shard| shard.catch_up(key));
-            return;
+        if matches!(session.role, RoleState::Viewer(_)) {
+            self.contained_session(key, |shard| shard.tend_viewer(key));
         }
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
         if session.rtc_deadline > self.now {
             self.timers.arm(key, session.deadline(&self.shared.config));
             return;
@@ -490,14 +504,6 @@ impl Shard {
                 self.waiting_events.push_front(event);
                 break;
             }
-        }
-    }
-
-    /// Notes that a packet went to some viewers, for the delay histogram.
-    pub(crate) fn count_forwarded(&mut self, received_at: Instant, viewers: u64) {
-        match self.forwarded.last_mut() {
-            Some((at, count)) if *at == received_at => *count += viewers,
-            _ => self.forwarded.push((received_at, viewers)),
         }
     }
 
@@ -594,6 +600,17 @@ impl Shard {
             }
         }
         let mut touched = std::mem::take(&mut self.touched_rooms);
+        let (rooms, now) = (&self.rooms, self.now);
+        self.holding.retain(|id| {
+            let Some(at) = rooms.get(id).and_then(|room| room.release_at) else {
+                return false;
+            };
+            if at <= now {
+                touched.push(*id);
+            }
+            at > now
+        });
+        self.holding.dedup();
         touched.sort_unstable();
         touched.dedup();
         for room in touched.drain(..) {
@@ -602,45 +619,5 @@ impl Shard {
         // What tending touched again waits for the next turn.
         touched.append(&mut self.touched_rooms);
         self.touched_rooms = touched;
-    }
-}
-
-/// What to do with a datagram that an unproven address may not have yet.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Withheld {
-    Hold,
-    Drop,
-}
-
-impl Io {
-    /// Sends a datagram of a session, as far as its destination has earned it. False: it has not.
-    pub(crate) fn transmit(
-        &mut self,
-        session: &mut Session,
-        transmit: Transmit,
-        withheld: Withheld,
-    ) -> bool {
-        let bytes = transmit.contents.len();
-        if !session.paths.admit(transmit.destination, bytes) {
-            self.stats.drop_unproven.add(bytes as u64);
-            if withheld == Withheld::Hold {
-                session.hold(transmit);
-            }
-            return false;
-        }
-        session.bytes_sent += bytes as u64;
-        match transmit.proto {
-            Protocol::Udp => self.outbox.push(
-                &self.udp,
-                &self.stats,
-                transmit.source,
-                transmit.destination,
-                &transmit.contents,
-            ),
-            _ => self
-                .tcp
-                .send(&self.stats, transmit.destination, &transmit.contents),
-        }
-        true
     }
 }

@@ -13,6 +13,8 @@ use crate::stats::ShardStats;
 const RECEIVE_BYTES: usize = 65_535;
 /// The kernel takes at most this much in one send, whatever the number of segments.
 const SEND_BYTES_MAX: usize = 64_000;
+/// Longer than any datagram that is sent: SRTP of a publisher's packet, or DTLS.
+const DATAGRAM_MAX: usize = 2_048;
 
 /// One bound socket.
 pub(crate) struct UdpPort {
@@ -155,47 +157,62 @@ impl Outbox {
         }
     }
 
-    /// Queues a datagram from our address `source`. Sends what was queued before, where it does
-    /// not belong to the same run.
-    pub(crate) fn push(
+    /// Lets `write` append a datagram from a socket of ours to an address, after what else goes the
+    /// same way. It is told how long the datagrams of the run are, 0 where it begins one. Returns
+    /// the datagram's length.
+    ///
+    /// # Errors
+    /// Those of `write`, which must leave the buffer as it was then.
+    #[inline]
+    pub(crate) fn write<E>(
         &mut self,
         ports: &[UdpPort],
         stats: &ShardStats,
-        source: SocketAddr,
-        destination: SocketAddr,
-        datagram: &[u8],
-    ) {
-        let Some(index) = ports.iter().position(|p| p.candidates.contains(&source)) else {
-            stats.drop_socket.add(1);
-            return;
-        };
-        let to = (index, destination);
+        to: (usize, SocketAddr),
+        write: impl FnOnce(&mut Vec<u8>, usize) -> Result<(), E>,
+    ) -> Result<usize, E> {
         let fits = self.to == Some(to)
             && !self.closed
-            && datagram.len() <= self.segment
-            && self.count < ports[index].state.max_gso_segments()
-            && self.run.len() + datagram.len() <= SEND_BYTES_MAX;
+            && self.count < ports[to.0].state.max_gso_segments()
+            && self.run.len() + DATAGRAM_MAX <= SEND_BYTES_MAX;
         if !fits {
             self.flush(ports, stats);
             self.to = Some(to);
-            self.segment = datagram.len();
+            self.segment = 0;
         }
-        self.closed = datagram.len() < self.segment;
-        self.run.extend_from_slice(datagram);
+        let start = self.run.len();
+        write(&mut self.run, self.segment)?;
+        let length = self.run.len() - start;
+        if self.count > 0 && length > self.segment {
+            // Too long for this run: it begins the next.
+            self.send_run(ports, stats, start);
+            self.to = Some(to);
+            self.segment = 0;
+        }
+        self.closed = length < self.segment;
+        self.segment = self.segment.max(length);
         self.count += 1;
+        Ok(length)
     }
 
     /// Sends what is queued. A socket that is full drops it, counted.
     pub(crate) fn flush(&mut self, ports: &[UdpPort], stats: &ShardStats) {
-        let Some((index, destination)) = self.to.take() else {
+        self.send_run(ports, stats, self.run.len());
+    }
+
+    /// Sends the first `end` bytes of the run; what follows them begins the next.
+    fn send_run(&mut self, ports: &[UdpPort], stats: &ShardStats, end: usize) {
+        self.closed = false;
+        let count = std::mem::take(&mut self.count);
+        let Some((index, destination)) = self.to.take().filter(|_| count > 0) else {
             return;
         };
         let port = &ports[index];
         let transmit = Transmit {
             destination: as_family_of(port.bound, destination),
             ecn: None,
-            contents: &self.run,
-            segment_size: (self.count > 1).then_some(self.segment),
+            contents: &self.run[..end],
+            segment_size: (count > 1).then_some(self.segment),
             src_ip: None,
         };
         stats.send_calls.add(1);
@@ -204,17 +221,15 @@ impl Outbox {
             .try_send(UdpSockRef::from(&port.socket), &transmit)
         {
             Ok(()) => {
-                stats.datagrams_out.add(self.count as u64);
-                stats.bytes_out.add(self.run.len() as u64);
+                stats.datagrams_out.add(count as u64);
+                stats.bytes_out.add(end as u64);
             }
             Err(error) => {
                 tracing::trace!(%error, %destination, "datagrams not sent");
-                stats.drop_socket.add(self.count as u64);
+                stats.drop_socket.add(count as u64);
             }
         }
-        self.run.clear();
-        self.count = 0;
-        self.closed = false;
+        self.run.drain(..end);
     }
 }
 

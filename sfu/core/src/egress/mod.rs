@@ -1,0 +1,524 @@
+//! A viewer's media on its way out: numbered and chosen packets become SRTP, reports are written
+//! and read, lost packets are sent again.
+//!
+//! An [`Egress`] owns its session's keys and everything that is sent under them: media, resent
+//! packets (RFC 4588) and RTCP. It writes into buffers of the caller, whose sockets it does not
+//! know.
+
+mod header;
+mod sent;
+
+use std::time::{Duration, Instant, SystemTime};
+
+use lightstick_types::{Codec, TrackKind};
+
+pub use header::ExtensionIds;
+use header::{Fixed, Writer};
+use sent::SentLog;
+
+use crate::history::History;
+use crate::ntp::Ntp;
+use crate::packet::{Format, MediaPacket};
+use crate::rewrite::Rewritten;
+use crate::rtcp::{self, Feedback, ReportBlock, RtcpError, SenderInfo};
+use crate::srtp::{OpenError, RtcpOpener, Sealer, SendStream};
+
+/// Sender reports go out this often: often enough for lip sync soon after a join, and cheap.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// A packet is not sent again sooner than this, whatever the round-trip time.
+const RESEND_APART_MIN: Duration = Duration::from_millis(10);
+/// Of the bytes of video sent, one part in this many may be sent again: what is lost beyond is not
+/// repaired by sending still more into the same link.
+const RESEND_PART: u64 = 4;
+/// What may be sent again at once, and before any media was sent.
+const RESEND_BURST_BYTES: u64 = 64 << 10;
+/// Most bytes of padding that make a packet as long as its neighbours.
+const PAD_MAX: usize = 96;
+/// A stream names its section until it is known to the peer; in so many packets at most.
+const MID_PACKETS: u32 = 200;
+
+/// One format that a viewer takes, and the payload types it gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Codec and profile.
+    pub format: Format,
+    /// Of media.
+    pub payload_type: u8,
+    /// Of what is sent again (RFC 4588), where the viewer takes that.
+    pub resend_payload_type: Option<u8>,
+}
+
+/// What was negotiated for one of a viewer's streams.
+#[derive(Clone, Debug)]
+pub struct StreamConfig {
+    /// Audio or video.
+    pub kind: TrackKind,
+    /// Its section.
+    pub mid: String,
+    /// Canonical name: streams with the same one are played together (RFC 3550 section 6.5.1).
+    pub cname: String,
+    /// SSRC of the media.
+    pub ssrc: u32,
+    /// SSRC of what is sent again.
+    pub resend_ssrc: Option<u32>,
+    /// RTP clock, in hertz.
+    pub clock_rate: u32,
+    /// Formats, the preferred first.
+    pub accepted: Vec<Accepted>,
+    /// Header extensions.
+    pub extensions: ExtensionIds,
+}
+
+/// How long a packet should be, so that it fits into a run of equal datagrams. Padding makes up for
+/// what is missing, where that is little.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// As the longest payload of its run, in bytes: it is the first.
+    Payload(usize),
+    /// As the datagrams of its run, in bytes.
+    Datagram(usize),
+}
+
+/// Why a viewer does not get a packet that was meant for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotSent {
+    /// The viewer's offer has no such codec or profile.
+    #[error("no such format was negotiated")]
+    Format,
+    /// Nothing was negotiated to send it on.
+    #[error("no such stream was negotiated")]
+    Stream,
+    /// Its number was used before, or is too old.
+    #[error("its number was used")]
+    Number,
+    /// What is to be sent again is not kept any more, or was just sent.
+    #[error("not kept, or sent a moment ago")]
+    Gone,
+    /// Too much was sent again already.
+    #[error("over the budget for lost packets")]
+    Budget,
+}
+
+/// Why an RTCP datagram is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotHeard {
+    /// SRTCP refuses it.
+    #[error(transparent)]
+    Sealed(#[from] OpenError),
+    /// It is authentic, and no RTCP.
+    #[error(transparent)]
+    Rtcp(#[from] RtcpError),
+}
+
+/// What a viewer's RTCP said, for the caller to act on. Reused from datagram to datagram.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// Sequence numbers of the video stream that are missing.
+    pub lost: Vec<u16>,
+    /// The picture cannot be decoded.
+    pub keyframe_requests: u64,
+    /// Fraction of the video's packets lost, 0 to 1, where a report came.
+    pub loss: Option<f32>,
+    /// By how many packets the reported losses have grown.
+    pub newly_lost: u64,
+}
+
+impl Heard {
+    /// Lost packets of one datagram that are read; more cannot be repaired in time anyhow.
+    const LOST_MAX: usize = 1_024;
+
+    fn clear(&mut self) {
+        self.lost.clear();
+        (self.keyframe_requests, self.newly_lost) = (0, 0);
+        self.loss = None;
+    }
+}
+
+/// A viewer's sending side.
+#[derive(Debug)]
+pub struct Egress {
+    sealer: Sealer,
+    opener: RtcpOpener,
+    streams: [Option<Outgoing>; 2],
+    started_at: Instant,
+    report_at: Instant,
+    transport_sequence: u16,
+    resend_credit: u64,
+    round_trip: Option<Duration>,
+    loss: Option<f32>,
+}
+
+/// One stream.
+#[derive(Debug)]
+struct Outgoing {
+    stream: SendStream,
+    resend: Option<Resend>,
+    config: StreamConfig,
+    packets: u32,
+    octets: u32,
+    /// Timestamp of the last packet, and when it was sampled.
+    last: Option<(u32, Instant)>,
+    /// The peer has reported on it: it knows which section it belongs to.
+    known: bool,
+    /// As last reported.
+    lost: i32,
+}
+
+#[derive(Debug)]
+struct Resend {
+    stream: SendStream,
+    sent: SentLog,
+}
+
+fn slot(kind: TrackKind) -> usize {
+    match kind {
+        TrackKind::Audio => 0,
+        TrackKind::Video => 1,
+    }
+}
+
+impl Egress {
+    /// The sending side of a session whose keys are there. Streams beyond one of each kind, and
+    /// those whose SSRC is taken, are left out. Of each video stream the last `resend_packets` can
+    /// be sent again.
+    #[must_use]
+    pub fn new(
+        (mut sealer, opener): (Sealer, RtcpOpener),
+        configs: impl IntoIterator<Item = StreamConfig>,
+        resend_packets: usize,
+        now: Instant,
+    ) -> Self {
+        let mut streams = [None, None];
+        for config in configs {
+            let Some(stream) = sealer.stream(config.ssrc) else {
+                continue;
+            };
+            let resend_stream = config.resend_ssrc.and_then(|ssrc| sealer.stream(ssrc));
+            let place = slot(config.kind);
+            streams[place] = Some(Outgoing {
+                stream,
+                resend: resend_stream.map(|stream| Resend {
+                    stream,
+                    sent: SentLog::new(resend_packets),
+                }),
+                config,
+                packets: 0,
+                octets: 0,
+                last: None,
+                known: false,
+                lost: 0,
+            });
+        }
+        Self {
+            sealer,
+            opener,
+            streams,
+            started_at: now,
+            report_at: now + REPORT_EVERY,
+            transport_sequence: 0,
+            resend_credit: RESEND_BURST_BYTES,
+            round_trip: None,
+            loss: None,
+        }
+    }
+
+    /// Appends a packet to `out`, sealed.
+    ///
+    /// # Errors
+    /// [`NotSent`]; `out` is as it was then.
+    #[inline]
+    pub fn media(
+        &mut self,
+        packet: &MediaPacket,
+        rewritten: &Rewritten,
+        fit: Fit,
+        out: &mut Vec<u8>,
+    ) -> Result<(), NotSent> {
+        let outgoing = self.streams[slot(packet.kind)]
+            .as_mut()
+            .ok_or(NotSent::Stream)?;
+        let (accepted, payload) = outgoing.place(packet).ok_or(NotSent::Format)?;
+        let index = outgoing
+            .stream
+            .claim(rewritten.sequence)
+            .ok_or(NotSent::Number)?;
+        let start = out.len();
+        let fixed = Fixed {
+            payload_type: accepted.payload_type,
+            marker: packet.marker,
+            timestamp: rewritten.timestamp,
+        };
+        let mut writer = Writer::begin(out, &index, fixed);
+        let ids = &outgoing.config.extensions;
+        writer.transport_sequence(ids, self.transport_sequence);
+        self.transport_sequence = self.transport_sequence.wrapping_add(1);
+        if !outgoing.known {
+            writer.mid(ids, outgoing.config.mid.as_bytes());
+        }
+        writer.passed_on(ids, &packet.extensions);
+        let header = writer.end();
+        append_payload(out, payload, packet, rewritten);
+        let missing = match fit {
+            Fit::Payload(longest) => longest.saturating_sub(payload.len()),
+            Fit::Datagram(length) => {
+                let natural = out.len() - start + self.sealer.tag_len();
+                length.saturating_sub(natural)
+            }
+        };
+        if (1..=PAD_MAX).contains(&missing) {
+            header::pad(out, start, missing as u8);
+        }
+        self.sealer.seal_rtp(index, out, start, header);
+        outgoing.count(packet, rewritten, payload.len());
+        if let Some(resend) = &mut outgoing.resend {
+            resend.sent.note(packet, rewritten);
+            let credit = self.resend_credit + payload.len() as u64 / RESEND_PART;
+            self.resend_credit = credit.min(RESEND_BURST_BYTES);
+        }
+        Ok(())
+    }
+
+    /// Appends a video packet once more, as RFC 4588 wants it: on a stream of its own, with its
+    /// first number in front of the payload.
+    ///
+    /// # Errors
+    /// [`NotSent`]; `out` is as it was then.
+    pub fn resend(
+        &mut self,
+        lost: u16,
+        history: &History,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Result<(), NotSent> {
+        let outgoing = self.streams[slot(TrackKind::Video)]
+            .as_mut()
+            .ok_or(NotSent::Stream)?;
+        let resend = outgoing.resend.as_mut().ok_or(NotSent::Stream)?;
+        let apart = self.round_trip.unwrap_or_default().max(RESEND_APART_MIN);
+        let since = now.saturating_duration_since(self.started_at);
+        let entry = resend.sent.take(lost, since, apart).ok_or(NotSent::Gone)?;
+        let (highest, _) = history.head(entry.layer());
+        let packet = history
+            .get(entry.layer(), entry.source_sequence(highest))
+            .filter(|packet| entry.is_of(packet))
+            .ok_or(NotSent::Gone)?;
+        let rewritten = entry.rewritten(packet);
+        let bytes = packet.payload.len() as u64;
+        let credit = self
+            .resend_credit
+            .checked_sub(bytes)
+            .ok_or(NotSent::Budget)?;
+        let payload_type = accepted(&outgoing.config.accepted, packet.format)
+            .and_then(|accepted| accepted.resend_payload_type)
+            .ok_or(NotSent::Format)?;
+        let index = resend.stream.claim_next().ok_or(NotSent::Number)?;
+        self.resend_credit = credit;
+        let start = out.len();
+        let fixed = Fixed {
+            payload_type,
+            marker: packet.marker,
+            timestamp: rewritten.timestamp,
+        };
+        let mut writer = Writer::begin(out, &index, fixed);
+        let ids = &outgoing.config.extensions;
+        writer.transport_sequence(ids, self.transport_sequence);
+        self.transport_sequence = self.transport_sequence.wrapping_add(1);
+        writer.mid(ids, outgoing.config.mid.as_bytes());
+        writer.passed_on(ids, &packet.extensions);
+        let header = writer.end();
+        out.extend_from_slice(&lost.to_be_bytes());
+        append_payload(out, &packet.payload, packet, &rewritten);
+        self.sealer.seal_rtp(index, out, start, header);
+        Ok(())
+    }
+
+    /// When [`report`](Self::report) is due.
+    #[must_use]
+    pub fn report_at(&self) -> Instant {
+        self.report_at
+    }
+
+    /// Appends a sealed compound of sender reports, one for each stream that has sent, where it is
+    /// due. False: nothing was appended.
+    pub fn report(&mut self, now: Instant, wall_now: SystemTime, out: &mut Vec<u8>) -> bool {
+        if now < self.report_at {
+            return false;
+        }
+        self.report_at = now + REPORT_EVERY;
+        let start = out.len();
+        let ntp = Ntp::from(wall_now);
+        for outgoing in self.streams.iter().flatten() {
+            if let Some(info) = outgoing.sender_info(now, ntp) {
+                rtcp::write_sender_report(&info, out);
+            }
+        }
+        if out.len() == start {
+            return false;
+        }
+        let senders = self.streams.iter().flatten().filter(|o| o.last.is_some());
+        rtcp::write_cnames(senders.map(|o| (o.stream.ssrc(), &*o.config.cname)), out);
+        if self.sealer.seal_rtcp(out, start).is_err() {
+            out.truncate(start);
+            return false;
+        }
+        true
+    }
+
+    /// Reads a datagram of SRTCP, which is opened in place, into `heard`.
+    ///
+    /// # Errors
+    /// [`NotHeard`]. What an RTCP compound says before it breaks off is in `heard`.
+    pub fn hear(
+        &mut self,
+        datagram: &mut [u8],
+        wall_now: SystemTime,
+        heard: &mut Heard,
+    ) -> Result<(), NotHeard> {
+        heard.clear();
+        let Self {
+            opener,
+            streams,
+            round_trip,
+            loss,
+            ..
+        } = self;
+        let compound = opener.open(datagram)?;
+        let video = streams[slot(TrackKind::Video)]
+            .as_ref()
+            .map(|o| o.stream.ssrc());
+        rtcp::read(compound, |feedback| match feedback {
+            Feedback::Report(block) => {
+                let of = |o: &&mut Outgoing| o.stream.ssrc() == block.ssrc;
+                let Some(outgoing) = streams.iter_mut().flatten().find(of) else {
+                    return;
+                };
+                outgoing.known = true;
+                heard.newly_lost += outgoing.newly_lost(&block);
+                if let Some(trip) = block.round_trip(Ntp::from(wall_now)) {
+                    *round_trip = Some(Duration::from_secs_f64(f64::from(trip) / 65_536.0));
+                }
+                if outgoing.config.kind == TrackKind::Video {
+                    heard.loss = Some(f32::from(block.fraction_lost) / 256.0);
+                    *loss = heard.loss;
+                }
+            }
+            Feedback::Nack { ssrc, lost } if Some(ssrc) == video => {
+                let room = Heard::LOST_MAX - heard.lost.len();
+                heard.lost.extend(lost.iter().take(room));
+            }
+            Feedback::KeyframeRequest { ssrc } if Some(ssrc) == video => {
+                heard.keyframe_requests += 1;
+            }
+            _ => {}
+        })?;
+        Ok(())
+    }
+
+    /// Round-trip time by the last report.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    /// Fraction of the video lost by the last report, 0 to 1.
+    #[must_use]
+    pub fn loss(&self) -> Option<f32> {
+        self.loss
+    }
+}
+
+impl Outgoing {
+    /// The format and payload for this viewer. RED goes out whole only to a viewer that numbers
+    /// Opus as the publisher does, because its blocks carry that number inside (RFC 2198).
+    #[inline]
+    fn place<'a>(&self, packet: &'a MediaPacket) -> Option<(Accepted, &'a [u8])> {
+        let formats = &self.config.accepted;
+        if packet.format.codec != Codec::Red {
+            return Some((accepted(formats, packet.format)?, &packet.payload));
+        }
+        let opus = accepted(
+            formats,
+            Format {
+                codec: Codec::Opus,
+                profile: 0,
+            },
+        )?;
+        match (
+            accepted(formats, packet.format),
+            packet.block_type,
+            &packet.primary,
+        ) {
+            (Some(red), Some(block), _) if block == opus.payload_type => {
+                Some((red, &packet.payload))
+            }
+            (_, _, Some(primary)) => Some((opus, primary)),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn count(&mut self, packet: &MediaPacket, rewritten: &Rewritten, octets: usize) {
+        self.packets = self.packets.wrapping_add(1);
+        self.octets = self.octets.wrapping_add(octets as u32);
+        self.last = Some((rewritten.timestamp, packet.sampled_at));
+        self.known |= self.packets == MID_PACKETS;
+    }
+
+    fn sender_info(&self, now: Instant, ntp: Ntp) -> Option<SenderInfo> {
+        let (timestamp, sampled_at) = self.last?;
+        let since = now.saturating_duration_since(sampled_at).as_micros();
+        let ticks = since * u128::from(self.config.clock_rate) / 1_000_000;
+        Some(SenderInfo {
+            ssrc: self.stream.ssrc(),
+            ntp,
+            timestamp: timestamp.wrapping_add(ticks as u32),
+            packets: self.packets,
+            octets: self.octets,
+        })
+    }
+
+    fn newly_lost(&mut self, block: &ReportBlock) -> u64 {
+        let grown = i64::from(block.lost) - i64::from(self.lost);
+        self.lost = block.lost.max(self.lost);
+        u64::try_from(grown).unwrap_or(0)
+    }
+}
+
+/// What a viewer calls a format: of the same profile, or else of the same codec where a decoder
+/// for one profile commonly decodes the other.
+#[inline]
+fn accepted(formats: &[Accepted], format: Format) -> Option<Accepted> {
+    let same_codec = || formats.iter().filter(|a| a.format.codec == format.codec);
+    same_codec()
+        .find(|a| a.format.profile == format.profile)
+        .or_else(|| {
+            let lenient = format.codec == Codec::H264;
+            same_codec()
+                .max_by_key(|a| a.format.profile)
+                .filter(|_| lenient)
+        })
+        .copied()
+}
+
+#[inline]
+fn append_payload(out: &mut Vec<u8>, payload: &[u8], packet: &MediaPacket, rewritten: &Rewritten) {
+    let start = out.len();
+    out.extend_from_slice(payload);
+    let (Some(descriptor), Some(vp8)) = (packet.info.vp8, rewritten.vp8) else {
+        return;
+    };
+    if let (Some(at), Some(id)) = (descriptor.picture_id, vp8.picture_id) {
+        let offset = start + at.offset;
+        if at.u15 {
+            out[offset..offset + 2].copy_from_slice(&(id | 0x8000).to_be_bytes());
+        } else {
+            out[offset] = id as u8 & 0x7F;
+        }
+    }
+    if let (Some((_, offset)), Some(index)) = (descriptor.tl0_pic_idx, vp8.tl0_pic_idx) {
+        out[start + offset] = index;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! DTLS for every session: one configuration for all, and a viewer's media keys go to our egress.
+//!
+//! str0m makes its DTLS through the provider here. What the handshake of a viewer derives for SRTP
+//! is put into a [`KeyDrop`] instead of being shown to str0m, so that nobody else can ever seal
+//! anything under those keys.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use dimpl::crypto::aws_lc_rs::default_provider as aws_lc;
+use dimpl::{Config, Dtls};
+use lightstick_sfu_core::srtp::{self, End, KeyError, Profile, RtcpOpener, Sealer};
+use str0m::config::{CryptoProvider, DtlsCert, DtlsVersion};
+use str0m::crypto::CryptoError;
+use str0m::crypto::dtls::{
+    DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, ProtocolVersion, SrtpProfile,
+};
+
+/// str0m's cryptography with our DTLS in it.
+pub(crate) fn crypto() -> CryptoProvider {
+    static PROVIDER: OnceLock<Provider> = OnceLock::new();
+    let standard = str0m::crypto::from_feature_flags();
+    let dtls = standard.dtls_provider;
+    let provider = PROVIDER.get_or_init(|| Provider {
+        standard: dtls,
+        config: OnceLock::new(),
+    });
+    CryptoProvider {
+        dtls_provider: provider,
+        ..standard
+    }
+}
+
+/// Where a handshake leaves its SRTP keys.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KeyDrop(Arc<Mutex<Option<Keys>>>);
+
+/// Keying material as the DTLS exporter gave it (RFC 5764 section 4.2).
+struct Keys {
+    material: Vec<u8>,
+    profile: Profile,
+    end: End,
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys")
+            .field("profile", &self.profile)
+            .finish_non_exhaustive()
+    }
+}
+
+impl KeyDrop {
+    /// Makes sessions in `build` whose keys are left in the returned drop.
+    pub(crate) fn while_building<T>(build: impl FnOnce() -> T) -> (T, Self) {
+        let keys = Self::default();
+        DROP.set(Some(keys.clone()));
+        let built = build();
+        DROP.set(None);
+        (built, keys)
+    }
+
+    /// Takes the keys, which are there once the handshake is done. `None`: it agreed on none, or
+    /// they were taken before.
+    pub(crate) fn take(&self) -> Option<Result<(Sealer, RtcpOpener), KeyError>> {
+        let keys = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()?;
+        Some(srtp::keys(&keys.material, keys.profile, keys.end))
+    }
+
+    fn leave(&self, keys: Keys) {
+        let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *place = Some(keys);
+    }
+}
+
+thread_local! {
+    /// Of the session that is being built on this thread.
+    static DROP: RefCell<Option<KeyDrop>> = const { RefCell::new(None) };
+}
+
+/// Makes DTLS instances that share a configuration: building one tests all ciphers, which costs
+/// more than the rest of a join.
+#[derive(Debug)]
+struct Provider {
+    standard: &'static dyn DtlsProvider,
+    config: OnceLock<(Option<usize>, Arc<Config>)>,
+}
+
+impl Provider {
+    fn config(&self, mtu: Option<usize>) -> Result<Arc<Config>, CryptoError> {
+        if let Some((_, config)) = self.config.get().filter(|(of, _)| *of == mtu) {
+            return Ok(Arc::clone(config));
+        }
+        // No cookies: a session's address has answered a connectivity check before its DTLS is read.
+        let mut builder = Config::builder()
+            .with_crypto_provider(aws_lc())
+            .use_server_cookie(false);
+        if let Some(mtu) = mtu {
+            builder = builder.mtu(mtu);
+        }
+        let config = builder.build().map(Arc::new)?;
+        let _ = self.config.set((mtu, Arc::clone(&config)));
+        Ok(config)
+    }
+}
+
+impl DtlsProvider for Provider {
+    fn generate_certificate(&self) -> Option<DtlsCert> {
+        self.standard.generate_certificate()
+    }
+
+    fn new_dtls(
+        &self,
+        cert: &DtlsCert,
+        now: Instant,
+        version: DtlsVersion,
+        mtu: Option<usize>,
+    ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
+        let (config, cert) = (self.config(mtu)?, cert.clone());
+        let dtls = match version {
+            DtlsVersion::Dtls12 => Dtls::new_12(config, cert, now),
+            DtlsVersion::Dtls13 => Dtls::new_13(config, cert, now),
+            _ => Dtls::new_auto(config, cert, now),
+        };
+        Ok(Box::new(Instance {
+            dtls,
+            keys: DROP.with_borrow(Clone::clone),
+            now,
+        }))
+    }
+}
+
+struct Instance {
+    dtls: Dtls,
+    keys: Option<KeyDrop>,
+    now: Instant,
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instance").finish_non_exhaustive()
+    }
+}
+
+impl DtlsInstance for Instance {
+    fn set_active(&mut self, active: bool) {
+        self.dtls.set_active(active);
+    }
+
+    fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
+        self.dtls.handle_packet(packet)
+    }
+
+    fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> DtlsOutput<'a> {
+        let end = if self.dtls.is_active() {
+            End::Client
+        } else {
+            End::Server
+        };
+        let output = self.dtls.poll_output(buf);
+        let (DtlsOutput::KeyingMaterial(material, profile), Some(keys)) = (&output, &self.keys)
+        else {
+            return output;
+        };
+        let profile = match *profile {
+            SrtpProfile::AES128_CM_SHA1_80 => Profile::Aes128CmSha1_80,
+            SrtpProfile::AEAD_AES_128_GCM => Profile::Aes128Gcm,
+            SrtpProfile::AEAD_AES_256_GCM => Profile::Aes256Gcm,
+            // Of no use to anybody: without keys the session is closed as soon as it connects.
+            _ => return DtlsOutput::Timeout(self.now),
+        };
+        keys.leave(Keys {
+            material: material.to_vec(),
+            profile,
+            end,
+        });
+        // A time that has come: there may be more to poll for.
+        DtlsOutput::Timeout(self.now)
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
+        self.now = now;
+        self.dtls.handle_timeout(now)
+    }
+
+    fn send_application_data(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
+        self.dtls.send_application_data(data)
+    }
+
+    fn is_active(&self) -> bool {
+        self.dtls.is_active()
+    }
+
+    fn protocol_version(&self) -> Option<ProtocolVersion> {
+        self.dtls.protocol_version()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.dtls.is_closing()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.dtls.is_closed()
+    }
+
+    fn close(&mut self) -> Result<(), DtlsImplError> {
+        self.dtls.close()
+    }
+}

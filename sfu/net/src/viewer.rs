@@ -1,0 +1,267 @@
+//! A viewer's tracks: what it gets, when, and under which numbers.
+
+use std::time::{Duration, Instant};
+
+use lightstick_sfu_core::downtrack::{DownTrack, KeyframeWanted};
+use lightstick_sfu_core::egress::{Egress, Fit, NotSent, StreamConfig};
+use lightstick_sfu_core::history::{self, History, Start};
+use lightstick_sfu_core::layers::LayerSet;
+use lightstick_sfu_core::packet::MediaPacket;
+use lightstick_types::{Layer, LayerChoice, TrackKind};
+
+use crate::dtls::KeyDrop;
+use crate::sink::Sink;
+
+/// Packets that a viewer who catches up is given at once, and the time between two such bursts:
+/// some 30 Mbit/s. Two seconds of a show arrive within a fifth of one, and a phone's link is not
+/// flooded.
+const CATCH_UP_PACKETS: usize = 12;
+const CATCH_UP_EVERY: Duration = Duration::from_millis(4);
+
+/// A viewer's tracks.
+pub(crate) struct Viewer {
+    audio: Option<DownTrack>,
+    video: Option<DownTrack>,
+    video_clock_rate: u32,
+    /// What was negotiated, until there are keys.
+    configs: Vec<StreamConfig>,
+    keys: KeyDrop,
+    resend_packets: usize,
+    /// There once the handshake is done.
+    pub(crate) egress: Option<Egress>,
+    catch_up: Option<CatchUp>,
+}
+
+/// How far a newcomer is on its way from the last keyframe to the present.
+struct CatchUp {
+    layer: Layer,
+    source: Option<u32>,
+    /// The publisher's number of the next packet.
+    next: u64,
+    start: Start,
+    /// Timestamp of the replay's last frame.
+    last_timestamp: u32,
+    /// Timestamp of the frame that was begun last, and how many of the replay follow it.
+    frame: Option<u32>,
+    frames_after: u32,
+    /// When the next packets may leave.
+    at: Instant,
+}
+
+/// A packet of a room that may go to a viewer.
+#[derive(Clone, Copy)]
+pub(crate) struct Offered<'a> {
+    pub(crate) packet: &'a MediaPacket,
+    /// Gaps that a full ring has cut before it.
+    pub(crate) generation: u32,
+    /// Longest payload of its turn and layer, in bytes.
+    pub(crate) longest: usize,
+}
+
+impl Viewer {
+    /// A viewer of the streams that were negotiated, whose keys will come.
+    pub(crate) fn new(
+        configs: Vec<StreamConfig>,
+        keys: KeyDrop,
+        choice: LayerChoice,
+        resend_packets: usize,
+    ) -> Self {
+        let track = |kind| {
+            let config = configs.iter().find(|config| config.kind == kind)?;
+            Some(DownTrack::new(kind, config.clock_rate, choice))
+        };
+        let video = configs
+            .iter()
+            .find(|config| config.kind == TrackKind::Video);
+        Self {
+            audio: track(TrackKind::Audio),
+            video: track(TrackKind::Video),
+            video_clock_rate: video.map_or(90_000, |config| config.clock_rate),
+            configs,
+            keys,
+            resend_packets,
+            egress: None,
+            catch_up: None,
+        }
+    }
+
+    /// Takes the keys of the handshake. False: there are none, and nothing can be sent.
+    pub(crate) fn connected(&mut self, now: Instant) -> bool {
+        let Some(Ok(keys)) = self.keys.take() else {
+            return false;
+        };
+        let configs = std::mem::take(&mut self.configs);
+        self.egress = Some(Egress::new(keys, configs, self.resend_packets, now));
+        true
+    }
+
+    /// When it wants a look: to catch up, or to report.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let report_at = self.egress.as_ref().map(Egress::report_at);
+        let catch_up_at = self.catch_up.as_ref().map(|catch_up| catch_up.at);
+        [report_at, catch_up_at].into_iter().flatten().min()
+    }
+
+    /// The video layer that it gets, or waits for.
+    pub(crate) fn layer(&self) -> Option<Layer> {
+        let video = self.video.as_ref()?;
+        video.layer().or(video.wanted().map(|wanted| wanted.0))
+    }
+
+    /// The video layer that it gets.
+    pub(crate) fn layer_sent(&self) -> Option<Layer> {
+        self.video.as_ref().and_then(DownTrack::layer)
+    }
+
+    /// The keyframe that it waits for.
+    pub(crate) fn wanted(&self) -> Option<KeyframeWanted> {
+        self.video.as_ref().and_then(DownTrack::wanted)
+    }
+
+    pub(crate) fn choose(&mut self, choice: LayerChoice) -> Option<KeyframeWanted> {
+        self.video.as_mut()?.choose(choice)
+    }
+
+    pub(crate) fn set_live(&mut self, live: LayerSet) -> Option<KeyframeWanted> {
+        self.video.as_mut()?.set_live(live)
+    }
+
+    pub(crate) fn on_loss(&mut self, now: Instant, loss: f32) -> Option<KeyframeWanted> {
+        self.video.as_mut()?.on_report(now, loss)
+    }
+
+    /// Whether the viewer has seen no picture yet.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.catch_up.is_none() && self.video.as_ref().is_some_and(DownTrack::is_fresh)
+    }
+
+    /// Lets the viewer start from a keyframe that is past.
+    ///
+    /// The first packets leave a moment after `now`: nothing may overtake the end of the
+    /// handshake, and there are stacks that drop what they read together with it.
+    pub(crate) fn start_from(
+        &mut self,
+        layer: Layer,
+        start: Start,
+        history: &History,
+        now: Instant,
+    ) {
+        let last = history.get(layer, start.to);
+        self.catch_up = Some(CatchUp {
+            layer,
+            source: last.map(|packet| packet.source),
+            next: start.from,
+            start,
+            last_timestamp: last.map_or(0, |packet| packet.timestamp),
+            frame: None,
+            frames_after: start.frames,
+            at: now + CATCH_UP_EVERY,
+        });
+    }
+
+    /// Whether a viewer who catches up may have its next packets.
+    pub(crate) fn is_behind(&self, now: Instant) -> bool {
+        self.catch_up.as_ref().is_some_and(|c| c.at <= now)
+    }
+
+    /// Gives the viewer one packet of its room, if it is to have it now. `Ok(true)`: it was sent.
+    #[inline]
+    pub(crate) fn forward(
+        &mut self,
+        offered: Offered<'_>,
+        sink: &mut Sink<'_>,
+    ) -> Result<bool, NotSent> {
+        let packet = offered.packet;
+        if packet.kind == TrackKind::Video
+            && let Some(catch_up) = &self.catch_up
+        {
+            // Either it gets it in turn, or it is late for a place that was passed already.
+            let late = packet.layer == catch_up.layer
+                && catch_up.source == Some(packet.source)
+                && packet.sequence < catch_up.next;
+            if !late {
+                return Ok(false);
+            }
+        }
+        self.forward_at(offered, packet.timestamp, sink)
+    }
+
+    /// Gives a viewer who catches up its next packets. The number that was sent.
+    pub(crate) fn catch_up(&mut self, now: Instant, history: &History, sink: &mut Sink<'_>) -> u64 {
+        let mut sent = 0;
+        for _ in 0..CATCH_UP_PACKETS {
+            let Some((packet, timestamp)) = self.next_of_replay(history) else {
+                self.catch_up = None;
+                return sent;
+            };
+            let offered = Offered {
+                packet,
+                generation: history.head(packet.layer).1,
+                longest: 0,
+            };
+            sent += u64::from(self.forward_at(offered, timestamp, sink) == Ok(true));
+        }
+        if let Some(catch_up) = &mut self.catch_up {
+            catch_up.at = now + CATCH_UP_EVERY;
+        }
+        sent
+    }
+
+    /// The next packet of the replay and its timestamp. `None`: the viewer has caught up, or what
+    /// it was catching up with is gone.
+    fn next_of_replay<'a>(&mut self, history: &'a History) -> Option<(&'a MediaPacket, u32)> {
+        let rate = self.video_clock_rate;
+        let catch_up = self.catch_up.as_mut()?;
+        let (head, generation) = history.head(catch_up.layer);
+        if generation != catch_up.start.generation {
+            return None;
+        }
+        while catch_up.next <= head {
+            let sequence = catch_up.next;
+            catch_up.next += 1;
+            let Some(packet) = history.get(catch_up.layer, sequence) else {
+                continue;
+            };
+            if Some(packet.source) != catch_up.source {
+                return None;
+            }
+            if sequence > catch_up.start.to {
+                return Some((packet, packet.timestamp));
+            }
+            if catch_up.frame.replace(packet.timestamp) != Some(packet.timestamp) {
+                catch_up.frames_after = catch_up.frames_after.saturating_sub(1);
+            }
+            let (last, after) = (catch_up.last_timestamp, catch_up.frames_after);
+            return Some((packet, history::squeezed(last, after, rate)));
+        }
+        None
+    }
+
+    #[inline]
+    fn forward_at(
+        &mut self,
+        offered: Offered<'_>,
+        timestamp: u32,
+        sink: &mut Sink<'_>,
+    ) -> Result<bool, NotSent> {
+        let packet = offered.packet;
+        let track = match packet.kind {
+            TrackKind::Audio => &mut self.audio,
+            TrackKind::Video => &mut self.video,
+        };
+        let (Some(track), Some(egress)) = (track, &mut self.egress) else {
+            return Ok(false);
+        };
+        let Some(rewritten) = track.forward_at(packet, timestamp, offered.generation) else {
+            return Ok(false);
+        };
+        let sent = sink.datagram(|out, segment| {
+            let fit = match segment {
+                0 => Fit::Payload(offered.longest),
+                length => Fit::Datagram(length),
+            };
+            egress.media(packet, &rewritten, fit, out)
+        });
+        sent.map(|()| true)
+    }
+}
