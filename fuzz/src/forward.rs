@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lightstick_sfu_core::clock::SenderReport;
 use lightstick_sfu_core::downtrack::DownTrack;
-use lightstick_sfu_core::layers::LayerSet;
+use lightstick_sfu_core::layers::{LayerRates, LayerSet};
 use lightstick_sfu_core::packet::{Format, PacketExtensions};
 use lightstick_sfu_core::uptrack::{Incoming, Source, SourceConfig};
 use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, TrackKind};
@@ -108,8 +108,10 @@ impl Scene {
                 let _ = self.viewer.set_live(self.source.live_layers());
             }
             11 => {
-                let loss = f32::from(script.byte()) / 255.0;
-                let _ = self.viewer.on_report(self.now, loss);
+                let link = Bitrate(u64::from(script.byte()) << 14);
+                let rates = LayerRates([100_000, 0, u64::from(script.byte()) << 14]);
+                let _ = self.viewer.on_estimate(self.now, link, &rates);
+                let _ = self.viewer.better(&rates);
             }
             12 => self.generation += 1,
             13 => {

@@ -6,12 +6,14 @@
 
 mod codec;
 mod demux;
+mod feedback;
 mod forward;
 mod rtcp;
 mod signaling;
 
 pub use codec::{codec_audio, codec_av1, codec_h264, codec_vp8, codec_vp9};
 pub use demux::{demux, tcp_deframer};
+pub use feedback::feedback;
 pub use forward::forward;
 pub use rtcp::{rtcp, srtcp};
 pub use signaling::{if_match, names, sdp_fragment, sdp_offer, token};
@@ -27,6 +29,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("codec_vp8", codec_vp8),
     ("codec_vp9", codec_vp9),
     ("demux", demux),
+    ("feedback", feedback),
     ("forward", forward),
     ("if_match", if_match),
     ("names", names),

@@ -133,6 +133,7 @@ replays!(
     codec_vp8,
     codec_vp9,
     demux,
+    feedback,
     forward,
     if_match,
     names,

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use lightstick_types::{Layer, LayerChoice, TrackKind};
+use lightstick_types::{Bitrate, Layer, LayerChoice, TrackKind};
 
-use crate::layers::{LayerSelector, LayerSet};
+use crate::layers::{LayerRates, LayerSelector, LayerSet};
 use crate::packet::MediaPacket;
 use crate::rewrite::{Rewriter, Rewritten};
 
@@ -58,10 +58,21 @@ impl DownTrack {
         self.wanted()
     }
 
-    /// Hears a receiver report's loss, 0 to 1.
-    pub fn on_report(&mut self, now: Instant, loss: f32) -> Option<KeyframeWanted> {
-        self.selector.on_report(now, loss);
+    /// Hears what the viewer's link carries, without its audio, and what layers take.
+    pub fn on_estimate(
+        &mut self,
+        now: Instant,
+        link: Bitrate,
+        rates: &LayerRates,
+    ) -> Option<KeyframeWanted> {
+        self.selector.on_estimate(now, link, rates);
         self.wanted()
+    }
+
+    /// What the next better layer takes, where the viewer would have it.
+    #[must_use]
+    pub fn better(&self, rates: &LayerRates) -> Option<Bitrate> {
+        self.selector.better(rates)
     }
 
     /// The keyframe that this viewer waits for: to start, or to switch.

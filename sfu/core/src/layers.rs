@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lightstick_types::{Layer, LayerChoice};
+use lightstick_types::{Bitrate, Layer, LayerChoice};
 
 /// A set of layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,91 +56,75 @@ impl FromIterator<Layer> for LayerSet {
     }
 }
 
-/// The best layer that a viewer's network is believed to carry, judged by the loss it reports.
-///
-/// Receiver reports are all that every client sends; a link that queues instead of losing is
-/// noticed only once its queue is full.
+/// What each layer of a room takes, in bit/s; 0 where nothing is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LayerRates(pub [u64; Layer::COUNT]);
+
+impl LayerRates {
+    /// What a layer takes, if it is known.
+    #[must_use]
+    pub fn of(&self, layer: Layer) -> Option<Bitrate> {
+        Some(self.0[layer.index()])
+            .filter(|bps| *bps > 0)
+            .map(Bitrate)
+    }
+}
+
+/// The best layer that a viewer's link is believed to carry.
 #[derive(Clone, Debug)]
-pub struct NetworkCap {
+struct NetworkCap {
     cap: Layer,
-    /// Consecutive reports with heavy loss.
-    bad: u32,
-    /// Since when the reports are clean.
-    clean_since: Option<Instant>,
-    /// How long they must be clean before the next try upwards; doubles when a try fails.
-    patience: Duration,
-    raised_at: Option<Instant>,
+    lowered_at: Option<Instant>,
 }
 
 impl Default for NetworkCap {
     fn default() -> Self {
         Self {
             cap: Layer::High,
-            bad: 0,
-            clean_since: None,
-            patience: Self::PATIENCE,
-            raised_at: None,
+            lowered_at: None,
         }
     }
 }
 
 impl NetworkCap {
-    /// Loss from which a report counts against the layer.
-    const HEAVY_LOSS: f32 = 0.10;
-    /// Loss up to which a report counts as clean.
-    const CLEAN_LOSS: f32 = 0.02;
-    /// Heavy reports in a row before a step down: one can be chance.
-    const REPORTS: u32 = 2;
-    const PATIENCE: Duration = Duration::from_secs(8);
-    const PATIENCE_MAX: Duration = Duration::from_secs(120);
-    /// A step down within this time of a step up means that the step up was wrong.
-    const REGRET: Duration = Duration::from_secs(10);
+    /// A better layer must leave this part of the link free, in percent: one that just fits would
+    /// be left again at once.
+    const HEADROOM: u64 = 8;
+    /// After a step down, the queue that led to it must drain first.
+    const CALM: Duration = Duration::from_secs(2);
 
-    /// The best layer to give now.
-    #[must_use]
-    pub fn cap(&self) -> Layer {
-        self.cap
-    }
-
-    /// Hears the fraction of packets lost, 0 to 1, from a receiver report.
-    pub fn on_report(&mut self, now: Instant, loss: f32) {
-        if loss >= Self::HEAVY_LOSS {
-            self.clean_since = None;
-            self.bad += 1;
-            if self.bad >= Self::REPORTS && self.cap > Layer::Low {
-                self.bad = 0;
-                self.cap = step(self.cap, -1);
-                let regretted = self
-                    .raised_at
-                    .is_some_and(|at| now.saturating_duration_since(at) < Self::REGRET);
-                self.patience = if regretted {
-                    (self.patience * 2).min(Self::PATIENCE_MAX)
-                } else {
-                    Self::PATIENCE
-                };
+    /// Holds what the link carries against what the layers take.
+    fn judge(&mut self, now: Instant, link: Bitrate, rates: &LayerRates, live: LayerSet) {
+        let fits = |layer: Layer, headroom: u64| {
+            rates
+                .of(layer)
+                .is_none_or(|rate| rate.bps() * (100 + headroom) / 100 <= link.bps())
+        };
+        let best_up_to = |cap, headroom| {
+            live.iter()
+                .filter(|layer| *layer <= cap && fits(*layer, headroom))
+                .last()
+        };
+        let lowest = live.iter().next().unwrap_or(Layer::Low);
+        let present = live.best_up_to(self.cap).unwrap_or(lowest);
+        if !fits(present, 0) {
+            let cap = best_up_to(present, 0).unwrap_or(lowest);
+            if cap < self.cap {
+                (self.cap, self.lowered_at) = (cap, Some(now));
             }
             return;
         }
-        self.bad = 0;
-        if loss > Self::CLEAN_LOSS {
-            self.clean_since = None;
-            return;
+        let calm = |at| now.saturating_duration_since(at) >= Self::CALM;
+        if self.lowered_at.is_none_or(calm)
+            && let Some(better) = best_up_to(Layer::High, Self::HEADROOM)
+            && better > present
+        {
+            self.cap = better;
         }
-        let since = *self.clean_since.get_or_insert(now);
-        if self.cap < Layer::High && now.saturating_duration_since(since) >= self.patience {
-            self.cap = step(self.cap, 1);
-            self.raised_at = Some(now);
-            self.clean_since = Some(now);
+        // Nothing better is live: what comes live later is judged then.
+        if live.iter().last() == Some(present) && self.cap < present {
+            self.cap = present;
         }
-    }
-}
-
-fn step(layer: Layer, by: i8) -> Layer {
-    match (layer, by) {
-        (Layer::High, -1) | (Layer::Low, 1) => Layer::Medium,
-        (Layer::Medium, 1) => Layer::High,
-        (Layer::Medium, -1) => Layer::Low,
-        (layer, _) => layer,
     }
 }
 
@@ -188,10 +172,22 @@ impl LayerSelector {
         self.aim();
     }
 
-    /// Hears a receiver report. Only [`LayerChoice::Auto`] follows it.
-    pub fn on_report(&mut self, now: Instant, loss: f32) {
-        self.network.on_report(now, loss);
+    /// Hears what the viewer's link carries, without its audio. Only [`LayerChoice::Auto`] follows.
+    pub fn on_estimate(&mut self, now: Instant, link: Bitrate, rates: &LayerRates) {
+        self.network.judge(now, link, rates, self.live);
         self.aim();
+    }
+
+    /// What the next better layer takes, where [`LayerChoice::Auto`] would have it.
+    #[must_use]
+    pub fn better(&self, rates: &LayerRates) -> Option<Bitrate> {
+        if self.choice != LayerChoice::Auto {
+            return None;
+        }
+        let present = self.live.best_up_to(self.network.cap)?;
+        let better = self.live.iter().find(|layer| *layer > present)?;
+        let rate = rates.of(better)?.bps();
+        Some(Bitrate(rate * (100 + NetworkCap::HEADROOM) / 100))
     }
 
     /// The target's keyframe has come: it is forwarded from here on.
@@ -209,7 +205,7 @@ impl LayerSelector {
 
     fn aim(&mut self) {
         let cap = match self.choice {
-            LayerChoice::Auto => self.network.cap(),
+            LayerChoice::Auto => self.network.cap,
             LayerChoice::Low => Layer::Low,
             LayerChoice::Medium => Layer::Medium,
             LayerChoice::High => Layer::High,
@@ -271,27 +267,47 @@ mod tests {
     }
 
     #[test]
-    fn loss_steps_down_and_clean_reports_step_up_with_growing_patience() {
+    fn auto_follows_the_link_with_headroom_and_patience() {
         let start = Instant::now();
-        let at = |s: u64| start + Duration::from_secs(s);
-        let mut network = NetworkCap::default();
-        network.on_report(at(0), 0.3);
-        assert_eq!(network.cap(), Layer::High, "one bad report is chance");
-        network.on_report(at(1), 0.3);
-        assert_eq!(network.cap(), Layer::Medium);
-        for s in 2..=10 {
-            network.on_report(at(s), 0.0);
-        }
-        assert_eq!(network.cap(), Layer::High);
-        // The step up was wrong: the next one takes twice as long.
-        network.on_report(at(11), 0.2);
-        network.on_report(at(12), 0.2);
-        assert_eq!(network.cap(), Layer::Medium);
-        for s in 13..=28 {
-            network.on_report(at(s), 0.0);
-            assert_eq!(network.cap(), Layer::Medium, "at {s}");
-        }
-        network.on_report(at(29), 0.0);
-        assert_eq!(network.cap(), Layer::High);
+        let rates = LayerRates([150_000, 500_000, 2_500_000]);
+        let mut selector = LayerSelector::new(LayerChoice::Auto);
+        selector.set_live(all());
+        selector.switched();
+        let mut at = |ms, link| {
+            let now = start + Duration::from_millis(ms);
+            selector.on_estimate(now, Bitrate(link), &rates);
+            if selector.target().is_some() {
+                selector.switched();
+            }
+            selector.current()
+        };
+        assert_eq!(at(0, 2_500_000), Some(Layer::High));
+        assert_eq!(at(100, 2_400_000), Some(Layer::Medium));
+        assert_eq!(at(200, 3_000_000), Some(Layer::Medium), "too soon");
+        assert_eq!(at(2_100, 2_600_000), Some(Layer::Medium), "too little");
+        assert_eq!(at(2_200, 2_700_000), Some(Layer::High));
+        assert_eq!(at(2_300, 100_000), Some(Layer::Low), "the least there is");
+        assert_eq!(at(9_000, 510_000), Some(Layer::Low));
+        assert_eq!(at(9_100, 540_000), Some(Layer::Medium));
+    }
+
+    #[test]
+    fn a_better_layer_is_wanted_only_where_there_is_one() {
+        let rates = LayerRates([100_000, 0, 1_000_000]);
+        let better = |choice, live: &[Layer], link| {
+            let mut selector = LayerSelector::new(choice);
+            selector.set_live(live.iter().copied().collect());
+            selector.on_estimate(Instant::now(), Bitrate(link), &rates);
+            selector.better(&rates)
+        };
+        use Layer::{High, Low, Medium};
+        let high = Some(Bitrate(1_080_000));
+        assert_eq!(better(LayerChoice::Auto, &[Low, High], 300_000), high);
+        assert_eq!(better(LayerChoice::Auto, &[Low, High], 3_000_000), None);
+        assert_eq!(better(LayerChoice::Low, &[Low, High], 300_000), None);
+        assert_eq!(better(LayerChoice::Auto, &[High], 300_000), None);
+        assert_eq!(better(LayerChoice::Auto, &[], 300_000), None);
+        // A layer that was never measured is given the benefit of the doubt.
+        assert_eq!(better(LayerChoice::Auto, &[Low, Medium], 50_000), None);
     }
 }

@@ -129,9 +129,16 @@ fn media_resends_and_reports_allocate_nothing() -> Result<(), srtp::KeyError> {
             out.clear();
             if let Some(rewritten) = track.forward(packet, 0) {
                 let fit = Fit::Payload(1_110);
-                sent += u64::from(egress.media(packet, &rewritten, fit, &mut out).is_ok());
+                sent += u64::from(
+                    egress
+                        .media(packet, &rewritten, fit, packet.received_at, &mut out)
+                        .is_ok(),
+                );
             }
-            if egress.hear(nack, UNIX_EPOCH, &mut heard).is_ok() {
+            if egress
+                .hear(nack, packet.received_at, UNIX_EPOCH, &mut heard)
+                .is_ok()
+            {
                 for &lost in &heard.lost {
                     let again = egress.resend(lost, &history, packet.received_at, &mut out);
                     resent += u64::from(again.is_ok());

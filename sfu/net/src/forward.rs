@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lightstick_sfu_core::demux::Kind;
-use lightstick_sfu_core::egress::NotSent;
+use lightstick_sfu_core::egress::{Egress, NotSent};
 use lightstick_sfu_core::layers::LayerSet;
 use lightstick_sfu_core::packet::MediaPacket;
 use lightstick_sfu_core::uptrack::{Incoming, Refused, Source, SourceConfig};
@@ -118,7 +118,7 @@ impl Shard {
                 generation: fresh.generation,
                 longest: longest[fresh.packet.layer.index()],
             };
-            match viewer.forward(offered, &mut sink) {
+            match viewer.forward(offered, self.now, &mut sink) {
                 Ok(sent) => *given += u64::from(sent),
                 // It caught up with this one already.
                 Err(NotSent::Number) => {}
@@ -156,7 +156,7 @@ impl Shard {
         };
         self.report.clear();
         self.report.extend_from_slice(datagram);
-        if let Err(error) = egress.hear(&mut self.report, wall_now, &mut self.heard) {
+        if let Err(error) = egress.hear(&mut self.report, self.now, wall_now, &mut self.heard) {
             tracing::trace!(%error, "report refused");
             self.io.stats.drop_refused.add(1);
         }
@@ -165,7 +165,8 @@ impl Shard {
         stats.rtp_out_lost.add(heard.newly_lost);
         stats.nacks_in.add(heard.lost.len() as u64);
         stats.keyframe_requests_in.add(heard.keyframe_requests);
-        if let (Some(route), Some(room)) = (session.route, self.rooms.get(&id)) {
+        stats.drop_refused.add(heard.broken);
+        if let (Some(route), Some(room)) = (session.route, self.rooms.get_mut(&id)) {
             let mut sink = self.io.sink(route);
             let mut resent = 0;
             for &lost in &heard.lost {
@@ -176,9 +177,17 @@ impl Shard {
             session.bytes_sent += sink.bytes;
             self.io.stats.rtx_out.add(resent);
         }
-        let loss = heard.loss;
         let asked = heard.keyframe_requests > 0;
-        let wanted = loss.and_then(|loss| viewer.on_loss(self.now, loss));
+        let mut wanted = None;
+        if let Some(room) = self.rooms.get_mut(&id).filter(|_| heard.estimated) {
+            let (rates, audio) = room.rates(self.now);
+            wanted = viewer.on_estimate(self.now, &rates, audio);
+            let deadline = session.deadline(&self.shared.config);
+            self.timers.arm(key, deadline);
+        }
+        let RoleState::Viewer(viewer) = &mut session.role else {
+            return;
+        };
         let asked = viewer.layer().filter(|_| asked);
         for layer in wanted.map(|wanted| wanted.0).into_iter().chain(asked) {
             self.request_keyframe(id, layer);
@@ -191,29 +200,41 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key as usize) else {
             return;
         };
-        let room = self.rooms.get(&session.room);
+        let id = session.room;
+        let mut room = self.rooms.get_mut(&id);
         let (Some(route), RoleState::Viewer(viewer)) = (session.route, &mut session.role) else {
             return;
         };
         let mut sink = self.io.sink(route);
         let before = viewer.layer_sent();
         let mut sent = 0;
-        if let Some(room) = room
-            && viewer.is_behind(now)
-        {
-            sent = viewer.catch_up(now, &room.history, &mut sink);
+        if let Some(room) = &room {
+            if viewer.is_behind(now) {
+                sent = viewer.catch_up(now, &room.history, &mut sink);
+            }
+            viewer.send_probe(now, &room.history, &mut sink);
         }
         let after = viewer.layer_sent();
-        if let Some(egress) = &mut viewer.egress {
+        let due = |egress: &Egress| egress.report_at() <= now;
+        let mut wanted = None;
+        if let Some(egress) = viewer.egress.as_mut().filter(|egress| due(egress)) {
             // Nothing to report is no failure.
             let _ = sink.datagram(|out, _| match egress.report(now, wall_now, out) {
                 true => Ok(()),
                 false => Err(()),
             });
+            // A link that has fallen silent carries nothing: time alone tells.
+            if let Some(room) = &mut room {
+                let (rates, audio) = room.rates(now);
+                wanted = viewer.on_estimate(now, &rates, audio);
+            }
         }
         session.bytes_sent += sink.bytes;
         self.io.stats.rtp_out.add(sent);
         self.note_layer(key, before, after);
+        if let Some(wanted) = wanted {
+            self.request_keyframe(id, wanted.0);
+        }
         self.timers.arm(
             key,
             self.sessions[key as usize].deadline(&self.shared.config),

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use lightstick_sfu_core::bwe::ClusterId;
 use lightstick_sfu_core::downtrack::{DownTrack, KeyframeWanted};
 use lightstick_sfu_core::egress::{Egress, Fit, NotSent, StreamConfig};
 use lightstick_sfu_core::history::{self, History, Start};
-use lightstick_sfu_core::layers::LayerSet;
+use lightstick_sfu_core::layers::{LayerRates, LayerSet};
 use lightstick_sfu_core::packet::MediaPacket;
-use lightstick_types::{Layer, LayerChoice, TrackKind};
+use lightstick_types::{Bitrate, Layer, LayerChoice, TrackKind};
 
 use crate::dtls::KeyDrop;
 use crate::sink::Sink;
@@ -17,6 +18,8 @@ use crate::sink::Sink;
 /// flooded.
 const CATCH_UP_PACKETS: usize = 12;
 const CATCH_UP_EVERY: Duration = Duration::from_millis(4);
+/// Time between the bursts of a probe.
+const PROBE_EVERY: Duration = Duration::from_millis(5);
 
 /// A viewer's tracks.
 pub(crate) struct Viewer {
@@ -30,6 +33,16 @@ pub(crate) struct Viewer {
     /// There once the handshake is done.
     pub(crate) egress: Option<Egress>,
     catch_up: Option<CatchUp>,
+    probe: Option<Probing>,
+}
+
+/// Padding that is being sent to find out what a link carries.
+struct Probing {
+    cluster: ClusterId,
+    ends_at: Instant,
+    bytes_left: usize,
+    /// When the next of it may leave.
+    at: Instant,
 }
 
 /// How far a newcomer is on its way from the last keyframe to the present.
@@ -82,6 +95,7 @@ impl Viewer {
             resend_packets,
             egress: None,
             catch_up: None,
+            probe: None,
         }
     }
 
@@ -99,7 +113,11 @@ impl Viewer {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let report_at = self.egress.as_ref().map(Egress::report_at);
         let catch_up_at = self.catch_up.as_ref().map(|catch_up| catch_up.at);
-        [report_at, catch_up_at].into_iter().flatten().min()
+        let probe_at = self.probe.as_ref().map(|probe| probe.at);
+        [report_at, catch_up_at, probe_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The video layer that it gets, or waits for.
@@ -126,8 +144,59 @@ impl Viewer {
         self.video.as_mut()?.set_live(live)
     }
 
-    pub(crate) fn on_loss(&mut self, now: Instant, loss: f32) -> Option<KeyframeWanted> {
-        self.video.as_mut()?.on_report(now, loss)
+    /// Holds a new estimate of its link against what its room's layers and audio take: perhaps it
+    /// wants another layer, perhaps a probe.
+    pub(crate) fn on_estimate(
+        &mut self,
+        now: Instant,
+        rates: &LayerRates,
+        audio: u64,
+    ) -> Option<KeyframeWanted> {
+        let (Some(video), Some(egress)) = (&mut self.video, &mut self.egress) else {
+            return None;
+        };
+        let link = egress.estimate()?;
+        let link = Bitrate(link.bps().saturating_sub(audio));
+        let wanted = video.on_estimate(now, link, rates);
+        let better = video.better(rates);
+        let all = better.map(|better| Bitrate(better.bps() + audio));
+        if let Some(probe) = egress.poll_probe(now, all) {
+            self.probe = Some(Probing {
+                cluster: probe.cluster,
+                ends_at: now + probe.duration,
+                bytes_left: probe.bytes,
+                at: now,
+            });
+        }
+        wanted
+    }
+
+    /// Sends the next packets of a probe, where one is under way.
+    pub(crate) fn send_probe(&mut self, now: Instant, history: &History, sink: &mut Sink<'_>) {
+        let (Some(probe), Some(egress)) = (&mut self.probe, &mut self.egress) else {
+            return;
+        };
+        if now < probe.at {
+            return;
+        }
+        probe.at = now + PROBE_EVERY;
+        // An even share of what is left, in the steps that are left.
+        let left = probe.ends_at.saturating_duration_since(now);
+        let steps = left.as_micros() / PROBE_EVERY.as_micros() + 1;
+        let mut share = probe.bytes_left / steps as usize;
+        while share > 0 {
+            let before = sink.bytes;
+            let sent = sink.datagram(|out, _| egress.probe(probe.cluster, history, now, out));
+            let bytes = (sink.bytes - before) as usize;
+            if sent.is_err() || bytes == 0 {
+                break;
+            }
+            share = share.saturating_sub(bytes);
+            probe.bytes_left = probe.bytes_left.saturating_sub(bytes);
+        }
+        if steps == 1 || probe.bytes_left == 0 {
+            self.probe = None;
+        }
     }
 
     /// Whether the viewer has seen no picture yet.
@@ -169,6 +238,7 @@ impl Viewer {
     pub(crate) fn forward(
         &mut self,
         offered: Offered<'_>,
+        now: Instant,
         sink: &mut Sink<'_>,
     ) -> Result<bool, NotSent> {
         let packet = offered.packet;
@@ -183,7 +253,7 @@ impl Viewer {
                 return Ok(false);
             }
         }
-        self.forward_at(offered, packet.timestamp, sink)
+        self.forward_at(offered, packet.timestamp, now, sink)
     }
 
     /// Gives a viewer who catches up its next packets. The number that was sent.
@@ -199,7 +269,7 @@ impl Viewer {
                 generation: history.head(packet.layer).1,
                 longest: 0,
             };
-            sent += u64::from(self.forward_at(offered, timestamp, sink) == Ok(true));
+            sent += u64::from(self.forward_at(offered, timestamp, now, sink) == Ok(true));
         }
         if let Some(catch_up) = &mut self.catch_up {
             catch_up.at = now + CATCH_UP_EVERY;
@@ -242,6 +312,7 @@ impl Viewer {
         &mut self,
         offered: Offered<'_>,
         timestamp: u32,
+        now: Instant,
         sink: &mut Sink<'_>,
     ) -> Result<bool, NotSent> {
         let packet = offered.packet;
@@ -260,7 +331,7 @@ impl Viewer {
                 0 => Fit::Payload(offered.longest),
                 length => Fit::Datagram(length),
             };
-            egress.media(packet, &rewritten, fit, out)
+            egress.media(packet, &rewritten, fit, now, out)
         });
         sent.map(|()| true)
     }

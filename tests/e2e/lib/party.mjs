@@ -124,6 +124,14 @@ export class Viewer extends Party {
     }, { within });
   }
 
+  /** Waits until the decoded video is less wide than `width`, and gives its width. */
+  async narrower(width, within = 10_000) {
+    return until(`the video is less than ${width} wide`, async () => {
+      const { video } = await this.media();
+      return { ok: video?.frameWidth < width, value: video?.frameWidth };
+    }, { within });
+  }
+
   /** Waits until `more` further audio packets have come. */
   async hears(more, within = 10_000) {
     const before = (await this.media()).audio?.packetsReceived ?? 0;

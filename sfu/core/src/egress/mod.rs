@@ -10,12 +10,13 @@ mod sent;
 
 use std::time::{Duration, Instant, SystemTime};
 
-use lightstick_types::{Codec, TrackKind};
+use lightstick_types::{Bitrate, Codec, TrackKind};
 
 pub use header::ExtensionIds;
 use header::{Fixed, Writer};
 use sent::SentLog;
 
+use crate::bwe::{ClusterId, Estimator, Probe};
 use crate::history::History;
 use crate::ntp::Ntp;
 use crate::packet::{Format, MediaPacket};
@@ -32,6 +33,13 @@ const RESEND_APART_MIN: Duration = Duration::from_millis(10);
 const RESEND_PART: u64 = 4;
 /// What may be sent again at once, and before any media was sent.
 const RESEND_BURST_BYTES: u64 = 64 << 10;
+/// Assumed of a link that has not reported yet: enough for any usual show, so that everybody
+/// starts with the best picture.
+const FIRST_ESTIMATE: Bitrate = Bitrate(8_000_000);
+/// Bytes of a packet that are not its payload: RTP and its extensions, the tag, UDP and IP.
+const HEADERS: usize = 72;
+/// A probe repeats the last so many packets.
+const PROBE_PACKETS: u16 = 32;
 /// Most bytes of padding that make a packet as long as its neighbours.
 const PAD_MAX: usize = 96;
 /// A stream names its section until it is known to the peer; in so many packets at most.
@@ -117,8 +125,10 @@ pub struct Heard {
     pub lost: Vec<u16>,
     /// The picture cannot be decoded.
     pub keyframe_requests: u64,
-    /// Fraction of the video's packets lost, 0 to 1, where a report came.
-    pub loss: Option<f32>,
+    /// There is a new estimate of what the link carries.
+    pub estimated: bool,
+    /// Transport-wide feedback that could not be read.
+    pub broken: u64,
     /// By how many packets the reported losses have grown.
     pub newly_lost: u64,
 }
@@ -129,8 +139,8 @@ impl Heard {
 
     fn clear(&mut self) {
         self.lost.clear();
-        (self.keyframe_requests, self.newly_lost) = (0, 0);
-        self.loss = None;
+        (self.keyframe_requests, self.newly_lost, self.broken) = (0, 0, 0);
+        self.estimated = false;
     }
 }
 
@@ -142,10 +152,17 @@ pub struct Egress {
     streams: [Option<Outgoing>; 2],
     started_at: Instant,
     report_at: Instant,
-    transport_sequence: u16,
     resend_credit: u64,
-    round_trip: Option<Duration>,
-    loss: Option<f32>,
+    /// Counts the packets of probes.
+    probed: u16,
+    estimator: Estimator,
+}
+
+/// Why a packet is sent once more.
+#[derive(Clone, Copy)]
+enum Why {
+    Lost,
+    Probe(ClusterId),
 }
 
 /// One stream.
@@ -156,6 +173,8 @@ struct Outgoing {
     config: StreamConfig,
     packets: u32,
     octets: u32,
+    /// Of the last packet.
+    last_number: u16,
     /// Timestamp of the last packet, and when it was sampled.
     last: Option<(u32, Instant)>,
     /// The peer has reported on it: it knows which section it belongs to.
@@ -204,6 +223,7 @@ impl Egress {
                 config,
                 packets: 0,
                 octets: 0,
+                last_number: 0,
                 last: None,
                 known: false,
                 lost: 0,
@@ -215,10 +235,9 @@ impl Egress {
             streams,
             started_at: now,
             report_at: now + REPORT_EVERY,
-            transport_sequence: 0,
             resend_credit: RESEND_BURST_BYTES,
-            round_trip: None,
-            loss: None,
+            probed: 0,
+            estimator: Estimator::new(now, FIRST_ESTIMATE),
         }
     }
 
@@ -232,6 +251,7 @@ impl Egress {
         packet: &MediaPacket,
         rewritten: &Rewritten,
         fit: Fit,
+        now: Instant,
         out: &mut Vec<u8>,
     ) -> Result<(), NotSent> {
         let outgoing = self.streams[slot(packet.kind)]
@@ -250,8 +270,9 @@ impl Egress {
         };
         let mut writer = Writer::begin(out, &index, fixed);
         let ids = &outgoing.config.extensions;
-        writer.transport_sequence(ids, self.transport_sequence);
-        self.transport_sequence = self.transport_sequence.wrapping_add(1);
+        // Headers and tag of all streams are about alike.
+        let bytes = payload.len() + HEADERS;
+        writer.transport_sequence(ids, self.estimator.sent(now, bytes));
         if !outgoing.known {
             writer.mid(ids, outgoing.config.mid.as_bytes());
         }
@@ -290,24 +311,62 @@ impl Egress {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Result<(), NotSent> {
+        self.repeat(lost, Why::Lost, history, now, out)
+    }
+
+    /// Appends a packet of the recent past once more, as padding of a probe.
+    ///
+    /// # Errors
+    /// [`NotSent`]; `out` is as it was then.
+    pub fn probe(
+        &mut self,
+        cluster: ClusterId,
+        history: &History,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Result<(), NotSent> {
+        let video = self.streams[slot(TrackKind::Video)].as_ref();
+        let last = video.ok_or(NotSent::Stream)?.last_number;
+        self.probed = self.probed.wrapping_add(1);
+        let repeated = last.wrapping_sub(self.probed % PROBE_PACKETS);
+        self.repeat(repeated, Why::Probe(cluster), history, now, out)
+    }
+
+    fn repeat(
+        &mut self,
+        number: u16,
+        why: Why,
+        history: &History,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Result<(), NotSent> {
         let outgoing = self.streams[slot(TrackKind::Video)]
             .as_mut()
             .ok_or(NotSent::Stream)?;
         let resend = outgoing.resend.as_mut().ok_or(NotSent::Stream)?;
-        let apart = self.round_trip.unwrap_or_default().max(RESEND_APART_MIN);
-        let since = now.saturating_duration_since(self.started_at);
-        let entry = resend.sent.take(lost, since, apart).ok_or(NotSent::Gone)?;
+        let trip = self.estimator.round_trip().unwrap_or_default();
+        let entry = match why {
+            Why::Lost => {
+                let since = now.saturating_duration_since(self.started_at);
+                let apart = trip.max(RESEND_APART_MIN);
+                resend.sent.take(number, since, apart)
+            }
+            Why::Probe(_) => resend.sent.get(number),
+        };
+        let entry = entry.ok_or(NotSent::Gone)?;
         let (highest, _) = history.head(entry.layer());
         let packet = history
             .get(entry.layer(), entry.source_sequence(highest))
             .filter(|packet| entry.is_of(packet))
             .ok_or(NotSent::Gone)?;
         let rewritten = entry.rewritten(packet);
-        let bytes = packet.payload.len() as u64;
-        let credit = self
-            .resend_credit
-            .checked_sub(bytes)
-            .ok_or(NotSent::Budget)?;
+        let credit = match why {
+            Why::Lost => self
+                .resend_credit
+                .checked_sub(packet.payload.len() as u64)
+                .ok_or(NotSent::Budget)?,
+            Why::Probe(_) => self.resend_credit,
+        };
         let payload_type = accepted(&outgoing.config.accepted, packet.format)
             .and_then(|accepted| accepted.resend_payload_type)
             .ok_or(NotSent::Format)?;
@@ -321,12 +380,16 @@ impl Egress {
         };
         let mut writer = Writer::begin(out, &index, fixed);
         let ids = &outgoing.config.extensions;
-        writer.transport_sequence(ids, self.transport_sequence);
-        self.transport_sequence = self.transport_sequence.wrapping_add(1);
+        let bytes = packet.payload.len() + HEADERS;
+        let transport_sequence = match why {
+            Why::Lost => self.estimator.sent(now, bytes),
+            Why::Probe(cluster) => self.estimator.sent_probe(now, bytes, cluster),
+        };
+        writer.transport_sequence(ids, transport_sequence);
         writer.mid(ids, outgoing.config.mid.as_bytes());
         writer.passed_on(ids, &packet.extensions);
         let header = writer.end();
-        out.extend_from_slice(&lost.to_be_bytes());
+        out.extend_from_slice(&number.to_be_bytes());
         append_payload(out, &packet.payload, packet, &rewritten);
         self.sealer.seal_rtp(index, out, start, header);
         Ok(())
@@ -371,6 +434,7 @@ impl Egress {
     pub fn hear(
         &mut self,
         datagram: &mut [u8],
+        now: Instant,
         wall_now: SystemTime,
         heard: &mut Heard,
     ) -> Result<(), NotHeard> {
@@ -378,8 +442,7 @@ impl Egress {
         let Self {
             opener,
             streams,
-            round_trip,
-            loss,
+            estimator,
             ..
         } = self;
         let compound = opener.open(datagram)?;
@@ -394,12 +457,11 @@ impl Egress {
                 };
                 outgoing.known = true;
                 heard.newly_lost += outgoing.newly_lost(&block);
-                if let Some(trip) = block.round_trip(Ntp::from(wall_now)) {
-                    *round_trip = Some(Duration::from_secs_f64(f64::from(trip) / 65_536.0));
-                }
                 if outgoing.config.kind == TrackKind::Video {
-                    heard.loss = Some(f32::from(block.fraction_lost) / 256.0);
-                    *loss = heard.loss;
+                    let trip = block.round_trip(Ntp::from(wall_now));
+                    let trip = trip.map(|trip| Duration::from_secs_f64(f64::from(trip) / 65_536.0));
+                    estimator.on_report(now, block.fraction_lost, trip);
+                    heard.estimated = true;
                 }
             }
             Feedback::Nack { ssrc, lost } if Some(ssrc) == video => {
@@ -409,21 +471,42 @@ impl Egress {
             Feedback::KeyframeRequest { ssrc } if Some(ssrc) == video => {
                 heard.keyframe_requests += 1;
             }
+            Feedback::TransportWide(information) => {
+                // Feedback that breaks off says less, and is no reason to drop what else is here.
+                heard.broken += u64::from(estimator.on_feedback(now, information).is_err());
+                heard.estimated = true;
+            }
+            Feedback::Remb(bps) => {
+                estimator.on_remb(Bitrate(bps));
+                heard.estimated = true;
+            }
             _ => {}
         })?;
         Ok(())
     }
 
-    /// Round-trip time by the last report.
+    /// What the viewer's link is believed to carry; `None` before it reported anything.
     #[must_use]
-    pub fn round_trip(&self) -> Option<Duration> {
-        self.round_trip
+    pub fn estimate(&self) -> Option<Bitrate> {
+        self.estimator.estimate()
     }
 
-    /// Fraction of the video lost by the last report, 0 to 1.
+    /// Whether a probe is to be sent now; see [`Estimator::poll_probe`]. To be called several times
+    /// a second.
+    pub fn poll_probe(&mut self, now: Instant, wanted: Option<Bitrate>) -> Option<Probe> {
+        self.estimator.poll_probe(now, wanted)
+    }
+
+    /// Round-trip time by the last reports.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.estimator.round_trip()
+    }
+
+    /// Fraction of the packets lost by the last reports, 0 to 1.
     #[must_use]
     pub fn loss(&self) -> Option<f32> {
-        self.loss
+        self.estimator.loss()
     }
 }
 
@@ -461,6 +544,7 @@ impl Outgoing {
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(octets as u32);
         self.last = Some((rewritten.timestamp, packet.sampled_at));
+        self.last_number = rewritten.sequence as u16;
         self.known |= self.packets == MID_PACKETS;
     }
 

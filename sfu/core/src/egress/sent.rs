@@ -120,6 +120,12 @@ impl SentLog {
         Some(entry)
     }
 
+    /// A packet that was sent, whether or not it is missed.
+    pub(super) fn get(&self, sequence: u16) -> Option<&Entry> {
+        let entry = &self.entries[self.slot(sequence)];
+        (entry.flags & USED != 0 && entry.sequence == sequence).then_some(entry)
+    }
+
     fn slot(&self, sequence: u16) -> usize {
         usize::from(sequence) & (self.entries.len() - 1)
     }

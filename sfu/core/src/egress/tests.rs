@@ -168,7 +168,7 @@ fn media_arrives_as_it_was() {
         video.extensions.captured_at = Some(UNIX_EPOCH);
         let mut out = vec![9; 5];
         assert_eq!(
-            egress.media(&video, &numbered(1, &video), Fit::Payload(0), &mut out),
+            egress.media(&video, &numbered(1, &video), Fit::Payload(0), now, &mut out),
             Ok(())
         );
         let opened = open(&opener, &out[5..]);
@@ -189,7 +189,7 @@ fn media_arrives_as_it_was() {
         audio.extensions.audio_level = Some((-30, true));
         out.clear();
         assert_eq!(
-            egress.media(&audio, &numbered(1, &audio), Fit::Payload(0), &mut out),
+            egress.media(&audio, &numbered(1, &audio), Fit::Payload(0), now, &mut out),
             Ok(())
         );
         let opened = open(&opener, &out);
@@ -217,6 +217,7 @@ fn a_little_padding_makes_packets_equal() {
                 &video,
                 &numbered(sequence, &video),
                 Fit::Datagram(length),
+                now,
                 &mut out
             ),
             Ok(())
@@ -244,7 +245,7 @@ fn vp8_is_renumbered_in_place() {
     };
     let mut out = Vec::new();
     assert_eq!(
-        egress.media(&video, &rewritten, Fit::Payload(0), &mut out),
+        egress.media(&video, &rewritten, Fit::Payload(0), now, &mut out),
         Ok(())
     );
     assert_eq!(
@@ -268,6 +269,7 @@ fn red_goes_to_whom_it_fits() {
                 &audio,
                 &numbered(sequence, &audio),
                 Fit::Payload(0),
+                now,
                 &mut out
             ),
             Ok(())
@@ -286,15 +288,21 @@ fn a_number_is_sent_once() {
     let video = packet(now, TrackKind::Video, 1, 100);
     let mut out = Vec::new();
     assert_eq!(
-        egress.media(&video, &numbered(5, &video), Fit::Payload(0), &mut out),
+        egress.media(&video, &numbered(5, &video), Fit::Payload(0), now, &mut out),
         Ok(())
     );
     let length = out.len();
-    let again = egress.media(&video, &numbered(5, &video), Fit::Payload(0), &mut out);
+    let again = egress.media(&video, &numbered(5, &video), Fit::Payload(0), now, &mut out);
     assert_eq!((again, out.len()), (Err(NotSent::Number), length));
     let mut unknown = packet(now, TrackKind::Video, 2, 100);
     unknown.format.codec = Codec::Av1;
-    let refused = egress.media(&unknown, &numbered(6, &unknown), Fit::Payload(0), &mut out);
+    let refused = egress.media(
+        &unknown,
+        &numbered(6, &unknown),
+        Fit::Payload(0),
+        now,
+        &mut out,
+    );
     assert_eq!((refused, out.len()), (Err(NotSent::Format), length));
 }
 
@@ -307,7 +315,7 @@ fn show(egress: &mut Egress, now: Instant, count: u64) -> History {
         history.push(&video, 0);
         let rewritten = rewriter.rewrite(&video).expect("it follows on");
         assert_eq!(
-            egress.media(&video, &rewritten, Fit::Payload(0), &mut out),
+            egress.media(&video, &rewritten, Fit::Payload(0), now, &mut out),
             Ok(())
         );
     }
@@ -416,12 +424,16 @@ fn reports_are_heard() {
     compound.extend(VIDEO.to_be_bytes());
     assert_eq!(peer.seal_rtcp(&mut compound, 0), Ok(()));
     let mut heard = Heard::default();
-    assert_eq!(egress.hear(&mut compound.clone(), wall, &mut heard), Ok(()));
+    assert_eq!(
+        egress.hear(&mut compound.clone(), now, wall, &mut heard),
+        Ok(())
+    );
     assert_eq!(heard.lost, [9, 10]);
     assert_eq!((heard.keyframe_requests, heard.newly_lost), (1, 5));
-    assert_eq!((heard.loss, egress.loss()), (Some(0.5), Some(0.5)));
+    assert!(heard.estimated);
+    assert_eq!(egress.loss(), Some(0.5));
     assert_eq!(egress.round_trip(), Some(Duration::from_millis(250)));
-    let replayed = egress.hear(&mut compound, wall, &mut heard);
+    let replayed = egress.hear(&mut compound, now, wall, &mut heard);
     assert_eq!(replayed, Err(NotHeard::Sealed(OpenError::Replayed)));
     assert_eq!(heard.lost, [0; 0]);
 }
@@ -457,7 +469,9 @@ fn no_nonce_is_used_twice() {
                 let video = Arc::new(packet(now, TrackKind::Video, sequence, 30));
                 history.push(&video, 0);
                 match rewriter.rewrite(&video) {
-                    Some(rewritten) => egress.media(&video, &rewritten, Fit::Payload(0), &mut out),
+                    Some(rewritten) => {
+                        egress.media(&video, &rewritten, Fit::Payload(0), now, &mut out)
+                    }
                     None => {
                         rewriter.cut();
                         continue;

@@ -202,7 +202,7 @@ class Session {
     const remote = report.get(pair.remoteCandidateId);
     return {
       id: pair.id, protocol: remote.protocol, address: remote.address, port: remote.port,
-      localAddress: local.address, dtls: transport?.dtlsState, tlsVersion: transport?.tlsVersion,
+      localAddress: local.address, localPort: local.port, dtls: transport?.dtlsState, tlsVersion: transport?.tlsVersion,
       srtpCipher: transport?.srtpCipher,
     };
   }
