@@ -145,6 +145,7 @@ struct Loop {
     commands: Receiver<Command>,
     sessions: HashMap<Id, Slot>,
     timers: BinaryHeap<Reverse<(Instant, Id)>>,
+    buffers: ReceiveBuffers,
     gauges: Gauges,
     finished: WorkerReport,
     cpu_from: Duration,
@@ -164,6 +165,7 @@ impl Loop {
             commands,
             sessions: HashMap::new(),
             timers: BinaryHeap::new(),
+            buffers: ReceiveBuffers::default(),
             gauges: Gauges::default(),
             finished: WorkerReport::default(),
             cpu_from: Duration::ZERO,
@@ -173,7 +175,6 @@ impl Loop {
 
     fn run(mut self) -> io::Result<WorkerReport> {
         let mut events = Events::with_capacity(1_024);
-        let mut buffers = ReceiveBuffers::default();
         loop {
             let now = Instant::now();
             let next = self.timers.peek().map_or(IDLE, |Reverse((at, _))| {
@@ -189,7 +190,10 @@ impl Loop {
             for event in &events {
                 let Token(id) = event.token();
                 if let Some(slot) = self.sessions.get_mut(&id) {
-                    slot.session.receive(&mut buffers, &mut self.gauges);
+                    slot.session.receive(&mut self.buffers, &mut self.gauges);
+                    if slot.session.reads_by_clock() {
+                        self.poll.registry().deregister(slot.session.socket())?;
+                    }
                     slot.queue(id, &mut self.timers);
                 }
             }
@@ -232,8 +236,8 @@ impl Loop {
     fn add(&mut self, id: Id, mut session: Box<Session>) -> io::Result<()> {
         let registry = self.poll.registry();
         registry.register(session.socket(), Token(id), Interest::READABLE)?;
-        session.wake(Instant::now(), &mut self.gauges);
-        let queued = session.deadline;
+        session.wake(Instant::now(), &mut self.buffers, &mut self.gauges);
+        let queued = session.deadline();
         self.timers.push(Reverse((queued, id)));
         self.sessions.insert(id, Slot { session, queued });
         Ok(())
@@ -273,12 +277,12 @@ impl Loop {
                 // An earlier entry stands for the session.
                 continue;
             }
-            if slot.session.deadline <= now {
-                slot.session.wake(now, &mut self.gauges);
+            if slot.session.deadline() <= now {
+                slot.session.wake(now, &mut self.buffers, &mut self.gauges);
             }
             if !slot.session.ended() {
                 // Never at `now` again, or a session that is due for ever would hold the loop.
-                slot.queued = slot.session.deadline.max(now + Duration::from_nanos(1));
+                slot.queued = slot.session.deadline().max(now + Duration::from_nanos(1));
                 self.timers.push(Reverse((slot.queued, id)));
             }
         }
@@ -296,8 +300,9 @@ impl Loop {
 
 impl Slot {
     fn queue(&mut self, id: Id, timers: &mut BinaryHeap<Reverse<(Instant, Id)>>) {
-        if self.session.deadline < self.queued && !self.session.ended() {
-            self.queued = self.session.deadline;
+        let deadline = self.session.deadline();
+        if deadline < self.queued && !self.session.ended() {
+            self.queued = deadline;
             timers.push(Reverse((self.queued, id)));
         }
     }
