@@ -7,13 +7,15 @@
 //! - [`source`], [`payload`], [`stamp`], [`tally`]: media and its counting, without IO or clocks;
 //! - [`session`]: one peer and its socket; [`worker`]: a thread that drives many of them;
 //! - [`signal`]: HTTP; [`joiner`]: paced joins and leaves;
-//! - [`process`]: what the machine and the server spend; [`circumstances`], [`report`],
-//!   [`table`]: what is printed;
+//! - [`process`], [`metrics`]: what the machine and the server spend; [`circumstances`],
+//!   [`report`], [`table`]: what is printed;
+//! - [`sweep`]: steps, limits and the knee, without IO;
 //! - [`scenario`]: the commands.
 
 pub mod circumstances;
 pub mod cli;
 pub mod joiner;
+pub mod metrics;
 pub mod payload;
 pub mod process;
 pub mod report;
@@ -22,6 +24,7 @@ pub mod session;
 pub mod signal;
 pub mod source;
 pub mod stamp;
+pub mod sweep;
 pub mod table;
 pub mod tally;
 pub mod worker;

@@ -78,6 +78,13 @@ pub struct PublisherTally {
     pub lost: bool,
 }
 
+impl PublisherTally {
+    fn begin_window(&mut self) {
+        (self.audio_in_window, self.video_in_window) = (0, 0);
+        self.late_max_in_window = Duration::ZERO;
+    }
+}
+
 /// What sessions of one thread share.
 #[derive(Debug, Default)]
 pub struct Gauges {
@@ -322,6 +329,14 @@ impl Session {
             lost: self.ended.is_some_and(|at| at < left),
             ..publisher.tally
         })
+    }
+
+    /// Starts to count for another window.
+    pub fn begin_window(&mut self) {
+        match &mut self.side {
+            Side::View(tally) => tally.begin_window(),
+            Side::Publish(publisher) => publisher.tally.begin_window(),
+        }
     }
 
     /// Whether media flows: a viewer has its first keyframe, a publisher is connected.

@@ -47,6 +47,9 @@ impl Display for Report {
         if let Some(generator) = &self.generator {
             write!(f, "{generator}")?;
         }
+        if let Some(sweep) = &self.sweep {
+            write!(f, "{sweep}")?;
+        }
         for why in &self.failed {
             writeln!(f, "FAILED: {why}")?;
         }
@@ -239,6 +242,9 @@ impl Display for Generator {
         )?;
         for why in &self.saturated {
             writeln!(f, "SATURATED: {why}")?;
+        }
+        for why in &self.disturbed {
+            writeln!(f, "DISTURBED: {why}")?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::session::{Gauges, PublisherTally, ReceiveBuffers, Session};
-use crate::tally::{ViewerTally, Window};
+use crate::tally::{Times, ViewerTally, Window};
 
 /// Commands that wait for a worker. Full: whoever joins or asks waits.
 const COMMANDS_MAX: usize = 1_024;
@@ -27,6 +27,7 @@ enum Command {
     Add(Id, Box<Session>),
     Remove(Id, Instant),
     Measure(Window),
+    Collect(Sender<Measured>),
     Count(Sender<Counts>),
 }
 
@@ -41,6 +42,29 @@ pub struct Counts {
     pub flowing: u64,
     /// Sessions that ended without having left.
     pub lost: u64,
+}
+
+/// What a worker saw since it was last told to measure.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// Packets that came to all viewers within the window, each counted once.
+    pub came: u64,
+    /// RTP sequence numbers that went missing.
+    pub rtp_missing: u64,
+    /// Of each full viewer, the packets with a stamp within the window that came.
+    pub full: Vec<u64>,
+    /// Packets that publishers sent within the window.
+    pub sent: u64,
+    /// The most that a publisher's packet left behind its time.
+    pub late_max: Duration,
+    /// From a packet's sending to its arrival.
+    pub transit: Times,
+    /// How long arrivals waited for this thread.
+    pub lag: Times,
+    /// Datagrams that the kernel did not take since the thread began.
+    pub send_blocked: u64,
+    /// The thread's CPU time within the window.
+    pub cpu: Duration,
 }
 
 /// All that a worker saw.
@@ -82,9 +106,17 @@ impl WorkerHandle {
         self.send(Command::Remove(id, left));
     }
 
-    /// Says which packets to measure.
+    /// Says which packets to measure, and forgets what was measured before.
     pub fn measure(&self, window: Window) {
         self.send(Command::Measure(window));
+    }
+
+    /// Asks what was measured.
+    #[must_use]
+    pub fn collect(&self) -> Measured {
+        let (reply, measured) = bounded(1);
+        self.send(Command::Collect(reply));
+        measured.recv().unwrap_or_default()
     }
 
     /// Asks how far the sessions are.
@@ -219,9 +251,11 @@ impl Loop {
                 Ok(Command::Add(id, session)) => self.add(id, session)?,
                 Ok(Command::Remove(id, left)) => self.remove(id, left),
                 Ok(Command::Measure(window)) => {
-                    self.gauges.window = window;
-                    self.cpu_from = cpu();
-                    self.cpu_until_us = Some(window.to_us);
+                    self.begin(window);
+                }
+                Ok(Command::Collect(reply)) => {
+                    // Whoever asked may have stopped waiting.
+                    let _ = reply.try_send(self.measured());
                 }
                 Ok(Command::Count(reply)) => {
                     // Whoever asked may have stopped waiting.
@@ -231,6 +265,47 @@ impl Loop {
                 Err(crossbeam_channel::TryRecvError::Disconnected) => return Ok(false),
             }
         }
+    }
+
+    fn begin(&mut self, window: Window) {
+        self.gauges.window = window;
+        (self.gauges.transit, self.gauges.lag) = Default::default();
+        for slot in self.sessions.values_mut() {
+            slot.session.begin_window();
+        }
+        self.cpu_from = cpu();
+        self.cpu_until_us = Some(window.to_us);
+    }
+
+    fn measured(&self) -> Measured {
+        let mut measured = Measured {
+            transit: self.gauges.transit.clone(),
+            lag: self.gauges.lag.clone(),
+            send_blocked: self.gauges.send_blocked,
+            cpu: match self.cpu_until_us {
+                Some(_) => cpu() - self.cpu_from,
+                None => self.finished.cpu,
+            },
+            ..Measured::default()
+        };
+        // Whether it is lost does not matter here.
+        let now = Instant::now();
+        for slot in self.sessions.values() {
+            if let Some(viewer) = slot.session.viewer(now) {
+                let tracks = [&viewer.audio, &viewer.video];
+                measured.came += tracks.iter().map(|t| t.came_in_window).sum::<u64>();
+                let missing = tracks.iter().map(|t| t.rtp_missing_in_window());
+                measured.rtp_missing += missing.sum::<u64>();
+                if !viewer.light {
+                    measured.full.push(tracks.iter().map(|t| t.in_window).sum());
+                }
+            }
+            if let Some(publisher) = slot.session.publisher(now) {
+                measured.sent += publisher.audio_in_window + publisher.video_in_window;
+                measured.late_max = measured.late_max.max(publisher.late_max_in_window);
+            }
+        }
+        measured
     }
 
     fn add(&mut self, id: Id, mut session: Box<Session>) -> io::Result<()> {

@@ -11,7 +11,7 @@ use super::watch::merge;
 use super::{Reading, Workers, bind_address};
 use crate::cli::Churn;
 use crate::joiner::{Joined, Joiner, Outcome};
-use crate::report::{Generator, Joins, Report, Server};
+use crate::report::{Generator, Joins, Report, Server, Strain};
 use crate::signal::Signal;
 use crate::stamp;
 use crate::tally::Window;
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Churn) -> Result<Report> {
         generator: Some(Generator::new(
             (before.own, middle.own),
             (before.machine, middle.machine),
-            &workers,
+            &Strain::of(&workers),
             server_cpu,
             lasted.as_secs_f64(),
         )),

@@ -13,7 +13,7 @@ use crate::session::{PublisherTally, Role};
 use crate::signal::Signal;
 use crate::source::SourceConfig;
 use crate::tally::Window;
-use crate::worker::Worker;
+use crate::worker::{Measured, Worker};
 
 /// A publisher on a thread of its own, so that viewers do not disturb its pace.
 pub(super) struct Publisher {
@@ -57,6 +57,11 @@ impl Publisher {
     /// Says which packets to count.
     pub(super) fn measure(&self, window: Window) {
         self.worker.handle().measure(window);
+    }
+
+    /// What was measured.
+    pub(super) fn collect(&self) -> Measured {
+        self.worker.handle().collect()
     }
 
     /// Whether the connection still stands.

@@ -2,21 +2,17 @@
 
 use std::sync::atomic::AtomicBool;
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Result, bail};
 
 use super::publish::Publisher;
-use super::{CONNECT_TIMEOUT, DRAIN, Reading, Workers, bind_address, wait_until};
+use super::wait_until;
+use super::{CONNECT_TIMEOUT, DRAIN, Reading, Workers, bind_address, next_window, sleep_until};
 use crate::cli::{Common, Crowd, Run, View};
 use crate::joiner::{Joiner, Outcome};
-use crate::report::{Delivery, Generator, Joins, Published, Report, Server};
+use crate::report::{Delivery, Generator, Joins, Published, Report, Server, Strain};
 use crate::signal::Signal;
-use crate::stamp;
-use crate::tally::{Times, Window};
-
-/// From the command to measure to the measurement: every thread has heard of it by then.
-const LEAD: Duration = Duration::from_millis(50);
+use crate::tally::Times;
 
 pub(super) fn view(args: &View) -> Result<Report> {
     let token = args.common.token.as_deref();
@@ -29,9 +25,8 @@ pub(super) fn view(args: &View) -> Result<Report> {
 }
 
 pub(super) fn run(args: &Run) -> Result<Report> {
-    let base = args.url.trim_end_matches('/');
-    let at = |path: &str| format!("{base}{}", path.replace("{room}", &args.room));
-    let (whip, whep) = (at(&args.whip_path), at(&args.whep_path));
+    let place = &args.place;
+    let (whip, whep) = (place.at(&place.whip_path), place.at(&place.whep_path));
     let bind = bind_address(&args.common, &whip)?;
     let token = args.common.token.as_deref();
     let start = || Publisher::start(&whip, token, bind, args.media.source());
@@ -39,7 +34,7 @@ pub(super) fn run(args: &Run) -> Result<Report> {
     let report = watch(&whep, watch_token, &args.crowd, &args.common, Some(&start))?;
     Ok(Report {
         command: "run",
-        url: args.url.clone(),
+        url: place.url.clone(),
         ..report
     })
 }
@@ -77,11 +72,7 @@ fn watch(
     });
     thread::sleep(crowd.settle);
 
-    let from_us = stamp::now_us() + LEAD.as_micros() as u64;
-    let window = Window {
-        from_us,
-        to_us: from_us + crowd.secs * 1_000_000,
-    };
+    let window = next_window(crowd.secs);
     joiner.workers.iter().for_each(|w| w.measure(window));
     if let Some(publisher) = &publisher {
         publisher.measure(window);
@@ -120,7 +111,7 @@ fn watch(
         generator: Some(Generator::new(
             (from.own, to.own),
             (from.machine, to.machine),
-            &workers,
+            &Strain::of(&workers),
             server_cpu,
             secs,
         )),
@@ -134,8 +125,4 @@ pub(super) fn merge(mut joins: Outcome, leaves: Outcome) -> Outcome {
         *joins.failures.entry(why).or_default() += count;
     }
     joins
-}
-
-fn sleep_until(us: u64) {
-    thread::sleep(Duration::from_micros(us.saturating_sub(stamp::now_us())));
 }
