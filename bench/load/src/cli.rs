@@ -52,6 +52,35 @@ pub enum Command {
     Sweep(Sweep),
     /// Join and leave all the time, and measure what a join costs
     Churn(Churn),
+    /// Draw sweeps, of one server or of several, as SVG to standard output
+    Plot(Plot),
+    /// Print sweeps again, one below the other
+    Table(Table),
+}
+
+/// `plot`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Three pictures over one axis of viewers: the server's CPU, transit at p99, loss. Hollow points are
+steps that the generator or the machine spoiled.
+
+Example:
+  lightstick-bench plot --title 'One room, 2.5 Mbit/s' a.json b.json > comparison.svg")]
+pub struct Plot {
+    /// What `sweep --json` wrote
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Headline
+    #[arg(long, default_value = "Viewers of one room", value_name = "TEXT")]
+    pub title: String,
+}
+
+/// `table`
+#[derive(Debug, Args)]
+pub struct Table {
+    /// What `sweep --json` wrote
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
 }
 
 /// `publish`
@@ -150,9 +179,10 @@ with fewer threads than there are cores (`lightstick serve --shards`), or pin bo
 Give each step 10 seconds or more, and --server-pid, or there is no CPU time to speak of.
 
 Examples:
-  The knee, as a table and JSON:
+  The knee, as a table, JSON and picture:
     lightstick-bench sweep http://127.0.0.1:8080 --server-pid \"$(pidof lightstick)\" \\
         --metrics http://127.0.0.1:9464/metrics --from 50 --factor 1.5 --to 2000 --json a.json
+    lightstick-bench plot a.json > a.svg
   Closer around it:
     lightstick-bench sweep http://127.0.0.1:8080 --from 400 --step 25 --to 600 ...
 

@@ -9,7 +9,7 @@
 //! - [`signal`]: HTTP; [`joiner`]: paced joins and leaves;
 //! - [`process`], [`metrics`]: what the machine and the server spend; [`circumstances`],
 //!   [`report`], [`table`]: what is printed;
-//! - [`sweep`]: steps, limits and the knee, without IO;
+//! - [`sweep`]: steps, limits and the knee, and [`plot`], their picture, without IO;
 //! - [`scenario`]: the commands.
 
 pub mod circumstances;
@@ -17,6 +17,7 @@ pub mod cli;
 pub mod joiner;
 pub mod metrics;
 pub mod payload;
+pub mod plot;
 pub mod process;
 pub mod report;
 pub mod scenario;

@@ -2,6 +2,7 @@
 
 mod churn;
 mod publish;
+mod reread;
 mod sweep;
 mod watch;
 
@@ -44,6 +45,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Run(args) => (args.common.clone(), watch::run(&args)?),
         Command::Sweep(args) => (args.common.clone(), sweep::run(&args)?),
         Command::Churn(args) => (args.common.clone(), churn::run(&args)?),
+        Command::Plot(args) => return reread::plot(&args).map(|()| ExitCode::SUCCESS),
+        Command::Table(args) => return reread::table(&args).map(|()| ExitCode::SUCCESS),
     };
     report.circumstances = Some(Circumstances::now()?);
     report.judge();
