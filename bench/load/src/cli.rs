@@ -4,13 +4,17 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use lightstick_types::{Bitrate, Codec};
 
+use crate::janus::Janus;
+use crate::joiner::Protocol;
+use crate::signal::Signal;
 use crate::source::SourceConfig;
 use crate::sweep::{Growth, Limits, Plan};
 
-/// Loads a WHIP/WHEP server with whole WebRTC peers and measures what it does.
+/// Loads a WebRTC media server with whole WebRTC peers and measures what it does.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 pub struct Cli {
@@ -31,8 +35,9 @@ Examples:
   A storm of joins into a room that is live:
     lightstick-bench publish http://127.0.0.1:8080/whip/bench --secs 60 &
     lightstick-bench churn http://127.0.0.1:8080/whep/bench --join-rate 50 --secs 30
-  Another server, whose paths differ:
+  Other servers, whose paths or protocols differ:
     lightstick-bench run http://127.0.0.1:8889 --whip-path '/{room}/whip' --whep-path '/{room}/whep'
+    lightstick-bench run http://127.0.0.1:8088/janus --protocol janus --room 1
 
 Transit time, loss and damage are told end to end from a stamp in every packet of `publish`,
 `run` and `sweep`; for media from elsewhere only RTP sequence numbers count. Stamps use the monotonic clock:
@@ -220,6 +225,9 @@ pub struct Ramp {
     /// Measure a step again, up to so many times, when other processes spoiled it
     #[arg(long, default_value_t = 2, value_name = "N")]
     pub repeat: u32,
+    /// Go on past steps that only other processes spoiled; they stay marked
+    #[arg(long)]
+    pub keep_going: bool,
     /// Stop when more than so many percent of the packets are lost
     #[arg(long, default_value_t = 0.5, value_name = "PERCENT", value_parser = positive)]
     pub max_loss: f64,
@@ -263,12 +271,50 @@ pub struct Place {
     /// Where the server takes viewers
     #[arg(long, default_value = "/whep/{room}", value_name = "PATH")]
     pub whep_path: String,
+    /// How the server is asked. `janus`: the VideoRoom plugin behind the HTTP API of a URL such as
+    /// http://127.0.0.1:8088/janus, --room being the number of a room that exists
+    #[arg(long, default_value = "whip", value_name = "PROTOCOL")]
+    pub protocol: Signaling,
+}
+
+/// What a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Signaling {
+    /// WHIP and WHEP.
+    Whip,
+    /// Janus VideoRoom.
+    Janus,
 }
 
 impl Place {
-    /// A path of the server as a URL.
-    #[must_use]
-    pub fn at(&self, path: &str) -> String {
+    /// How publishers are let in.
+    ///
+    /// # Errors
+    /// When the room's name does not suit the protocol.
+    pub fn publishing(&self, token: Option<&str>) -> Result<Protocol> {
+        self.asking(&self.whip_path, token)
+    }
+
+    /// How viewers are.
+    ///
+    /// # Errors
+    /// When the room's name does not suit the protocol.
+    pub fn watching(&self, token: Option<&str>) -> Result<Protocol> {
+        self.asking(&self.whep_path, token)
+    }
+
+    fn asking(&self, path: &str, token: Option<&str>) -> Result<Protocol> {
+        Ok(match self.protocol {
+            Signaling::Whip => Protocol::Whip(Signal::new(&self.at(path), token)),
+            Signaling::Janus => {
+                let room = self.room.parse();
+                let room = room.context("rooms of Janus are numbers: use --room")?;
+                Protocol::Janus(Janus::new(self.url.trim_end_matches('/'), room))
+            }
+        })
+    }
+
+    fn at(&self, path: &str) -> String {
         let base = self.url.trim_end_matches('/');
         format!("{base}{}", path.replace("{room}", &self.room))
     }

@@ -216,6 +216,15 @@ impl Session {
         Ok((session, answer.to_sdp_string()))
     }
 
+    /// Times a viewer from `asked` on, when it asked for the offer that it answers.
+    #[must_use]
+    pub fn asked(mut self, asked: Instant) -> Self {
+        if let Side::View(tally) = &mut self.side {
+            tally.started = asked;
+        }
+        self
+    }
+
     fn new(role: Role, bind: IpAddr) -> Result<Self> {
         let started = Instant::now();
         let domain = Domain::for_address((bind, 0).into());

@@ -219,7 +219,7 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// That of measured steps, in order. Only the last may not have held.
+    /// That of measured steps, in order. None but the last broke a limit.
     #[must_use]
     pub fn of(steps: &[Step]) -> Self {
         let clean = steps.iter().rfind(|step| step.held());

@@ -10,7 +10,7 @@ use crossbeam_channel::bounded;
 use super::watch::merge;
 use super::{Reading, Workers, bind_address};
 use crate::cli::Churn;
-use crate::joiner::{Joined, Joiner, Outcome};
+use crate::joiner::{Joined, Joiner, Outcome, Protocol};
 use crate::report::{Generator, Joins, Report, Server, Strain};
 use crate::signal::Signal;
 use crate::stamp;
@@ -27,7 +27,7 @@ pub(super) fn run(args: &Churn) -> Result<Report> {
     let bind = bind_address(common, &args.url)?;
     let workers = Workers::start(common.threads)?;
     let joiner = Joiner {
-        signal: Signal::new(&args.url, common.token.as_deref()),
+        signal: Protocol::Whip(Signal::new(&args.url, common.token.as_deref())),
         bind,
         workers: workers.handles(),
         full: usize::MAX,

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{CONNECT_TIMEOUT, bind_address, wait_until};
 use crate::cli::Publish;
-use crate::joiner::{Joined, Joiner};
+use crate::joiner::{Joined, Joiner, Protocol};
 use crate::report::{Published, Report};
 use crate::session::{PublisherTally, Role};
 use crate::signal::Signal;
@@ -26,13 +26,13 @@ impl Publisher {
     /// Publishes, and returns once media flows.
     pub(super) fn start(
         url: &str,
-        token: Option<&str>,
+        signal: Protocol,
         bind: std::net::IpAddr,
         source: SourceConfig,
     ) -> Result<Self> {
         let worker = Worker::start("publisher")?;
         let joiner = Joiner {
-            signal: Signal::new(url, token),
+            signal,
             bind,
             workers: vec![worker.handle().clone()],
             full: 0,
@@ -86,7 +86,8 @@ impl Publisher {
 pub(super) fn run(args: &Publish) -> Result<Report> {
     let bind = bind_address(&args.common, &args.url)?;
     let token = args.common.token.as_deref();
-    let publisher = Publisher::start(&args.url, token, bind, args.media.source())?;
+    let signal = Protocol::Whip(Signal::new(&args.url, token));
+    let publisher = Publisher::start(&args.url, signal, bind, args.media.source())?;
     eprintln!("publishing to {} for {} s", args.url, args.secs);
     // Sleeps until it is over, but not on when the server has gone.
     let mut lost = false;

@@ -17,7 +17,6 @@ use crate::joiner::{Joiner, Outcome};
 use crate::metrics::Counter;
 use crate::process::Threads;
 use crate::report::{Generator, Joins, Millis, Published, Report, Strain};
-use crate::signal::Signal;
 use crate::sweep::{Ending, Loss, Sends, Spent, Step, Sweep};
 use crate::worker::Measured;
 
@@ -50,9 +49,9 @@ pub(super) fn run(args: &cli::Sweep) -> Result<Report> {
             args.ramp.to
         );
     }
-    let (whip, whep) = (place.at(&place.whip_path), place.at(&place.whep_path));
-    let bind = bind_address(common, &whip)?;
-    let signal = Signal::new(&whep, common.watch_token.as_deref());
+    let bind = bind_address(common, &place.url)?;
+    let publishing = place.publishing(common.token.as_deref())?;
+    let watching = place.watching(common.watch_token.as_deref())?;
     let sends = (args.metrics.as_ref()).map(|url| Counter::new(url, &args.send_counter));
     if let Some(sends) = &sends {
         sends.read()?;
@@ -60,7 +59,7 @@ pub(super) fn run(args: &cli::Sweep) -> Result<Report> {
     let crowd = |threads, full| -> Result<Crowd> {
         let workers = Workers::start(threads)?;
         let joiner = Joiner {
-            signal: signal.clone(),
+            signal: watching.clone(),
             bind,
             workers: workers.handles(),
             full,
@@ -71,10 +70,9 @@ pub(super) fn run(args: &cli::Sweep) -> Result<Report> {
             outcome: Outcome::default(),
         })
     };
-    let token = common.token.as_deref();
     let mut bench = Bench {
         args,
-        publisher: Publisher::start(&whip, token, bind, args.media.source())?,
+        publisher: Publisher::start(&place.url, publishing, bind, args.media.source())?,
         full: crowd(1, usize::MAX)?,
         light: crowd(common.threads, 0)?,
         sends,
@@ -94,9 +92,10 @@ pub(super) fn run(args: &cli::Sweep) -> Result<Report> {
                 progress(&step)
             );
         }
-        let held = step.held();
+        let noise = step.broke.is_empty() && step.spoiled_by_others();
+        let on = step.held() || args.ramp.keep_going && noise;
         steps.push(step);
-        if !held {
+        if !on {
             break;
         }
     }

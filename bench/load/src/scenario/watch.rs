@@ -9,14 +9,15 @@ use super::publish::Publisher;
 use super::wait_until;
 use super::{CONNECT_TIMEOUT, DRAIN, Reading, Workers, bind_address, next_window, sleep_until};
 use crate::cli::{Common, Crowd, Run, View};
-use crate::joiner::{Joiner, Outcome};
+use crate::joiner::{Joiner, Outcome, Protocol};
 use crate::report::{Delivery, Generator, Joins, Published, Report, Server, Strain};
 use crate::signal::Signal;
 use crate::tally::Times;
 
 pub(super) fn view(args: &View) -> Result<Report> {
     let token = args.common.token.as_deref();
-    let report = watch(&args.url, token, &args.crowd, &args.common, None)?;
+    let signal = Protocol::Whip(Signal::new(&args.url, token));
+    let report = watch(&args.url, signal, &args.crowd, &args.common, None)?;
     Ok(Report {
         command: "view",
         url: args.url.clone(),
@@ -25,13 +26,13 @@ pub(super) fn view(args: &View) -> Result<Report> {
 }
 
 pub(super) fn run(args: &Run) -> Result<Report> {
-    let place = &args.place;
-    let (whip, whep) = (place.at(&place.whip_path), place.at(&place.whep_path));
-    let bind = bind_address(&args.common, &whip)?;
-    let token = args.common.token.as_deref();
-    let start = || Publisher::start(&whip, token, bind, args.media.source());
-    let watch_token = args.common.watch_token.as_deref();
-    let report = watch(&whep, watch_token, &args.crowd, &args.common, Some(&start))?;
+    let (place, common) = (&args.place, &args.common);
+    let bind = bind_address(common, &place.url)?;
+    let publishing = place.publishing(common.token.as_deref())?;
+    let watching = place.watching(common.watch_token.as_deref())?;
+    let source = args.media.source();
+    let start = || Publisher::start(&place.url, publishing.clone(), bind, source);
+    let report = watch(&place.url, watching, &args.crowd, common, Some(&start))?;
     Ok(Report {
         command: "run",
         url: place.url.clone(),
@@ -41,7 +42,7 @@ pub(super) fn run(args: &Run) -> Result<Report> {
 
 fn watch(
     url: &str,
-    token: Option<&str>,
+    signal: Protocol,
     crowd: &Crowd,
     common: &Common,
     publish: Option<&dyn Fn() -> Result<Publisher>>,
@@ -51,7 +52,7 @@ fn watch(
     let before = Reading::take(common)?;
     let workers = Workers::start(common.threads)?;
     let joiner = Joiner {
-        signal: Signal::new(url, token),
+        signal,
         bind,
         workers: workers.handles(),
         full: crowd.full.map_or(usize::MAX, |full| full as usize),
