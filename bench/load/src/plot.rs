@@ -17,7 +17,7 @@ const WIDTH: f64 = 920.0;
 const LEFT: f64 = 76.0;
 const RIGHT: f64 = 28.0;
 const PANEL: f64 = 210.0;
-const BETWEEN: f64 = 46.0;
+const BETWEEN: f64 = 58.0;
 /// Above the first line of the legend.
 const HEAD: f64 = 64.0;
 const LEGEND_LINE: f64 = 20.0;
