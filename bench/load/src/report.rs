@@ -308,6 +308,8 @@ pub struct Generator {
     pub cores: f64,
     /// The busiest thread's share of the time.
     pub busiest_thread: f64,
+    /// Its resident memory at the end, in bytes.
+    pub rss: u64,
     /// The machine's idle share.
     pub machine_idle: f64,
     /// What other processes than server and generator used, as a number of cores. Absent where
@@ -336,12 +338,14 @@ impl Generator {
         server: Option<Duration>,
         secs: f64,
     ) -> Self {
+        let rss = own.1.rss;
         let own = own.1.cpu - own.0.cpu;
         let busy = machine.1.busy_since(&machine.0);
         let others = server.map(|server| busy.saturating_sub(own + server));
         let mut generator = Self {
             cores: own.as_secs_f64() / secs.max(1e-3),
             busiest_thread: strain.busiest.as_secs_f64() / secs.max(1e-3),
+            rss,
             machine_idle: machine.1.idle_since(&machine.0),
             others_cores: others.map(|others| others.as_secs_f64() / secs.max(1e-3)),
             lag_ms: Millis::from(&strain.lag),

@@ -29,9 +29,9 @@ const DATAGRAMS_MAX: usize = 1 << 16;
 /// Batches read in one system call.
 const BATCHES: usize = 16;
 /// A light viewer reads what has come once in this while: waking up for each datagram would cost
-/// ten times as much, and its sender would pay for the wake-ups. A receive buffer holds some
-/// twenty times as much of a 2.5 Mbit/s video.
-pub const LIGHT_READS_EVERY: Duration = Duration::from_millis(20);
+/// several times as much, and its sender would pay for the wake-ups. Of a 2.5 Mbit/s video, a
+/// receive buffer of the usual size holds some ten times as much.
+pub const LIGHT_READS_EVERY: Duration = Duration::from_millis(50);
 
 /// What a session is for.
 #[derive(Clone, Copy, Debug)]

@@ -228,6 +228,11 @@ impl Display for Generator {
                 self.machine_idle * 100.0
             ),
         )?;
+        line(
+            f,
+            "memory",
+            format_args!("{:.0} MiB", self.rss as f64 / MIB),
+        )?;
         if let Some(cores) = self.others_cores {
             line(f, "other processes", format_args!("{cores:.3} cores"))?;
         }
