@@ -35,6 +35,11 @@ finish() {
 }
 trap finish EXIT
 
+# All viewers come from one address.
+limits=LIGHTSTICK_SIGNALING__LIMITS
+export "${limits}__SESSIONS_PER_ADDRESS_MAX=20000"
+export "${limits}__JOINS_PER_ADDRESS__PER_MINUTE=0" "${limits}__REQUESTS_PER_ADDRESS__PER_MINUTE=0"
+
 # In a folder of its own: no lightstick.toml is read.
 # shellcheck disable=SC2086 # SERVER_FLAGS is a list of words.
 (cd "$folder" && exec "$server_bin" serve --http-bind 127.0.0.1:0 --operations-bind 127.0.0.1:0 \
