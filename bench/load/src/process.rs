@@ -1,6 +1,6 @@
 //! What a process and the machine spend, from `/proc`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::time::Duration;
@@ -16,6 +16,8 @@ pub struct Usage {
     pub fds: u64,
     /// Threads.
     pub threads: u64,
+    /// Datagrams that its UDP sockets had no room for, of those that are open.
+    pub udp_dropped: u64,
 }
 
 /// CPU time of each thread of a process at one moment, by thread id.
@@ -41,9 +43,22 @@ impl Usage {
     pub fn of(pid: u32) -> io::Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let fds = fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64;
-        Self::parse(&stat, &status, fds)
-            .ok_or_else(|| io::Error::other(format!("/proc/{pid} is not as expected")))
+        let fds = fs::read_dir(format!("/proc/{pid}/fd"))?;
+        // One may have been closed since it was listed.
+        let fds: Vec<_> = fds
+            .filter_map(|fd| fs::read_link(fd.ok()?.path()).ok())
+            .filter_map(|link| link.into_os_string().into_string().ok())
+            .collect();
+        let usage = Self::parse(&stat, &status, fds.len() as u64)
+            .ok_or_else(|| io::Error::other(format!("/proc/{pid} is not as expected")))?;
+        let sockets: HashSet<&str> = fds.iter().filter_map(|link| socket(link)).collect();
+        // Of the namespace that this process is in, as everything else here.
+        let tables = ["/proc/net/udp", "/proc/net/udp6"].map(fs::read_to_string);
+        let tables = tables.iter().flatten();
+        Ok(Self {
+            udp_dropped: tables.map(|table| dropped(table, &sockets)).sum(),
+            ..usage
+        })
     }
 
     fn parse(stat: &str, status: &str, fds: u64) -> Option<Self> {
@@ -59,6 +74,7 @@ impl Usage {
             rss: rss_kib * 1_024,
             fds,
             threads: field(stat, 20)?,
+            udp_dropped: 0,
         })
     }
 }
@@ -91,6 +107,22 @@ impl Threads {
         });
         spent.max().unwrap_or_default()
     }
+}
+
+/// The inode of a socket, from what its descriptor links to.
+fn socket(link: &str) -> Option<&str> {
+    link.strip_prefix("socket:[")?.strip_suffix(']')
+}
+
+/// Drops of some sockets, by inode, from a table such as `/proc/net/udp`.
+fn dropped(table: &str, sockets: &HashSet<&str>) -> u64 {
+    let drops = table.lines().skip(1).filter_map(|line| {
+        let mut columns = line.split_whitespace().skip(9);
+        let inode = columns.next()?;
+        let drops = columns.last()?.parse::<u64>().ok()?;
+        sockets.contains(inode).then_some(drops)
+    });
+    drops.sum()
 }
 
 /// A field of `/proc/PID/stat`, as proc(5) counts them.
@@ -193,6 +225,20 @@ mod tests {
         let (before, after) = (at(&[(1, 900), (2, 500)]), at(&[(2, 550), (3, 70)]));
         assert_eq!(after.busiest_since(&before), Duration::from_millis(70));
         assert_eq!(at(&[]).busiest_since(&before), Duration::ZERO);
+    }
+
+    #[test]
+    fn drops_are_told_apart_by_socket() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n\
+            1: 0100007F:1F90 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 77 2 0000000000000000 5\n\
+            2: 0100007F:1F91 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 78 2 0000000000000000 9\n";
+        let of = |links: &[&'static str]| {
+            let sockets = links.iter().filter_map(|link| socket(link));
+            dropped(table, &sockets.collect())
+        };
+        assert_eq!(of(&["socket:[77]", "/dev/null", "socket:[5]"]), 5);
+        assert_eq!(of(&["socket:[77]", "socket:[78]"]), 14);
+        assert_eq!(of(&[]), 0);
     }
 
     #[test]

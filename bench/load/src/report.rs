@@ -317,7 +317,8 @@ pub struct Generator {
     pub others_cores: Option<f64>,
     /// How long arrivals waited in the kernel for this process.
     pub lag_ms: Millis,
-    /// Datagrams that the kernel threw away for full receive buffers, of anybody.
+    /// Datagrams that the kernel threw away for full receive buffers, of anybody but the server
+    /// where its process is known.
     pub udp_dropped: u64,
     /// Datagrams of ours that the kernel did not take.
     pub send_blocked: u64,
@@ -329,19 +330,26 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// From readings around the measured span of `secs` seconds; `server` is its CPU time in it.
+    /// From readings around the measured span of `secs` seconds, of the server where it is known.
     #[must_use]
     pub fn new(
         own: (Usage, Usage),
         machine: (Machine, Machine),
         strain: &Strain,
-        server: Option<Duration>,
+        server: Option<(Usage, Usage)>,
         secs: f64,
     ) -> Self {
         let rss = own.1.rss;
         let own = own.1.cpu - own.0.cpu;
         let busy = machine.1.busy_since(&machine.0);
-        let others = server.map(|server| busy.saturating_sub(own + server));
+        let others = server.map(|(from, to)| {
+            let server = to.cpu.saturating_sub(from.cpu);
+            busy.saturating_sub(own + server)
+        });
+        let by_server = server.map_or(0, |(from, to)| {
+            to.udp_dropped.saturating_sub(from.udp_dropped)
+        });
+        let dropped = machine.1.udp_dropped.saturating_sub(machine.0.udp_dropped);
         let mut generator = Self {
             cores: own.as_secs_f64() / secs.max(1e-3),
             busiest_thread: strain.busiest.as_secs_f64() / secs.max(1e-3),
@@ -349,7 +357,7 @@ impl Generator {
             machine_idle: machine.1.idle_since(&machine.0),
             others_cores: others.map(|others| others.as_secs_f64() / secs.max(1e-3)),
             lag_ms: Millis::from(&strain.lag),
-            udp_dropped: machine.1.udp_dropped - machine.0.udp_dropped,
+            udp_dropped: dropped.saturating_sub(by_server),
             send_blocked: strain.send_blocked,
             saturated: Vec::new(),
             disturbed: Vec::new(),

@@ -55,26 +55,58 @@ pub struct Loss {
     pub end_to_end: f64,
     /// Gaps in the RTP sequence numbers of all viewers.
     pub rtp: f64,
-    /// What came to all viewers, against what the publisher sent times the viewers: sees also what
-    /// a server drops before it numbers packets. In flight at the edges of a step: a packet or two
-    /// a viewer.
+    /// What came to a light viewer, against what came to a full one in the same span: sees also
+    /// what a server drops before it numbers packets.
     pub shortfall: f64,
 }
 
-impl Loss {
-    /// From counted packets; every viewer should have had `each`.
-    #[must_use]
-    pub fn new(each: u64, viewers: u64, came: u64, rtp_missing: u64, full: &[u64]) -> Self {
+/// Packets of one step.
+#[derive(Clone, Debug, Default)]
+pub struct Counted {
+    /// Sent by the publisher.
+    pub sent: u64,
+    /// Of each full viewer, how many of those came, sooner or later.
+    pub full: Vec<u64>,
+    /// What came to full viewers within the step.
+    pub came_full: u64,
+    /// Light viewers.
+    pub light: u64,
+    /// What came to them within the step.
+    pub came_light: u64,
+    /// Gaps in the sequence numbers of all viewers.
+    pub rtp_missing: u64,
+}
+
+impl From<&Counted> for Loss {
+    fn from(counted: &Counted) -> Self {
+        let Counted {
+            sent,
+            ref full,
+            came_full,
+            light,
+            came_light,
+            rtp_missing,
+        } = *counted;
         let share = |lost: u64, of: u64| lost as f64 / of.max(1) as f64;
-        let missed = full.iter().map(|came| each.saturating_sub(*came)).sum();
-        let expected = each * viewers;
+        let missed = full.iter().map(|came| sent.saturating_sub(*came)).sum();
+        let mean = |came: u64, viewers: u64| came as f64 / viewers as f64;
+        let full = full.len() as u64;
+        let less = if full > 0 && light > 0 {
+            // Not against what was sent: in flight at one end of the step and not at the other may
+            // be a keyframe's worth, and full viewers know what came of it.
+            (mean(came_full, full) - mean(came_light, light)).max(0.0)
+        } else {
+            0.0
+        };
         Self {
-            end_to_end: share(missed, each * full.len() as u64),
-            rtp: share(rtp_missing, came + rtp_missing),
-            shortfall: share(expected.saturating_sub(came), expected),
+            end_to_end: share(missed, sent * full),
+            rtp: share(rtp_missing, came_full + came_light + rtp_missing),
+            shortfall: (less / sent.max(1) as f64).min(1.0),
         }
     }
+}
 
+impl Loss {
     /// The largest of the three.
     #[must_use]
     pub fn worst(&self) -> f64 {
@@ -91,6 +123,9 @@ pub struct Spent {
     pub busiest_thread: f64,
     /// CPU time a packet delivered to a viewer, in nanoseconds, everything included.
     pub ns_per_packet: Option<f64>,
+    /// Datagrams that came faster than it read them.
+    #[serde(default)]
+    pub udp_dropped: u64,
     /// Resident memory at the end of the step, in bytes.
     pub rss: u64,
     /// What it grew by since before the first viewer, for each viewer.
@@ -338,20 +373,40 @@ mod tests {
 
     #[test]
     fn losses_of_every_kind_are_seen() {
-        let loss = Loss::new(100, 4, 396, 0, &[100, 100]);
-        assert_eq!(
-            (loss.end_to_end, loss.rtp, loss.shortfall),
-            (0.0, 0.0, 0.01)
-        );
-        let loss = Loss::new(100, 4, 300, 100, &[90, 100]);
-        assert_eq!(
-            (loss.end_to_end, loss.rtp, loss.shortfall),
-            (0.05, 0.25, 0.25)
-        );
-        assert_eq!(loss.worst(), 0.25);
-        // More than was expected is no gain, and nothing is no division by it.
-        assert_eq!(Loss::new(100, 1, 101, 0, &[]).worst(), 0.0);
-        assert_eq!(Loss::new(0, 0, 0, 0, &[]).worst(), 0.0);
+        let check = |counted: &Counted, losses: [f64; 3]| {
+            let loss = Loss::from(counted);
+            assert_eq!([loss.end_to_end, loss.rtp, loss.shortfall], losses);
+        };
+        let counted = Counted {
+            sent: 100,
+            full: vec![90, 100],
+            came_full: 200,
+            light: 4,
+            came_light: 396,
+            rtp_missing: 0,
+        };
+        check(&counted, [0.05, 0.0, 0.01]);
+        // What is in flight at the end of a step is lost to none.
+        let late = Counted {
+            full: vec![100, 100],
+            came_full: 140,
+            came_light: 280,
+            ..counted.clone()
+        };
+        check(&late, [0.0, 0.0, 0.0]);
+        let gaps = Counted {
+            rtp_missing: 140,
+            ..late
+        };
+        check(&gaps, [0.0, 0.25, 0.0]);
+        // Nothing is no division by it; more than was expected is no loss.
+        check(&Counted::default(), [0.0; 3]);
+        let more = Counted {
+            full: vec![101, 101],
+            came_light: 999,
+            ..counted
+        };
+        check(&more, [0.0; 3]);
     }
 
     #[test]

@@ -60,8 +60,7 @@ pub(super) fn run(args: &Churn) -> Result<Report> {
     let viewers: Vec<_> = workers.iter().flat_map(|w| w.viewers.clone()).collect();
     let joined = joins.joined.len();
     let secs = joins.took.as_secs_f64();
-    let server_cpu = before.server.zip(middle.server);
-    let server_cpu = server_cpu.map(|(from, to)| to.cpu.saturating_sub(from.cpu));
+    let around = before.server.zip(middle.server);
     let server = before.server.zip(after.server).map(|(before, after)| {
         let mut server = Server::new(before, before, after, secs);
         server.ms_per_join = (joined > 0).then(|| server.cpu_secs * 1e3 / joined as f64);
@@ -77,7 +76,7 @@ pub(super) fn run(args: &Churn) -> Result<Report> {
             (before.own, middle.own),
             (before.machine, middle.machine),
             &Strain::of(&workers),
-            server_cpu,
+            around,
             lasted.as_secs_f64(),
         )),
         ..Report::default()

@@ -17,7 +17,7 @@ use crate::joiner::{Joiner, Outcome};
 use crate::metrics::Counter;
 use crate::process::Threads;
 use crate::report::{Generator, Joins, Millis, Published, Report, Strain};
-use crate::sweep::{Ending, Loss, Sends, Spent, Step, Sweep};
+use crate::sweep::{Counted, Ending, Loss, Sends, Spent, Step, Sweep};
 use crate::worker::Measured;
 
 /// Descriptors beside the viewers' sockets: pollers, HTTP, the terminal.
@@ -145,24 +145,25 @@ impl Bench<'_> {
             ..Step::default()
         };
         step.packets_per_sec = step.packets as f64 / step.secs;
-        let full_came: Vec<u64> = full.iter().flat_map(|m| m.full.clone()).collect();
-        step.loss = Loss::new(
-            published.sent,
-            step.viewers,
-            step.packets,
-            all().map(|m| m.rtp_missing).sum(),
-            &full_came,
-        );
+        let came = |measured: &[Measured]| measured.iter().map(|m| m.came).sum();
+        let counted = Counted {
+            sent: published.sent,
+            full: full.iter().flat_map(|m| m.full.clone()).collect(),
+            came_full: came(&full),
+            light: self.light.joined(),
+            came_light: came(&light),
+            rtp_missing: all().map(|m| m.rtp_missing).sum(),
+        };
+        step.loss = Loss::from(&counted);
         let (mut transit, mut strain) = (Measured::default().transit, Strain::default());
         for measured in all() {
             transit.add(&measured.transit);
             strain.add(&measured.lag, measured.cpu, measured.send_blocked);
         }
         step.transit_ms = Millis::from(&transit);
-        let light_packets: u64 = light.iter().map(|m| m.came).sum();
         let light_cpu: f64 = light.iter().map(|m| m.cpu.as_secs_f64()).sum();
         step.light_ns_per_packet =
-            (light_packets > 0).then(|| light_cpu * 1e9 / light_packets as f64);
+            (counted.came_light > 0).then(|| light_cpu * 1e9 / counted.came_light as f64);
         step.server = self.spent(&from, &to, &step);
         step.sends = from.sends.zip(to.sends).map(|(from, to)| Sends {
             calls_per_sec: (to - from) / step.secs,
@@ -173,7 +174,7 @@ impl Bench<'_> {
             (from.reading.own, to.reading.own),
             (from.reading.machine, to.reading.machine),
             &strain,
-            server.map(|(from, to)| to.cpu.saturating_sub(from.cpu)),
+            server,
             step.secs,
         );
         step.judge(args.ramp.limits(), trouble);
@@ -215,6 +216,7 @@ impl Bench<'_> {
             cores: cpu / step.secs,
             busiest_thread: busiest / step.secs,
             ns_per_packet: (step.packets > 0).then(|| cpu * 1e9 / step.packets as f64),
+            udp_dropped: to_usage.udp_dropped.saturating_sub(from_usage.udp_dropped),
             rss: to_usage.rss,
             rss_per_viewer: to_usage.rss.saturating_sub(before.rss) / step.viewers.max(1),
         })

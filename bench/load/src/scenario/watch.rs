@@ -95,7 +95,7 @@ fn watch(
     let secs = crowd.secs as f64;
     let delivery = Delivery::new(&viewers, &transit, secs, sent);
     let server = before.server.zip(from.server).zip(to.server);
-    let server_cpu = server.map(|((_, from), to)| to.cpu.saturating_sub(from.cpu));
+    let around = server.map(|((_, from), to)| (from, to));
     let server = server.map(|((before, from), to)| {
         let mut server = Server::new(before, from, to, secs);
         let grown = server.rss_after.saturating_sub(server.rss_before);
@@ -113,7 +113,7 @@ fn watch(
             (from.own, to.own),
             (from.machine, to.machine),
             &Strain::of(&workers),
-            server_cpu,
+            around,
             secs,
         )),
         ..Report::default()

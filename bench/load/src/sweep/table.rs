@@ -97,6 +97,13 @@ impl Display for Sweep {
             for why in &step.broke {
                 writeln!(f, "BROKE at {viewers}: {why}")?;
             }
+            if let Some(server) = step.server.filter(|server| server.udp_dropped > 0) {
+                let dropped = server.udp_dropped;
+                writeln!(
+                    f,
+                    "DROPPED at {viewers}: {dropped} datagrams that the server did not read in time"
+                )?;
+            }
             for why in &step.generator.saturated {
                 writeln!(f, "SATURATED at {viewers} (*, figures are spoiled): {why}")?;
             }
