@@ -2,6 +2,7 @@
 # Starts a server of its own on loopback, loads it with lightstick-bench, and ends it.
 #
 #   bench/local.sh run   [flags of lightstick-bench run]      one room: publisher and viewers
+#   bench/local.sh sweep [flags of lightstick-bench sweep]    viewers added until the server gives way
 #   bench/local.sh churn [flags of lightstick-bench churn]    joins and leaves beside a publisher
 #
 # LIGHTSTICK and LIGHTSTICK_BENCH name other binaries than those in target/release.
@@ -12,9 +13,9 @@ server_bin=${LIGHTSTICK:-$root/target/release/lightstick}
 bench_bin=${LIGHTSTICK_BENCH:-$root/target/release/lightstick-bench}
 command=${1:-}
 case $command in
-  run | churn) shift ;;
+  run | sweep | churn) shift ;;
   *)
-    sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac
@@ -34,6 +35,11 @@ finish() {
 }
 trap finish EXIT
 
+# All viewers come from one address.
+limits=LIGHTSTICK_SIGNALING__LIMITS
+export "${limits}__SESSIONS_PER_ADDRESS_MAX=20000"
+export "${limits}__JOINS_PER_ADDRESS__PER_MINUTE=0" "${limits}__REQUESTS_PER_ADDRESS__PER_MINUTE=0"
+
 # In a folder of its own: no lightstick.toml is read.
 # shellcheck disable=SC2086 # SERVER_FLAGS is a list of words.
 (cd "$folder" && exec "$server_bin" serve --http-bind 127.0.0.1:0 --operations-bind 127.0.0.1:0 \
@@ -50,6 +56,9 @@ export LIGHTSTICK_BENCH_TOKEN
 
 if [[ $command == run ]]; then
   "$bench_bin" run "$base" --server-pid "$server" "$@"
+elif [[ $command == sweep ]]; then
+  metrics=$(sed -n 's|^ *Metrics: *||p' "$folder/server.log")
+  "$bench_bin" sweep "$base" --server-pid "$server" --metrics "$metrics" "$@"
 else
   "$bench_bin" publish "$base/whip/bench" --secs 86400 >"$folder/publisher.log" 2>&1 &
   pids=("$!" "${pids[@]}")

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::janus::Janus;
 use crate::session::{Depth, Role, Session};
-use crate::signal::Signal;
+use crate::signal::{Signal, SignalError};
 use crate::tally::Times;
 use crate::worker::{Id, WorkerHandle};
 
@@ -20,14 +21,72 @@ const THREADS: usize = 8;
 /// Where and how to join.
 #[derive(Clone, Debug)]
 pub struct Joiner {
-    /// The endpoint's client.
-    pub signal: Signal,
+    /// How the server is asked.
+    pub signal: Protocol,
     /// Address for the sessions' sockets.
     pub bind: IpAddr,
     /// Sessions are spread over these in turn.
     pub workers: Vec<WorkerHandle>,
     /// Of the viewers of [`Self::join_all`], how many look at every packet; the others are light.
     pub full: usize,
+}
+
+/// How sessions are opened and ended.
+#[derive(Clone, Debug)]
+pub enum Protocol {
+    /// WHIP or WHEP.
+    Whip(Signal),
+    /// Janus VideoRoom.
+    Janus(Janus),
+}
+
+impl Protocol {
+    /// Opens a session. Gives it, its URL and how long the server took. Blocks.
+    fn open(&self, role: Role, bind: IpAddr) -> Result<(Session, String, Duration)> {
+        if let (Self::Janus(janus), Role::View(_)) = (self, role) {
+            return invited(janus, role, bind);
+        }
+        let offered = Session::offer(role, bind)?;
+        let asked = Instant::now();
+        let opened = match self {
+            Self::Whip(signal) => signal.open(&offered.offer)?,
+            Self::Janus(janus) => janus.publish(&offered.offer)?,
+        };
+        let took = asked.elapsed();
+        match offered.accept(&opened.answer) {
+            Ok(session) => Ok((session, opened.url, took)),
+            Err(error) => {
+                // The server holds a session that nobody will use.
+                let _ = self.close(&opened.url);
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends a session. Blocks.
+    fn close(&self, url: &str) -> Result<(), SignalError> {
+        match self {
+            Self::Whip(signal) => signal.close(url),
+            Self::Janus(janus) => janus.close(url),
+        }
+    }
+}
+
+/// Janus offers: the time it takes is that of both its answers.
+fn invited(janus: &Janus, role: Role, bind: IpAddr) -> Result<(Session, String, Duration)> {
+    let asked = Instant::now();
+    let invited = janus.watch()?;
+    let started = Session::answer(role, &invited.offer, bind).and_then(|(session, answer)| {
+        janus.start(&invited, &answer)?;
+        Ok(session.asked(asked))
+    });
+    match started {
+        Ok(session) => Ok((session, invited.url, asked.elapsed())),
+        Err(error) => {
+            let _ = janus.close(&invited.url);
+            Err(error)
+        }
+    }
 }
 
 /// A session that is up as far as HTTP is concerned.
@@ -69,20 +128,8 @@ impl Joiner {
     /// # Errors
     /// When there is no socket, the server refuses or its answer is no good.
     pub fn join(&self, id: Id, role: Role) -> Result<(Joined, Duration)> {
-        let offered = Session::offer(role, self.bind)?;
-        let asked = Instant::now();
-        let opened = self.signal.open(&offered.offer)?;
-        let took = asked.elapsed();
-        let session = match offered.accept(&opened.answer) {
-            Ok(session) => session,
-            Err(error) => {
-                // The server holds a session that nobody will use.
-                let _ = self.signal.close(&opened.url);
-                return Err(error);
-            }
-        };
+        let (session, url, took) = self.signal.open(role, self.bind)?;
         self.worker(id).add(id, session);
-        let url = opened.url;
         Ok((Joined { id, url }, took))
     }
 

@@ -1,4 +1,4 @@
-//! Load generator and measuring client for WHIP and WHEP servers.
+//! Load generator and measuring client for WebRTC media servers: WHIP and WHEP, and Janus.
 //!
 //! Every client is a whole WebRTC peer: ICE, DTLS, SRTP, RTCP reports, NACK. What a publisher
 //! sends is synthetic, has the shape and the sizes of real media, and carries a stamp in every
@@ -6,15 +6,19 @@
 //!
 //! - [`source`], [`payload`], [`stamp`], [`tally`]: media and its counting, without IO or clocks;
 //! - [`session`]: one peer and its socket; [`worker`]: a thread that drives many of them;
-//! - [`signal`]: HTTP; [`joiner`]: paced joins and leaves;
-//! - [`process`]: what the machine and the server spend; [`circumstances`], [`report`],
-//!   [`table`]: what is printed;
+//! - [`signal`]: WHIP and WHEP; [`janus`]: Janus; [`joiner`]: paced joins and leaves;
+//! - [`process`], [`metrics`]: what the machine and the server spend; [`circumstances`],
+//!   [`report`], [`table`]: what is printed;
+//! - [`sweep`]: steps, limits and the knee, and [`plot`], their picture, without IO;
 //! - [`scenario`]: the commands.
 
 pub mod circumstances;
 pub mod cli;
+pub mod janus;
 pub mod joiner;
+pub mod metrics;
 pub mod payload;
+pub mod plot;
 pub mod process;
 pub mod report;
 pub mod scenario;
@@ -22,6 +26,7 @@ pub mod session;
 pub mod signal;
 pub mod source;
 pub mod stamp;
+pub mod sweep;
 pub mod table;
 pub mod tally;
 pub mod worker;

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::circumstances::Circumstances;
 use crate::joiner::Outcome;
 use crate::process::{Machine, Usage};
 use crate::session::PublisherTally;
+use crate::sweep::{Step, Sweep};
 use crate::tally::{Times, ViewerTally};
 use crate::worker::WorkerReport;
 
@@ -22,7 +23,8 @@ const OTHERS_MAX: f64 = 0.15;
 const LAG_MAX_MS: f64 = 20.0;
 
 /// Durations in milliseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Millis {
     /// How many there were. The rest is 0 where there was none.
     pub count: u64,
@@ -32,6 +34,8 @@ pub struct Millis {
     pub p95: f64,
     /// 99 of 100 took no longer.
     pub p99: f64,
+    /// 999 of 1,000 took no longer.
+    pub p999: f64,
     /// None took longer.
     pub max: f64,
 }
@@ -43,6 +47,7 @@ impl From<&Times> for Millis {
             p50: times.quantile_ms(0.5),
             p95: times.quantile_ms(0.95),
             p99: times.quantile_ms(0.99),
+            p999: times.quantile_ms(0.999),
             max: times.max_ms(),
         }
     }
@@ -265,13 +270,46 @@ impl Server {
     }
 }
 
+/// How busy the generator's threads were.
+#[derive(Clone, Debug, Default)]
+pub struct Strain {
+    /// How long arrivals waited.
+    pub lag: Times,
+    /// CPU time of the busiest thread in the measured span.
+    pub busiest: Duration,
+    /// Datagrams that the kernel did not take.
+    pub send_blocked: u64,
+}
+
+impl Strain {
+    /// Takes in another thread.
+    pub fn add(&mut self, lag: &Times, cpu: Duration, send_blocked: u64) {
+        self.lag.add(lag);
+        self.busiest = self.busiest.max(cpu);
+        self.send_blocked += send_blocked;
+    }
+
+    /// That of workers that ended.
+    #[must_use]
+    pub fn of(workers: &[WorkerReport]) -> Self {
+        let mut strain = Self::default();
+        for worker in workers {
+            strain.add(&worker.gauges.lag, worker.cpu, worker.gauges.send_blocked);
+        }
+        strain
+    }
+}
+
 /// What the generator and its machine had left: whether the rest can be believed.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Generator {
     /// CPU seconds of this process in the measured span, as a number of cores.
     pub cores: f64,
     /// The busiest thread's share of the time.
     pub busiest_thread: f64,
+    /// Its resident memory at the end, in bytes.
+    pub rss: u64,
     /// The machine's idle share.
     pub machine_idle: f64,
     /// What other processes than server and generator used, as a number of cores. Absent where
@@ -279,40 +317,50 @@ pub struct Generator {
     pub others_cores: Option<f64>,
     /// How long arrivals waited in the kernel for this process.
     pub lag_ms: Millis,
-    /// Datagrams that the kernel threw away for full receive buffers, of anybody.
+    /// Datagrams that the kernel threw away for full receive buffers, of anybody but the server
+    /// where its process is known.
     pub udp_dropped: u64,
     /// Datagrams of ours that the kernel did not take.
     pub send_blocked: u64,
     /// Why the figures are rather the generator's or the machine's than the server's; empty is
     /// good.
     pub saturated: Vec<String>,
+    /// What else disturbed the measurement; empty is good.
+    pub disturbed: Vec<String>,
 }
 
 impl Generator {
-    /// From readings around the measured span of `secs` seconds; `server` is its CPU time in it.
+    /// From readings around the measured span of `secs` seconds, of the server where it is known.
     #[must_use]
     pub fn new(
         own: (Usage, Usage),
         machine: (Machine, Machine),
-        workers: &[WorkerReport],
-        server: Option<Duration>,
+        strain: &Strain,
+        server: Option<(Usage, Usage)>,
         secs: f64,
     ) -> Self {
-        let mut lag = Times::default();
-        workers.iter().for_each(|w| lag.add(&w.gauges.lag));
-        let busiest = workers.iter().map(|w| w.cpu).max().unwrap_or_default();
+        let rss = own.1.rss;
         let own = own.1.cpu - own.0.cpu;
         let busy = machine.1.busy_since(&machine.0);
-        let others = server.map(|server| busy.saturating_sub(own + server));
+        let others = server.map(|(from, to)| {
+            let server = to.cpu.saturating_sub(from.cpu);
+            busy.saturating_sub(own + server)
+        });
+        let by_server = server.map_or(0, |(from, to)| {
+            to.udp_dropped.saturating_sub(from.udp_dropped)
+        });
+        let dropped = machine.1.udp_dropped.saturating_sub(machine.0.udp_dropped);
         let mut generator = Self {
             cores: own.as_secs_f64() / secs.max(1e-3),
-            busiest_thread: busiest.as_secs_f64() / secs.max(1e-3),
+            busiest_thread: strain.busiest.as_secs_f64() / secs.max(1e-3),
+            rss,
             machine_idle: machine.1.idle_since(&machine.0),
             others_cores: others.map(|others| others.as_secs_f64() / secs.max(1e-3)),
-            lag_ms: Millis::from(&lag),
-            udp_dropped: machine.1.udp_dropped - machine.0.udp_dropped,
-            send_blocked: workers.iter().map(|w| w.gauges.send_blocked).sum(),
+            lag_ms: Millis::from(&strain.lag),
+            udp_dropped: dropped.saturating_sub(by_server),
+            send_blocked: strain.send_blocked,
             saturated: Vec::new(),
+            disturbed: Vec::new(),
         };
         let mut note = |bad: bool, why: &str| {
             if bad {
@@ -328,10 +376,6 @@ impl Generator {
             "the machine has no idle CPU time left",
         );
         note(
-            generator.others_cores.is_some_and(|c| c > OTHERS_MAX),
-            "other processes use this machine too",
-        );
-        note(
             generator.lag_ms.p99 > LAG_MAX_MS,
             "arrivals wait for the generator",
         );
@@ -339,6 +383,10 @@ impl Generator {
             generator.udp_dropped > 0,
             "the kernel dropped datagrams for full receive buffers (see net.core.rmem_max)",
         );
+        if let Some(cores) = generator.others_cores.filter(|c| *c > OTHERS_MAX) {
+            let why = format!("other processes use {cores:.2} cores of this machine");
+            generator.disturbed.push(why);
+        }
         generator
     }
 }
@@ -362,6 +410,8 @@ pub struct Report {
     pub server: Option<Server>,
     /// Its own state.
     pub generator: Option<Generator>,
+    /// Step by step, of `sweep`.
+    pub sweep: Option<Sweep>,
     /// Why the run counts as failed; empty is good.
     pub failed: Vec<String>,
 }
@@ -375,12 +425,14 @@ impl Report {
                 failed.push(format!("{count} {what}"));
             }
         };
-        if let Some(joins) = &self.joins {
+        // A sweep goes on until something fails: that is its result.
+        let joins = self.joins.as_ref().filter(|_| self.sweep.is_none());
+        if let Some(joins) = joins {
             note(joins.failed, "joins failed");
             note(joins.lost, "viewers lost their connection");
             note(joins.joined - joins.connected, "viewers never connected");
         }
-        if let (Some(joins), Some(delivery)) = (&self.joins, &self.delivery) {
+        if let (Some(joins), Some(delivery)) = (joins, &self.delivery) {
             note(joins.connected - joins.painted, "viewers got no keyframe");
             note(delivery.missing.unwrap_or(0), "packets were lost");
             note(delivery.rtp_missing, "RTP sequence numbers are missing");
@@ -399,6 +451,10 @@ impl Report {
                 u64::from(published.video_packets == 0),
                 "publisher sent nothing",
             );
+        }
+        let nothing_held = |sweep: &Sweep| !sweep.steps.iter().any(Step::held);
+        if self.sweep.as_ref().is_some_and(nothing_held) {
+            failed.push("no step of the sweep held".to_owned());
         }
         self.failed = failed;
     }

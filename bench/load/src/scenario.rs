@@ -2,6 +2,8 @@
 
 mod churn;
 mod publish;
+mod reread;
+mod sweep;
 mod watch;
 
 use std::fs;
@@ -11,18 +13,23 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::circumstances::Circumstances;
 use crate::cli::{Cli, Command, Common};
 use crate::process::{Machine, Usage};
 use crate::report::Report;
 use crate::signal::local_address;
+use crate::stamp;
+use crate::tally::Window;
 use crate::worker::{Counts, Worker, WorkerHandle, WorkerReport};
 
 /// How long ICE and DTLS may take before a session counts as one that never connected.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Between two looks at what all workers have reached.
 const LOOK: Duration = Duration::from_millis(20);
+/// From the command to measure to the measurement: every thread has heard of it by then.
+const LEAD: Duration = Duration::from_millis(50);
 /// For packets on their way when the window closes.
 const DRAIN: Duration = Duration::from_millis(500);
 
@@ -31,11 +38,15 @@ const DRAIN: Duration = Duration::from_millis(500);
 /// # Errors
 /// When it could not run at all. A run with losses or failed joins is a report, not an error.
 pub fn run(cli: Cli) -> Result<ExitCode> {
+    raise_descriptors();
     let (common, mut report) = match cli.command {
         Command::Publish(args) => (args.common.clone(), publish::run(&args)?),
         Command::View(args) => (args.common.clone(), watch::view(&args)?),
         Command::Run(args) => (args.common.clone(), watch::run(&args)?),
+        Command::Sweep(args) => (args.common.clone(), sweep::run(&args)?),
         Command::Churn(args) => (args.common.clone(), churn::run(&args)?),
+        Command::Plot(args) => return reread::plot(&args).map(|()| ExitCode::SUCCESS),
+        Command::Table(args) => return reread::table(&args).map(|()| ExitCode::SUCCESS),
     };
     report.circumstances = Some(Circumstances::now()?);
     report.judge();
@@ -105,6 +116,32 @@ fn wait_until(timeout: Duration, mut done: impl FnMut() -> bool) -> bool {
         thread::sleep(LOOK);
     }
     true
+}
+
+/// The next `secs` seconds.
+fn next_window(secs: u64) -> Window {
+    let from_us = stamp::now_us() + LEAD.as_micros() as u64;
+    Window {
+        from_us,
+        to_us: from_us + secs * 1_000_000,
+    }
+}
+
+fn sleep_until(us: u64) {
+    thread::sleep(Duration::from_micros(us.saturating_sub(stamp::now_us())));
+}
+
+/// Lets this process open as many files as it ever may, and says how many those are.
+fn raise_descriptors() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    let hard = limit.maximum.unwrap_or(u64::MAX);
+    if limit.current != limit.maximum {
+        let soft = std::mem::replace(&mut limit.current, limit.maximum);
+        if setrlimit(Resource::Nofile, limit).is_err() {
+            return soft.unwrap_or(u64::MAX);
+        }
+    }
+    hard
 }
 
 /// Server, generator and machine at one moment.

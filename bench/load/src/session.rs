@@ -27,7 +27,11 @@ const FIRST_RTP_SEQ: u64 = 1_000;
 /// A GRO batch is at most this long, in bytes.
 const DATAGRAMS_MAX: usize = 1 << 16;
 /// Batches read in one system call.
-const BATCHES: usize = 8;
+const BATCHES: usize = 16;
+/// A light viewer reads what has come once in this while: waking up for each datagram would cost
+/// several times as much, and its sender would pay for the wake-ups. Of a 2.5 Mbit/s video, a
+/// receive buffer of the usual size holds some ten times as much.
+pub const LIGHT_READS_EVERY: Duration = Duration::from_millis(50);
 
 /// What a session is for.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +50,8 @@ pub enum Depth {
     Full,
     /// The same client without transport-wide feedback. From its first whole keyframe on it reads
     /// RTP headers only: losses count and are not asked for again, stamps are out of sight. Its
-    /// receiver reports go on, and keep saying what they said then.
+    /// receiver reports go on, and keep saying what they said then. It reads its socket every
+    /// [`LIGHT_READS_EVERY`], many datagrams at once.
     Light,
 }
 
@@ -73,6 +78,13 @@ pub struct PublisherTally {
     pub lost: bool,
 }
 
+impl PublisherTally {
+    fn begin_window(&mut self) {
+        (self.audio_in_window, self.video_in_window) = (0, 0);
+        self.late_max_in_window = Duration::ZERO;
+    }
+}
+
 /// What sessions of one thread share.
 #[derive(Debug, Default)]
 pub struct Gauges {
@@ -80,7 +92,8 @@ pub struct Gauges {
     pub window: Window,
     /// From a packet's sending to its arrival in this machine's kernel.
     pub transit: Times,
-    /// From there until this process saw it: large values mean that the generator is overloaded.
+    /// From there until this process saw it, less what a light viewer waits on purpose: large
+    /// values mean that the generator is overloaded.
     pub lag: Times,
     /// Datagrams that the kernel did not take.
     pub send_blocked: u64,
@@ -118,8 +131,10 @@ pub struct Session {
     socket: UdpSocket,
     state: UdpSocketState,
     local: SocketAddr,
-    /// When [`Self::wake`] must be called, at the latest.
-    pub deadline: Instant,
+    /// When str0m or the source has something to do.
+    due: Instant,
+    /// When a light viewer reads its socket again; none while it is woken for every datagram.
+    reads_at: Option<Instant>,
     ended: Option<Instant>,
     light: bool,
     codecs: [Option<Codec>; 128],
@@ -201,6 +216,15 @@ impl Session {
         Ok((session, answer.to_sdp_string()))
     }
 
+    /// Times a viewer from `asked` on, when it asked for the offer that it answers.
+    #[must_use]
+    pub fn asked(mut self, asked: Instant) -> Self {
+        if let Side::View(tally) = &mut self.side {
+            tally.started = asked;
+        }
+        self
+    }
+
     fn new(role: Role, bind: IpAddr) -> Result<Self> {
         let started = Instant::now();
         let domain = Domain::for_address((bind, 0).into());
@@ -251,7 +275,8 @@ impl Session {
             socket,
             state,
             local,
-            deadline: started,
+            due: started,
+            reads_at: None,
             ended: None,
             light,
             codecs: [None; 128],
@@ -315,6 +340,14 @@ impl Session {
         })
     }
 
+    /// Starts to count for another window.
+    pub fn begin_window(&mut self) {
+        match &mut self.side {
+            Side::View(tally) => tally.begin_window(),
+            Side::Publish(publisher) => publisher.tally.begin_window(),
+        }
+    }
+
     /// Whether media flows: a viewer has its first keyframe, a publisher is connected.
     #[must_use]
     pub fn flows(&self) -> bool {
@@ -333,9 +366,25 @@ impl Session {
         }
     }
 
+    /// When [`Self::wake`] must be called, at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.reads_at.map_or(self.due, |at| at.min(self.due))
+    }
+
+    /// Whether the session reads its socket by the clock, and no poller need watch it.
+    #[must_use]
+    pub fn reads_by_clock(&self) -> bool {
+        self.reads_at.is_some()
+    }
+
     /// Reads all that the socket has.
     pub fn receive(&mut self, buffers: &mut ReceiveBuffers, gauges: &mut Gauges) {
-        while self.ended.is_none() {
+        let planned = self
+            .reads_at
+            .map_or(0, |_| LIGHT_READS_EVERY.as_micros() as u64);
+        let mut more = true;
+        while more && self.ended.is_none() {
             let mut slices = buffers.bytes.chunks_exact_mut(DATAGRAMS_MAX);
             let mut slices: [IoSliceMut<'_>; BATCHES] =
                 std::array::from_fn(|_| IoSliceMut::new(slices.next().expect("BATCHES of them")));
@@ -347,6 +396,8 @@ impl Session {
                 // the next call again if they stay.
                 Err(_) => return,
             };
+            // Fewer than there is room for: the socket is empty.
+            more = batches == BATCHES;
             let at = Instant::now();
             let at_us = stamp::now_us();
             let epoch_us = stamp::epoch_us();
@@ -360,12 +411,15 @@ impl Session {
                     epoch_us.saturating_sub(kernel.as_micros() as u64)
                 });
                 if gauges.window.holds(at_us) {
-                    gauges.lag.record_us(lag);
+                    gauges.lag.record_us(lag.saturating_sub(planned));
                 }
                 for datagram in bytes[..meta.len].chunks(meta.stride.max(1)) {
                     self.datagram(datagram, meta.addr, at, at_us - lag, gauges);
                 }
             }
+        }
+        if self.light && self.reads_at.is_none() && self.flows() {
+            self.reads_at = Some(Instant::now() + LIGHT_READS_EVERY);
         }
     }
 
@@ -393,8 +447,12 @@ impl Session {
     }
 
     /// Does what is due at `now`.
-    pub fn wake(&mut self, now: Instant, gauges: &mut Gauges) {
-        if self.ended.is_some() {
+    pub fn wake(&mut self, now: Instant, buffers: &mut ReceiveBuffers, gauges: &mut Gauges) {
+        if let Some(at) = self.reads_at.filter(|at| *at <= now) {
+            self.receive(buffers, gauges);
+            self.reads_at = Some((at + LIGHT_READS_EVERY).max(now));
+        }
+        if self.ended.is_some() || self.due > now {
             return;
         }
         self.send_due(now, gauges);
@@ -445,7 +503,7 @@ impl Session {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(deadline)) => {
-                    self.deadline = deadline;
+                    self.due = deadline;
                     break;
                 }
                 Ok(Output::Transmit(out)) => {
@@ -469,7 +527,7 @@ impl Session {
         if let Side::Publish(publisher) = &self.side
             && let Some(sending) = &publisher.sending
         {
-            self.deadline = self.deadline.min(sending.source.next_due());
+            self.due = self.due.min(sending.source.next_due());
         }
     }
 

@@ -47,6 +47,9 @@ impl Display for Report {
         if let Some(generator) = &self.generator {
             write!(f, "{generator}")?;
         }
+        if let Some(sweep) = &self.sweep {
+            write!(f, "{sweep}")?;
+        }
         for why in &self.failed {
             writeln!(f, "FAILED: {why}")?;
         }
@@ -225,6 +228,11 @@ impl Display for Generator {
                 self.machine_idle * 100.0
             ),
         )?;
+        line(
+            f,
+            "memory",
+            format_args!("{:.0} MiB", self.rss as f64 / MIB),
+        )?;
         if let Some(cores) = self.others_cores {
             line(f, "other processes", format_args!("{cores:.3} cores"))?;
         }
@@ -239,6 +247,9 @@ impl Display for Generator {
         )?;
         for why in &self.saturated {
             writeln!(f, "SATURATED: {why}")?;
+        }
+        for why in &self.disturbed {
+            writeln!(f, "DISTURBED: {why}")?;
         }
         Ok(())
     }

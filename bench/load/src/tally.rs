@@ -210,6 +210,7 @@ pub struct TrackTally {
     rtp: Sequence,
     rtp_missing_before: u64,
     stamps: Sequence,
+    rtp_missing_at_window: u64,
 }
 
 impl TrackTally {
@@ -217,6 +218,19 @@ impl TrackTally {
     #[must_use]
     pub fn rtp_missing(&self) -> u64 {
         self.rtp_missing_before + self.rtp.missing()
+    }
+
+    /// RTP sequence numbers that went missing since the last [`ViewerTally::begin_window`].
+    #[must_use]
+    pub fn rtp_missing_in_window(&self) -> u64 {
+        // Late packets fill gaps from before it.
+        self.rtp_missing()
+            .saturating_sub(self.rtp_missing_at_window)
+    }
+
+    fn begin_window(&mut self) {
+        (self.in_window, self.came_in_window) = (0, 0);
+        self.rtp_missing_at_window = self.rtp_missing();
     }
 
     /// A new SSRC starts a sequence of its own.
@@ -285,6 +299,12 @@ impl ViewerTally {
             video: TrackTally::default(),
             keyframe: None,
         }
+    }
+
+    /// Starts to count for another window.
+    pub fn begin_window(&mut self) {
+        self.audio.begin_window();
+        self.video.begin_window();
     }
 
     /// Counts a packet; its transit goes to `transit` when it was sent within `window`.

@@ -12,7 +12,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::session::{Gauges, PublisherTally, ReceiveBuffers, Session};
-use crate::tally::{ViewerTally, Window};
+use crate::tally::{Times, ViewerTally, Window};
 
 /// Commands that wait for a worker. Full: whoever joins or asks waits.
 const COMMANDS_MAX: usize = 1_024;
@@ -27,6 +27,7 @@ enum Command {
     Add(Id, Box<Session>),
     Remove(Id, Instant),
     Measure(Window),
+    Collect(Sender<Measured>),
     Count(Sender<Counts>),
 }
 
@@ -41,6 +42,29 @@ pub struct Counts {
     pub flowing: u64,
     /// Sessions that ended without having left.
     pub lost: u64,
+}
+
+/// What a worker saw since it was last told to measure.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// Packets that came to all viewers within the window, each counted once.
+    pub came: u64,
+    /// RTP sequence numbers that went missing.
+    pub rtp_missing: u64,
+    /// Of each full viewer, the packets with a stamp within the window that came.
+    pub full: Vec<u64>,
+    /// Packets that publishers sent within the window.
+    pub sent: u64,
+    /// The most that a publisher's packet left behind its time.
+    pub late_max: Duration,
+    /// From a packet's sending to its arrival.
+    pub transit: Times,
+    /// How long arrivals waited for this thread.
+    pub lag: Times,
+    /// Datagrams that the kernel did not take since the thread began.
+    pub send_blocked: u64,
+    /// The thread's CPU time within the window.
+    pub cpu: Duration,
 }
 
 /// All that a worker saw.
@@ -82,9 +106,17 @@ impl WorkerHandle {
         self.send(Command::Remove(id, left));
     }
 
-    /// Says which packets to measure.
+    /// Says which packets to measure, and forgets what was measured before.
     pub fn measure(&self, window: Window) {
         self.send(Command::Measure(window));
+    }
+
+    /// Asks what was measured.
+    #[must_use]
+    pub fn collect(&self) -> Measured {
+        let (reply, measured) = bounded(1);
+        self.send(Command::Collect(reply));
+        measured.recv().unwrap_or_default()
     }
 
     /// Asks how far the sessions are.
@@ -145,6 +177,7 @@ struct Loop {
     commands: Receiver<Command>,
     sessions: HashMap<Id, Slot>,
     timers: BinaryHeap<Reverse<(Instant, Id)>>,
+    buffers: ReceiveBuffers,
     gauges: Gauges,
     finished: WorkerReport,
     cpu_from: Duration,
@@ -164,6 +197,7 @@ impl Loop {
             commands,
             sessions: HashMap::new(),
             timers: BinaryHeap::new(),
+            buffers: ReceiveBuffers::default(),
             gauges: Gauges::default(),
             finished: WorkerReport::default(),
             cpu_from: Duration::ZERO,
@@ -173,7 +207,6 @@ impl Loop {
 
     fn run(mut self) -> io::Result<WorkerReport> {
         let mut events = Events::with_capacity(1_024);
-        let mut buffers = ReceiveBuffers::default();
         loop {
             let now = Instant::now();
             let next = self.timers.peek().map_or(IDLE, |Reverse((at, _))| {
@@ -189,7 +222,10 @@ impl Loop {
             for event in &events {
                 let Token(id) = event.token();
                 if let Some(slot) = self.sessions.get_mut(&id) {
-                    slot.session.receive(&mut buffers, &mut self.gauges);
+                    slot.session.receive(&mut self.buffers, &mut self.gauges);
+                    if slot.session.reads_by_clock() {
+                        self.poll.registry().deregister(slot.session.socket())?;
+                    }
                     slot.queue(id, &mut self.timers);
                 }
             }
@@ -215,9 +251,11 @@ impl Loop {
                 Ok(Command::Add(id, session)) => self.add(id, session)?,
                 Ok(Command::Remove(id, left)) => self.remove(id, left),
                 Ok(Command::Measure(window)) => {
-                    self.gauges.window = window;
-                    self.cpu_from = cpu();
-                    self.cpu_until_us = Some(window.to_us);
+                    self.begin(window);
+                }
+                Ok(Command::Collect(reply)) => {
+                    // Whoever asked may have stopped waiting.
+                    let _ = reply.try_send(self.measured());
                 }
                 Ok(Command::Count(reply)) => {
                     // Whoever asked may have stopped waiting.
@@ -229,11 +267,52 @@ impl Loop {
         }
     }
 
+    fn begin(&mut self, window: Window) {
+        self.gauges.window = window;
+        (self.gauges.transit, self.gauges.lag) = Default::default();
+        for slot in self.sessions.values_mut() {
+            slot.session.begin_window();
+        }
+        self.cpu_from = cpu();
+        self.cpu_until_us = Some(window.to_us);
+    }
+
+    fn measured(&self) -> Measured {
+        let mut measured = Measured {
+            transit: self.gauges.transit.clone(),
+            lag: self.gauges.lag.clone(),
+            send_blocked: self.gauges.send_blocked,
+            cpu: match self.cpu_until_us {
+                Some(_) => cpu() - self.cpu_from,
+                None => self.finished.cpu,
+            },
+            ..Measured::default()
+        };
+        // Whether it is lost does not matter here.
+        let now = Instant::now();
+        for slot in self.sessions.values() {
+            if let Some(viewer) = slot.session.viewer(now) {
+                let tracks = [&viewer.audio, &viewer.video];
+                measured.came += tracks.iter().map(|t| t.came_in_window).sum::<u64>();
+                let missing = tracks.iter().map(|t| t.rtp_missing_in_window());
+                measured.rtp_missing += missing.sum::<u64>();
+                if !viewer.light {
+                    measured.full.push(tracks.iter().map(|t| t.in_window).sum());
+                }
+            }
+            if let Some(publisher) = slot.session.publisher(now) {
+                measured.sent += publisher.audio_in_window + publisher.video_in_window;
+                measured.late_max = measured.late_max.max(publisher.late_max_in_window);
+            }
+        }
+        measured
+    }
+
     fn add(&mut self, id: Id, mut session: Box<Session>) -> io::Result<()> {
         let registry = self.poll.registry();
         registry.register(session.socket(), Token(id), Interest::READABLE)?;
-        session.wake(Instant::now(), &mut self.gauges);
-        let queued = session.deadline;
+        session.wake(Instant::now(), &mut self.buffers, &mut self.gauges);
+        let queued = session.deadline();
         self.timers.push(Reverse((queued, id)));
         self.sessions.insert(id, Slot { session, queued });
         Ok(())
@@ -273,12 +352,12 @@ impl Loop {
                 // An earlier entry stands for the session.
                 continue;
             }
-            if slot.session.deadline <= now {
-                slot.session.wake(now, &mut self.gauges);
+            if slot.session.deadline() <= now {
+                slot.session.wake(now, &mut self.buffers, &mut self.gauges);
             }
             if !slot.session.ended() {
                 // Never at `now` again, or a session that is due for ever would hold the loop.
-                slot.queued = slot.session.deadline.max(now + Duration::from_nanos(1));
+                slot.queued = slot.session.deadline().max(now + Duration::from_nanos(1));
                 self.timers.push(Reverse((slot.queued, id)));
             }
         }
@@ -296,8 +375,9 @@ impl Loop {
 
 impl Slot {
     fn queue(&mut self, id: Id, timers: &mut BinaryHeap<Reverse<(Instant, Id)>>) {
-        if self.session.deadline < self.queued && !self.session.ended() {
-            self.queued = self.session.deadline;
+        let deadline = self.session.deadline();
+        if deadline < self.queued && !self.session.ended() {
+            self.queued = deadline;
             timers.push(Reverse((self.queued, id)));
         }
     }

@@ -10,8 +10,8 @@ use crossbeam_channel::bounded;
 use super::watch::merge;
 use super::{Reading, Workers, bind_address};
 use crate::cli::Churn;
-use crate::joiner::{Joined, Joiner, Outcome};
-use crate::report::{Generator, Joins, Report, Server};
+use crate::joiner::{Joined, Joiner, Outcome, Protocol};
+use crate::report::{Generator, Joins, Report, Server, Strain};
 use crate::signal::Signal;
 use crate::stamp;
 use crate::tally::Window;
@@ -27,7 +27,7 @@ pub(super) fn run(args: &Churn) -> Result<Report> {
     let bind = bind_address(common, &args.url)?;
     let workers = Workers::start(common.threads)?;
     let joiner = Joiner {
-        signal: Signal::new(&args.url, common.token.as_deref()),
+        signal: Protocol::Whip(Signal::new(&args.url, common.token.as_deref())),
         bind,
         workers: workers.handles(),
         full: usize::MAX,
@@ -60,8 +60,7 @@ pub(super) fn run(args: &Churn) -> Result<Report> {
     let viewers: Vec<_> = workers.iter().flat_map(|w| w.viewers.clone()).collect();
     let joined = joins.joined.len();
     let secs = joins.took.as_secs_f64();
-    let server_cpu = before.server.zip(middle.server);
-    let server_cpu = server_cpu.map(|(from, to)| to.cpu.saturating_sub(from.cpu));
+    let around = before.server.zip(middle.server);
     let server = before.server.zip(after.server).map(|(before, after)| {
         let mut server = Server::new(before, before, after, secs);
         server.ms_per_join = (joined > 0).then(|| server.cpu_secs * 1e3 / joined as f64);
@@ -76,8 +75,8 @@ pub(super) fn run(args: &Churn) -> Result<Report> {
         generator: Some(Generator::new(
             (before.own, middle.own),
             (before.machine, middle.machine),
-            &workers,
-            server_cpu,
+            &Strain::of(&workers),
+            around,
             lasted.as_secs_f64(),
         )),
         ..Report::default()

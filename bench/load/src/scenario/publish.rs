@@ -7,13 +7,13 @@ use anyhow::{Context, Result, bail};
 
 use super::{CONNECT_TIMEOUT, bind_address, wait_until};
 use crate::cli::Publish;
-use crate::joiner::{Joined, Joiner};
+use crate::joiner::{Joined, Joiner, Protocol};
 use crate::report::{Published, Report};
 use crate::session::{PublisherTally, Role};
 use crate::signal::Signal;
 use crate::source::SourceConfig;
 use crate::tally::Window;
-use crate::worker::Worker;
+use crate::worker::{Measured, Worker};
 
 /// A publisher on a thread of its own, so that viewers do not disturb its pace.
 pub(super) struct Publisher {
@@ -26,13 +26,13 @@ impl Publisher {
     /// Publishes, and returns once media flows.
     pub(super) fn start(
         url: &str,
-        token: Option<&str>,
+        signal: Protocol,
         bind: std::net::IpAddr,
         source: SourceConfig,
     ) -> Result<Self> {
         let worker = Worker::start("publisher")?;
         let joiner = Joiner {
-            signal: Signal::new(url, token),
+            signal,
             bind,
             workers: vec![worker.handle().clone()],
             full: 0,
@@ -59,6 +59,11 @@ impl Publisher {
         self.worker.handle().measure(window);
     }
 
+    /// What was measured.
+    pub(super) fn collect(&self) -> Measured {
+        self.worker.handle().collect()
+    }
+
     /// Whether the connection still stands.
     pub(super) fn alive(&self) -> bool {
         self.worker.handle().count().alive == 1
@@ -81,7 +86,8 @@ impl Publisher {
 pub(super) fn run(args: &Publish) -> Result<Report> {
     let bind = bind_address(&args.common, &args.url)?;
     let token = args.common.token.as_deref();
-    let publisher = Publisher::start(&args.url, token, bind, args.media.source())?;
+    let signal = Protocol::Whip(Signal::new(&args.url, token));
+    let publisher = Publisher::start(&args.url, signal, bind, args.media.source())?;
     eprintln!("publishing to {} for {} s", args.url, args.secs);
     // Sleeps until it is over, but not on when the server has gone.
     let mut lost = false;

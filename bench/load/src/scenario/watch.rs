@@ -2,25 +2,22 @@
 
 use std::sync::atomic::AtomicBool;
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Result, bail};
 
 use super::publish::Publisher;
-use super::{CONNECT_TIMEOUT, DRAIN, Reading, Workers, bind_address, wait_until};
+use super::wait_until;
+use super::{CONNECT_TIMEOUT, DRAIN, Reading, Workers, bind_address, next_window, sleep_until};
 use crate::cli::{Common, Crowd, Run, View};
-use crate::joiner::{Joiner, Outcome};
-use crate::report::{Delivery, Generator, Joins, Published, Report, Server};
+use crate::joiner::{Joiner, Outcome, Protocol};
+use crate::report::{Delivery, Generator, Joins, Published, Report, Server, Strain};
 use crate::signal::Signal;
-use crate::stamp;
-use crate::tally::{Times, Window};
-
-/// From the command to measure to the measurement: every thread has heard of it by then.
-const LEAD: Duration = Duration::from_millis(50);
+use crate::tally::Times;
 
 pub(super) fn view(args: &View) -> Result<Report> {
     let token = args.common.token.as_deref();
-    let report = watch(&args.url, token, &args.crowd, &args.common, None)?;
+    let signal = Protocol::Whip(Signal::new(&args.url, token));
+    let report = watch(&args.url, signal, &args.crowd, &args.common, None)?;
     Ok(Report {
         command: "view",
         url: args.url.clone(),
@@ -29,24 +26,23 @@ pub(super) fn view(args: &View) -> Result<Report> {
 }
 
 pub(super) fn run(args: &Run) -> Result<Report> {
-    let base = args.url.trim_end_matches('/');
-    let at = |path: &str| format!("{base}{}", path.replace("{room}", &args.room));
-    let (whip, whep) = (at(&args.whip_path), at(&args.whep_path));
-    let bind = bind_address(&args.common, &whip)?;
-    let token = args.common.token.as_deref();
-    let start = || Publisher::start(&whip, token, bind, args.media.source());
-    let watch_token = args.common.watch_token.as_deref();
-    let report = watch(&whep, watch_token, &args.crowd, &args.common, Some(&start))?;
+    let (place, common) = (&args.place, &args.common);
+    let bind = bind_address(common, &place.url)?;
+    let publishing = place.publishing(common.token.as_deref())?;
+    let watching = place.watching(common.watch_token.as_deref())?;
+    let source = args.media.source();
+    let start = || Publisher::start(&place.url, publishing.clone(), bind, source);
+    let report = watch(&place.url, watching, &args.crowd, common, Some(&start))?;
     Ok(Report {
         command: "run",
-        url: args.url.clone(),
+        url: place.url.clone(),
         ..report
     })
 }
 
 fn watch(
     url: &str,
-    token: Option<&str>,
+    signal: Protocol,
     crowd: &Crowd,
     common: &Common,
     publish: Option<&dyn Fn() -> Result<Publisher>>,
@@ -56,7 +52,7 @@ fn watch(
     let before = Reading::take(common)?;
     let workers = Workers::start(common.threads)?;
     let joiner = Joiner {
-        signal: Signal::new(url, token),
+        signal,
         bind,
         workers: workers.handles(),
         full: crowd.full.map_or(usize::MAX, |full| full as usize),
@@ -77,11 +73,7 @@ fn watch(
     });
     thread::sleep(crowd.settle);
 
-    let from_us = stamp::now_us() + LEAD.as_micros() as u64;
-    let window = Window {
-        from_us,
-        to_us: from_us + crowd.secs * 1_000_000,
-    };
+    let window = next_window(crowd.secs);
     joiner.workers.iter().for_each(|w| w.measure(window));
     if let Some(publisher) = &publisher {
         publisher.measure(window);
@@ -103,7 +95,7 @@ fn watch(
     let secs = crowd.secs as f64;
     let delivery = Delivery::new(&viewers, &transit, secs, sent);
     let server = before.server.zip(from.server).zip(to.server);
-    let server_cpu = server.map(|((_, from), to)| to.cpu.saturating_sub(from.cpu));
+    let around = server.map(|((_, from), to)| (from, to));
     let server = server.map(|((before, from), to)| {
         let mut server = Server::new(before, from, to, secs);
         let grown = server.rss_after.saturating_sub(server.rss_before);
@@ -120,8 +112,8 @@ fn watch(
         generator: Some(Generator::new(
             (from.own, to.own),
             (from.machine, to.machine),
-            &workers,
-            server_cpu,
+            &Strain::of(&workers),
+            around,
             secs,
         )),
         ..Report::default()
@@ -134,8 +126,4 @@ pub(super) fn merge(mut joins: Outcome, leaves: Outcome) -> Outcome {
         *joins.failures.entry(why).or_default() += count;
     }
     joins
-}
-
-fn sleep_until(us: u64) {
-    thread::sleep(Duration::from_micros(us.saturating_sub(stamp::now_us())));
 }

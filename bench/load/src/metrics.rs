@@ -1,0 +1,70 @@
+//! One counter of a server's Prometheus endpoint.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use ureq::Agent;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A counter that can be asked for.
+#[derive(Clone, Debug)]
+pub struct Counter {
+    agent: Agent,
+    url: String,
+    name: String,
+}
+
+impl Counter {
+    /// The counter `name` at `url`, such as `http://127.0.0.1:9464/metrics`.
+    #[must_use]
+    pub fn new(url: &str, name: &str) -> Self {
+        let config = Agent::config_builder().timeout_global(Some(TIMEOUT));
+        Self {
+            agent: config.build().new_agent(),
+            url: url.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// Its value now, over all labels.
+    ///
+    /// # Errors
+    /// When the endpoint does not answer, or does not know the counter.
+    pub fn read(&self) -> Result<f64> {
+        let url = &self.url;
+        let mut response = (self.agent.get(url).call())
+            .with_context(|| format!("{url} does not answer (--metrics)"))?;
+        sum(&response.body_mut().read_to_string()?, &self.name)
+            .with_context(|| format!("{url} has no {} (--send-counter)", self.name))
+    }
+}
+
+/// The sum of a metric over all its labels, in the Prometheus text format.
+fn sum(text: &str, name: &str) -> Option<f64> {
+    let samples = text.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        let value = match rest.strip_prefix('{') {
+            Some(labelled) => labelled.rsplit_once('}')?.1,
+            None => rest.strip_prefix(' ')?,
+        };
+        value.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    samples.reduce(|sum, value| sum + value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_summed_and_longer_names_are_others() {
+        let text = "# HELP a_total A\na_total{shard=\"0\"} 2\na_total{shard=\"}1\"} 3.5 1700\n\
+                    a_total_more 9\nb 1\nb_bad x\n";
+        assert_eq!(sum(text, "a_total"), Some(5.5));
+        assert_eq!(sum(text, "b"), Some(1.0));
+        for absent in ["c", "b_bad", "a"] {
+            assert_eq!(sum(text, absent), None, "{absent}");
+        }
+    }
+}
