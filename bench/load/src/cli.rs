@@ -177,7 +177,8 @@ fails to take a viewer, or finds the generator or the machine itself saturated, 
   EXTRAPOLATED  what the CPU time a packet of the last sound step would allow for each core; a
                 guess, never a measurement
   *             a step whose figures the generator or the machine spoiled
-  DISTURBED     other processes used the machine during the step
+  DISTURBED     other processes used the machine during the step; where it held all the same,
+                that counts, where it broke a limit, nobody knows by whom
 
 Where generator and server share a machine, keep a core free for the generator: start the server
 with fewer threads than there are cores (`lightstick serve --shards`), or pin both with taskset.

@@ -174,7 +174,7 @@ fn in_short(ending: &Ending) -> String {
                 let cores = e.viewers_per_core;
                 format!(" (extrapolated by CPU: {cores:.0} a core)")
             });
-            format!("holds {held} viewers, knee not reached{guess}")
+            format!("holds {held} viewers, knee not found{guess}")
         }
         Ending::Open { .. } => "no step can be trusted".to_owned(),
     }
@@ -236,7 +236,7 @@ fn foot(svg: &mut Svg, height: f64) {
         "label",
         "Viewers of one room",
     );
-    let text = "Hollow points: the generator or the machine was saturated, the figures are not the \
+    let text = "Hollow points: the generator or the machine was overloaded, the figures are not the \
                 server's.";
     svg.text((middle, height - 14.0), Anchor::Middle, "small", text);
 }

@@ -203,10 +203,12 @@ impl Step {
         self.broke.is_empty() && !self.spoiled()
     }
 
-    /// Whether the generator or the machine spoiled the figures.
+    /// Whether the generator or the machine spoiled the figures. Other processes do so where a
+    /// limit broke beside them: who knows by whom. What held beside them would without them.
     #[must_use]
     pub fn spoiled(&self) -> bool {
-        !self.generator.saturated.is_empty()
+        let beside_others = !self.broke.is_empty() && !self.generator.disturbed.is_empty();
+        !self.generator.saturated.is_empty() || beside_others
     }
 
     /// Whether it might have gone well without what else ran on the machine.
@@ -450,6 +452,17 @@ mod tests {
         let estimate = estimate.unwrap();
         assert_eq!(estimate.viewers_per_core.round(), 333.0);
         assert_eq!(estimate.at_viewers, 100);
+
+        let mut beside_others = step(200, 0.1, 5.0, false);
+        beside_others.generator.disturbed.push("busy".to_owned());
+        let ending = Ending::of(&[held.clone(), beside_others]);
+        assert!(matches!(
+            ending,
+            Ending::Open {
+                held: Some(100),
+                ..
+            }
+        ));
 
         let spoiled = Ending::of(&[step(100, 0.0, 5.0, true)]);
         assert!(matches!(

@@ -147,7 +147,7 @@ impl Display for Ending {
                 };
                 writeln!(
                     f,
-                    "OPEN: {held}; the knee was not reached: {}",
+                    "OPEN: {held}; the knee was not found: {}",
                     why.join("; ")
                 )?;
                 estimate.iter().try_for_each(|e| write!(f, "{e}"))
