@@ -207,14 +207,19 @@ impl Step {
     /// limit broke beside them: who knows by whom. What held beside them would without them.
     #[must_use]
     pub fn spoiled(&self) -> bool {
-        let beside_others = !self.broke.is_empty() && !self.generator.disturbed.is_empty();
-        !self.generator.saturated.is_empty() || beside_others
+        !self.generator.saturated.is_empty() || !self.broke.is_empty() && self.disturbed()
+    }
+
+    /// Whether other processes used the machine: CPU time and transit may suffer from it.
+    #[must_use]
+    pub fn disturbed(&self) -> bool {
+        !self.generator.disturbed.is_empty()
     }
 
     /// Whether it might have gone well without what else ran on the machine.
     #[must_use]
     pub fn spoiled_by_others(&self) -> bool {
-        self.spoiled() && !self.generator.disturbed.is_empty()
+        self.spoiled() && self.disturbed()
     }
 }
 
@@ -229,6 +234,9 @@ pub struct Estimate {
     pub ns_per_packet: f64,
     /// Packets a second to each viewer there.
     pub packets_per_viewer: f64,
+    /// Other processes used the machine there.
+    #[serde(default)]
+    pub disturbed: bool,
 }
 
 /// How a sweep ended.
@@ -295,6 +303,7 @@ impl Estimate {
             at_viewers: step.viewers,
             ns_per_packet,
             packets_per_viewer,
+            disturbed: step.disturbed(),
         })
     }
 }
