@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::sweep::{Ending, Step, Sweep};
 use scale::Scale;
-use svg::{Anchor, Svg};
+use svg::{Anchor, Dot, Svg};
 
 /// Colours that people with colour blindness tell apart (Okabe and Ito), used in turn.
 const COLOURS: [&str; 6] = [
@@ -151,7 +151,7 @@ fn head(svg: &mut Svg, sweeps: &[Plotted], title: &str) {
     for (index, (sweep, colour)) in sweeps.iter().zip(COLOURS.iter().cycle()).enumerate() {
         let y = HEAD + (index as f64 + 0.7) * LEGEND_LINE;
         svg.line((LEFT, y - 4.0), (LEFT + 22.0, y - 4.0), colour, "curve");
-        svg.dot((LEFT + 11.0, y - 4.0), colour, true);
+        svg.dot((LEFT + 11.0, y - 4.0), colour, Dot::Solid);
         let text = format!("{}: {}", sweep.sweep.label, in_short(&sweep.sweep.ending));
         svg.text((LEFT + 30.0, y), Anchor::Start, "label", &text);
     }
@@ -174,7 +174,7 @@ fn in_short(ending: &Ending) -> String {
                 let cores = e.viewers_per_core;
                 format!(" (extrapolated by CPU: {cores:.0} a core)")
             });
-            format!("holds {held} viewers, knee not reached{guess}")
+            format!("holds {held} viewers, knee not found{guess}")
         }
         Ending::Open { .. } => "no step can be trusted".to_owned(),
     }
@@ -224,7 +224,12 @@ fn curve(svg: &mut Svg, frame: &Frame, panel: &Panel, steps: &[Step], colour: &s
     }
     for (at, step, value) in points {
         let hint = format!("{} viewers: {value:.3}", step.viewers);
-        svg.hinted(&hint, |svg| svg.dot(at, colour, !step.spoiled()));
+        let dot = match (step.spoiled(), step.disturbed()) {
+            (true, _) => Dot::Hollow,
+            (false, true) => Dot::Pale,
+            (false, false) => Dot::Solid,
+        };
+        svg.hinted(&hint, |svg| svg.dot(at, colour, dot));
     }
 }
 
@@ -236,8 +241,8 @@ fn foot(svg: &mut Svg, height: f64) {
         "label",
         "Viewers of one room",
     );
-    let text = "Hollow points: the generator or the machine was saturated, the figures are not the \
-                server's.";
+    let text = "Hollow: the generator or the machine was overloaded, the figures are not the \
+                server's. Pale: other processes ran too.";
     svg.text((middle, height - 14.0), Anchor::Middle, "small", text);
 }
 

@@ -203,16 +203,23 @@ impl Step {
         self.broke.is_empty() && !self.spoiled()
     }
 
-    /// Whether the generator or the machine spoiled the figures.
+    /// Whether the generator or the machine spoiled the figures. Other processes do so where a
+    /// limit broke beside them: who knows by whom. What held beside them would without them.
     #[must_use]
     pub fn spoiled(&self) -> bool {
-        !self.generator.saturated.is_empty()
+        !self.generator.saturated.is_empty() || !self.broke.is_empty() && self.disturbed()
+    }
+
+    /// Whether other processes used the machine: CPU time and transit may suffer from it.
+    #[must_use]
+    pub fn disturbed(&self) -> bool {
+        !self.generator.disturbed.is_empty()
     }
 
     /// Whether it might have gone well without what else ran on the machine.
     #[must_use]
     pub fn spoiled_by_others(&self) -> bool {
-        self.spoiled() && !self.generator.disturbed.is_empty()
+        self.spoiled() && self.disturbed()
     }
 }
 
@@ -227,6 +234,9 @@ pub struct Estimate {
     pub ns_per_packet: f64,
     /// Packets a second to each viewer there.
     pub packets_per_viewer: f64,
+    /// Other processes used the machine there.
+    #[serde(default)]
+    pub disturbed: bool,
 }
 
 /// How a sweep ended.
@@ -293,6 +303,7 @@ impl Estimate {
             at_viewers: step.viewers,
             ns_per_packet,
             packets_per_viewer,
+            disturbed: step.disturbed(),
         })
     }
 }
@@ -450,6 +461,17 @@ mod tests {
         let estimate = estimate.unwrap();
         assert_eq!(estimate.viewers_per_core.round(), 333.0);
         assert_eq!(estimate.at_viewers, 100);
+
+        let mut beside_others = step(200, 0.1, 5.0, false);
+        beside_others.generator.disturbed.push("busy".to_owned());
+        let ending = Ending::of(&[held.clone(), beside_others]);
+        assert!(matches!(
+            ending,
+            Ending::Open {
+                held: Some(100),
+                ..
+            }
+        ));
 
         let spoiled = Ending::of(&[step(100, 0.0, 5.0, true)]);
         assert!(matches!(

@@ -8,7 +8,7 @@ text{font-family:system-ui,'DejaVu Sans',Helvetica,Arial,sans-serif;fill:#222}\
 .label{font-size:13px}.small{font-size:11.5px;fill:#555}\
 .thin{stroke-width:1}.curve{stroke-width:2.2}\
 .guess{stroke-width:1.6;stroke-dasharray:2 4}.dashed{stroke-width:1.2;stroke-dasharray:6 4}\
-.hollow{fill:#fff;stroke-width:1.8}";
+.pale{fill-opacity:.35;stroke-width:1}.hollow{fill:#fff;stroke-width:1.8}";
 
 /// Which end of a text its place is.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,14 @@ pub(super) enum Anchor {
     Start,
     Middle,
     End,
+}
+
+/// How far a point can be trusted.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Dot {
+    Solid,
+    Pale,
+    Hollow,
 }
 
 /// A picture that is being drawn.
@@ -52,11 +60,11 @@ impl Svg {
         ));
     }
 
-    pub(super) fn dot(&mut self, (x, y): (f64, f64), colour: &str, solid: bool) {
-        let look = if solid {
-            format!("fill=\"{colour}\"")
-        } else {
-            format!("stroke=\"{colour}\" class=\"hollow\"")
+    pub(super) fn dot(&mut self, (x, y): (f64, f64), colour: &str, dot: Dot) {
+        let look = match dot {
+            Dot::Solid => format!("fill=\"{colour}\""),
+            Dot::Pale => format!("fill=\"{colour}\" stroke=\"{colour}\" class=\"pale\""),
+            Dot::Hollow => format!("stroke=\"{colour}\" class=\"hollow\""),
         };
         self.put(&format!(
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" {look}/>"

@@ -48,7 +48,11 @@ fn cells(step: &Step) -> [String; 16] {
     let packets = step.sends.and_then(|sends| sends.packets_per_call);
     let generator = &step.generator;
     let or_none = |text: Option<String>| text.unwrap_or_else(none);
-    let mark = if step.spoiled() { "*" } else { "" };
+    let mark = match (step.spoiled(), step.disturbed()) {
+        (true, _) => "*",
+        (false, true) => "~",
+        (false, false) => "",
+    };
     [
         format!("{mark}{}", step.viewers),
         format!("{:.0}", step.packets_per_sec),
@@ -108,7 +112,7 @@ impl Display for Sweep {
                 writeln!(f, "SATURATED at {viewers} (*, figures are spoiled): {why}")?;
             }
             for why in &step.generator.disturbed {
-                writeln!(f, "DISTURBED at {viewers}: {why}")?;
+                writeln!(f, "DISTURBED at {viewers} (~): {why}")?;
             }
         }
         write!(f, "{}", self.ending)
@@ -147,7 +151,7 @@ impl Display for Ending {
                 };
                 writeln!(
                     f,
-                    "OPEN: {held}; the knee was not reached: {}",
+                    "OPEN: {held}; the knee was not found: {}",
                     why.join("; ")
                 )?;
                 estimate.iter().try_for_each(|e| write!(f, "{e}"))
@@ -161,8 +165,16 @@ impl Display for Estimate {
         writeln!(
             f,
             "EXTRAPOLATED, not measured: {:.0} viewers a core, from {:.0} ns a packet and {:.0} \
-             packets/s a viewer at {} viewers",
-            self.viewers_per_core, self.ns_per_packet, self.packets_per_viewer, self.at_viewers
+             packets/s a viewer at {} viewers{}",
+            self.viewers_per_core,
+            self.ns_per_packet,
+            self.packets_per_viewer,
+            self.at_viewers,
+            if self.disturbed {
+                ", beside other processes"
+            } else {
+                ""
+            }
         )
     }
 }
