@@ -7,6 +7,7 @@
 mod api;
 mod command;
 mod config;
+mod demux;
 mod dtls;
 mod forward;
 mod handle;
@@ -21,6 +22,7 @@ mod shard;
 mod sink;
 mod stats;
 mod tcp;
+mod tend;
 mod udp;
 mod viewer;
 

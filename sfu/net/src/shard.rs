@@ -17,14 +17,13 @@ use lightstick_sfu_core::timer::TimerWheel;
 use lightstick_types::{RoomId, SessionId, ShardId};
 use mio::{Events, Poll, Token};
 use slab::Slab;
-use str0m::net::{Protocol, Receive, Transmit};
+use str0m::net::Protocol;
 use str0m::{Candidate, Input};
 use tokio::sync::mpsc;
 
 use crate::api::{CloseReason, MediaEvent};
 use crate::command::Command;
 use crate::link::Links;
-use crate::proof::{self, Challenge};
 use crate::room::Room;
 use crate::session::{RoleState, Session, Shared, Signal};
 use crate::sink::{Io, Withheld};
@@ -51,7 +50,7 @@ pub(crate) struct Shard {
     pub(crate) sessions: Slab<Session>,
     pub(crate) by_id: HashMap<SessionId, u32>,
     pub(crate) by_ufrag: HashMap<String, u32>,
-    by_addr: HashMap<(SocketAddr, Protocol), u32>,
+    pub(crate) by_addr: HashMap<(SocketAddr, Protocol), u32>,
     pub(crate) rooms: HashMap<RoomId, Room>,
     pub(crate) links: Links,
     pub(crate) timers: TimerWheel,
@@ -221,168 +220,6 @@ impl Shard {
             }
         }
         self.tcp_packets = packets;
-    }
-
-    /// Finds the session of a datagram: by its source, or by the user name of a check.
-    pub(crate) fn on_datagram(
-        &mut self,
-        source: SocketAddr,
-        local: SocketAddr,
-        proto: Protocol,
-        datagram: &[u8],
-    ) {
-        self.io.stats.datagrams_in.add(1);
-        self.io.stats.bytes_in.add(datagram.len() as u64);
-        let kind = demux::classify(datagram);
-        let key = match (kind, self.by_addr.get(&(source, proto))) {
-            (Kind::Junk, _) => {
-                self.io.stats.drop_junk.add(1);
-                return;
-            }
-            // A new session may come from an old one's address: the user name decides.
-            (Kind::Stun, known) => {
-                let named = demux::stun_username(datagram)
-                    .ok()
-                    .and_then(|name| self.by_ufrag.get(name.local_ufrag));
-                match named.or(known) {
-                    Some(key) => *key,
-                    None => {
-                        self.io.stats.drop_stun.add(1);
-                        return;
-                    }
-                }
-            }
-            (_, Some(key)) => *key,
-            (_, None) => {
-                self.io.stats.drop_stranger.add(1);
-                return;
-            }
-        };
-        self.contained_session(key, |shard| {
-            shard.session_datagram(key, kind, source, local, proto, datagram);
-        });
-    }
-
-    fn session_datagram(
-        &mut self,
-        key: u32,
-        kind: Kind,
-        source: SocketAddr,
-        local: SocketAddr,
-        proto: Protocol,
-        datagram: &[u8],
-    ) {
-        let Some(session) = self.sessions.get_mut(key as usize) else {
-            return;
-        };
-        let span = session.span.clone();
-        let _entered = span.enter();
-        session.paths.received(source, datagram.len());
-        session.bytes_received += datagram.len() as u64;
-        let known = self.by_addr.get(&(source, proto)) == Some(&key);
-        if kind == Kind::Stun {
-            let (_, password) = session.remote_ice();
-            if session
-                .challenge
-                .answers(source, datagram, password, &self.shared.crypto)
-            {
-                self.prove(key, source);
-                return;
-            }
-        }
-        if matches!(session.role, RoleState::Viewer(_)) && matches!(kind, Kind::Rtp | Kind::Rtcp) {
-            self.viewer_datagram(key, kind, datagram);
-            return;
-        }
-        let Ok(receive) = Receive::new(proto, source, local, datagram) else {
-            self.io.stats.drop_refused.add(1);
-            return;
-        };
-        let input = Input::Receive(self.now, receive);
-        // Only a check with the right password may introduce an address, or renew consent.
-        let check = match kind {
-            Kind::Stun => proof::read_check(datagram, &session.local_password, &self.shared.crypto),
-            _ => None,
-        };
-        let consents = check.is_some();
-        if (kind == Kind::Stun && !consents) || (!known && !session.rtc.accepts(&input)) {
-            self.io.stats.drop_stun.add(1);
-            return;
-        }
-        if !known {
-            if session.addrs.len() >= lightstick_sfu_core::path::Paths::MAX {
-                let oldest = session.addrs.remove(0);
-                self.by_addr.remove(&oldest);
-            }
-            session.addrs.push((source, proto));
-            self.by_addr.insert((source, proto), key);
-        }
-        if consents {
-            session.consent_at = self.now;
-        }
-        if check.is_some_and(|check| check.nominates) {
-            session.nominated = self.io.route(proto, local, source);
-            session.follow_nominated();
-        }
-        // A TCP connection has proven its address in its handshake.
-        if proto != Protocol::Udp && !session.paths.is_proven(source) {
-            session.paths.prove(source);
-            session.follow_nominated();
-        }
-        let was_connected = session.connected;
-        if let Err(error) = session.rtc.handle_input(input) {
-            tracing::debug!(%error, "input refused");
-            self.io.stats.drop_refused.add(1);
-        }
-        self.poll_session(key);
-        let Some(session) = self.sessions.get_mut(key as usize) else {
-            return;
-        };
-        // Whoever finishes the DTLS handshake from an address has read what was sent there.
-        if session.connected && !was_connected {
-            session.nominated = session.nominated.or(self.io.route(proto, local, source));
-            self.prove(key, source);
-        } else if !session.paths.is_proven(source)
-            && (consents || session.remote.is_some_and(|r| r.0 == source))
-        {
-            // Before the peer moves there, so that no media has to wait for the proof.
-            self.challenge(key, source, local, proto);
-        }
-    }
-
-    /// Asks an address to prove itself.
-    fn challenge(&mut self, key: u32, addr: SocketAddr, local: SocketAddr, proto: Protocol) {
-        let session = &mut self.sessions[key as usize];
-        if session.challenge.waits(addr, self.now) {
-            return;
-        }
-        let (ufrag, password) = session.remote_ice();
-        let username = format!("{ufrag}:{}", session.local_ufrag);
-        let Some((id, check)) = Challenge::check(&username, password, &self.shared.crypto) else {
-            return;
-        };
-        let transmit = Transmit {
-            proto,
-            source: local,
-            destination: addr,
-            contents: check.into(),
-        };
-        if self.io.transmit(session, transmit, Withheld::Drop) {
-            session.challenge.sent(addr, id, self.now);
-        }
-    }
-
-    /// An address has proven itself: what was kept back for it goes out.
-    fn prove(&mut self, key: u32, addr: SocketAddr) {
-        let Some(session) = self.sessions.get_mut(key as usize) else {
-            return;
-        };
-        session.paths.prove(addr);
-        session.follow_nominated();
-        let held = std::mem::take(&mut session.held);
-        for transmit in held {
-            self.io.transmit(session, transmit, Withheld::Hold);
-        }
     }
 
     /// Puts a session on the list of those with something to send.

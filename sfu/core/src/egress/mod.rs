@@ -7,22 +7,24 @@
 
 mod header;
 mod sent;
+mod stream;
 
 use std::time::{Duration, Instant, SystemTime};
 
-use lightstick_types::{Bitrate, Codec, TrackKind};
+use lightstick_types::{Bitrate, TrackKind};
 
 pub use header::ExtensionIds;
 use header::{Fixed, Writer};
-use sent::SentLog;
+pub use stream::{Accepted, StreamConfig};
+use stream::{Outgoing, accepted, append_payload};
 
 use crate::bwe::{ClusterId, Estimator, Probe};
 use crate::history::History;
 use crate::ntp::Ntp;
-use crate::packet::{Format, MediaPacket};
+use crate::packet::MediaPacket;
 use crate::rewrite::Rewritten;
-use crate::rtcp::{self, Feedback, ReportBlock, RtcpError, SenderInfo};
-use crate::srtp::{OpenError, RtcpOpener, Sealer, SendStream};
+use crate::rtcp::{self, Feedback, RtcpError};
+use crate::srtp::{OpenError, RtcpOpener, Sealer};
 
 /// Sender reports go out this often: often enough for lip sync soon after a join, and cheap.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -42,40 +44,6 @@ const HEADERS: usize = 72;
 const PROBE_PACKETS: u16 = 32;
 /// Most bytes of padding that make a packet as long as its neighbours.
 const PAD_MAX: usize = 96;
-/// A stream names its section until it is known to the peer; in so many packets at most.
-const MID_PACKETS: u32 = 200;
-
-/// One format that a viewer takes, and the payload types it gave it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Accepted {
-    /// Codec and profile.
-    pub format: Format,
-    /// Of media.
-    pub payload_type: u8,
-    /// Of what is sent again (RFC 4588), where the viewer takes that.
-    pub resend_payload_type: Option<u8>,
-}
-
-/// What was negotiated for one of a viewer's streams.
-#[derive(Clone, Debug)]
-pub struct StreamConfig {
-    /// Audio or video.
-    pub kind: TrackKind,
-    /// Its section.
-    pub mid: String,
-    /// Canonical name: streams with the same one are played together (RFC 3550 section 6.5.1).
-    pub cname: String,
-    /// SSRC of the media.
-    pub ssrc: u32,
-    /// SSRC of what is sent again.
-    pub resend_ssrc: Option<u32>,
-    /// RTP clock, in hertz.
-    pub clock_rate: u32,
-    /// Formats, the preferred first.
-    pub accepted: Vec<Accepted>,
-    /// Header extensions.
-    pub extensions: ExtensionIds,
-}
 
 /// How long a packet should be, so that it fits into a run of equal datagrams. Padding makes up for
 /// what is missing, where that is little.
@@ -165,30 +133,6 @@ enum Why {
     Probe(ClusterId),
 }
 
-/// One stream.
-#[derive(Debug)]
-struct Outgoing {
-    stream: SendStream,
-    resend: Option<Resend>,
-    config: StreamConfig,
-    packets: u32,
-    octets: u32,
-    /// Of the last packet.
-    last_number: u16,
-    /// Timestamp of the last packet, and when it was sampled.
-    last: Option<(u32, Instant)>,
-    /// The peer has reported on it: it knows which section it belongs to.
-    known: bool,
-    /// As last reported.
-    lost: i32,
-}
-
-#[derive(Debug)]
-struct Resend {
-    stream: SendStream,
-    sent: SentLog,
-}
-
 fn slot(kind: TrackKind) -> usize {
     match kind {
         TrackKind::Audio => 0,
@@ -209,25 +153,10 @@ impl Egress {
     ) -> Self {
         let mut streams = [None, None];
         for config in configs {
-            let Some(stream) = sealer.stream(config.ssrc) else {
-                continue;
-            };
-            let resend_stream = config.resend_ssrc.and_then(|ssrc| sealer.stream(ssrc));
             let place = slot(config.kind);
-            streams[place] = Some(Outgoing {
-                stream,
-                resend: resend_stream.map(|stream| Resend {
-                    stream,
-                    sent: SentLog::new(resend_packets),
-                }),
-                config,
-                packets: 0,
-                octets: 0,
-                last_number: 0,
-                last: None,
-                known: false,
-                lost: 0,
-            });
+            if let Some(outgoing) = Outgoing::new(config, &mut sealer, resend_packets) {
+                streams[place] = Some(outgoing);
+            }
         }
         Self {
             sealer,
@@ -507,100 +436,6 @@ impl Egress {
     #[must_use]
     pub fn loss(&self) -> Option<f32> {
         self.estimator.loss()
-    }
-}
-
-impl Outgoing {
-    /// The format and payload for this viewer. RED goes out whole only to a viewer that numbers
-    /// Opus as the publisher does, because its blocks carry that number inside (RFC 2198).
-    #[inline]
-    fn place<'a>(&self, packet: &'a MediaPacket) -> Option<(Accepted, &'a [u8])> {
-        let formats = &self.config.accepted;
-        if packet.format.codec != Codec::Red {
-            return Some((accepted(formats, packet.format)?, &packet.payload));
-        }
-        let opus = accepted(
-            formats,
-            Format {
-                codec: Codec::Opus,
-                profile: 0,
-            },
-        )?;
-        match (
-            accepted(formats, packet.format),
-            packet.block_type,
-            &packet.primary,
-        ) {
-            (Some(red), Some(block), _) if block == opus.payload_type => {
-                Some((red, &packet.payload))
-            }
-            (_, _, Some(primary)) => Some((opus, primary)),
-            _ => None,
-        }
-    }
-
-    #[inline]
-    fn count(&mut self, packet: &MediaPacket, rewritten: &Rewritten, octets: usize) {
-        self.packets = self.packets.wrapping_add(1);
-        self.octets = self.octets.wrapping_add(octets as u32);
-        self.last = Some((rewritten.timestamp, packet.sampled_at));
-        self.last_number = rewritten.sequence as u16;
-        self.known |= self.packets == MID_PACKETS;
-    }
-
-    fn sender_info(&self, now: Instant, ntp: Ntp) -> Option<SenderInfo> {
-        let (timestamp, sampled_at) = self.last?;
-        let since = now.saturating_duration_since(sampled_at).as_micros();
-        let ticks = since * u128::from(self.config.clock_rate) / 1_000_000;
-        Some(SenderInfo {
-            ssrc: self.stream.ssrc(),
-            ntp,
-            timestamp: timestamp.wrapping_add(ticks as u32),
-            packets: self.packets,
-            octets: self.octets,
-        })
-    }
-
-    fn newly_lost(&mut self, block: &ReportBlock) -> u64 {
-        let grown = i64::from(block.lost) - i64::from(self.lost);
-        self.lost = block.lost.max(self.lost);
-        u64::try_from(grown).unwrap_or(0)
-    }
-}
-
-/// What a viewer calls a format: of the same profile, or else of the same codec where a decoder
-/// for one profile commonly decodes the other.
-#[inline]
-fn accepted(formats: &[Accepted], format: Format) -> Option<Accepted> {
-    let same_codec = || formats.iter().filter(|a| a.format.codec == format.codec);
-    same_codec()
-        .find(|a| a.format.profile == format.profile)
-        .or_else(|| {
-            let lenient = format.codec == Codec::H264;
-            same_codec()
-                .max_by_key(|a| a.format.profile)
-                .filter(|_| lenient)
-        })
-        .copied()
-}
-
-#[inline]
-fn append_payload(out: &mut Vec<u8>, payload: &[u8], packet: &MediaPacket, rewritten: &Rewritten) {
-    let start = out.len();
-    out.extend_from_slice(payload);
-    let (Some(descriptor), Some(vp8)) = (packet.info.vp8, rewritten.vp8) else {
-        return;
-    };
-    if let (Some(at), Some(id)) = (descriptor.picture_id, vp8.picture_id) {
-        let offset = start + at.offset;
-        if at.u15 {
-            out[offset..offset + 2].copy_from_slice(&(id | 0x8000).to_be_bytes());
-        } else {
-            out[offset] = id as u8 & 0x7F;
-        }
-    }
-    if let (Some((_, offset)), Some(index)) = (descriptor.tl0_pic_idx, vp8.tl0_pic_idx) {
-        out[start + offset] = index;
     }
 }
 

@@ -1,9 +1,10 @@
 use super::*;
 use crate::codec::PayloadInfo;
+use crate::packet::Format;
 use crate::packet::PacketExtensions;
 use crate::rewrite::{Rewriter, Vp8Rewrite};
 use crate::srtp::{self, End, Profile};
-use lightstick_types::Layer;
+use lightstick_types::{Codec, Layer};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
