@@ -83,7 +83,7 @@ impl Shard {
             Command::SessionMedia { session, reply } => {
                 let key = self.by_id.get(&session).copied();
                 let session = key.and_then(|key| self.sessions.get_mut(key as usize));
-                let _ = reply.send(session.map(Session::media));
+                let _ = reply.send(session.map(|session| session.media()));
             }
         }
     }
@@ -117,7 +117,7 @@ impl Shard {
         let key = entry.key() as u32;
         self.by_id.insert(session.id, key);
         self.by_ufrag.insert(session.local_ufrag.clone(), key);
-        entry.insert(session);
+        entry.insert(Box::new(session));
         self.enter_room(key);
         self.poll_session(key);
         if reply.send(Ok(opened)).is_err() {

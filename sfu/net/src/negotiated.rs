@@ -71,8 +71,11 @@ pub(crate) fn formats(rtc: &Rtc, mid: Mid) -> Vec<Negotiated> {
     found
 }
 
-/// What was negotiated to send in a section. `None`: nothing.
-pub(crate) fn stream(rtc: &mut Rtc, section: &Section) -> Option<StreamConfig> {
+/// Takes out of str0m what was negotiated to send in a section. `None`: nothing.
+///
+/// What is sent does not pass through str0m: its side of the stream would only cost memory and
+/// sender reports that are thrown away.
+pub(crate) fn take_stream(rtc: &mut Rtc, section: &Section) -> Option<StreamConfig> {
     let mid = Mid::from(section.mid.as_str());
     let accepted: Vec<Accepted> = formats(rtc, mid)
         .into_iter()
@@ -97,12 +100,14 @@ pub(crate) fn stream(rtc: &mut Rtc, section: &Section) -> Option<StreamConfig> {
     let cname = rtc.media(mid)?.cname().to_owned();
     let mut api = rtc.direct_api();
     let stream = api.stream_tx_by_mid(mid, None)?;
+    let (ssrc, resend_ssrc) = (stream.ssrc(), stream.rtx());
+    api.remove_stream_tx(ssrc);
     Some(StreamConfig {
         kind: section.kind,
         mid: section.mid.clone(),
         cname,
-        ssrc: *stream.ssrc(),
-        resend_ssrc: stream.rtx().map(|ssrc| *ssrc),
+        ssrc: *ssrc,
+        resend_ssrc: resend_ssrc.map(|ssrc| *ssrc),
         clock_rate: match section.kind {
             TrackKind::Audio => AUDIO_CLOCK_RATE,
             TrackKind::Video => VIDEO_CLOCK_RATE,

@@ -190,7 +190,7 @@ impl Session {
                 let configs: Vec<_> = offer
                     .sections
                     .iter()
-                    .filter_map(|section| negotiated::stream(&mut rtc, section))
+                    .filter_map(|section| negotiated::take_stream(&mut rtc, section))
                     .collect();
                 if configs.is_empty() {
                     return Err(Unacceptable::NoCodec.into());
@@ -253,6 +253,12 @@ impl Session {
             .accept_offer(parsed)
             .map_err(|error| error.to_string())?
             .to_sdp_string();
+        if side == Side::Viewer {
+            // str0m has made its side of them again; ours goes on.
+            for section in &self.offer.sections {
+                negotiated::take_stream(&mut self.rtc, section);
+            }
+        }
         self.offer.ufrag.clone_from(&ice.ufrag);
         self.offer.pwd.clone_from(&ice.pwd);
         let creds = self.rtc.direct_api().local_ice_credentials();

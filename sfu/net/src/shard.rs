@@ -47,7 +47,8 @@ pub(crate) struct Shard {
     pub(crate) shards: usize,
     pub(crate) shared: Shared,
     pub(crate) candidates: Vec<Candidate>,
-    pub(crate) sessions: Slab<Session>,
+    /// Boxed: a growing slab would hold up to twice the memory, and copy all of it amid a show.
+    pub(crate) sessions: Slab<Box<Session>>,
     pub(crate) by_id: HashMap<SessionId, u32>,
     pub(crate) by_ufrag: HashMap<String, u32>,
     pub(crate) by_addr: HashMap<(SocketAddr, Protocol), u32>,

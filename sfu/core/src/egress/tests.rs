@@ -1,3 +1,4 @@
+use super::sent::SentLog;
 use super::*;
 use crate::codec::PayloadInfo;
 use crate::packet::Format;
@@ -493,4 +494,38 @@ fn no_nonce_is_used_twice() {
     }
     assert!(highest[&VIDEO] > 1 << 16, "it has rolled over");
     assert!(seen.len() > 5_000, "{}", seen.len());
+}
+
+#[test]
+fn a_sent_packet_is_found_where_it_came_from() {
+    let (now, mut log) = (Instant::now(), SentLog::new(64));
+    let from = |source: u32, number: u64| {
+        let mut packet = packet(now, TrackKind::Video, 1_000 + number, 10);
+        packet.source = source;
+        packet.layer = Layer::ALL[source as usize % 3];
+        packet
+    };
+    // Four packets of each of twelve sources, across the wrap of the numbers sent.
+    let first = 65_520;
+    for number in 0..48 {
+        let packet = from(number as u32 / 4, number);
+        log.note(&packet, &numbered(first + number, &packet));
+    }
+    for number in 0..48 {
+        let (source, sent) = (number as u32 / 4, log.get((first + number) as u16));
+        if source < 4 {
+            assert!(sent.is_none(), "{source}: eight others came since");
+            continue;
+        }
+        let (sent, packet) = (sent.expect("kept"), from(source, number));
+        assert_eq!(sent.layer(), packet.layer);
+        assert_eq!(sent.source_sequence(1_047), packet.sequence);
+        assert!(sent.is_of(&packet) && !sent.is_of(&from(source + 1, number)));
+    }
+    let late = Duration::from_secs(70);
+    let apart = Duration::from_millis(20);
+    let last = (first + 47) as u16;
+    assert!(log.take(last, late, apart).is_some());
+    assert!(log.take(last, late + apart / 2, apart).is_none());
+    assert!(log.take(last, late + apart, apart).is_some());
 }
