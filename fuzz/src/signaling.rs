@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use lightstick_sfu_core::answer::{self, Local};
 use lightstick_sfu_core::offer::{self, Side};
 use lightstick_signaling_core::etag::{self, EntityTag, Match};
 use lightstick_signaling_core::sdpfrag::{
@@ -40,7 +41,43 @@ pub fn sdp_offer(data: &[u8]) {
             );
             assert_eq!(live.len(), section.rids.len().min(Layer::COUNT));
         }
+        if side == Side::Viewer {
+            sdp_answer(sdp);
+        }
     }
+}
+
+/// The answer has the offer's sections in their order, and agrees on nothing that was not offered.
+fn sdp_answer(offer: &str) {
+    let local = Local {
+        ufrag: "user",
+        password: "password",
+        fingerprint: "sha-256 00",
+        candidates: &[],
+        ssrcs: [1, 2, 3],
+        id: 4,
+    };
+    let Ok(answer) = answer::answer(offer, &local) else {
+        return;
+    };
+    for line in answer.sdp.split_inclusive('\n') {
+        assert!(line.ends_with("\r\n") && line.matches(['\r', '\n']).count() == 2);
+        assert_eq!(line.as_bytes()[1], b'=', "{line}");
+    }
+    let media = |sdp: &str| sdp.lines().filter(|line| line.starts_with("m=")).count();
+    assert!(media(&answer.sdp) <= media(offer));
+    assert!((1..=2).contains(&answer.streams.len()));
+    for stream in &answer.streams {
+        let mut taken = HashSet::new();
+        for accepted in &stream.accepted {
+            assert_eq!(accepted.format.codec.kind(), stream.kind);
+            assert!(
+                taken.insert(accepted.payload_type),
+                "one format a payload type"
+            );
+        }
+    }
+    assert!(answer.sdp.len() <= 4 * offer.len() + 4_096);
 }
 
 /// The body of a PATCH: what is read can be written, and reads the same again.

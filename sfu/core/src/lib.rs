@@ -14,6 +14,7 @@
 // Virtual time starts somewhere.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod answer;
 pub mod bwe;
 pub mod clock;
 pub mod codec;

@@ -133,7 +133,9 @@ impl Shard {
         let key = *self.by_id.get(&session).ok_or(CommandError::NoSession)?;
         let session = &mut self.sessions[key as usize];
         let before = session.local_ufrag.clone();
-        let local = session.restart_ice(ice).map_err(CommandError::Refused)?;
+        let local = session
+            .restart_ice(ice, &self.candidates)
+            .map_err(CommandError::Refused)?;
         self.by_ufrag.remove(&before);
         self.by_ufrag.insert(local.ufrag.clone(), key);
         self.poll_session(key);

@@ -6,12 +6,11 @@ use lightstick_sfu_core::clock::SenderReport;
 use lightstick_sfu_core::offer::{Offer, layers_of};
 use lightstick_sfu_core::packet::{Format, PacketExtensions};
 use lightstick_sfu_core::uptrack::Incoming;
-use lightstick_types::{Layer, TrackKind};
+use lightstick_types::{Codec, Layer, TrackKind};
 use str0m::Rtc;
+use str0m::format::Codec as RtcCodec;
 use str0m::media::{KeyframeRequestKind, MediaTime, Mid, Pt, Rid};
 use str0m::rtp::{RtpPacket, Ssrc};
-
-use crate::negotiated;
 
 /// What the publisher negotiated: enough to place any of its packets.
 #[derive(Debug)]
@@ -47,8 +46,7 @@ impl Ingress {
             .collect();
         let formats = tracks
             .iter()
-            .flat_map(|(mid, _)| negotiated::formats(rtc, *mid))
-            .map(|negotiated| (negotiated.pt, negotiated.format))
+            .flat_map(|(mid, _)| formats(rtc, *mid))
             .collect();
         Self {
             tracks,
@@ -144,5 +142,49 @@ impl Ingress {
         };
         stream.request_keyframe(KeyframeRequestKind::Pli);
         true
+    }
+}
+
+/// The formats that were negotiated for `mid`.
+fn formats(rtc: &Rtc, mid: Mid) -> Vec<(Pt, Format)> {
+    let agreed = rtc
+        .media(mid)
+        .map(|media| media.remote_pts().to_vec())
+        .unwrap_or_default();
+    let config = rtc.codec_config();
+    let mut found = Vec::new();
+    for pt in agreed {
+        let Some(params) = config.find(|p| p.pt() == pt) else {
+            continue;
+        };
+        let spec = params.spec();
+        let Some(codec) = codec_of(spec.codec) else {
+            continue;
+        };
+        let profile = match codec {
+            // Profile and constraints; the level is no reason to refuse.
+            Codec::H264 => spec.format.profile_level_id.unwrap_or(0x0042_e01f) >> 8,
+            Codec::Vp9 => spec.format.profile_id.unwrap_or(0),
+            Codec::Av1 => u32::from(spec.format.profile.unwrap_or(0)),
+            Codec::Vp8 | Codec::Opus | Codec::Red => 0,
+        };
+        found.push((pt, Format { codec, profile }));
+        if let Some(red) = params.red() {
+            let codec = Codec::Red;
+            found.push((red, Format { codec, profile: 0 }));
+        }
+    }
+    found
+}
+
+/// Whether str0m's codec is one of ours.
+fn codec_of(codec: RtcCodec) -> Option<Codec> {
+    match codec {
+        RtcCodec::H264 => Some(Codec::H264),
+        RtcCodec::Vp8 => Some(Codec::Vp8),
+        RtcCodec::Vp9 => Some(Codec::Vp9),
+        RtcCodec::Av1 => Some(Codec::Av1),
+        RtcCodec::Opus => Some(Codec::Opus),
+        _ => None,
     }
 }

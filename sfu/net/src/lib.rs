@@ -13,7 +13,7 @@ mod forward;
 mod handle;
 mod ingress;
 mod link;
-mod negotiated;
+mod open;
 mod proof;
 mod room;
 mod sdp;

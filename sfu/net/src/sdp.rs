@@ -1,9 +1,9 @@
-//! SDP in and out: what is mended in an offer before the WebRTC stack reads it, and in the answer
-//! after.
+//! A publisher's SDP in and out: what is mended in its offer before the WebRTC stack reads it, and
+//! in the answer after.
 
 use std::fmt::Write as _;
 
-use lightstick_sfu_core::offer::{Offer, OfferError, Side};
+use lightstick_sfu_core::offer::{Offer, OfferError};
 use lightstick_types::TrackKind;
 
 use crate::api::{OpenError, Unacceptable};
@@ -30,16 +30,12 @@ const SSRC_LINES_MAX: usize = 64;
 
 /// The offer as the WebRTC stack shall see it.
 ///
-/// Directions are narrowed, because a WHIP answer only receives and a WHEP answer only sends.
+/// Directions are narrowed, because a WHIP answer only receives.
 /// Candidates are left out: an ICE-lite agent learns its peer's addresses from the checks that
 /// come in (RFC 8445 section 2.4), so `.local` names need no resolving. Of its `a=ssrc` lines
 /// a section keeps [`SSRC_LINES_MAX`]. With `ice`, the credentials are replaced, which makes the
 /// offer an ICE restart.
-pub(crate) fn prepare_offer(sdp: &str, side: Side, ice: Option<(&str, &str)>) -> String {
-    let direction = match side {
-        Side::Publisher => "a=sendonly",
-        Side::Viewer => "a=recvonly",
-    };
+pub(crate) fn prepare_offer(sdp: &str, ice: Option<(&str, &str)>) -> String {
     let mut out = String::with_capacity(sdp.len() + 64);
     // Attributes come after a section's c= and b= lines (RFC 8866 section 5).
     let mut direction_due = false;
@@ -56,7 +52,7 @@ pub(crate) fn prepare_offer(sdp: &str, side: Side, ice: Option<(&str, &str)>) ->
             continue;
         }
         if line.starts_with("a=") && std::mem::take(&mut direction_due) {
-            let _ = write!(out, "{direction}\r\n");
+            let _ = out.write_str("a=sendonly\r\n");
         }
         ssrc_lines += usize::from(line.starts_with("a=ssrc"));
         let dropped = matches!(
@@ -122,19 +118,9 @@ pub(crate) fn finish_answer(answer: &str, offer: &Offer) -> String {
     out
 }
 
-/// The values of an attribute in SDP, each from after `a=`'s name and colon.
-pub(crate) fn attributes<'a>(sdp: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
-    sdp.lines().filter_map(move |line| {
-        line.strip_prefix("a=")?
-            .strip_prefix(name)?
-            .strip_prefix(':')
-            .map(str::trim_end)
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use lightstick_sfu_core::offer;
+    use lightstick_sfu_core::offer::{self, Side};
 
     use super::*;
 
@@ -142,26 +128,20 @@ mod tests {
 
     #[test]
     fn an_offer_is_narrowed() {
-        let out = prepare_offer(OFFER, Side::Publisher, Some(("new", "newpwd")));
+        let out = prepare_offer(OFFER, Some(("new", "newpwd")));
         assert_eq!(out.matches("a=sendonly\r\n").count(), 2, "{out}");
         assert!(
             !out.contains("sendrecv") && !out.contains("candidate"),
             "{out}"
         );
         assert!(out.contains("a=ice-ufrag:new\r\n") && out.contains("a=ice-pwd:newpwd\r\n"));
-        assert_eq!(
-            prepare_offer(OFFER, Side::Viewer, None)
-                .matches("a=recvonly")
-                .count(),
-            2
-        );
     }
 
     #[test]
     fn streams_without_end_are_cut_off() {
         let ssrcs = "a=ssrc:7 cname:c\r\n".repeat(5_000);
         let audio = OFFER.replace("m=video", &format!("{ssrcs}m=video"));
-        let out = prepare_offer(&format!("{audio}{ssrcs}"), Side::Publisher, None);
+        let out = prepare_offer(&format!("{audio}{ssrcs}"), None);
         assert_eq!(out.matches("a=ssrc:").count(), 2 * SSRC_LINES_MAX);
         assert!(out.contains("m=video") && out.contains("a=mid:1"));
     }

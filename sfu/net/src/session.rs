@@ -2,30 +2,21 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lightstick_sfu_core::offer::{self, Offer, Side};
 use lightstick_sfu_core::path::Paths;
 use lightstick_sfu_core::uptrack::Incoming;
 use lightstick_types::{Bitrate, RoomId, SessionId};
-use str0m::change::SdpOffer;
-use str0m::config::{CryptoProvider, DtlsCert, DtlsVersion};
+use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::media::{Mid, Rid};
 use str0m::net::{Protocol, Transmit};
-use str0m::rtp::{Extension, ExtensionMap};
-use str0m::{Candidate, Event, Output, Rtc, RtcConfig};
+use str0m::{Event, IceCreds, Output, Rtc};
 
-use crate::api::{
-    CloseReason, LocalIce, OpenError, OpenSession, RemoteIce, Role, SessionMedia, Unacceptable,
-};
+use crate::api::{CloseReason, SessionMedia};
 use crate::config::MediaConfig;
-use crate::dtls::KeyDrop;
 use crate::ingress::Ingress;
-use crate::negotiated;
 use crate::proof::Challenge;
-use crate::sdp;
 use crate::sink::Route;
 use crate::stats::{Cell, ShardStats};
 use crate::viewer::Viewer;
@@ -33,8 +24,6 @@ use crate::viewer::Viewer;
 /// Datagrams kept back for an address that has not proven itself yet: a DTLS flight, or the media
 /// of the moment in which a peer changes its path.
 const HELD_MAX: usize = 64;
-/// How often str0m reports loss and round-trip time.
-const STATS_EVERY: Duration = Duration::from_secs(1);
 
 /// What every session of a process shares.
 #[derive(Clone)]
@@ -73,8 +62,7 @@ pub(crate) struct Session {
     pub(crate) bytes_received: u64,
     pub(crate) bytes_sent: u64,
     pub(crate) span: tracing::Span,
-    offer_text: String,
-    offer: Offer,
+    remote_ice: IceCreds,
     round_trip: Option<Duration>,
     loss: Option<f32>,
     reported: Vec<Reported>,
@@ -89,6 +77,8 @@ pub(crate) enum RoleState {
     Publisher {
         ingress: Ingress,
         bitrate_max: Bitrate,
+        /// Its offer: str0m wants it again for an ICE restart.
+        offer: Box<str>,
     },
     Viewer(Viewer),
 }
@@ -140,75 +130,29 @@ pub(crate) enum Signal {
 }
 
 impl Session {
-    /// Answers an offer. The session then waits for the peer's checks.
-    pub(crate) fn open(
-        request: OpenSession,
-        shared: &Shared,
-        candidates: &[Candidate],
+    /// A session whose offer was answered. It waits for the peer's checks.
+    pub(crate) fn new(
+        id: SessionId,
+        room: RoomId,
+        mut rtc: Rtc,
+        role: RoleState,
+        remote_ice: IceCreds,
         now: Instant,
-    ) -> Result<(Self, String), OpenError> {
-        let side = match request.role {
-            Role::Publisher { .. } => Side::Publisher,
-            Role::Viewer { .. } => Side::Viewer,
-        };
-        let offer = offer::read(&request.offer, side)?;
-        let prepared = sdp::prepare_offer(&request.offer, side, None);
-        let parsed = SdpOffer::from_sdp_string(&prepared)
-            .map_err(|error| OpenError::Malformed(error.to_string()))?;
-        let build = || rtc_config(shared, side).build(now);
-        let (mut rtc, keys) = match side {
-            // str0m opens what a publisher sends, and so has the keys.
-            Side::Publisher => (build(), None),
-            Side::Viewer => {
-                let (rtc, keys) = KeyDrop::while_building(build);
-                (rtc, Some(keys))
-            }
-        };
-        for candidate in candidates {
-            rtc.add_local_candidate(candidate.clone());
-        }
-        // str0m asserts that payload types do not collide, but the peer wrote them: a refusal of
-        // this offer, not a bug that may be met again with the next.
-        let answer = catch_unwind(AssertUnwindSafe(|| rtc.sdp_api().accept_offer(parsed)))
-            .map_err(|_| Unacceptable::Other("its payload types collide".to_owned()))?
-            .map_err(|error| Unacceptable::Other(error.to_string()))?
-            .to_sdp_string();
-        let answer = sdp::finish_answer(&answer, &offer);
+    ) -> Self {
         let local = rtc.direct_api().local_ice_credentials();
-        let role = match request.role {
-            Role::Publisher { bitrate_max } => {
-                let ingress = Ingress::new(&rtc, &offer);
-                if !ingress.has_format() {
-                    return Err(Unacceptable::NoCodec.into());
-                }
-                RoleState::Publisher {
-                    ingress,
-                    bitrate_max,
-                }
-            }
-            Role::Viewer { choice } => {
-                let configs: Vec<_> = offer
-                    .sections
-                    .iter()
-                    .filter_map(|section| negotiated::take_stream(&mut rtc, section))
-                    .collect();
-                if configs.is_empty() {
-                    return Err(Unacceptable::NoCodec.into());
-                }
-                let resend_packets = shared.config.rtx_packets;
-                let keys = keys.unwrap_or_default();
-                RoleState::Viewer(Viewer::new(configs, keys, choice, resend_packets))
-            }
+        let role_name = match role {
+            RoleState::Publisher { .. } => "publisher",
+            RoleState::Viewer(_) => "viewer",
         };
         let span = tracing::info_span!(
             "media_session",
-            session = ?request.session,
-            room = request.room.0,
-            role = if side == Side::Publisher { "publisher" } else { "viewer" },
+            session = ?id,
+            room = room.0,
+            role = role_name,
         );
-        let session = Self {
-            id: request.session,
-            room: request.room,
+        Self {
+            id,
+            room,
             rtc,
             role,
             paths: Paths::default(),
@@ -228,51 +172,24 @@ impl Session {
             bytes_received: 0,
             bytes_sent: 0,
             span,
-            offer_text: request.offer,
-            offer,
+            remote_ice,
             round_trip: None,
             loss: None,
             reported: Vec::new(),
-        };
-        Ok((session, answer))
+        }
     }
 
     /// The peer's user fragment and password.
     pub(crate) fn remote_ice(&self) -> (&str, &str) {
-        (&self.offer.ufrag, &self.offer.pwd)
+        (&self.remote_ice.ufrag, &self.remote_ice.pass)
     }
 
-    /// Answers the peer's ICE restart (RFC 8445 section 9). DTLS and media go on.
-    pub(crate) fn restart_ice(&mut self, ice: &RemoteIce) -> Result<LocalIce, String> {
-        let side = self.side();
-        let text = sdp::prepare_offer(&self.offer_text, side, Some((&ice.ufrag, &ice.pwd)));
-        let parsed = SdpOffer::from_sdp_string(&text).map_err(|error| error.to_string())?;
-        let answer = self
-            .rtc
-            .sdp_api()
-            .accept_offer(parsed)
-            .map_err(|error| error.to_string())?
-            .to_sdp_string();
-        if side == Side::Viewer {
-            // str0m has made its side of them again; ours goes on.
-            for section in &self.offer.sections {
-                negotiated::take_stream(&mut self.rtc, section);
-            }
-        }
-        self.offer.ufrag.clone_from(&ice.ufrag);
-        self.offer.pwd.clone_from(&ice.pwd);
-        let creds = self.rtc.direct_api().local_ice_credentials();
-        self.local_ufrag.clone_from(&creds.ufrag);
-        self.local_password.clone_from(&creds.pass);
+    /// Both sides have new credentials.
+    pub(crate) fn follow_restart(&mut self, remote: IceCreds) {
+        let local = self.rtc.direct_api().local_ice_credentials();
+        (self.local_ufrag, self.local_password) = (local.ufrag, local.pass);
+        self.remote_ice = remote;
         self.challenge = Challenge::default();
-        let candidates = sdp::attributes(&answer, "candidate")
-            .map(|value| format!("candidate:{value}"))
-            .collect();
-        Ok(LocalIce {
-            ufrag: creds.ufrag,
-            pwd: creds.pass,
-            candidates,
-        })
     }
 
     /// Takes str0m's next output: something to transmit, or `None` when it has nothing more.
@@ -410,52 +327,4 @@ impl Session {
             },
         }
     }
-
-    fn side(&self) -> Side {
-        match self.role {
-            RoleState::Publisher { .. } => Side::Publisher,
-            RoleState::Viewer(_) => Side::Viewer,
-        }
-    }
-}
-
-fn rtc_config(shared: &Shared, side: Side) -> RtcConfig {
-    Rtc::builder()
-        .set_crypto_provider(Arc::clone(&shared.crypto))
-        .set_dtls_cert(shared.certificate.clone())
-        .set_dtls_version(match side {
-            Side::Viewer if !shared.config.viewer_dtls13 => DtlsVersion::Dtls12,
-            _ => DtlsVersion::Auto,
-        })
-        .set_ice_lite(true)
-        .set_rtp_mode(true)
-        // What a viewer is sent does not pass through str0m.
-        .set_send_buffer_video(1)
-        .set_send_buffer_audio(1)
-        .set_stats_interval((side == Side::Publisher).then_some(STATS_EVERY))
-        .clear_codecs()
-        .enable_opus(true, true)
-        .enable_h264(true)
-        .enable_vp8(true)
-        .enable_vp9(true)
-        .enable_av1(true)
-        .set_extension_map(extension_map())
-}
-
-fn extension_map() -> ExtensionMap {
-    let mut map = ExtensionMap::empty();
-    for (id, extension) in [
-        (1, Extension::AudioLevel),
-        (2, Extension::AbsoluteSendTime),
-        (3, Extension::TransportSequenceNumber),
-        (4, Extension::RtpMid),
-        (5, Extension::PlayoutDelay),
-        (6, Extension::AbsoluteCaptureTime),
-        (10, Extension::RtpStreamId),
-        (11, Extension::RepairedRtpStreamId),
-        (13, Extension::VideoOrientation),
-    ] {
-        map.set(id, extension);
-    }
-    map
 }

@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use crate::api::{CloseReason, MediaEvent};
 use crate::command::Command;
 use crate::link::Links;
+use crate::open::Candidates;
 use crate::room::Room;
 use crate::session::{RoleState, Session, Shared, Signal};
 use crate::sink::{Io, Withheld};
@@ -46,7 +47,7 @@ pub(crate) struct Shard {
     pub(crate) id: ShardId,
     pub(crate) shards: usize,
     pub(crate) shared: Shared,
-    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) candidates: Candidates,
     /// Boxed: a growing slab would hold up to twice the memory, and copy all of it amid a show.
     pub(crate) sessions: Slab<Box<Session>>,
     pub(crate) by_id: HashMap<SessionId, u32>,
@@ -91,10 +92,10 @@ impl Shard {
         now: Instant,
     ) -> Self {
         let udp = io.udp.iter().flat_map(|port| &port.candidates);
-        let mut candidates: Vec<Candidate> = udp
+        let candidates = udp
             .filter_map(|addr| Candidate::host(*addr, Protocol::Udp).ok())
+            .chain(io.tcp.candidates())
             .collect();
-        candidates.extend(io.tcp.candidates());
         Self {
             id,
             shards,
