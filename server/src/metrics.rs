@@ -83,6 +83,18 @@ pub const CATALOGUE: &[Definition] = &[
             ("viewer", |s| s.viewers.get() as f64),
         ]),
     ),
+    gauge(
+        "lightstick_shard_entries",
+        "What a shard holds, by table; without sessions, every table is empty",
+        &["shard", "table"],
+        Source::ShardBy(&[
+            ("rooms", |s| s.held_rooms.get() as f64),
+            ("addresses", |s| s.held_addresses.get() as f64),
+            ("names", |s| s.held_names.get() as f64),
+            ("timers", |s| s.held_timers.get() as f64),
+            ("joins", |s| s.joins_waiting.get() as f64),
+        ]),
+    ),
     counter(
         "lightstick_joins_total",
         "POSTs to WHIP and WHEP by outcome",
@@ -212,6 +224,7 @@ pub const CATALOGUE: &[Definition] = &[
             ("media", |s| s.drop_media.get() as f64),
             ("socket", |s| s.drop_socket.get() as f64),
             ("ring", |s| s.drop_ring.get() as f64),
+            ("join", |s| s.joins_shed.get() as f64),
         ]),
     ),
     shard(

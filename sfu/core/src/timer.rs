@@ -85,6 +85,12 @@ impl TimerWheel {
         self.now = target;
     }
 
+    /// How many timers run.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.waiting
+    }
+
     /// A time by which [`Self::advance`] must be called; `None` while nothing waits.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {

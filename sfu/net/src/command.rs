@@ -4,9 +4,10 @@ use lightstick_types::{LayerChoice, RoomId, SessionId};
 use tokio::sync::oneshot;
 
 use crate::api::{
-    CloseReason, CommandError, LocalIce, OpenError, OpenSession, RemoteIce, RoomMedia,
-    SessionMedia, SessionOpened,
+    CloseReason, CommandError, LocalIce, OpenSession, RemoteIce, RoomMedia, SessionMedia,
+    SessionOpened,
 };
+use crate::joins::Reply;
 use crate::session::Session;
 use crate::shard::Shard;
 
@@ -15,7 +16,7 @@ use crate::shard::Shard;
 pub(crate) enum Command {
     Open {
         request: Box<OpenSession>,
-        reply: oneshot::Sender<Result<SessionOpened, OpenError>>,
+        reply: Reply,
     },
     AddCandidates {
         session: SessionId,
@@ -48,7 +49,7 @@ impl Shard {
     /// Does what a command says. An answer that nobody waits for any more is dropped.
     pub(crate) fn obey(&mut self, command: Command) {
         match command {
-            Command::Open { request, reply } => self.open(*request, reply),
+            Command::Open { request, reply } => self.queue_offer(request, reply),
             Command::AddCandidates { session, reply } => {
                 // Nothing to add: see `sdp::prepare_offer`.
                 let known = self.by_id.contains_key(&session);
@@ -88,11 +89,7 @@ impl Shard {
         }
     }
 
-    fn open(
-        &mut self,
-        request: OpenSession,
-        reply: oneshot::Sender<Result<SessionOpened, OpenError>>,
-    ) {
+    pub(crate) fn open(&mut self, request: OpenSession, reply: Reply) {
         // The asker gave up while the command waited.
         if reply.is_closed() {
             return;

@@ -41,6 +41,10 @@ impl Shard {
                     }
                 }
             }
+            (Kind::Dtls, Some(key)) if self.is_connecting(*key) => {
+                self.queue_handshake(source, local, proto, datagram);
+                return;
+            }
             (_, Some(key)) => *key,
             (_, None) => {
                 self.io.stats.drop_stranger.add(1);
@@ -52,7 +56,17 @@ impl Shard {
         });
     }
 
-    fn session_datagram(
+    /// The session that is known to be at an address.
+    pub(crate) fn session_at(&self, source: SocketAddr, proto: Protocol) -> Option<u32> {
+        self.by_addr.get(&(source, proto)).copied()
+    }
+
+    fn is_connecting(&self, key: u32) -> bool {
+        let session = self.sessions.get(key as usize);
+        session.is_some_and(|session| !session.connected)
+    }
+
+    pub(crate) fn session_datagram(
         &mut self,
         key: u32,
         kind: Kind,

@@ -12,6 +12,7 @@ mod dtls;
 mod forward;
 mod handle;
 mod ingress;
+mod joins;
 mod link;
 mod open;
 mod proof;

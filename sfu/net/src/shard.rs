@@ -1,7 +1,7 @@
 //! One media thread: its sockets, its sessions and its share of every room.
 //!
 //! A turn of its loop is, in order: commands, messages from other shards, timers, datagrams,
-//! rooms, sessions with something to send, flush.
+//! rooms, sessions with something to send, flush; then a slice of time for those who join.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 
 use crate::api::{CloseReason, MediaEvent};
 use crate::command::Command;
+use crate::joins::Joins;
 use crate::link::Links;
 use crate::open::Candidates;
 use crate::room::Room;
@@ -60,6 +61,7 @@ pub(crate) struct Shard {
     pub(crate) io: Io,
     /// Sessions to poll at the end of the turn.
     dirty: Vec<u32>,
+    pub(crate) joins: Joins,
     /// Rooms with packets for other shards, or requests for their publishers.
     pub(crate) touched_rooms: Vec<RoomId>,
     /// Rooms with frames that are not whole yet.
@@ -111,6 +113,7 @@ impl Shard {
             now,
             io,
             dirty: Vec::new(),
+            joins: Joins::default(),
             touched_rooms: Vec::new(),
             holding: Vec::new(),
             signals: Vec::new(),
@@ -133,7 +136,7 @@ impl Shard {
         let mut readable = vec![true; self.io.udp.len()];
         let mut fired = Vec::new();
         loop {
-            let more = readable.contains(&true) || self.io.tcp.has_more();
+            let more = readable.contains(&true) || self.io.tcp.has_more() || !self.joins.is_empty();
             let sleep = if more { Duration::ZERO } else { self.sleep() };
             if let Err(error) = poll.poll(&mut events, Some(sleep))
                 && error.kind() != io::ErrorKind::Interrupted
@@ -176,6 +179,10 @@ impl Shard {
             self.tend_rooms();
             self.send_dirty();
             self.flush();
+            if self.tend_joins() {
+                self.send_dirty();
+                self.flush();
+            }
             self.io.stats.busy_us.add(woke.elapsed().as_micros() as u64);
         }
     }
@@ -410,7 +417,7 @@ impl Shard {
         }
     }
 
-    fn contained(&mut self, work: impl FnOnce(&mut Self)) {
+    pub(crate) fn contained(&mut self, work: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
             self.io.stats.panics.add(1);
             tracing::error!("a command's handling panicked");
@@ -428,6 +435,11 @@ impl Shard {
             let periodic = self.rooms_at <= self.now;
             if periodic {
                 self.rooms_at = self.now + ROOM_EVERY;
+                let stats = &self.io.stats;
+                stats.held_rooms.set(self.rooms.len() as u64);
+                stats.held_addresses.set(self.by_addr.len() as u64);
+                stats.held_names.set(self.by_ufrag.len() as u64);
+                stats.held_timers.set(self.timers.running() as u64);
             }
             self.rooms_next = self.rooms_at;
             let all: Vec<RoomId> = self.rooms.keys().copied().collect();

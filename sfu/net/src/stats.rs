@@ -80,6 +80,18 @@ pub struct ShardStats {
     pub drop_socket: Cell,
     /// Frames dropped because a ring to another shard was full.
     pub drop_ring: Cell,
+    /// Offers and handshake datagrams that wait for their turn now.
+    pub joins_waiting: Cell,
+    /// Offers refused and handshake datagrams dropped because too many waited.
+    pub joins_shed: Cell,
+    /// Rooms that have somebody here, as of the last half second.
+    pub held_rooms: Cell,
+    /// Addresses of sessions, likewise.
+    pub held_addresses: Cell,
+    /// ICE user names of sessions, likewise.
+    pub held_names: Cell,
+    /// Timers that run, likewise.
+    pub held_timers: Cell,
     /// Layer switches of viewers.
     pub layer_switches: Cell,
     /// Sessions whose handling panicked and was contained.

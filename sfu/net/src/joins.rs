@@ -1,0 +1,115 @@
+//! Joins wait for their turn: whoever is there already comes first.
+//!
+//! Answering an offer and each flight of a DTLS handshake cost hundreds of times what a packet
+//! costs. In a storm of them a turn of the shard would last as long as all that came in, and so
+//! would the wait of the show's next frame. So they queue up, and each turn has a slice of time
+//! for them after its media has left.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use lightstick_sfu_core::demux::Kind;
+use str0m::net::Protocol;
+use tokio::sync::oneshot;
+
+use crate::api::{OpenError, OpenSession, SessionOpened};
+use crate::shard::Shard;
+
+/// What joins get of each turn. A turn without them takes some milliseconds at full load, so they
+/// get a part of the thread even then, and next to all of an idle one.
+const SLICE: Duration = Duration::from_millis(1);
+/// Offers and handshake datagrams that wait at most: some seconds' work. Beyond that, an offer is
+/// refused and a datagram dropped; its sender will repeat it (RFC 6347 section 4.2.4).
+const WAITING_MAX: usize = 4_096;
+
+/// Where the answer goes.
+pub(crate) type Reply = oneshot::Sender<Result<SessionOpened, OpenError>>;
+
+/// A piece of a join.
+enum Join {
+    Offer(Box<OpenSession>, Reply),
+    Handshake {
+        source: SocketAddr,
+        local: SocketAddr,
+        proto: Protocol,
+        datagram: Box<[u8]>,
+    },
+}
+
+/// What waits, in the order in which it came.
+#[derive(Default)]
+pub(crate) struct Joins(VecDeque<Join>);
+
+impl Joins {
+    /// Nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Shard {
+    /// Takes an offer, to be answered soon.
+    pub(crate) fn queue_offer(&mut self, request: Box<OpenSession>, reply: Reply) {
+        if self.joins.0.len() < WAITING_MAX {
+            self.joins.0.push_back(Join::Offer(request, reply));
+        } else {
+            self.io.stats.joins_shed.add(1);
+            let _ = reply.send(Err(OpenError::Overloaded));
+        }
+    }
+
+    /// Takes a datagram of a session that is not connected yet.
+    pub(crate) fn queue_handshake(
+        &mut self,
+        source: SocketAddr,
+        local: SocketAddr,
+        proto: Protocol,
+        datagram: &[u8],
+    ) {
+        if self.joins.0.len() < WAITING_MAX {
+            self.joins.0.push_back(Join::Handshake {
+                source,
+                local,
+                proto,
+                datagram: datagram.into(),
+            });
+        } else {
+            self.io.stats.joins_shed.add(1);
+        }
+    }
+
+    /// Does for joins what fits into a slice of time. False: nothing waited.
+    pub(crate) fn tend_joins(&mut self) -> bool {
+        if self.joins.is_empty() {
+            return false;
+        }
+        let begun = Instant::now();
+        while let Some(join) = self.joins.0.pop_front() {
+            match join {
+                Join::Offer(request, reply) => {
+                    self.contained(|shard| shard.open(*request, reply));
+                }
+                Join::Handshake {
+                    source,
+                    local,
+                    proto,
+                    datagram,
+                } => {
+                    // It may be gone by now, and another in its place.
+                    if let Some(key) = self.session_at(source, proto) {
+                        self.contained_session(key, |shard| {
+                            let kind = Kind::Dtls;
+                            shard.session_datagram(key, kind, source, local, proto, &datagram);
+                        });
+                    }
+                }
+            }
+            if begun.elapsed() >= SLICE {
+                break;
+            }
+        }
+        self.io.stats.joins_waiting.set(self.joins.0.len() as u64);
+        true
+    }
+}
