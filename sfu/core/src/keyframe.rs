@@ -89,7 +89,8 @@ impl KeyframeHabit {
 
     /// A keyframe has begun to come in.
     pub fn keyframe(&mut self, now: Instant) {
-        let asked = self.open.take();
+        // One that came before the request does not answer it.
+        let asked = self.open.take_if(|open| *open <= now);
         if let Some(open) = asked {
             self.learn(now.saturating_duration_since(open));
         }

@@ -15,6 +15,8 @@ const ASKING: Duration = Duration::from_millis(100);
 /// A keyframe that is waited for may be late by as much and half of its time again, until the
 /// replay is the better choice after all.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// A keyframe that may never come is asked for again after this.
+const PATIENCE_UNKNOWN: Duration = Duration::from_millis(500);
 /// Assumed of a keyframe where none is known, in bytes.
 const KEYFRAME_GUESS: u64 = 60_000;
 /// What a replay is not worth more than: nothing else will come for sure.
@@ -63,7 +65,8 @@ pub fn choose(situation: &Situation) -> Choice {
     let after = |wait: Option<Duration>| wait.map_or(FAR, |wait| wait + keyframe);
     let (soon, answered) = (after(regular), after(answer));
     let asking = if asked { Duration::ZERO } else { ASKING };
-    let patience = |wait: Option<Duration>| wait.map_or(FAR, |wait| wait + wait / 2 + PATIENCE);
+    let late = |wait: Duration| wait + wait / 2 + PATIENCE;
+    let patience = |wait: Option<Duration>| wait.map_or(PATIENCE_UNKNOWN, late);
     if let Some(start) = replay
         && situation.replayed(&start) <= soon.min(answered + asking)
     {
@@ -181,7 +184,7 @@ mod tests {
     #[test]
     fn with_nothing_held_one_asks_whatever_the_answer() {
         assert!(matches!(at(None, Some(80), false, None), Choice::Ask(_)));
-        assert_eq!(at(None, None, false, None), Choice::Ask(FAR));
+        assert_eq!(at(None, None, false, None), Choice::Ask(PATIENCE_UNKNOWN));
         assert!(matches!(at(None, Some(80), true, None), Choice::Wait(_)));
         assert!(matches!(at(None, None, false, Some(300)), Choice::Wait(_)));
     }

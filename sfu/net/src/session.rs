@@ -197,7 +197,7 @@ impl Session {
                 }
                 let resend_packets = shared.config.rtx_packets;
                 let keys = keys.unwrap_or_default();
-                RoleState::Viewer(Viewer::new(configs, keys, choice, resend_packets))
+                RoleState::Viewer(Viewer::new(configs, keys, choice, resend_packets, now))
             }
         };
         let span = tracing::info_span!(

@@ -50,6 +50,8 @@ pub struct ShardStats {
     pub rtp_in: Cell,
     /// RTP packets handed to viewers.
     pub rtp_out: Cell,
+    /// Of these, packets that pacing sent later than they came: of keyframes, and for newcomers.
+    pub paced_out: Cell,
     /// Packets missing from publishers' sequences when the next ones came (may be repaired later).
     pub rtp_in_lost: Cell,
     /// Packets that viewers reported lost.
@@ -80,6 +82,8 @@ pub struct ShardStats {
     pub drop_socket: Cell,
     /// Frames dropped because a ring to another shard was full.
     pub drop_ring: Cell,
+    /// Times that a viewer was further behind than packets are kept, and had to wait for a keyframe.
+    pub drop_behind: Cell,
     /// Layer switches of viewers.
     pub layer_switches: Cell,
     /// Sessions whose handling panicked and was contained.
