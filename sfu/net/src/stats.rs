@@ -84,6 +84,12 @@ pub struct ShardStats {
     pub drop_ring: Cell,
     /// Times that a viewer was further behind than packets are kept, and had to wait for a keyframe.
     pub drop_behind: Cell,
+    /// Newcomers that started from the last keyframe.
+    pub starts_replayed: Cell,
+    /// Newcomers for which a keyframe was asked for.
+    pub starts_asked: Cell,
+    /// Newcomers that waited for a keyframe which came anyhow.
+    pub starts_waited: Cell,
     /// Layer switches of viewers.
     pub layer_switches: Cell,
     /// Sessions whose handling panicked and was contained.

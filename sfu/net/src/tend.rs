@@ -28,11 +28,18 @@ impl Shard {
         let (Some(wanted), Some(room)) = (viewer.wanted(), self.rooms.get_mut(&id)) else {
             return;
         };
-        let layer = wanted.0;
+        let (layer, stats) = (wanted.0, &self.io.stats);
         match room.start(layer, viewer.rate(), now, interval) {
-            Choice::Replay(start) => viewer.start_from(layer, start, &room.history, now),
-            Choice::Wait(patience) => viewer.wait_until(now.checked_add(patience)),
+            Choice::Replay(start) => {
+                stats.starts_replayed.add(1);
+                viewer.start_from(layer, start, &room.history, now);
+            }
+            Choice::Wait(patience) => {
+                stats.starts_waited.add(1);
+                viewer.wait_until(now.checked_add(patience));
+            }
             Choice::Ask(patience) => {
+                stats.starts_asked.add(1);
                 viewer.wait_until(now.checked_add(patience));
                 self.request_keyframe(id, layer);
             }
