@@ -116,14 +116,14 @@ impl Shard {
             return;
         };
         let id = session.room;
-        let mut room = self.rooms.get_mut(&id);
+        let room = self.rooms.get_mut(&id);
         let RoleState::Viewer(viewer) = &mut session.role else {
             return;
         };
-        let starts = viewer.has_waited(now);
         let Some(route) = session.route else {
             return;
         };
+        let starts = viewer.has_waited(now);
         let mut sink = self.io.sink(route);
         let before = viewer.layer_sent();
         let mut run = Run::default();
@@ -141,11 +141,10 @@ impl Shard {
                 true => Ok(()),
                 false => Err(()),
             });
-            // A link that has fallen silent carries nothing: time alone tells.
-            if let Some(room) = &mut room {
-                let (rates, audio) = room.rates(now);
-                wanted = viewer.on_estimate(now, &rates, audio);
-            }
+        }
+        if let Some(room) = room.filter(|_| viewer.is_unheard(now)) {
+            let (rates, audio) = room.rates(now);
+            wanted = viewer.on_estimate(now, &rates, audio);
         }
         if run.lost {
             wanted = viewer.wanted();

@@ -15,6 +15,9 @@ use lightstick_types::{Bitrate, Layer, LayerChoice, TrackKind};
 use crate::dtls::KeyDrop;
 use crate::sink::Sink;
 
+/// A viewer that has reported nothing for this long is judged by that: a link that has fallen
+/// silent carries nothing.
+const UNHEARD: Duration = Duration::from_millis(500);
 /// Time between the bursts of a probe.
 const PROBE_EVERY: Duration = Duration::from_millis(5);
 
@@ -31,6 +34,8 @@ pub(crate) struct Viewer {
     /// Until when a newcomer waits for the keyframe that it is to start from.
     patient_until: Option<Instant>,
     probe: Option<Probing>,
+    /// When its estimate is looked at, though it has reported nothing.
+    estimate_at: Option<Instant>,
 }
 
 /// Padding that is being sent to find out what a link carries.
@@ -85,6 +90,7 @@ impl Viewer {
             egress: None,
             patient_until: None,
             probe: None,
+            estimate_at: None,
         }
     }
 
@@ -95,17 +101,20 @@ impl Viewer {
         };
         let configs = std::mem::take(&mut self.configs);
         self.egress = Some(Egress::new(keys, configs, self.resend_packets, now));
+        self.estimate_at = Some(now + UNHEARD);
         true
     }
 
     /// When it wants a look: for packets that it is behind with, the next of a probe, a report, or
-    /// because what it was to start from has not come.
+    /// because it has not reported, or what it was to start from has not come.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let report_at = self.egress.as_ref().map(Egress::report_at);
         let run_at = self.video.as_ref().and_then(PacedTrack::deadline);
         let probe_at = self.probe.as_ref().map(|probe| probe.at);
-        [report_at, run_at, probe_at, self.patient_until]
+        let others = [self.patient_until, self.estimate_at];
+        [report_at, run_at, probe_at]
             .into_iter()
+            .chain(others)
             .flatten()
             .min()
     }
@@ -144,14 +153,21 @@ impl Viewer {
         self.video.as_mut()?.track_mut().set_live(live)
     }
 
+    /// Whether its estimate is to be looked at because no report has come that led to that.
+    pub(crate) fn is_unheard(&self, now: Instant) -> bool {
+        self.estimate_at.is_some_and(|at| at <= now)
+    }
+
     /// Holds a new estimate of its link against what its room's layers and audio take: perhaps it
-    /// wants another layer, perhaps a probe.
+    /// wants another layer, perhaps a probe. To be called with each report, which is when either can
+    /// change, and where none comes.
     pub(crate) fn on_estimate(
         &mut self,
         now: Instant,
         rates: &LayerRates,
         audio: u64,
     ) -> Option<KeyframeWanted> {
+        self.estimate_at = Some(now + UNHEARD);
         let (Some(video), Some(egress)) = (&mut self.video, &mut self.egress) else {
             return None;
         };
