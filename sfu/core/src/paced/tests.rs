@@ -324,19 +324,34 @@ fn what_is_not_kept_any_more_is_given_up() {
 fn missing_packets_are_sent_when_they_come() {
     let mut show = Show::new(&[Layer::High]);
     show.tick(Layer::High, 10, true);
-    show.frame(Layer::High, 60, true);
-    // A hole in the publisher's stream, while the viewer is behind.
-    let hole = Arc::new(show.packet(Layer::High, 1, 3, false));
-    show.frame += 1;
-    show.frame(Layer::High, 10, false);
-    show.pass(80);
-    assert_eq!(show.viewer.deadline(), None);
-    let before = show.sent.len();
-    show.history.push(&hole, 0);
-    if let Some(rewritten) = show.viewer.live(&hole, 0, show.now) {
-        show.log(&hole, rewritten);
+    // A hole in the publisher's stream, at a place that the viewer passes while it is behind; and
+    // one at a place that it passes at the head, where a frame just fits.
+    for (before, after, behind) in [(1, 60, true), (1, 15, false)] {
+        show.frame += 1;
+        show.pass(200);
+        let sent = show.sent.len();
+        let count = before + 1 + after;
+        let packets: Vec<_> = (0..count)
+            .map(|n| Arc::new(show.packet(Layer::High, n, count, false)))
+            .collect();
+        let (hole, rest) = (&packets[1], [&packets[..1], &packets[2..]].concat());
+        for packet in &rest {
+            show.history.push(packet, 0);
+        }
+        for packet in &rest {
+            if let Some(rewritten) = show.viewer.live(packet, 0, show.now) {
+                show.log(packet, rewritten);
+            }
+        }
+        assert_eq!(show.viewer.deadline().is_some(), behind);
+        show.history.push(hole, 0);
+        let rewritten = show.viewer.live(hole, 0, show.now);
+        show.log(hole, rewritten.expect("to be sent at once"));
+        assert_eq!(show.viewer.deadline().is_some(), behind);
+        show.pass(100);
+        assert_eq!(show.viewer.deadline(), None);
+        assert_eq!(show.sent.len() - sent, count as usize);
     }
-    assert_eq!(show.sent.len(), before + 1);
     let mut numbers: Vec<u64> = show.sent.iter().map(|sent| sent.3).collect();
     numbers.sort_unstable();
     assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1));
