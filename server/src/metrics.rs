@@ -175,6 +175,11 @@ pub const CATALOGUE: &[Definition] = &[
         |s| s.rtp_out.get() as f64,
     ),
     shard(
+        "lightstick_rtp_paced_total",
+        "Of those, packets that pacing sent later than they came: of keyframes, and to newcomers",
+        |s| s.paced_out.get() as f64,
+    ),
+    shard(
         "lightstick_rtp_missing_total",
         "Packets missing from publishers when the next ones came; some are repaired later",
         |s| s.rtp_in_lost.get() as f64,
@@ -225,6 +230,17 @@ pub const CATALOGUE: &[Definition] = &[
             ("socket", |s| s.drop_socket.get() as f64),
             ("ring", |s| s.drop_ring.get() as f64),
             ("join", |s| s.joins_shed.get() as f64),
+            ("behind", |s| s.drop_behind.get() as f64),
+        ]),
+    ),
+    counter(
+        "lightstick_starts_total",
+        "What newcomers started from; one who waited in vain counts again",
+        &["shard", "from"],
+        Source::ShardBy(&[
+            ("replay", |s| s.starts_replayed.get() as f64),
+            ("asked", |s| s.starts_asked.get() as f64),
+            ("waited", |s| s.starts_waited.get() as f64),
         ]),
     ),
     shard(
@@ -245,7 +261,7 @@ pub const CATALOGUE: &[Definition] = &[
     Definition {
         name: "lightstick_forward_delay_seconds",
         kind: Kind::Histogram,
-        help: "From the publisher's datagram to the viewers' sockets, a packet and viewer",
+        help: "From the publisher's datagram to the viewers' sockets, a packet and viewer; without what pacing held",
         labels: &["shard"],
         source: Source::ForwardDelay,
     },

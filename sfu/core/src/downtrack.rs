@@ -84,6 +84,38 @@ impl DownTrack {
         }
     }
 
+    /// Whether a packet belongs to what is forwarded now, or would take over from it.
+    #[inline]
+    #[must_use]
+    pub fn takes(&self, packet: &MediaPacket) -> bool {
+        self.selector.current() == Some(packet.layer) || self.switches_at(packet)
+    }
+
+    /// Whether the keyframe that is waited for begins with this packet.
+    #[must_use]
+    pub fn switches_at(&self, packet: &MediaPacket) -> bool {
+        let starts = packet.info.keyframe && packet.info.starts_frame;
+        starts && self.selector.target() == Some(packet.layer)
+    }
+
+    /// Whether a packet of the present layer comes after later ones.
+    #[must_use]
+    pub fn is_late(&self, packet: &MediaPacket) -> bool {
+        self.selector.current() == Some(packet.layer) && self.rewriter.is_late(packet.sequence)
+    }
+
+    /// What comes next does not follow on: nothing is forwarded until a keyframe comes.
+    pub fn restart(&mut self) {
+        self.selector.restart();
+    }
+
+    /// Leaves out a packet of a frame that nothing depends on, without a gap for the viewer.
+    pub fn leave_out(&mut self, packet: &MediaPacket) {
+        if self.selector.current() == Some(packet.layer) {
+            self.rewriter.leave_out(packet);
+        }
+    }
+
     /// Takes one packet of the track, of whatever layer. `generation` counts the gaps that a full
     /// ring has cut into this shard's copy of the room.
     ///
@@ -116,8 +148,7 @@ impl DownTrack {
                 if another || jumps {
                     self.selector.restart();
                 }
-                let starts = packet.info.keyframe && packet.info.starts_frame;
-                if starts && self.selector.target() == Some(packet.layer) {
+                if self.switches_at(packet) {
                     self.selector.switched();
                     self.rewriter.cut();
                 }

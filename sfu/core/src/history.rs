@@ -42,8 +42,12 @@ pub struct Start {
     pub from: u64,
     /// Last packet so far.
     pub to: u64,
-    /// Frames from the keyframe to the last packet.
+    /// Frames from the keyframe to the last packet, without those that may be left out.
     pub frames: u32,
+    /// Payload of those frames, in bytes.
+    pub bytes: u64,
+    /// Payload of the keyframe, in bytes.
+    pub keyframe_bytes: u64,
     /// Gaps that a full ring has cut before it.
     pub generation: u32,
 }
@@ -85,18 +89,43 @@ impl History {
         if now.saturating_duration_since(keyframe.received_at) > Self::AGE_MAX {
             return None;
         }
-        let mut frames = 0;
-        let mut timestamp = None;
-        for sequence in keyframe.sequence..=recent.highest {
-            let packet = recent.get(sequence)?;
-            frames += u32::from(timestamp.replace(packet.timestamp) != Some(packet.timestamp));
-        }
-        Some(Start {
+        let mut start = Start {
             from: keyframe.sequence,
             to: recent.highest,
-            frames,
+            frames: 0,
+            bytes: 0,
+            keyframe_bytes: 0,
             generation: recent.generation,
-        })
+        };
+        let mut frame = FrameSum::default();
+        for sequence in keyframe.sequence..=recent.highest {
+            let packet = recent.get(sequence)?;
+            if frame.packets > 0 && frame.timestamp != packet.timestamp {
+                start.add(&std::mem::take(&mut frame));
+            }
+            frame.add(packet);
+        }
+        // The last frame may not be whole yet: it is not left out, whatever it says.
+        frame.discardable = false;
+        start.add(&frame);
+        Some(start)
+    }
+
+    /// Whether a replay up to the packet `to` may leave out the whole frame that begins with
+    /// packet `sequence`: no later picture depends on it, and it is not the last one.
+    #[must_use]
+    pub fn may_leave_out(&self, layer: Layer, sequence: u64, to: u64) -> bool {
+        let Some(first) = self.get(layer, sequence) else {
+            return false;
+        };
+        for next in sequence..=to {
+            match self.get(layer, next) {
+                Some(packet) if packet.timestamp != first.timestamp => return true,
+                Some(packet) if packet.info.discardable => {}
+                _ => return false,
+            }
+        }
+        false
     }
 
     /// The packets of every layer, each from its last keyframe on, where [`start`](Self::start)
@@ -113,6 +142,37 @@ impl History {
     /// Forgets everything: the publisher is gone.
     pub fn clear(&mut self) {
         self.layers = Default::default();
+    }
+}
+
+/// One frame of a replay, summed up.
+#[derive(Default)]
+struct FrameSum {
+    timestamp: u32,
+    packets: u32,
+    bytes: u64,
+    discardable: bool,
+}
+
+impl FrameSum {
+    fn add(&mut self, packet: &MediaPacket) {
+        self.discardable = packet.info.discardable && (self.packets == 0 || self.discardable);
+        self.timestamp = packet.timestamp;
+        self.packets += 1;
+        self.bytes += packet.payload.len() as u64;
+    }
+}
+
+impl Start {
+    fn add(&mut self, frame: &FrameSum) {
+        if frame.discardable {
+            return;
+        }
+        if self.frames == 0 {
+            self.keyframe_bytes = frame.bytes;
+        }
+        self.frames += 1;
+        self.bytes += frame.bytes;
     }
 }
 
@@ -263,6 +323,27 @@ mod tests {
             None,
             "the keyframe is not kept any more"
         );
+    }
+
+    #[test]
+    fn a_replay_counts_what_it_costs() {
+        let (now, mut history) = (Instant::now(), History::default());
+        for sequence in 0..9 {
+            let mut packet = (*packet(now, sequence, sequence == 0)).clone();
+            // Three packets a frame; the second frame and the last can be spared.
+            packet.timestamp = sequence as u32 / 3 * 3_000;
+            packet.info.discardable = sequence >= 3 && sequence != 6;
+            history.push(&Arc::new(packet), 0);
+        }
+        let start = history.start(Layer::High, now).unwrap();
+        assert_eq!((start.frames, start.bytes), (2, 6_000));
+        assert_eq!(start.keyframe_bytes, 3_000);
+        let leave_out = |sequence| history.may_leave_out(Layer::High, sequence, start.to);
+        assert!(leave_out(3));
+        assert!(!leave_out(0));
+        assert!(!leave_out(6), "a packet of it is needed");
+        assert!(!leave_out(7), "the last frame may not be whole");
+        assert!(!leave_out(100));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Merging keyframe requests: however many viewers ask, a layer's publisher hears at most one
-//! request in an interval.
+//! Keyframe requests: however many viewers ask, a layer's publisher hears at most one in an
+//! interval; and what is learned about how it answers.
 
 use std::time::{Duration, Instant};
 
@@ -54,9 +54,166 @@ impl KeyframeGate {
     }
 }
 
+/// Assumed of a publisher that was never asked: the round trip to an artist far away, and a frame.
+const ANSWER_GUESS: Duration = Duration::from_millis(250);
+/// A publisher that left as many requests unanswered as this answers none.
+const UNANSWERED_MAX: u8 = 2;
+/// An answer later than this is none: a keyframe has come by itself.
+const ANSWER_MAX: Duration = Duration::from_millis(1_500);
+
+/// How one layer's keyframes come: how soon after a request, and how often by themselves.
+#[derive(Clone, Debug, Default)]
+pub struct KeyframeHabit {
+    /// The request that no keyframe has followed yet.
+    open: Option<Instant>,
+    asked_at: Option<Instant>,
+    /// Rises at once and falls slowly: one keyframe that happened to come early proves little.
+    answer: Option<Duration>,
+    unanswered: u8,
+    keyframe_at: Option<Instant>,
+    /// The keyframe before the next came without having been asked for.
+    unasked: bool,
+    /// Time between the last two that came by themselves, and whether it was the same before.
+    interval: Option<(Duration, bool)>,
+}
+
+impl KeyframeHabit {
+    /// A request leaves for the publisher.
+    pub fn asked(&mut self, now: Instant) {
+        if let Some(open) = self.open {
+            self.learn(now.saturating_duration_since(open));
+        }
+        self.open = Some(now);
+        self.asked_at = Some(now);
+    }
+
+    /// A keyframe has begun to come in.
+    pub fn keyframe(&mut self, now: Instant) {
+        // One that came before the request does not answer it.
+        let asked = self.open.take_if(|open| *open <= now);
+        if let Some(open) = asked {
+            self.learn(now.saturating_duration_since(open));
+        }
+        let last = self.keyframe_at.replace(now);
+        let unasked = std::mem::replace(&mut self.unasked, asked.is_none());
+        let Some(last) = last.filter(|_| unasked && asked.is_none()) else {
+            self.interval = None;
+            return;
+        };
+        let passed = now.saturating_duration_since(last);
+        let same = |before: Duration| passed.abs_diff(before) <= before / 8;
+        let steady = self.interval.is_some_and(|(before, _)| same(before));
+        self.interval = Some((passed, steady));
+    }
+
+    fn learn(&mut self, took: Duration) {
+        if took > ANSWER_MAX {
+            self.unanswered = self.unanswered.saturating_add(1);
+            return;
+        }
+        self.unanswered = 0;
+        self.answer = Some(match self.answer {
+            Some(before) if took < before => (before * 3 + took) / 4,
+            _ => took,
+        });
+    }
+
+    /// How soon a keyframe would be here that is asked for now, where one request may leave in
+    /// each `interval`. `None`: the publisher ignores requests.
+    #[must_use]
+    pub fn answer(&self, now: Instant, interval: Duration) -> Option<Duration> {
+        if self.unanswered >= UNANSWERED_MAX {
+            return None;
+        }
+        let answer = self.answer.unwrap_or(ANSWER_GUESS);
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let closed = |at| interval.saturating_sub(since(at));
+        // What is overdue may be asked for once more when the interval has passed.
+        self.open
+            .and_then(|open| answer.checked_sub(since(open)))
+            .or_else(|| Some(self.asked_at.map_or(Duration::ZERO, closed) + answer))
+    }
+
+    /// Whether a request is on its way.
+    #[must_use]
+    pub fn is_asked(&self, now: Instant) -> bool {
+        self.open
+            .is_some_and(|at| now.saturating_duration_since(at) <= ANSWER_MAX)
+    }
+
+    /// Whether another request may leave: none has in the last `interval`.
+    #[must_use]
+    pub fn may_ask(&self, now: Instant, interval: Duration) -> bool {
+        self.asked_at
+            .is_none_or(|at| now.saturating_duration_since(at) >= interval)
+    }
+
+    /// How soon the next keyframe comes by itself, where they come regularly.
+    #[must_use]
+    pub fn regular(&self, now: Instant) -> Option<Duration> {
+        let (interval, _) = self.interval.filter(|(_, steady)| *steady)?;
+        let next = self.keyframe_at? + interval;
+        next.checked_duration_since(now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_are_learned_and_distrusted() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let ms = |ms| Some(Duration::from_millis(ms));
+        let mut habit = KeyframeHabit::default();
+        assert_eq!(habit.answer(at(0), SECOND), Some(ANSWER_GUESS));
+        habit.asked(at(0));
+        assert_eq!(habit.answer(at(50), SECOND), ms(200), "one is on its way");
+        habit.keyframe(at(80));
+        assert_eq!(
+            habit.answer(at(400), SECOND),
+            ms(680),
+            "not before a second"
+        );
+        assert_eq!(habit.answer(at(2_000), SECOND), ms(80));
+        habit.asked(at(2_000));
+        habit.keyframe(at(2_400));
+        assert_eq!(habit.answer(at(9_000), SECOND), ms(400), "worse at once");
+        habit.asked(at(9_000));
+        habit.keyframe(at(9_080));
+        assert_eq!(habit.answer(at(19_000), SECOND), ms(320), "better slowly");
+        assert_eq!(habit.regular(at(19_000)), None);
+    }
+
+    #[test]
+    fn a_publisher_that_ignores_requests_is_known_soon() {
+        let start = Instant::now();
+        let mut habit = KeyframeHabit::default();
+        for n in 0..3 {
+            habit.asked(start + 2 * n * SECOND);
+        }
+        assert_eq!(habit.answer(start + 60 * SECOND, SECOND), None);
+        assert!(!habit.is_asked(start + 60 * SECOND));
+        // It was asleep, not deaf.
+        habit.asked(start + 60 * SECOND);
+        habit.keyframe(start + 60 * SECOND + SECOND / 10);
+        assert!(habit.answer(start + 70 * SECOND, SECOND).is_some());
+    }
+
+    #[test]
+    fn keyframes_that_come_by_themselves_are_foreseen() {
+        let start = Instant::now();
+        let mut habit = KeyframeHabit::default();
+        for n in 0..3 {
+            habit.keyframe(start + 2 * n * SECOND);
+        }
+        assert_eq!(habit.regular(start + 5 * SECOND), Some(SECOND));
+        assert_eq!(habit.regular(start + 7 * SECOND), None, "it did not come");
+        habit.asked(start + 5 * SECOND);
+        habit.keyframe(start + 5 * SECOND + SECOND / 10);
+        assert_eq!(habit.regular(start + 5 * SECOND + SECOND / 5), None);
+    }
 
     const SECOND: Duration = Duration::from_secs(1);
 

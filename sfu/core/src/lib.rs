@@ -6,9 +6,9 @@
 //! One packet's walk through this crate: [`demux`] tells what a datagram is; [`uptrack`] takes a
 //! publisher's packet in ([`codec`] says what its payload means, [`clock`] when it was captured);
 //! [`ring`] decides whether it may cross to another shard; [`downtrack`] gives it to one viewer
-//! ([`layers`] chooses, [`rewrite`] renumbers); [`egress`] makes SRTP of it ([`srtp`]) and reads
-//! what the viewer reports ([`rtcp`]); [`bwe`] estimates what its link carries; [`history`] keeps what is sent again; [`keyframe`] merges
-//! what viewers ask of the publisher; [`path`] withholds bytes from addresses that have not proven
+//! ([`layers`] chooses, [`rewrite`] renumbers), [`paced`] says when ([`pace`]); [`egress`] makes SRTP of it ([`srtp`]) and reads
+//! what the viewer reports ([`rtcp`]); [`bwe`] estimates what its link carries; [`history`] keeps what is sent again
+//! and what newcomers start from, [`start`] whether they do; [`keyframe`] merges what viewers ask of the publisher; [`path`] withholds bytes from addresses that have not proven
 //! themselves.
 
 // Virtual time starts somewhere.
@@ -27,11 +27,14 @@ pub mod layers;
 pub mod meter;
 pub mod ntp;
 pub mod offer;
+pub mod pace;
+pub mod paced;
 pub mod packet;
 pub mod path;
 pub mod rewrite;
 pub mod ring;
 pub mod rtcp;
 pub mod srtp;
+pub mod start;
 pub mod timer;
 pub mod uptrack;

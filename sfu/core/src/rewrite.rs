@@ -105,6 +105,29 @@ impl Rewriter {
         }
     }
 
+    /// Leaves out a packet of a picture that is left out as a whole, as [`skip`](Self::skip) does.
+    /// The picture ids behind it close up too: a decoder would wait for the missing one.
+    pub fn leave_out(&mut self, packet: &MediaPacket) {
+        self.skip(packet.sequence);
+        if let Some(segment) = &mut self.segment
+            && packet.info.starts_frame
+            && let Some(descriptor) = packet.info.vp8
+        {
+            segment.picture_id_offset = segment.picture_id_offset.wrapping_sub(1);
+            if descriptor.temporal.is_none_or(|(id, _)| id == 0) {
+                segment.tl0_offset = segment.tl0_offset.wrapping_sub(1);
+            }
+        }
+    }
+
+    /// Whether a later packet of its segment was taken before.
+    #[must_use]
+    pub fn is_late(&self, sequence: u64) -> bool {
+        self.segment
+            .as_ref()
+            .is_some_and(|segment| sequence <= segment.highest_in)
+    }
+
     /// Whether a packet is so far from its segment that its source must have jumped: nothing of
     /// it can be rewritten before a [`cut`](Self::cut).
     #[must_use]
@@ -143,6 +166,7 @@ impl Rewriter {
             .sequence
             .wrapping_add(segment.sequence_offset)
             .wrapping_add(skipped_after);
+        let shown_at = timestamp;
         let timestamp = timestamp.wrapping_add(segment.timestamp_offset);
         let vp8 = packet.info.vp8.map(|descriptor| Vp8Rewrite {
             picture_id: descriptor.picture_id.map(|id| {
@@ -158,7 +182,7 @@ impl Rewriter {
             self.last = Some(Last {
                 sequence,
                 timestamp,
-                sampled_at: packet.sampled_at,
+                sampled_at: moved(packet, shown_at, self.clock_rate),
                 picture_id: vp8
                     .and_then(|v| v.picture_id)
                     .or(before.map(|l| l.picture_id))
@@ -210,6 +234,25 @@ impl Segment {
                 last.tl0_pic_idx.wrapping_add(1).wrapping_sub(value)
             }),
         }
+    }
+}
+
+/// When a packet counts as sampled that goes by another timestamp than its own: the next segment's
+/// distance is told from it.
+fn moved(packet: &MediaPacket, timestamp: u32, clock_rate: u32) -> Instant {
+    let ticks = timestamp.wrapping_sub(packet.timestamp).cast_signed();
+    if ticks == 0 {
+        return packet.sampled_at;
+    }
+    let by =
+        Duration::from_secs_f64(f64::from(ticks.unsigned_abs()) / f64::from(clock_rate.max(1)));
+    if ticks > 0 {
+        packet.sampled_at + by
+    } else {
+        packet
+            .sampled_at
+            .checked_sub(by)
+            .unwrap_or(packet.sampled_at)
     }
 }
 

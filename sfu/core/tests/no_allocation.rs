@@ -15,6 +15,7 @@ use lightstick_sfu_core::downtrack::DownTrack;
 use lightstick_sfu_core::egress::{Accepted, Egress, ExtensionIds, Fit, Heard, StreamConfig};
 use lightstick_sfu_core::history::History;
 use lightstick_sfu_core::layers::LayerSet;
+use lightstick_sfu_core::paced::{PacedTrack, Step};
 use lightstick_sfu_core::packet::{Format, MediaPacket, PacketExtensions};
 use lightstick_sfu_core::srtp::{self, End, Profile};
 use lightstick_types::{Codec, Layer, LayerChoice, TrackKind};
@@ -109,6 +110,8 @@ fn media_resends_and_reports_allocate_nothing() -> Result<(), srtp::KeyError> {
         let mut egress = Egress::new(keys, [config], 512, start);
         let mut track = DownTrack::new(TrackKind::Video, 90_000, LayerChoice::Auto);
         track.set_live([Layer::High].into_iter().collect::<LayerSet>());
+        let mut newcomer = PacedTrack::new(track.clone(), 90_000, 0, start);
+        let mut track = PacedTrack::new(track, 90_000, 0, start);
         let (mut history, mut heard) = (History::default(), Heard::default());
         history.push(&packets[0], 0);
         heard.lost.reserve(64);
@@ -127,13 +130,14 @@ fn media_resends_and_reports_allocate_nothing() -> Result<(), srtp::KeyError> {
         for (packet, nack) in packets.iter().zip(&mut reports) {
             history.push(packet, 0);
             out.clear();
-            if let Some(rewritten) = track.forward(packet, 0) {
+            if let Some(rewritten) = track.live(packet, 0, packet.received_at) {
                 let fit = Fit::Payload(1_110);
                 sent += u64::from(
                     egress
                         .media(packet, &rewritten, fit, packet.received_at, &mut out)
                         .is_ok(),
                 );
+                track.sent(packet.received_at, packet.payload.len() as u64);
             }
             if egress
                 .hear(nack, packet.received_at, UNIX_EPOCH, &mut heard)
@@ -147,9 +151,23 @@ fn media_resends_and_reports_allocate_nothing() -> Result<(), srtp::KeyError> {
             let wall_now = UNIX_EPOCH + (packet.received_at - start);
             reported += u64::from(egress.report(packet.received_at, wall_now, &mut out));
         }
+        let mut replayed = 0;
+        let mut now = start + Duration::from_millis(PACKETS);
+        if let Some(begin) = history.start(Layer::High, now) {
+            newcomer.start(Layer::High, begin, &history, now);
+        }
+        while let Some(at) = newcomer.deadline() {
+            now = at.max(now);
+            newcomer.begin_run(now, &history);
+            let _ = newcomer.longest(&history);
+            while let Step::Packet(packet, _) = newcomer.next(now, &history) {
+                newcomer.sent(now, packet.payload.len() as u64);
+                replayed += 1;
+            }
+        }
         let allocated = ALLOCATIONS.load(SeqCst) - before;
         assert_eq!(allocated, 0, "{profile:?}");
-        assert_eq!(sent, PACKETS);
+        assert_eq!((sent, replayed), (PACKETS, PACKETS));
         assert!(resent > PACKETS / 5, "{resent}");
         let _ = reported;
     }

@@ -387,3 +387,34 @@ fn a_silent_layer_dies_and_comes_back() {
     assert!((died - silence_ends).abs() <= 2 && left == 2, "{lives:?}");
     assert_eq!(lives[4], (200, 3));
 }
+
+#[test]
+fn frames_that_are_left_out_leave_no_gap_in_any_numbering() {
+    for seed in 1..=20 {
+        let mut random = Random::new(seed);
+        let start = Instant::now();
+        let mut publisher = Publisher::new(start, &[Layer::High], &mut random);
+        let mut source = source(1, start);
+        let mut viewer = viewer(LayerChoice::Auto);
+        let mut watcher = Watcher::default();
+        let mut left_out = 0;
+        for frame in 0..300 {
+            let spared = frame > 0 && random.chance(40);
+            left_out += usize::from(spared);
+            for packet in publisher.next_frame() {
+                let (packet, changes) = ingest(&mut source, packet);
+                if changes.layers {
+                    viewer.set_live(source.live_layers());
+                }
+                if spared {
+                    viewer.leave_out(&packet);
+                } else if let Some(out) = viewer.forward(&packet, 0) {
+                    watcher.see(&packet, out);
+                }
+            }
+        }
+        watcher.assert_no_gap();
+        watcher.assert_frames_follow(3_000 * 15);
+        assert_eq!(watcher.frames.len(), 300 - left_out, "seed {seed}");
+    }
+}

@@ -109,6 +109,7 @@ impl Shard {
             return;
         };
         let before = viewer.layer_sent();
+        let was_behind = viewer.is_behind();
         let mut sink = self.io.sink(route);
         let mut refused = 0;
         for (fresh, given) in batch.iter().zip(&mut self.given) {
@@ -119,15 +120,19 @@ impl Shard {
             };
             match viewer.forward(offered, self.now, &mut sink) {
                 Ok(sent) => *given += u64::from(sent),
-                // It caught up with this one already.
+                // No drop: it had this one already, out of the history, before the batch left.
                 Err(NotSent::Number) => {}
                 Err(_) => refused += 1,
             }
         }
         session.bytes_sent += sink.bytes;
         let after = viewer.layer_sent();
+        let behind = !was_behind && viewer.is_behind();
         self.io.stats.drop_media.add(refused);
         self.note_layer(key, before, after);
+        if behind {
+            self.arm(key);
+        }
     }
 
     /// Hears another shard.
@@ -291,7 +296,7 @@ impl Shard {
         };
         room.live = live;
         if live.is_empty() {
-            room.history.clear();
+            room.forget();
         }
         let viewers = std::mem::take(&mut room.viewers);
         let mut wanted = LayerSet::default();
@@ -335,8 +340,9 @@ impl Shard {
             .filter_map(|key| self.sessions.get(*key as usize))
             .filter(|session| session.connected)
             .filter_map(|session| match &session.role {
-                RoleState::Viewer(viewer) => viewer.wanted(),
-                RoleState::Publisher { .. } => None,
+                // What a newcomer waits for patiently is on its way.
+                RoleState::Viewer(viewer) if !viewer.is_patient(self.now) => viewer.wanted(),
+                _ => None,
             })
             .map(|wanted| wanted.0)
             .collect();
@@ -364,6 +370,8 @@ impl Shard {
         if home != self.id {
             let layers = std::mem::take(&mut room.wanted);
             if !layers.is_empty() {
+                let interval = self.shared.config.keyframe_interval;
+                room.asked(layers, now, Some(interval));
                 self.links
                     .send(home, Message::Keyframe { room: id, layers });
             }
@@ -380,6 +388,7 @@ impl Shard {
         if let Some(at) = room.deadline() {
             self.rooms_next = self.rooms_next.min(at);
         }
+        room.asked(requests, now, None);
         if silent {
             self.layers_changed(id);
         }

@@ -182,7 +182,7 @@ fn viewer(
         api.start_sctp(active);
     }
     let packets = shared.config.rtx_packets;
-    let role = RoleState::Viewer(Viewer::new(answer.streams, keys, choice, packets));
+    let role = RoleState::Viewer(Viewer::new(answer.streams, keys, choice, packets, now));
     Ok((rtc, role, answer.sdp))
 }
 

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::history::History;
+use lightstick_sfu_core::keyframe::KeyframeHabit;
 use lightstick_sfu_core::layers::{LayerRates, LayerSet};
 use lightstick_sfu_core::meter::Meter;
 use lightstick_sfu_core::packet::MediaPacket;
 use lightstick_sfu_core::ring::{Crossing, RingGate};
+use lightstick_sfu_core::start::{self, Choice, Situation};
 use lightstick_sfu_core::uptrack::Source;
-use lightstick_types::{Layer, RoomId, ShardId, TrackKind};
+use lightstick_types::{Bitrate, Layer, RoomId, ShardId, TrackKind};
 
 use crate::link::{Links, Message};
 use crate::stats::ShardStats;
@@ -41,6 +43,8 @@ pub(crate) struct Room {
     pub(crate) release_at: Option<Instant>,
     /// What newcomers of this shard start from, and lost packets are sent again from.
     pub(crate) history: History,
+    /// How each layer's keyframes come, as this shard sees it.
+    habits: [KeyframeHabit; Layer::COUNT],
     /// What each layer takes.
     meters: [Meter; Layer::COUNT],
     audio_meter: Meter,
@@ -101,6 +105,9 @@ impl Room {
         hold: Duration,
     ) -> bool {
         self.history.push(&packet, generation);
+        if packet.kind == TrackKind::Video && packet.info.keyframe && packet.info.starts_frame {
+            self.habits[packet.layer.index()].keyframe(packet.received_at);
+        }
         let meter = match packet.kind {
             TrackKind::Audio => &mut self.audio_meter,
             TrackKind::Video => &mut self.meters[packet.layer.index()],
@@ -192,6 +199,43 @@ impl Room {
             Some(publisher) => publisher.source.request_keyframe(layer),
             None => self.wanted.insert(layer),
         }
+    }
+
+    /// The publisher is gone, and with it what was kept of it.
+    pub(crate) fn forget(&mut self) {
+        self.history.clear();
+        self.habits = Default::default();
+    }
+
+    /// A request for keyframes leaves. Away from home others may ask too: what leaves within
+    /// `interval` of the last one is held back there, and says nothing about the publisher.
+    pub(crate) fn asked(&mut self, layers: LayerSet, now: Instant, interval: Option<Duration>) {
+        for layer in layers.iter() {
+            let habit = &mut self.habits[layer.index()];
+            if interval.is_none_or(|interval| habit.may_ask(now, interval)) {
+                habit.asked(now);
+            }
+        }
+    }
+
+    /// What a newcomer to a layer starts from who is sent so much in a second.
+    pub(crate) fn start(
+        &mut self,
+        layer: Layer,
+        pace: Bitrate,
+        now: Instant,
+        interval: Duration,
+    ) -> Choice {
+        let (rates, _) = self.rates(now);
+        let habit = &self.habits[layer.index()];
+        start::choose(&Situation {
+            replay: self.history.start(layer, now),
+            answer: habit.answer(now, interval),
+            asked: habit.is_asked(now),
+            regular: habit.regular(now),
+            pace,
+            layer: rates.of(layer).unwrap_or(Bitrate(0)),
+        })
     }
 
     /// When the room wants to be looked at again.

@@ -280,7 +280,7 @@ impl Shard {
                 let after = self.now.saturating_duration_since(session.opened_at);
                 tracing::debug!(?after, "connected");
                 self.emit(MediaEvent::SessionConnected { session: id, after });
-                self.viewer_connected(key);
+                self.start_viewer(key);
             }
             Signal::Packet(packet) => self.ingest(key, packet),
             Signal::NacksSent(n) => self.io.stats.nacks_out.add(n),

@@ -50,6 +50,8 @@ pub struct ShardStats {
     pub rtp_in: Cell,
     /// RTP packets handed to viewers.
     pub rtp_out: Cell,
+    /// Of these, packets that pacing sent later than they came: of keyframes, and for newcomers.
+    pub paced_out: Cell,
     /// Packets missing from publishers' sequences when the next ones came (may be repaired later).
     pub rtp_in_lost: Cell,
     /// Packets that viewers reported lost.
@@ -92,6 +94,14 @@ pub struct ShardStats {
     pub held_names: Cell,
     /// Timers that run, likewise.
     pub held_timers: Cell,
+    /// Times that a viewer was further behind than packets are kept, and had to wait for a keyframe.
+    pub drop_behind: Cell,
+    /// Newcomers that started from the last keyframe.
+    pub starts_replayed: Cell,
+    /// Newcomers for which a keyframe was asked for.
+    pub starts_asked: Cell,
+    /// Newcomers that waited for a keyframe which came anyhow.
+    pub starts_waited: Cell,
     /// Layer switches of viewers.
     pub layer_switches: Cell,
     /// Sessions whose handling panicked and was contained.

@@ -1,38 +1,50 @@
 //! What a shard does for one viewer besides forwarding: its start, its reports, lost packets,
-//! replays and probes.
+//! what it is behind with, and probes.
+
+use std::time::SystemTime;
 
 use lightstick_sfu_core::demux::Kind;
 use lightstick_sfu_core::egress::Egress;
+use lightstick_sfu_core::start::Choice;
 use lightstick_types::Layer;
 
 use crate::api::MediaEvent;
 use crate::session::RoleState;
 use crate::shard::Shard;
+use crate::viewer::Run;
 
 impl Shard {
-    /// A viewer can be sent to from now on.
-    pub(crate) fn viewer_connected(&mut self, key: u32) {
+    /// Lets a newcomer start who can be sent to from now on; and again where the keyframe that it
+    /// was to start from has not come.
+    pub(crate) fn start_viewer(&mut self, key: u32) {
+        let (now, interval) = (self.now, self.shared.config.keyframe_interval);
         let Some(session) = self.sessions.get_mut(key as usize) else {
             return;
         };
         let id = session.room;
-        let Some(viewer) = session.viewer() else {
+        let Some(viewer) = session.viewer().filter(|viewer| viewer.is_fresh()) else {
             return;
         };
-        let Some(wanted) = viewer.wanted() else {
+        let (Some(wanted), Some(room)) = (viewer.wanted(), self.rooms.get_mut(&id)) else {
             return;
         };
-        let layer = wanted.0;
-        let history = self.rooms.get(&id).map(|room| &room.history);
-        let start = history.and_then(|history| history.start(layer, self.now));
-        match (history, start) {
-            (Some(history), Some(start)) if viewer.is_fresh() => {
-                viewer.start_from(layer, start, history, self.now);
-                let deadline = session.deadline(&self.shared.config);
-                self.timers.arm(key, deadline);
+        let (layer, stats) = (wanted.0, &self.io.stats);
+        match room.start(layer, viewer.rate(), now, interval) {
+            Choice::Replay(start) => {
+                stats.starts_replayed.add(1);
+                viewer.start_from(layer, start, &room.history, now);
             }
-            _ => self.request_keyframe(id, layer),
+            Choice::Wait(patience) => {
+                stats.starts_waited.add(1);
+                viewer.wait_until(now.checked_add(patience));
+            }
+            Choice::Ask(patience) => {
+                stats.starts_asked.add(1);
+                viewer.wait_until(now.checked_add(patience));
+                self.request_keyframe(id, layer);
+            }
         }
+        self.arm(key);
     }
 
     /// Tells the control plane when a viewer gets another layer than before.
@@ -46,11 +58,11 @@ impl Shard {
 
     /// A viewer sends RTCP. It has no RTP to send.
     pub(crate) fn viewer_datagram(&mut self, key: u32, kind: Kind, datagram: &[u8]) {
-        let wall_now = self.wall_now();
+        let (now, wall_now) = (self.now, self.wall_now());
         let Some(session) = self.sessions.get_mut(key as usize) else {
             return;
         };
-        let id = session.room;
+        let (id, route) = (session.room, session.route);
         let RoleState::Viewer(viewer) = &mut session.role else {
             return;
         };
@@ -60,7 +72,7 @@ impl Shard {
         };
         self.report.clear();
         self.report.extend_from_slice(datagram);
-        if let Err(error) = egress.hear(&mut self.report, self.now, wall_now, &mut self.heard) {
+        if let Err(error) = egress.hear(&mut self.report, now, wall_now, &mut self.heard) {
             tracing::trace!(%error, "report refused");
             self.io.stats.drop_refused.add(1);
         }
@@ -70,78 +82,93 @@ impl Shard {
         stats.nacks_in.add(heard.lost.len() as u64);
         stats.keyframe_requests_in.add(heard.keyframe_requests);
         stats.drop_refused.add(heard.broken);
-        if let (Some(route), Some(room)) = (session.route, self.rooms.get_mut(&id)) {
-            let mut sink = self.io.sink(route);
-            let mut resent = 0;
-            for &lost in &heard.lost {
-                let again =
-                    sink.datagram(|out, _| egress.resend(lost, &room.history, self.now, out));
-                resent += u64::from(again.is_ok());
-            }
-            session.bytes_sent += sink.bytes;
-            self.io.stats.rtx_out.add(resent);
-        }
-        let asked = heard.keyframe_requests > 0;
         let mut wanted = None;
-        if let Some(room) = self.rooms.get_mut(&id).filter(|_| heard.estimated) {
-            let (rates, audio) = room.rates(self.now);
-            wanted = viewer.on_estimate(self.now, &rates, audio);
-            let deadline = session.deadline(&self.shared.config);
-            self.timers.arm(key, deadline);
+        let mut sent = 0;
+        if let Some(room) = self.rooms.get_mut(&id) {
+            if let Some(route) = route.filter(|_| !heard.lost.is_empty()) {
+                let mut sink = self.io.sink(route);
+                let resent = viewer.resend(heard, &room.history, now, &mut sink);
+                sent = sink.bytes;
+                self.io.stats.rtx_out.add(resent);
+            }
+            if heard.estimated {
+                let (rates, audio) = room.rates(now);
+                wanted = viewer.on_estimate(now, &rates, audio);
+            }
         }
-        let RoleState::Viewer(viewer) = &mut session.role else {
-            return;
-        };
-        let asked = viewer.layer().filter(|_| asked);
+        let asked = viewer.layer().filter(|_| heard.keyframe_requests > 0);
+        let estimated = heard.estimated;
+        session.bytes_sent += sent;
+        if estimated {
+            // Perhaps a probe has begun.
+            self.arm(key);
+        }
         for layer in wanted.map(|wanted| wanted.0).into_iter().chain(asked) {
             self.request_keyframe(id, layer);
         }
     }
 
-    /// Does for a viewer what is due: the next packets of its replay, a report.
+    /// Does for a viewer what is due: packets that it is behind with, the next of a probe, a
+    /// report, another start.
     pub(crate) fn tend_viewer(&mut self, key: u32) {
-        let (now, wall_now) = (self.now, self.wall_now());
+        let now = self.now;
         let Some(session) = self.sessions.get_mut(key as usize) else {
             return;
         };
         let id = session.room;
-        let mut room = self.rooms.get_mut(&id);
-        let (Some(route), RoleState::Viewer(viewer)) = (session.route, &mut session.role) else {
+        let room = self.rooms.get_mut(&id);
+        let RoleState::Viewer(viewer) = &mut session.role else {
             return;
         };
+        let Some(route) = session.route else {
+            return;
+        };
+        let starts = viewer.has_waited(now);
         let mut sink = self.io.sink(route);
         let before = viewer.layer_sent();
-        let mut sent = 0;
+        let mut run = Run::default();
         if let Some(room) = &room {
-            if viewer.is_behind(now) {
-                sent = viewer.catch_up(now, &room.history, &mut sink);
-            }
+            run = viewer.run(now, &room.history, &mut sink);
             viewer.send_probe(now, &room.history, &mut sink);
         }
         let after = viewer.layer_sent();
         let due = |egress: &Egress| egress.report_at() <= now;
         let mut wanted = None;
         if let Some(egress) = viewer.egress.as_mut().filter(|egress| due(egress)) {
+            let wall_now = SystemTime::now();
             // Nothing to report is no failure.
             let _ = sink.datagram(|out, _| match egress.report(now, wall_now, out) {
                 true => Ok(()),
                 false => Err(()),
             });
-            // A link that has fallen silent carries nothing: time alone tells.
-            if let Some(room) = &mut room {
-                let (rates, audio) = room.rates(now);
-                wanted = viewer.on_estimate(now, &rates, audio);
-            }
+        }
+        if let Some(room) = room.filter(|_| viewer.is_unheard(now)) {
+            let (rates, audio) = room.rates(now);
+            wanted = viewer.on_estimate(now, &rates, audio);
+        }
+        if run.lost {
+            wanted = viewer.wanted();
         }
         session.bytes_sent += sink.bytes;
-        self.io.stats.rtp_out.add(sent);
+        let stats = &self.io.stats;
+        stats.rtp_out.add(run.sent);
+        stats.paced_out.add(run.sent);
+        stats.drop_media.add(run.refused);
+        stats.drop_behind.add(run.lost.into());
         self.note_layer(key, before, after);
         if let Some(wanted) = wanted {
             self.request_keyframe(id, wanted.0);
         }
-        self.timers.arm(
-            key,
-            self.sessions[key as usize].deadline(&self.shared.config),
-        );
+        if starts {
+            self.start_viewer(key);
+        }
+        self.arm(key);
+    }
+
+    /// Sees to it that a session is looked at in time.
+    pub(crate) fn arm(&mut self, key: u32) {
+        if let Some(session) = self.sessions.get(key as usize) {
+            self.timers.arm(key, session.deadline(&self.shared.config));
+        }
     }
 }

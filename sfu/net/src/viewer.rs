@@ -4,36 +4,38 @@ use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::bwe::ClusterId;
 use lightstick_sfu_core::downtrack::{DownTrack, KeyframeWanted};
-use lightstick_sfu_core::egress::{Egress, Fit, NotSent, StreamConfig};
-use lightstick_sfu_core::history::{self, History, Start};
+use lightstick_sfu_core::egress::{Egress, Fit, Heard, NotSent, StreamConfig};
+use lightstick_sfu_core::history::{History, Start};
 use lightstick_sfu_core::layers::{LayerRates, LayerSet};
+use lightstick_sfu_core::paced::{PacedTrack, Step};
 use lightstick_sfu_core::packet::MediaPacket;
+use lightstick_sfu_core::rewrite::Rewritten;
 use lightstick_types::{Bitrate, Layer, LayerChoice, TrackKind};
 
 use crate::dtls::KeyDrop;
 use crate::sink::Sink;
 
-/// Packets that a viewer who catches up is given at once, and the time between two such bursts:
-/// some 30 Mbit/s. Two seconds of a show arrive within a fifth of one, and a phone's link is not
-/// flooded.
-const CATCH_UP_PACKETS: usize = 12;
-const CATCH_UP_EVERY: Duration = Duration::from_millis(4);
+/// A viewer that has reported nothing for this long is judged by that: a link that has fallen
+/// silent carries nothing.
+const UNHEARD: Duration = Duration::from_millis(500);
 /// Time between the bursts of a probe.
 const PROBE_EVERY: Duration = Duration::from_millis(5);
 
 /// A viewer's tracks.
 pub(crate) struct Viewer {
     audio: Option<DownTrack>,
-    video: Option<DownTrack>,
-    video_clock_rate: u32,
+    video: Option<PacedTrack>,
     /// What was negotiated, until there are keys.
     configs: Vec<StreamConfig>,
     keys: KeyDrop,
     resend_packets: usize,
     /// There once the handshake is done.
     pub(crate) egress: Option<Egress>,
-    catch_up: Option<CatchUp>,
+    /// Until when a newcomer waits for the keyframe that it is to start from.
+    patient_until: Option<Instant>,
     probe: Option<Probing>,
+    /// When its estimate is looked at, though it has reported nothing.
+    estimate_at: Option<Instant>,
 }
 
 /// Padding that is being sent to find out what a link carries.
@@ -45,20 +47,13 @@ struct Probing {
     at: Instant,
 }
 
-/// How far a newcomer is on its way from the last keyframe to the present.
-struct CatchUp {
-    layer: Layer,
-    source: Option<u32>,
-    /// The publisher's number of the next packet.
-    next: u64,
-    start: Start,
-    /// Timestamp of the replay's last frame.
-    last_timestamp: u32,
-    /// Timestamp of the frame that was begun last, and how many of the replay follow it.
-    frame: Option<u32>,
-    frames_after: u32,
-    /// When the next packets may leave.
-    at: Instant,
+/// What came of the packets that a viewer was behind with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Run {
+    pub(crate) sent: u64,
+    pub(crate) refused: u64,
+    /// What was next was not kept any more: a keyframe is to be asked for.
+    pub(crate) lost: bool,
 }
 
 /// A packet of a room that may go to a viewer.
@@ -78,24 +73,24 @@ impl Viewer {
         keys: KeyDrop,
         choice: LayerChoice,
         resend_packets: usize,
+        now: Instant,
     ) -> Self {
-        let track = |kind| {
-            let config = configs.iter().find(|config| config.kind == kind)?;
-            Some(DownTrack::new(kind, config.clock_rate, choice))
+        let of = |kind| configs.iter().find(|config| config.kind == kind);
+        let track = |config: &StreamConfig| DownTrack::new(config.kind, config.clock_rate, choice);
+        // SSRCs are random: as good a number as any to tell viewers apart.
+        let paced = |config: &StreamConfig| {
+            PacedTrack::new(track(config), config.clock_rate, config.ssrc, now)
         };
-        let video = configs
-            .iter()
-            .find(|config| config.kind == TrackKind::Video);
         Self {
-            audio: track(TrackKind::Audio),
-            video: track(TrackKind::Video),
-            video_clock_rate: video.map_or(90_000, |config| config.clock_rate),
+            audio: of(TrackKind::Audio).map(track),
+            video: of(TrackKind::Video).map(paced),
             configs,
             keys,
             resend_packets,
             egress: None,
-            catch_up: None,
+            patient_until: None,
             probe: None,
+            estimate_at: None,
         }
     }
 
@@ -106,59 +101,80 @@ impl Viewer {
         };
         let configs = std::mem::take(&mut self.configs);
         self.egress = Some(Egress::new(keys, configs, self.resend_packets, now));
+        self.estimate_at = Some(now + UNHEARD);
         true
     }
 
-    /// When it wants a look: to catch up, or to report.
+    /// When it wants a look: for packets that it is behind with, the next of a probe, a report, or
+    /// because it has not reported, or what it was to start from has not come.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let report_at = self.egress.as_ref().map(Egress::report_at);
-        let catch_up_at = self.catch_up.as_ref().map(|catch_up| catch_up.at);
+        let run_at = self.video.as_ref().and_then(PacedTrack::deadline);
         let probe_at = self.probe.as_ref().map(|probe| probe.at);
-        [report_at, catch_up_at, probe_at]
+        let others = [self.patient_until, self.estimate_at];
+        [report_at, run_at, probe_at]
             .into_iter()
+            .chain(others)
             .flatten()
             .min()
     }
 
+    /// Whether it waits for packets that others have.
+    pub(crate) fn is_behind(&self) -> bool {
+        let deadline = self.video.as_ref().and_then(PacedTrack::deadline);
+        deadline.is_some()
+    }
+
+    fn track(&self) -> Option<&DownTrack> {
+        self.video.as_ref().map(PacedTrack::track)
+    }
+
     /// The video layer that it gets, or waits for.
     pub(crate) fn layer(&self) -> Option<Layer> {
-        let video = self.video.as_ref()?;
-        video.layer().or(video.wanted().map(|wanted| wanted.0))
+        let track = self.track()?;
+        track.layer().or(track.wanted().map(|wanted| wanted.0))
     }
 
     /// The video layer that it gets.
     pub(crate) fn layer_sent(&self) -> Option<Layer> {
-        self.video.as_ref().and_then(DownTrack::layer)
+        self.track().and_then(DownTrack::layer)
     }
 
     /// The keyframe that it waits for.
     pub(crate) fn wanted(&self) -> Option<KeyframeWanted> {
-        self.video.as_ref().and_then(DownTrack::wanted)
+        self.track().and_then(DownTrack::wanted)
     }
 
     pub(crate) fn choose(&mut self, choice: LayerChoice) -> Option<KeyframeWanted> {
-        self.video.as_mut()?.choose(choice)
+        self.video.as_mut()?.track_mut().choose(choice)
     }
 
     pub(crate) fn set_live(&mut self, live: LayerSet) -> Option<KeyframeWanted> {
-        self.video.as_mut()?.set_live(live)
+        self.video.as_mut()?.track_mut().set_live(live)
+    }
+
+    /// Whether its estimate is to be looked at because no report has come that led to that.
+    pub(crate) fn is_unheard(&self, now: Instant) -> bool {
+        self.estimate_at.is_some_and(|at| at <= now)
     }
 
     /// Holds a new estimate of its link against what its room's layers and audio take: perhaps it
-    /// wants another layer, perhaps a probe.
+    /// wants another layer, perhaps a probe. To be called with each report, which is when either can
+    /// change, and where none comes.
     pub(crate) fn on_estimate(
         &mut self,
         now: Instant,
         rates: &LayerRates,
         audio: u64,
     ) -> Option<KeyframeWanted> {
+        self.estimate_at = Some(now + UNHEARD);
         let (Some(video), Some(egress)) = (&mut self.video, &mut self.egress) else {
             return None;
         };
         let link = egress.estimate()?;
         let link = Bitrate(link.bps().saturating_sub(audio));
         let wanted = video.on_estimate(now, link, rates);
-        let better = video.better(rates);
+        let better = video.track().better(rates);
         let all = better.map(|better| Bitrate(better.bps() + audio));
         if let Some(probe) = egress.poll_probe(now, all) {
             self.probe = Some(Probing {
@@ -169,6 +185,34 @@ impl Viewer {
             });
         }
         wanted
+    }
+
+    /// Sends again what a viewer misses. How many packets that was.
+    pub(crate) fn resend(
+        &mut self,
+        heard: &Heard,
+        history: &History,
+        now: Instant,
+        sink: &mut Sink<'_>,
+    ) -> u64 {
+        let Some(egress) = &mut self.egress else {
+            return 0;
+        };
+        let before = sink.bytes;
+        let mut resent = 0;
+        for &lost in &heard.lost {
+            let again = sink.datagram(|out, _| egress.resend(lost, history, now, out));
+            resent += u64::from(again.is_ok());
+        }
+        self.pay(now, sink.bytes - before);
+        resent
+    }
+
+    /// Counts bytes that video makes room for.
+    fn pay(&mut self, now: Instant, bytes: u64) {
+        if let Some(video) = &mut self.video {
+            video.sent(now, bytes);
+        }
     }
 
     /// Sends the next packets of a probe, where one is under way.
@@ -184,6 +228,7 @@ impl Viewer {
         let left = probe.ends_at.saturating_duration_since(now);
         let steps = left.as_micros() / PROBE_EVERY.as_micros() + 1;
         let mut share = probe.bytes_left / steps as usize;
+        let first = sink.bytes;
         while share > 0 {
             let before = sink.bytes;
             let sent = sink.datagram(|out, _| egress.probe(probe.cluster, history, now, out));
@@ -197,17 +242,20 @@ impl Viewer {
         if steps == 1 || probe.bytes_left == 0 {
             self.probe = None;
         }
+        self.pay(now, sink.bytes - first);
     }
 
-    /// Whether the viewer has seen no picture yet.
+    /// Whether the viewer has seen no picture yet, and none is on its way.
     pub(crate) fn is_fresh(&self) -> bool {
-        self.catch_up.is_none() && self.video.as_ref().is_some_and(DownTrack::is_fresh)
+        self.video.as_ref().is_some_and(PacedTrack::is_fresh)
+    }
+
+    /// What it may be sent in a second.
+    pub(crate) fn rate(&self) -> Bitrate {
+        self.video.as_ref().map_or(Bitrate(0), PacedTrack::rate)
     }
 
     /// Lets the viewer start from a keyframe that is past.
-    ///
-    /// The first packets leave a moment after `now`: nothing may overtake the end of the
-    /// handshake, and there are stacks that drop what they read together with it.
     pub(crate) fn start_from(
         &mut self,
         layer: Layer,
@@ -215,22 +263,29 @@ impl Viewer {
         history: &History,
         now: Instant,
     ) {
-        let last = history.get(layer, start.to);
-        self.catch_up = Some(CatchUp {
-            layer,
-            source: last.map(|packet| packet.source),
-            next: start.from,
-            start,
-            last_timestamp: last.map_or(0, |packet| packet.timestamp),
-            frame: None,
-            frames_after: start.frames,
-            at: now + CATCH_UP_EVERY,
-        });
+        self.patient_until = None;
+        if let Some(video) = &mut self.video {
+            video.start(layer, start, history, now);
+        }
     }
 
-    /// Whether a viewer who catches up may have its next packets.
-    pub(crate) fn is_behind(&self, now: Instant) -> bool {
-        self.catch_up.as_ref().is_some_and(|c| c.at <= now)
+    /// Lets the viewer wait for a keyframe.
+    pub(crate) fn wait_until(&mut self, at: Option<Instant>) {
+        self.patient_until = at;
+    }
+
+    /// Whether a newcomer waits for a keyframe that is on its way.
+    pub(crate) fn is_patient(&self, now: Instant) -> bool {
+        self.patient_until.is_some_and(|at| now < at)
+    }
+
+    /// Whether the keyframe that it was to start from has not come in time.
+    pub(crate) fn has_waited(&mut self, now: Instant) -> bool {
+        let over = self.patient_until.is_some_and(|at| at <= now);
+        if over {
+            self.patient_until = None;
+        }
+        over && self.is_fresh()
     }
 
     /// Gives the viewer one packet of its room, if it is to have it now. `Ok(true)`: it was sent.
@@ -241,98 +296,79 @@ impl Viewer {
         now: Instant,
         sink: &mut Sink<'_>,
     ) -> Result<bool, NotSent> {
-        let packet = offered.packet;
-        if packet.kind == TrackKind::Video
-            && let Some(catch_up) = &self.catch_up
-        {
-            // Either it gets it in turn, or it is late for a place that was passed already.
-            let late = packet.layer == catch_up.layer
-                && catch_up.source == Some(packet.source)
-                && packet.sequence < catch_up.next;
-            if !late {
-                return Ok(false);
-            }
+        // A track that can send nothing yet stays as it is.
+        if self.egress.is_none() {
+            return Ok(false);
         }
-        self.forward_at(offered, packet.timestamp, now, sink)
+        let (packet, generation) = (offered.packet, offered.generation);
+        let rewritten = match packet.kind {
+            TrackKind::Audio => self
+                .audio
+                .as_mut()
+                .and_then(|audio| audio.forward(packet, generation)),
+            TrackKind::Video => self
+                .video
+                .as_mut()
+                .and_then(|video| video.live(packet, generation, now)),
+        };
+        match rewritten {
+            Some(rewritten) => self.send(packet, &rewritten, offered.longest, now, sink),
+            None => Ok(false),
+        }
     }
 
-    /// Gives a viewer who catches up its next packets. The number that was sent.
-    pub(crate) fn catch_up(&mut self, now: Instant, history: &History, sink: &mut Sink<'_>) -> u64 {
-        let mut sent = 0;
-        for _ in 0..CATCH_UP_PACKETS {
-            let Some((packet, timestamp)) = self.next_of_replay(history) else {
-                self.catch_up = None;
-                return sent;
-            };
-            let offered = Offered {
-                packet,
-                generation: history.head(packet.layer).1,
-                longest: 0,
-            };
-            sent += u64::from(self.forward_at(offered, timestamp, now, sink) == Ok(true));
+    /// Gives a viewer who is behind its next packets, if they are due.
+    pub(crate) fn run(&mut self, now: Instant, history: &History, sink: &mut Sink<'_>) -> Run {
+        let mut run = Run::default();
+        let Some(video) = self.video.as_mut() else {
+            return run;
+        };
+        if !video.begin_run(now, history) {
+            return run;
         }
-        if let Some(catch_up) = &mut self.catch_up {
-            catch_up.at = now + CATCH_UP_EVERY;
-        }
-        sent
-    }
-
-    /// The next packet of the replay and its timestamp. `None`: the viewer has caught up, or what
-    /// it was catching up with is gone.
-    fn next_of_replay<'a>(&mut self, history: &'a History) -> Option<(&'a MediaPacket, u32)> {
-        let rate = self.video_clock_rate;
-        let catch_up = self.catch_up.as_mut()?;
-        let (head, generation) = history.head(catch_up.layer);
-        if generation != catch_up.start.generation {
-            return None;
-        }
-        while catch_up.next <= head {
-            let sequence = catch_up.next;
-            catch_up.next += 1;
-            let Some(packet) = history.get(catch_up.layer, sequence) else {
-                continue;
-            };
-            if Some(packet.source) != catch_up.source {
-                return None;
+        let longest = video.longest(history);
+        while let Some(video) = self.video.as_mut() {
+            match video.next(now, history) {
+                Step::Packet(packet, rewritten) => {
+                    match self.send(packet, &rewritten, longest, now, sink) {
+                        Ok(sent) => run.sent += u64::from(sent),
+                        Err(NotSent::Number) => {}
+                        Err(_) => run.refused += 1,
+                    }
+                }
+                Step::Wait | Step::Head => break,
+                Step::Lost => {
+                    run.lost = true;
+                    break;
+                }
             }
-            if sequence > catch_up.start.to {
-                return Some((packet, packet.timestamp));
-            }
-            if catch_up.frame.replace(packet.timestamp) != Some(packet.timestamp) {
-                catch_up.frames_after = catch_up.frames_after.saturating_sub(1);
-            }
-            let (last, after) = (catch_up.last_timestamp, catch_up.frames_after);
-            return Some((packet, history::squeezed(last, after, rate)));
         }
-        None
+        run
     }
 
     #[inline]
-    fn forward_at(
+    fn send(
         &mut self,
-        offered: Offered<'_>,
-        timestamp: u32,
+        packet: &MediaPacket,
+        rewritten: &Rewritten,
+        longest: usize,
         now: Instant,
         sink: &mut Sink<'_>,
     ) -> Result<bool, NotSent> {
-        let packet = offered.packet;
-        let track = match packet.kind {
-            TrackKind::Audio => &mut self.audio,
-            TrackKind::Video => &mut self.video,
-        };
-        let (Some(track), Some(egress)) = (track, &mut self.egress) else {
+        let Some(egress) = &mut self.egress else {
             return Ok(false);
         };
-        let Some(rewritten) = track.forward_at(packet, timestamp, offered.generation) else {
-            return Ok(false);
-        };
-        let sent = sink.datagram(|out, segment| {
+        let before = sink.bytes;
+        sink.datagram(|out, segment| {
             let fit = match segment {
-                0 => Fit::Payload(offered.longest),
+                0 => Fit::Payload(longest),
                 length => Fit::Datagram(length),
             };
-            egress.media(packet, &rewritten, fit, now, out)
-        });
-        sent.map(|()| true)
+            egress.media(packet, rewritten, fit, now, out)
+        })?;
+        if packet.kind == TrackKind::Video {
+            self.pay(now, sink.bytes - before);
+        }
+        Ok(true)
     }
 }

@@ -750,3 +750,125 @@ fn a_newcomer_starts_from_the_last_keyframe_without_another() {
         }
     }
 }
+
+#[test]
+fn a_big_keyframe_is_spread_and_audio_overtakes_it() {
+    const PACKETS: u64 = 150;
+    let plane = Plane::start(1);
+    let mut publisher = plane.publisher(1);
+    publisher.until_connected();
+    let mut viewer = plane.viewer(1);
+    viewer.until_connected();
+    let (sent_pt, pt) = (publisher.pt(Codec::Vp8), viewer.pt(Codec::Vp8));
+    let (sent_opus, opus) = (publisher.pt(Codec::Opus), viewer.pt(Codec::Opus));
+    let (mut sequence, mut frame) = (0, 0_u32);
+    let mut packets = Vec::new();
+    viewer.until("a keyframe that audio overtakes", |viewer| {
+        // All of a keyframe but its last packet, audio, and that packet: in order of sending,
+        // audio comes last but one.
+        for n in 0..PACKETS {
+            sequence += 1;
+            let payload = vp8(n == 0, n == 0, frame as u16, n as u8);
+            let last = n + 1 == PACKETS;
+            if last {
+                let (audio, seq) = (publisher.audio, u64::from(frame) + 1);
+                publisher.write(audio, sent_opus, seq, frame * 960, true, &[0xfc; 40]);
+            }
+            let video = publisher.video;
+            publisher.write(video, sent_pt, sequence, frame * 3_000, last, &payload);
+        }
+        publisher.turn(Duration::from_millis(2));
+        frame += 1;
+        let mut audio_at = None;
+        let mut video_after_audio = 0;
+        let mut left = PACKETS;
+        viewer.until("the whole keyframe", |viewer| {
+            publisher.turn(Duration::from_millis(1));
+            for seen in std::mem::take(&mut viewer.seen) {
+                let Seen::Packet(packet) = seen else { continue };
+                if packet.header.payload_type == opus {
+                    audio_at = Some(left);
+                } else if packet.header.payload_type == pt {
+                    video_after_audio += u64::from(audio_at.is_some());
+                    left = left.saturating_sub(1);
+                    packets.push(packet);
+                }
+            }
+            left == 0 || frame == 1 && packets.is_empty()
+        });
+        video_after_audio > PACKETS / 4
+    });
+    assert!(plane.total(|s| s.paced_out.get()) > PACKETS / 2);
+    for pair in packets.windows(2) {
+        assert_eq!(
+            *pair[1].seq_no,
+            *pair[0].seq_no + 1,
+            "in order, none missing"
+        );
+    }
+    for keyframe in packets.chunks(PACKETS as usize) {
+        for (n, packet) in keyframe.iter().enumerate() {
+            assert_eq!(*packet.payload.last().unwrap(), n as u8);
+        }
+    }
+}
+
+#[test]
+fn newcomers_start_from_a_keyframe_that_a_quick_publisher_is_asked_for() {
+    let plane = Plane::start(1);
+    let mut publisher = plane.publisher(1);
+    publisher.until_connected();
+    let sent_pt = publisher.pt(Codec::Vp8);
+    let (mut frame, mut answered) = (0_u32, 0);
+    let mut next_frame = |publisher: &mut Client| {
+        let asked = |seen: &&Seen| matches!(seen, Seen::KeyframeRequest(..));
+        let asked = publisher.seen.iter().filter(asked).count();
+        let key = asked > answered;
+        answered = asked;
+        let payload = vp8(true, key, frame as u16, frame as u8);
+        let seq = u64::from(frame) + 1;
+        publisher.write(publisher.video, sent_pt, seq, frame * 3_000, true, &payload);
+        publisher.turn(Duration::from_millis(2));
+        frame += 1;
+        (frame, asked)
+    };
+    let mut first = plane.viewer(1);
+    first.until_connected();
+    let pt = first.pt(Codec::Vp8);
+    first.until("the first keyframe", |first| {
+        next_frame(&mut publisher);
+        !first.packets(pt).is_empty()
+    });
+    // The next may be asked for after a second, and many frames are much to decode.
+    let since = std::time::Instant::now();
+    first.until("an old keyframe", |_| {
+        let (frame, asked) = next_frame(&mut publisher);
+        assert_eq!(asked, 1);
+        frame > 300 && since.elapsed() > Duration::from_secs(1)
+    });
+    let together = std::time::Instant::now();
+    let mut crowd: Vec<Client> = (0..4).map(|_| plane.viewer(1)).collect();
+    let mut asked = 0;
+    first.until("a picture for everybody", |_| {
+        asked = next_frame(&mut publisher).1;
+        crowd
+            .iter_mut()
+            .for_each(|viewer| viewer.turn(Duration::from_millis(1)));
+        let has_picture = |viewer: &Client| {
+            let of_video = |s: &&Seen| matches!(s, Seen::Packet(p) if p.header.payload_type == pt);
+            viewer.seen.iter().any(|seen| of_video(&seen))
+        };
+        crowd.iter().all(has_picture)
+    });
+    assert!(plane.total(|s| s.starts_asked.get()) >= 1);
+    // Together they ask once, and again only where a slow machine made them late.
+    let more = together.elapsed().as_secs() as usize;
+    assert!((2..=2 + more).contains(&asked), "{asked} requests");
+    for viewer in &mut crowd {
+        let packets = viewer.packets(pt);
+        assert_eq!(packets[0].payload[4] & 1, 0, "a keyframe comes first");
+        for pair in packets.windows(2) {
+            assert_eq!(*pair[1].seq_no, *pair[0].seq_no + 1, "no packet is missing");
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! One viewer's video in time: a viewer is at the head of its room's history, or behind with a
+//! cursor into it.
+//!
+//! At the head it takes packets as they come. What does not fit into a burst it does not take: it
+//! falls behind, and reads the rest out of the [`History`], in runs that its [`Pacer`] times, until
+//! it is at the head again. A newcomer begins behind: at the last keyframe.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lightstick_types::{Bitrate, Layer};
+
+use crate::downtrack::{DownTrack, KeyframeWanted};
+use crate::history::{History, Start, squeezed};
+use crate::layers::LayerRates;
+use crate::pace::Pacer;
+use crate::packet::MediaPacket;
+use crate::rewrite::Rewritten;
+
+/// A viewer who falls behind is through before the next frame or two.
+const LATE_MAX: Duration = Duration::from_millis(60);
+/// A newcomer's first packets leave a moment after its handshake.
+const START_AFTER: Duration = Duration::from_millis(4);
+/// Viewers who fall behind together go on in so many turns, a millisecond apart.
+const PLACES: u32 = 5;
+/// Packets of a run that are looked at for the longest: more than a run has.
+const RUN_MAX: u64 = 32;
+/// Assumed of a packet that is not looked at, in bytes.
+const PACKET: u64 = 1_200;
+
+/// A video track of one viewer, and when its packets may leave.
+#[derive(Clone, Debug)]
+pub struct PacedTrack {
+    track: DownTrack,
+    pacer: Pacer,
+    cursor: Option<Cursor>,
+    clock_rate: u32,
+    stagger: Duration,
+}
+
+/// Where a viewer is who is behind.
+#[derive(Clone, Debug)]
+struct Cursor {
+    layer: Layer,
+    source: u32,
+    generation: u32,
+    /// The publisher's number of the next packet.
+    next: u64,
+    /// Of the next packet's frame something was sent already.
+    within_frame: bool,
+    replay: Option<Replay>,
+    /// A keyframe that this frame is followed by, instead of what comes next.
+    then: Option<(Layer, u64)>,
+    /// When the next run may leave.
+    at: Instant,
+    /// When the viewer is to be at the head again. A replay has no such time.
+    due: Instant,
+}
+
+/// What a newcomer begins with.
+#[derive(Clone, Copy, Debug)]
+struct Replay {
+    /// Its last packet.
+    to: u64,
+    /// That packet's timestamp.
+    last_timestamp: u32,
+    /// Frame that was begun last, and whether it is left out.
+    frame: Option<(u32, bool)>,
+    /// Frames that follow it, without those that are left out.
+    frames_after: u32,
+}
+
+/// What a viewer who is behind does next.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'a> {
+    /// It gets this packet; [`PacedTrack::sent`] is to be told.
+    Packet(&'a Arc<MediaPacket>, Rewritten),
+    /// It waits for its next run; see [`PacedTrack::deadline`].
+    Wait,
+    /// It is at the head, where packets come by [`PacedTrack::live`].
+    Head,
+    /// What it had to get next is not kept any more. It waits for a keyframe, which is to be asked
+    /// for.
+    Lost,
+}
+
+impl PacedTrack {
+    /// A track of a viewer at the head. Viewers with different numbers, `number`, are not all served
+    /// at once where many have to wait.
+    #[must_use]
+    pub fn new(track: DownTrack, clock_rate: u32, number: u32, now: Instant) -> Self {
+        Self {
+            track,
+            pacer: Pacer::new(now),
+            cursor: None,
+            clock_rate,
+            stagger: Duration::from_millis((number % PLACES).into()),
+        }
+    }
+
+    /// What is forwarded.
+    #[must_use]
+    pub fn track(&self) -> &DownTrack {
+        &self.track
+    }
+
+    /// What is forwarded, to choose.
+    pub fn track_mut(&mut self) -> &mut DownTrack {
+        &mut self.track
+    }
+
+    /// Hears what the viewer's link carries without its audio, and what layers take.
+    pub fn on_estimate(
+        &mut self,
+        now: Instant,
+        link: Bitrate,
+        rates: &LayerRates,
+    ) -> Option<KeyframeWanted> {
+        let wanted = self.track.on_estimate(now, link, rates);
+        let layer = self.track.layer().and_then(|layer| rates.of(layer));
+        self.pacer.set(Some(link), layer);
+        wanted
+    }
+
+    /// What may leave in a second.
+    #[must_use]
+    pub fn rate(&self) -> Bitrate {
+        self.pacer.rate()
+    }
+
+    /// Whether the viewer has seen no picture, and none is on its way out of the history.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.cursor.is_none() && self.track.is_fresh()
+    }
+
+    /// When a viewer who is behind may have its next run; `None` for one at the head.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.cursor.as_ref().map(|cursor| cursor.at)
+    }
+
+    /// Counts bytes that have left: of this track, and of what is sent again or as padding.
+    #[inline]
+    pub fn sent(&mut self, now: Instant, bytes: u64) {
+        self.pacer.spend(now, bytes);
+    }
+
+    /// Takes a packet of the room as it comes. `generation` is the history's, see
+    /// [`History::head`].
+    ///
+    /// `None`: the viewer does not get it, or not now; then [`deadline`](Self::deadline) says when.
+    #[inline]
+    pub fn live(
+        &mut self,
+        packet: &MediaPacket,
+        generation: u32,
+        now: Instant,
+    ) -> Option<Rewritten> {
+        match &mut self.cursor {
+            Some(cursor) if cursor.is_of(packet, generation) => {
+                // Either it gets it in turn, or it is late for a place that was passed.
+                let late = packet.layer == cursor.layer && packet.sequence < cursor.next;
+                if !late {
+                    cursor.note_keyframe(packet, &self.track);
+                    return None;
+                }
+            }
+            // What it was behind with has ended.
+            Some(_) => self.at_head(),
+            None => {
+                self.pacer.refill(now);
+                if self.pacer.is_spent() && self.track.takes(packet) && !self.track.is_late(packet)
+                {
+                    self.fall_behind(packet, generation, now);
+                    return None;
+                }
+            }
+        }
+        self.track.forward(packet, generation)
+    }
+
+    /// Lets a newcomer start from a keyframe that is past; see [`History::start`].
+    ///
+    /// The first packets leave a moment after `now`: nothing may overtake the end of the handshake,
+    /// and there are stacks that drop what they read together with it.
+    pub fn start(&mut self, layer: Layer, start: Start, history: &History, now: Instant) {
+        let Some(last) = history.get(layer, start.to) else {
+            return;
+        };
+        let at = now + START_AFTER;
+        self.cursor = Some(Cursor {
+            layer,
+            source: last.source,
+            generation: start.generation,
+            next: start.from,
+            within_frame: false,
+            replay: Some(Replay {
+                to: start.to,
+                last_timestamp: last.timestamp,
+                frame: None,
+                frames_after: start.frames,
+            }),
+            then: None,
+            at,
+            due: at,
+        });
+    }
+
+    /// Longest payload of the next run, in bytes: what its packets are padded to.
+    #[must_use]
+    pub fn longest(&self, history: &History) -> usize {
+        let Some(cursor) = &self.cursor else {
+            return 0;
+        };
+        let mut credit = self.pacer.credit();
+        let mut longest = 0;
+        for sequence in cursor.next..cursor.next + RUN_MAX {
+            if credit == 0 {
+                break;
+            }
+            if let Some(packet) = history.get(cursor.layer, sequence) {
+                longest = packet.payload.len().max(longest);
+                credit = credit.saturating_sub(packet.payload.len() as u64);
+            }
+        }
+        longest
+    }
+
+    /// Lets time pass for a viewer who is behind. To be called when its run is due, before
+    /// [`next`](Self::next). False: it is not due, or the viewer is at the head.
+    pub fn begin_run(&mut self, now: Instant, history: &History) -> bool {
+        let Some(cursor) = self.cursor.as_ref().filter(|cursor| cursor.at <= now) else {
+            return false;
+        };
+        if cursor.replay.is_none() {
+            let backlog = cursor.backlog(history);
+            self.pacer.hurry(now, backlog, cursor.due);
+        }
+        self.pacer.refill(now);
+        true
+    }
+
+    /// The next packet of a run.
+    pub fn next<'a>(&mut self, now: Instant, history: &'a History) -> Step<'a> {
+        loop {
+            let Some(cursor) = &mut self.cursor else {
+                return Step::Head;
+            };
+            let (head, generation) = history.head(cursor.layer);
+            if generation != cursor.generation {
+                // The next live packet tells the track.
+                self.at_head();
+                return Step::Head;
+            }
+            if (!cursor.within_frame || cursor.next > head)
+                && let Some((layer, keyframe)) = cursor.then.take()
+            {
+                cursor.turn_to(layer, keyframe, now, &mut self.track);
+                continue;
+            }
+            if cursor.next > head {
+                self.at_head();
+                return Step::Head;
+            }
+            if head - cursor.next >= History::PACKETS as u64 {
+                self.at_head();
+                self.track.restart();
+                return Step::Lost;
+            }
+            if self.pacer.is_spent() {
+                cursor.at = self.pacer.next(now, cursor.backlog(history));
+                return Step::Wait;
+            }
+            let sequence = cursor.next;
+            cursor.next += 1;
+            // A place is empty where a packet is missing: should it come, it comes by `live`.
+            let Some(packet) = history.get(cursor.layer, sequence) else {
+                continue;
+            };
+            if packet.source != cursor.source {
+                self.at_head();
+                return Step::Head;
+            }
+            cursor.within_frame = !packet.marker;
+            let Some(timestamp) = cursor.timestamp(packet, history, self.clock_rate, now) else {
+                self.track.leave_out(packet);
+                continue;
+            };
+            if let Some(rewritten) = self.track.forward_at(packet, timestamp, generation) {
+                return Step::Packet(packet, rewritten);
+            }
+        }
+    }
+
+    fn at_head(&mut self) {
+        self.cursor = None;
+        self.pacer.calm();
+    }
+
+    #[cold]
+    fn fall_behind(&mut self, packet: &MediaPacket, generation: u32, now: Instant) {
+        let at = self.pacer.next(now, u64::MAX >> 1) + self.stagger;
+        self.cursor = Some(Cursor {
+            layer: packet.layer,
+            source: packet.source,
+            generation,
+            next: packet.sequence,
+            within_frame: !packet.info.starts_frame,
+            replay: None,
+            then: None,
+            at,
+            due: now + LATE_MAX,
+        });
+    }
+}
+
+impl Cursor {
+    fn is_of(&self, packet: &MediaPacket, generation: u32) -> bool {
+        (packet.source, generation) == (self.source, self.generation)
+    }
+
+    /// Bytes up to the head, about.
+    fn backlog(&self, history: &History) -> u64 {
+        let (head, _) = history.head(self.layer);
+        (head + 1).saturating_sub(self.next) * PACKET
+    }
+
+    /// Sees a live packet that waits: is it where the viewer should rather go on?
+    fn note_keyframe(&mut self, packet: &MediaPacket, track: &DownTrack) {
+        if !(packet.info.keyframe && packet.info.starts_frame) {
+            return;
+        }
+        let switches = track.switches_at(packet) && packet.layer != self.layer;
+        // What a newcomer has yet to catch up with is not worth its time any more.
+        let shortens = packet.layer == self.layer
+            && self.replay.is_some()
+            && track.wanted().is_none_or(|wanted| wanted.0 == self.layer);
+        if switches || shortens {
+            self.then = Some((packet.layer, packet.sequence));
+        }
+    }
+
+    /// Goes on at a keyframe, if that is still wanted.
+    fn turn_to(&mut self, layer: Layer, keyframe: u64, now: Instant, track: &mut DownTrack) {
+        if layer == self.layer {
+            track.restart();
+        } else if track.wanted() != Some(KeyframeWanted(layer)) {
+            return;
+        }
+        (self.layer, self.next, self.replay) = (layer, keyframe, None);
+        self.within_frame = false;
+        self.due = now + LATE_MAX;
+    }
+
+    /// The timestamp that a packet goes by. `None`: it is left out.
+    fn timestamp(
+        &mut self,
+        packet: &MediaPacket,
+        history: &History,
+        clock_rate: u32,
+        now: Instant,
+    ) -> Option<u32> {
+        let Some(replay) = &mut self.replay else {
+            return Some(packet.timestamp);
+        };
+        if packet.sequence > replay.to {
+            self.replay = None;
+            self.due = now + LATE_MAX;
+            return Some(packet.timestamp);
+        }
+        if replay.frame.map(|frame| frame.0) != Some(packet.timestamp) {
+            let out = history.may_leave_out(packet.layer, packet.sequence, replay.to);
+            replay.frame = Some((packet.timestamp, out));
+            if !out {
+                replay.frames_after = replay.frames_after.saturating_sub(1);
+            }
+        }
+        let left_out = replay.frame.is_some_and(|frame| frame.1);
+        (!left_out).then(|| squeezed(replay.last_timestamp, replay.frames_after, clock_rate))
+    }
+}
+
+#[cfg(test)]
+mod tests;
