@@ -6,7 +6,7 @@
 //! One packet's walk through this crate: [`demux`] tells what a datagram is; [`uptrack`] takes a
 //! publisher's packet in ([`codec`] says what its payload means, [`clock`] when it was captured);
 //! [`ring`] decides whether it may cross to another shard; [`downtrack`] gives it to one viewer
-//! ([`layers`] chooses, [`rewrite`] renumbers); [`egress`] makes SRTP of it ([`srtp`]) and reads
+//! ([`layers`] chooses, [`temporal`] thins out, [`rewrite`] renumbers); [`egress`] makes SRTP of it ([`srtp`]) and reads
 //! what the viewer reports ([`rtcp`]); [`bwe`] estimates what its link carries; [`history`] keeps what is sent again; [`keyframe`] merges
 //! what viewers ask of the publisher; [`path`] withholds bytes from addresses that have not proven
 //! themselves.
@@ -32,5 +32,6 @@ pub mod rewrite;
 pub mod ring;
 pub mod rtcp;
 pub mod srtp;
+pub mod temporal;
 pub mod timer;
 pub mod uptrack;

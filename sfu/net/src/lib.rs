@@ -15,6 +15,7 @@ mod ingress;
 mod link;
 mod negotiated;
 mod proof;
+mod rates;
 mod room;
 mod sdp;
 mod session;

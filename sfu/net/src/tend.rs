@@ -84,7 +84,7 @@ impl Shard {
         let asked = heard.keyframe_requests > 0;
         let mut wanted = None;
         if let Some(room) = self.rooms.get_mut(&id).filter(|_| heard.estimated) {
-            let (rates, audio) = room.rates(self.now);
+            let (rates, audio) = room.rates.read(self.now);
             wanted = viewer.on_estimate(self.now, &rates, audio);
             let deadline = session.deadline(&self.shared.config);
             self.timers.arm(key, deadline);
@@ -129,7 +129,7 @@ impl Shard {
             });
             // A link that has fallen silent carries nothing: time alone tells.
             if let Some(room) = &mut room {
-                let (rates, audio) = room.rates(now);
+                let (rates, audio) = room.rates.read(now);
                 wanted = viewer.on_estimate(now, &rates, audio);
             }
         }

@@ -80,6 +80,7 @@ impl Entry {
             sequence: self.sequence.into(),
             timestamp: packet.timestamp.wrapping_add(self.timestamp_offset),
             vp8: (self.flags & VP8 != 0).then_some(vp8),
+            empty: false,
         }
     }
 }

@@ -97,6 +97,7 @@ fn numbered(sequence: u64, packet: &MediaPacket) -> Rewritten {
         sequence,
         timestamp: packet.timestamp,
         vp8: None,
+        empty: false,
     }
 }
 
