@@ -6,10 +6,10 @@
 //! One packet's walk through this crate: [`demux`] tells what a datagram is; [`uptrack`] takes a
 //! publisher's packet in ([`codec`] says what its payload means, [`clock`] when it was captured);
 //! [`ring`] decides whether it may cross to another shard; [`downtrack`] gives it to one viewer
-//! ([`layers`] chooses, [`temporal`] thins out, [`rewrite`] renumbers); [`egress`] makes SRTP of it ([`srtp`]) and reads
-//! what the viewer reports ([`rtcp`]); [`bwe`] estimates what its link carries; [`history`] keeps what is sent again; [`keyframe`] merges
-//! what viewers ask of the publisher; [`path`] withholds bytes from addresses that have not proven
-//! themselves.
+//! ([`layers`] chooses, [`temporal`] thins out, [`rewrite`] renumbers); [`egress`] makes SRTP of it
+//! ([`srtp`]) and reads what the viewer reports ([`rtcp`]); [`bwe`] estimates what its link carries;
+//! [`history`] keeps what is sent again; [`keyframe`] merges what viewers ask of the publisher;
+//! [`path`] withholds bytes from addresses that have not proven themselves.
 
 // Virtual time starts somewhere.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
