@@ -62,7 +62,7 @@ impl Skipped {
         pictures: u16,
         picture: Option<u32>,
     ) -> Option<u64> {
-        self.picture = picture;
+        self.picture = picture.or(self.picture);
         if let Some(run) = self.runs.back_mut().filter(|run| run.end() == first) {
             run.packets += packets;
             run.pictures = run.pictures.wrapping_add(pictures);
