@@ -1,6 +1,6 @@
 //! RTP payloads, as a publisher sends them.
 
-use lightstick_sfu_core::codec::{PayloadInfo, inspect, red};
+use lightstick_sfu_core::codec::{PayloadInfo, TEMPORAL_LAYERS, inspect, red};
 use lightstick_types::Codec;
 
 /// What holds for every codec.
@@ -8,7 +8,7 @@ fn read(codec: Codec, payload: &[u8]) -> Option<PayloadInfo> {
     let info = inspect(codec, payload, false);
     assert_eq!(info, inspect(codec, payload, true));
     assert!(info.is_none() || !payload.is_empty());
-    assert!(info.is_none_or(|info| info.temporal_id < 8));
+    assert!(info.is_none_or(|info| usize::from(info.temporal_id) < TEMPORAL_LAYERS));
     assert!(info.is_none_or(|info| info.vp8.is_some() == (codec == Codec::Vp8)));
     info
 }

@@ -109,7 +109,15 @@ impl Scene {
             }
             11 => {
                 let link = Bitrate(u64::from(script.byte()) << 14);
-                let rates = LayerRates([100_000, 0, u64::from(script.byte()) << 14]);
+                let mut rates = LayerRates::whole([100_000, 0, 0]);
+                let high = u64::from(script.byte()) << 14;
+                // Some scripts have all of it in one temporal layer, some divide it.
+                let above = if what & 0x10 == 0 { 0 } else { high / 3 };
+                let half = (above, 15.0);
+                rates.set(
+                    Layer::High,
+                    [(high - above, 15.0), half, (0, 0.0), (0, 0.0)],
+                );
                 let _ = self.viewer.on_estimate(self.now, link, &rates);
                 let _ = self.viewer.better(&rates);
             }

@@ -36,6 +36,10 @@ test("small pictures have fewer layers, so that the largest is always sent", () 
 
 test("without simulcast: one encoding with all of it", () => {
   assert.deepEqual(videoEncodings({ codec: "H264", simulcast: false, kbps: 800, fps: 24, pixels: 1280 * 720 }), [{ maxBitrate: 800_000, maxFramerate: 24 }]);
+  for (const codec of VIDEO_CODECS) {
+    const [encoding] = videoEncodings({ codec, simulcast: false, kbps: 800, fps: 24, pixels: 1280 * 720 });
+    assert.equal((encoding as { scalabilityMode?: string }).scalabilityMode, codec === "H264" ? undefined : "L1T3");
+  }
 });
 
 test("a new bit rate keeps the encodings as they are otherwise", () => {

@@ -7,6 +7,7 @@ use lightstick_types::{Bitrate, Layer, LayerChoice, TrackKind};
 use crate::layers::{LayerRates, LayerSelector, LayerSet};
 use crate::packet::MediaPacket;
 use crate::rewrite::{Rewriter, Rewritten};
+use crate::temporal::TemporalGate;
 
 /// What a viewer needs from upstream after a packet or a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct KeyframeWanted(pub Layer);
 pub struct DownTrack {
     kind: TrackKind,
     selector: LayerSelector,
+    /// There once a layer is forwarded.
+    gate: Option<TemporalGate>,
     rewriter: Rewriter,
     /// Publisher session and ring generation that the present segment comes from.
     source: Option<(u32, u32)>,
@@ -29,6 +32,7 @@ impl DownTrack {
         Self {
             kind,
             selector: LayerSelector::new(choice),
+            gate: None,
             rewriter: Rewriter::new(clock_rate),
             source: None,
         }
@@ -69,7 +73,7 @@ impl DownTrack {
         self.wanted()
     }
 
-    /// What the next better layer takes, where the viewer would have it.
+    /// What the next step up takes, where the viewer would have it.
     #[must_use]
     pub fn better(&self, rates: &LayerRates) -> Option<Bitrate> {
         self.selector.better(rates)
@@ -151,6 +155,7 @@ impl DownTrack {
                 if self.switches_at(packet) {
                     self.selector.switched();
                     self.rewriter.cut();
+                    self.gate = Some(TemporalGate::new(packet, self.selector.temporal()));
                 }
                 if self.selector.current() != Some(packet.layer) {
                     return None;
@@ -158,8 +163,13 @@ impl DownTrack {
             }
         }
         if packet.payload.is_empty() {
-            self.rewriter.skip(packet.sequence);
+            self.rewriter.skip(packet);
             return None;
+        }
+        if let Some(gate) = &mut self.gate
+            && !gate.passes(packet, self.selector.temporal())
+        {
+            return self.rewriter.skip(packet);
         }
         self.rewriter.rewrite_at(packet, timestamp)
     }

@@ -1,8 +1,15 @@
-//! Which layer a viewer gets: what was asked for, what there is, and what its network carries.
+//! Which layer a viewer gets, and how much of it: what was asked for, what there is, and what its
+//! network carries.
 
-use std::time::{Duration, Instant};
+mod steps;
+
+use std::time::Instant;
 
 use lightstick_types::{Bitrate, Layer, LayerChoice};
+
+use crate::temporal;
+pub use steps::LayerRates;
+use steps::NetworkCap;
 
 /// A set of layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,78 +63,6 @@ impl FromIterator<Layer> for LayerSet {
     }
 }
 
-/// What each layer of a room takes, in bit/s; 0 where nothing is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LayerRates(pub [u64; Layer::COUNT]);
-
-impl LayerRates {
-    /// What a layer takes, if it is known.
-    #[must_use]
-    pub fn of(&self, layer: Layer) -> Option<Bitrate> {
-        Some(self.0[layer.index()])
-            .filter(|bps| *bps > 0)
-            .map(Bitrate)
-    }
-}
-
-/// The best layer that a viewer's link is believed to carry.
-#[derive(Clone, Debug)]
-struct NetworkCap {
-    cap: Layer,
-    lowered_at: Option<Instant>,
-}
-
-impl Default for NetworkCap {
-    fn default() -> Self {
-        Self {
-            cap: Layer::High,
-            lowered_at: None,
-        }
-    }
-}
-
-impl NetworkCap {
-    /// A better layer must leave this part of the link free, in percent: one that just fits would
-    /// be left again at once.
-    const HEADROOM: u64 = 8;
-    /// After a step down, the queue that led to it must drain first.
-    const CALM: Duration = Duration::from_secs(2);
-
-    /// Holds what the link carries against what the layers take.
-    fn judge(&mut self, now: Instant, link: Bitrate, rates: &LayerRates, live: LayerSet) {
-        let fits = |layer: Layer, headroom: u64| {
-            rates
-                .of(layer)
-                .is_none_or(|rate| rate.bps() * (100 + headroom) / 100 <= link.bps())
-        };
-        let best_up_to = |cap, headroom| {
-            live.iter()
-                .filter(|layer| *layer <= cap && fits(*layer, headroom))
-                .last()
-        };
-        let lowest = live.iter().next().unwrap_or(Layer::Low);
-        let present = live.best_up_to(self.cap).unwrap_or(lowest);
-        if !fits(present, 0) {
-            let cap = best_up_to(present, 0).unwrap_or(lowest);
-            if cap < self.cap {
-                (self.cap, self.lowered_at) = (cap, Some(now));
-            }
-            return;
-        }
-        let calm = |at| now.saturating_duration_since(at) >= Self::CALM;
-        if self.lowered_at.is_none_or(calm)
-            && let Some(better) = best_up_to(Layer::High, Self::HEADROOM)
-            && better > present
-        {
-            self.cap = better;
-        }
-        // Nothing better is live: what comes live later is judged then.
-        if live.iter().last() == Some(present) && self.cap < present {
-            self.cap = present;
-        }
-    }
-}
-
 /// The layer a viewer gets now and the one it shall get.
 #[derive(Clone, Debug, Default)]
 pub struct LayerSelector {
@@ -160,6 +95,16 @@ impl LayerSelector {
         self.target
     }
 
+    /// The highest temporal layer of the layer that is forwarded now.
+    #[must_use]
+    #[inline]
+    pub fn temporal(&self) -> u8 {
+        match (self.choice, self.current) {
+            (LayerChoice::Auto, Some(current)) => self.network.temporal(current),
+            _ => temporal::ALL,
+        }
+    }
+
     /// The viewer asks for something else.
     pub fn choose(&mut self, choice: LayerChoice) {
         self.choice = choice;
@@ -178,16 +123,14 @@ impl LayerSelector {
         self.aim();
     }
 
-    /// What the next better layer takes, where [`LayerChoice::Auto`] would have it.
+    /// What the next step up takes, more pictures or a better layer, where [`LayerChoice::Auto`] would
+    /// have it.
     #[must_use]
     pub fn better(&self, rates: &LayerRates) -> Option<Bitrate> {
         if self.choice != LayerChoice::Auto {
             return None;
         }
-        let present = self.live.best_up_to(self.network.cap)?;
-        let better = self.live.iter().find(|layer| *layer > present)?;
-        let rate = rates.of(better)?.bps();
-        Some(Bitrate(rate * (100 + NetworkCap::HEADROOM) / 100))
+        self.network.better(rates, self.live)
     }
 
     /// The target's keyframe has come: it is forwarded from here on.
@@ -205,7 +148,7 @@ impl LayerSelector {
 
     fn aim(&mut self) {
         let cap = match self.choice {
-            LayerChoice::Auto => self.network.cap,
+            LayerChoice::Auto => self.network.layer(),
             LayerChoice::Low => Layer::Low,
             LayerChoice::Medium => Layer::Medium,
             LayerChoice::High => Layer::High,
@@ -218,6 +161,7 @@ impl LayerSelector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn all() -> LayerSet {
         Layer::ALL.into_iter().collect()
@@ -269,7 +213,7 @@ mod tests {
     #[test]
     fn auto_follows_the_link_with_headroom_and_patience() {
         let start = Instant::now();
-        let rates = LayerRates([150_000, 500_000, 2_500_000]);
+        let rates = LayerRates::whole([150_000, 500_000, 2_500_000]);
         let mut selector = LayerSelector::new(LayerChoice::Auto);
         selector.set_live(all());
         selector.switched();
@@ -293,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_better_layer_is_wanted_only_where_there_is_one() {
-        let rates = LayerRates([100_000, 0, 1_000_000]);
+        let rates = LayerRates::whole([100_000, 0, 1_000_000]);
         let better = |choice, live: &[Layer], link| {
             let mut selector = LayerSelector::new(choice);
             selector.set_live(live.iter().copied().collect());

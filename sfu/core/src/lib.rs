@@ -6,10 +6,12 @@
 //! One packet's walk through this crate: [`demux`] tells what a datagram is; [`uptrack`] takes a
 //! publisher's packet in ([`codec`] says what its payload means, [`clock`] when it was captured);
 //! [`ring`] decides whether it may cross to another shard; [`downtrack`] gives it to one viewer
-//! ([`layers`] chooses, [`rewrite`] renumbers), [`paced`] says when ([`pace`]); [`egress`] makes SRTP of it ([`srtp`]) and reads
-//! what the viewer reports ([`rtcp`]); [`bwe`] estimates what its link carries; [`history`] keeps what is sent again
-//! and what newcomers start from, [`start`] whether they do; [`keyframe`] merges what viewers ask of the publisher; [`path`] withholds bytes from addresses that have not proven
-//! themselves.
+//! ([`layers`] chooses, [`temporal`] thins out, [`rewrite`] renumbers), [`paced`] says when
+//! ([`pace`]); [`egress`] makes SRTP of it ([`srtp`]) and reads what the viewer reports ([`rtcp`]);
+//! [`bwe`] estimates what its link carries; [`history`] keeps what is sent again and what newcomers
+//! start from, [`start`] says whether they do; [`keyframe`] merges what viewers ask of the
+//! publisher; [`path`] withholds bytes from addresses that have not proven themselves. [`offer`]
+//! says what an offer asks for, [`answer`] answers a viewer's.
 
 // Virtual time starts somewhere.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
@@ -36,5 +38,6 @@ pub mod ring;
 pub mod rtcp;
 pub mod srtp;
 pub mod start;
+pub mod temporal;
 pub mod timer;
 pub mod uptrack;

@@ -117,7 +117,7 @@ impl PacedTrack {
         rates: &LayerRates,
     ) -> Option<KeyframeWanted> {
         let wanted = self.track.on_estimate(now, link, rates);
-        let layer = self.track.layer().and_then(|layer| rates.of(layer));
+        let layer = self.track.layer().and_then(|layer| rates.layer(layer));
         self.pacer.set(Some(link), layer);
         wanted
     }

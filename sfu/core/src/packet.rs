@@ -7,6 +7,10 @@ use lightstick_types::{Codec, Layer, TrackKind};
 
 use crate::codec::PayloadInfo;
 
+/// Bytes of a packet on a viewer's link that are not its payload: RTP and its extensions, the tag,
+/// UDP and IP. Of all streams they are about alike.
+pub const HEADERS: usize = 72;
+
 /// A codec together with what must match between two peers: `profile-level-id` for H.264,
 /// `profile-id` for VP9, `profile` for AV1, 0 elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,10 +1,12 @@
 //! Renumbering: a viewer sees one stream with continuous sequence numbers, timestamps and
 //! VP8 picture ids, whatever sources and layers it is made of.
 
-use std::collections::VecDeque;
+mod skipped;
+
 use std::time::{Duration, Instant};
 
 use crate::packet::MediaPacket;
+use skipped::Skipped;
 
 /// Values for the VP8 payload descriptor, RFC 7741 section 4.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct Rewritten {
     pub timestamp: u32,
     /// For VP8, what to write into the descriptor; none when it may stay as it is.
     pub vp8: Option<Vp8Rewrite>,
+    /// Nothing but the number is sent: it was kept free for a packet that turned out to be left out.
+    pub empty: bool,
 }
 
 /// Highest first sequence number: far below 2^15, so that neither the receiver's roll-over guess
@@ -33,9 +37,6 @@ const FIRST_SEQUENCE: u64 = 1;
 /// A gap of more than this in a source is a jump of its numbering, not a loss.
 const JUMP_MAX: u64 = 3_000;
 
-/// Left-out packets that a segment remembers, to place late packets around them.
-const SKIPPED_MAX: usize = 64;
-
 /// Renumbers the packets of one viewer's track.
 #[derive(Clone, Debug)]
 pub struct Rewriter {
@@ -44,6 +45,9 @@ pub struct Rewriter {
     last: Option<Last>,
     /// What to subtract from the present segment; `None` before its first packet.
     segment: Option<Segment>,
+    /// What was left out of the present segment: each packet before it stands one higher than
+    /// `sequence_offset` says.
+    skipped: Skipped,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -63,10 +67,8 @@ struct Segment {
     highest_in: u64,
     /// output = input + this, wrapping, for packets after the last one that was left out.
     sequence_offset: u64,
-    /// What was left out last, ascending: it has no place in the output, and each packet before
-    /// it stands one higher than `sequence_offset` says.
-    skipped: VecDeque<u64>,
     timestamp_offset: u32,
+    /// As `sequence_offset`, of pictures.
     picture_id_offset: u16,
     tl0_offset: u8,
 }
@@ -79,44 +81,65 @@ impl Rewriter {
             clock_rate,
             last: None,
             segment: None,
+            skipped: Skipped::new(),
         }
     }
 
     /// Ends the present segment: the next packet may come from anywhere and will follow on.
     pub fn cut(&mut self) {
         self.segment = None;
+        self.skipped.clear();
     }
 
-    /// Leaves out a packet of the present segment without a gap in the output. Only a packet ahead
-    /// of all others can be left out so; for an older one the gap is already there.
-    pub fn skip(&mut self, sequence: u64) {
-        if let Some(segment) = &mut self.segment
-            && sequence > segment.highest_in
-            && sequence - segment.highest_in <= JUMP_MAX
-        {
-            segment.highest_in = sequence;
-            segment.sequence_offset = segment.sequence_offset.wrapping_sub(1);
-            if segment.skipped.len() == SKIPPED_MAX
-                && let Some(forgotten) = segment.skipped.pop_front()
-            {
-                segment.first_in = forgotten + 1;
-            }
-            segment.skipped.push_back(sequence);
+    /// Leaves out a packet of the present segment: padding, or a part of a picture that is left out
+    /// whole. Ahead of all others it leaves no gap in the output, nor among the picture ids. For an
+    /// older one a number is kept free already: that comes back, to be sent [`empty`](Rewritten::empty).
+    pub fn skip(&mut self, packet: &MediaPacket) -> Option<Rewritten> {
+        let segment = self.segment.as_mut()?;
+        let sequence = packet.sequence;
+        if sequence <= segment.highest_in {
+            let rewritten = self.rewrite(packet)?;
+            return Some(Rewritten {
+                vp8: None,
+                empty: true,
+                ..rewritten
+            });
         }
+        if sequence - segment.highest_in > JUMP_MAX {
+            return None;
+        }
+        let picture = (!packet.payload.is_empty()).then_some(packet.timestamp);
+        let same_picture = picture.is_some_and(|timestamp| self.skipped.is_of(timestamp));
+        // What is missing within a picture belongs to it. Elsewhere a gap stays a gap.
+        let first = if same_picture && self.skipped.ends_with(segment.highest_in) {
+            segment.highest_in + 1
+        } else {
+            sequence
+        };
+        let numbered = packet.info.vp8.is_some_and(|vp8| vp8.picture_id.is_some());
+        let (packets, pictures) = (sequence - first + 1, u16::from(numbered && !same_picture));
+        segment.highest_in = sequence;
+        segment.sequence_offset = segment.sequence_offset.wrapping_sub(packets);
+        segment.picture_id_offset = segment.picture_id_offset.wrapping_sub(pictures);
+        if let Some(first_in) = self.skipped.push(first, packets as u32, pictures, picture) {
+            segment.first_in = first_in;
+        }
+        None
     }
 
-    /// Leaves out a packet of a picture that is left out as a whole, as [`skip`](Self::skip) does.
-    /// The picture ids behind it close up too: a decoder would wait for the missing one.
+    /// Leaves out a packet of a picture on which nothing depends, as [`skip`](Self::skip) does. Such
+    /// a picture may be of the lowest temporal layer, whose index then closes up too: a decoder
+    /// would wait for the missing one.
     pub fn leave_out(&mut self, packet: &MediaPacket) {
-        self.skip(packet.sequence);
+        let ahead = !self.is_late(packet.sequence);
+        self.skip(packet);
         if let Some(segment) = &mut self.segment
+            && ahead
             && packet.info.starts_frame
             && let Some(descriptor) = packet.info.vp8
+            && descriptor.temporal.is_none_or(|(id, _)| id == 0)
         {
-            segment.picture_id_offset = segment.picture_id_offset.wrapping_sub(1);
-            if descriptor.temporal.is_none_or(|(id, _)| id == 0) {
-                segment.tl0_offset = segment.tl0_offset.wrapping_sub(1);
-            }
+            segment.tl0_offset = segment.tl0_offset.wrapping_sub(1);
         }
     }
 
@@ -157,10 +180,7 @@ impl Rewriter {
         {
             return None;
         }
-        let Err(place) = segment.skipped.binary_search(&packet.sequence) else {
-            return None;
-        };
-        let skipped_after = (segment.skipped.len() - place) as u64;
+        let (skipped_after, pictures_after) = self.skipped.after(packet.sequence)?;
         segment.highest_in = segment.highest_in.max(packet.sequence);
         let sequence = packet
             .sequence
@@ -168,10 +188,11 @@ impl Rewriter {
             .wrapping_add(skipped_after);
         let shown_at = timestamp;
         let timestamp = timestamp.wrapping_add(segment.timestamp_offset);
+        let picture_id_offset = segment.picture_id_offset.wrapping_add(pictures_after);
         let vp8 = packet.info.vp8.map(|descriptor| Vp8Rewrite {
             picture_id: descriptor.picture_id.map(|id| {
                 let mask = if id.u15 { 0x7fff } else { 0x7f };
-                id.value.wrapping_add(segment.picture_id_offset) & mask
+                id.value.wrapping_add(picture_id_offset) & mask
             }),
             tl0_pic_idx: descriptor
                 .tl0_pic_idx
@@ -193,11 +214,12 @@ impl Rewriter {
                     .unwrap_or_default(),
             });
         }
-        let untouched = segment.picture_id_offset == 0 && segment.tl0_offset == 0;
+        let untouched = picture_id_offset == 0 && segment.tl0_offset == 0;
         Some(Rewritten {
             sequence,
             timestamp,
             vp8: if untouched { None } else { vp8 },
+            empty: false,
         })
     }
 }
@@ -208,7 +230,6 @@ impl Segment {
             first_in: packet.sequence,
             highest_in: packet.sequence,
             sequence_offset: FIRST_SEQUENCE.wrapping_sub(packet.sequence),
-            skipped: VecDeque::new(),
             timestamp_offset: 0,
             picture_id_offset: 0,
             tl0_offset: 0,
@@ -225,7 +246,6 @@ impl Segment {
             first_in: packet.sequence,
             highest_in: packet.sequence,
             sequence_offset: (last.sequence + 1).wrapping_sub(packet.sequence),
-            skipped: VecDeque::new(),
             timestamp_offset: timestamp.wrapping_sub(packet.timestamp),
             picture_id_offset: vp8.and_then(|d| d.picture_id).map_or(0, |id| {
                 last.picture_id.wrapping_add(1).wrapping_sub(id.value)

@@ -93,9 +93,30 @@ struct UpLayer {
     keyframe_at: Option<Instant>,
     keyframe_timestamp: Option<u32>,
     timestamp: Option<u32>,
+    pictures: Pictures,
     highest: u64,
     capture_time_at: Option<Instant>,
     live: bool,
+}
+
+/// The temporal layers of the last pictures. Not every packet tells its picture's: a fragment of
+/// AV1 does not, nor does a delimiter of H.264. So it is what the first packet says.
+#[derive(Clone, Debug, Default)]
+struct Pictures {
+    /// Timestamps and layers.
+    last: [Option<(u32, u8)>; 4],
+    newest: usize,
+}
+
+impl Pictures {
+    fn layer_of(&mut self, timestamp: u32, told: u8) -> u8 {
+        if let Some((_, layer)) = self.last.iter().flatten().find(|(at, _)| *at == timestamp) {
+            return *layer;
+        }
+        self.newest = (self.newest + 1) % self.last.len();
+        self.last[self.newest] = Some((timestamp, told));
+        told
+    }
 }
 
 /// One live layer, for the API.
@@ -185,6 +206,9 @@ impl Source {
         let layer = track.layers[packet.layer.index()]
             .get_or_insert_with(|| UpLayer::new(&packet, self.keyframe_interval));
         changes.missing = layer.count(&packet);
+        if !packet.payload.is_empty() {
+            info.temporal_id = layer.pictures.layer_of(packet.timestamp, info.temporal_id);
+        }
         // H.264 may call several packets of one picture its start; the first one is.
         if info.keyframe && layer.keyframe_timestamp == Some(packet.timestamp) {
             info.starts_frame = false;
@@ -385,6 +409,7 @@ impl UpLayer {
             keyframe_at: None,
             keyframe_timestamp: None,
             timestamp: None,
+            pictures: Pictures::default(),
             highest: packet.sequence.wrapping_sub(1),
             capture_time_at: None,
             live: false,

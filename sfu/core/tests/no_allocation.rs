@@ -14,11 +14,11 @@ use lightstick_sfu_core::codec;
 use lightstick_sfu_core::downtrack::DownTrack;
 use lightstick_sfu_core::egress::{Accepted, Egress, ExtensionIds, Fit, Heard, StreamConfig};
 use lightstick_sfu_core::history::History;
-use lightstick_sfu_core::layers::LayerSet;
+use lightstick_sfu_core::layers::{LayerRates, LayerSet};
 use lightstick_sfu_core::paced::{PacedTrack, Step};
 use lightstick_sfu_core::packet::{Format, MediaPacket, PacketExtensions};
 use lightstick_sfu_core::srtp::{self, End, Profile};
-use lightstick_types::{Codec, Layer, LayerChoice, TrackKind};
+use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, TrackKind};
 
 struct Counting;
 
@@ -49,8 +49,10 @@ const PACKETS: u64 = 1_000;
 
 fn packet(start: Instant, sequence: u64) -> Arc<MediaPacket> {
     let first = sequence.is_multiple_of(10);
-    // A VP8 descriptor with a picture id; a keyframe at the very start.
-    let mut payload = vec![0x80, 0x80, 0x80, (sequence / 10) as u8 & 0x7F];
+    // A VP8 descriptor with a picture id and two temporal layers; a keyframe at the very start.
+    let picture = (sequence / 10) as u8;
+    let layer = if picture.is_multiple_of(2) { 0 } else { 0x60 };
+    let mut payload = vec![0x80, 0xE0, 0x80, picture & 0x7F, picture / 2, layer];
     payload[0] |= if first { 0x10 } else { 0 };
     payload.push(u8::from(sequence != 0));
     payload.resize(1_100, 7);
@@ -108,8 +110,15 @@ fn media_resends_and_reports_allocate_nothing() -> Result<(), srtp::KeyError> {
         };
         let keys = srtp::keys(&material, profile, End::Server)?;
         let mut egress = Egress::new(keys, [config], 512, start);
-        let mut track = DownTrack::new(TrackKind::Video, 90_000, LayerChoice::Auto);
-        track.set_live([Layer::High].into_iter().collect::<LayerSet>());
+        let [mut track, mut thinned] = [(); 2].map(|()| {
+            let mut track = DownTrack::new(TrackKind::Video, 90_000, LayerChoice::Auto);
+            track.set_live([Layer::High].into_iter().collect::<LayerSet>());
+            track
+        });
+        let mut rates = LayerRates::default();
+        let half = (500_000, 15.0);
+        rates.set(Layer::High, [half, half, (0, 0.0), (0, 0.0)]);
+        thinned.on_estimate(start, Bitrate::kbps(600), &rates);
         let mut newcomer = PacedTrack::new(track.clone(), 90_000, 0, start);
         let mut track = PacedTrack::new(track, 90_000, 0, start);
         let (mut history, mut heard) = (History::default(), Heard::default());
@@ -126,10 +135,11 @@ fn media_resends_and_reports_allocate_nothing() -> Result<(), srtp::KeyError> {
         }
 
         let before = ALLOCATIONS.load(SeqCst);
-        let (mut sent, mut resent, mut reported) = (0, 0, 0);
+        let (mut sent, mut thinned_sent, mut resent, mut reported) = (0, 0, 0, 0);
         for (packet, nack) in packets.iter().zip(&mut reports) {
             history.push(packet, 0);
             out.clear();
+            thinned_sent += u64::from(thinned.forward(packet, 0).is_some());
             if let Some(rewritten) = track.live(packet, 0, packet.received_at) {
                 let fit = Fit::Payload(1_110);
                 sent += u64::from(
@@ -168,6 +178,7 @@ fn media_resends_and_reports_allocate_nothing() -> Result<(), srtp::KeyError> {
         let allocated = ALLOCATIONS.load(SeqCst) - before;
         assert_eq!(allocated, 0, "{profile:?}");
         assert_eq!((sent, replayed), (PACKETS, PACKETS));
+        assert_eq!(thinned_sent, PACKETS / 2);
         assert!(resent > PACKETS / 5, "{resent}");
         let _ = reported;
     }

@@ -16,6 +16,7 @@ mod joins;
 mod link;
 mod open;
 mod proof;
+mod rates;
 mod room;
 mod sdp;
 mod session;

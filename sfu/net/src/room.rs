@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::history::History;
 use lightstick_sfu_core::keyframe::KeyframeHabit;
-use lightstick_sfu_core::layers::{LayerRates, LayerSet};
-use lightstick_sfu_core::meter::Meter;
+use lightstick_sfu_core::layers::LayerSet;
 use lightstick_sfu_core::packet::MediaPacket;
 use lightstick_sfu_core::ring::{Crossing, RingGate};
 use lightstick_sfu_core::start::{self, Choice, Situation};
@@ -15,14 +14,12 @@ use lightstick_sfu_core::uptrack::Source;
 use lightstick_types::{Bitrate, Layer, RoomId, ShardId, TrackKind};
 
 use crate::link::{Links, Message};
+use crate::rates::Rates;
 use crate::stats::ShardStats;
 
 /// What a viewer adds to the time that a frame may wait to be whole: about twice what a packet of
 /// its own costs.
 const HOLD_A_VIEWER: Duration = Duration::from_micros(25);
-
-/// Rates are read this often.
-const RATES_EVERY: Duration = Duration::from_millis(250);
 
 /// A room on one shard: its publisher where this is its home, and this shard's viewers.
 #[derive(Debug, Default)]
@@ -46,11 +43,7 @@ pub(crate) struct Room {
     /// How each layer's keyframes come, as this shard sees it.
     habits: [KeyframeHabit; Layer::COUNT],
     /// What each layer takes.
-    meters: [Meter; Layer::COUNT],
-    audio_meter: Meter,
-    rates: LayerRates,
-    audio_rate: u64,
-    rated_at: Option<Instant>,
+    pub(crate) rates: Rates,
     /// Away from home: keyframes to ask for at the end of this turn.
     pub(crate) wanted: LayerSet,
 }
@@ -108,11 +101,7 @@ impl Room {
         if packet.kind == TrackKind::Video && packet.info.keyframe && packet.info.starts_frame {
             self.habits[packet.layer.index()].keyframe(packet.received_at);
         }
-        let meter = match packet.kind {
-            TrackKind::Audio => &mut self.audio_meter,
-            TrackKind::Video => &mut self.meters[packet.layer.index()],
-        };
-        meter.add(now, packet.payload.len(), 0);
+        self.rates.count(&packet, now);
         let ends_frame = packet.kind == TrackKind::Video && packet.marker;
         self.batch.push(Fresh { packet, generation });
         if ends_frame {
@@ -120,26 +109,6 @@ impl Room {
         }
         let release_at = *self.release_at.get_or_insert(now + hold);
         release_at > now
-    }
-
-    /// What each layer takes, and audio: smoothed, because a keyframe is many times a frame.
-    pub(crate) fn rates(&mut self, now: Instant) -> (LayerRates, u64) {
-        let fresh = |at| now.saturating_duration_since(at) < RATES_EVERY;
-        if !self.rated_at.is_some_and(fresh) {
-            self.rated_at = Some(now);
-            let smooth = |before: &mut u64, meter: &mut Meter| {
-                let bps = meter.rates(now).0.bps();
-                *before = match (*before, bps) {
-                    (0, bps) | (_, bps @ 0) => bps,
-                    (before, bps) => (before * 7 + bps) / 8,
-                };
-            };
-            for (rate, meter) in self.rates.0.iter_mut().zip(&mut self.meters) {
-                smooth(rate, meter);
-            }
-            smooth(&mut self.audio_rate, &mut self.audio_meter);
-        }
-        (self.rates, self.audio_rate)
     }
 
     /// Whether packets are to be sent on now.
@@ -226,7 +195,7 @@ impl Room {
         now: Instant,
         interval: Duration,
     ) -> Choice {
-        let (rates, _) = self.rates(now);
+        let (rates, _) = self.rates.read(now);
         let habit = &self.habits[layer.index()];
         start::choose(&Situation {
             replay: self.history.start(layer, now),
@@ -234,7 +203,7 @@ impl Room {
             asked: habit.is_asked(now),
             regular: habit.regular(now),
             pace,
-            layer: rates.of(layer).unwrap_or(Bitrate(0)),
+            layer: rates.layer(layer).unwrap_or(Bitrate(0)),
         })
     }
 

@@ -92,7 +92,7 @@ impl Shard {
                 self.io.stats.rtx_out.add(resent);
             }
             if heard.estimated {
-                let (rates, audio) = room.rates(now);
+                let (rates, audio) = room.rates.read(now);
                 wanted = viewer.on_estimate(now, &rates, audio);
             }
         }
@@ -143,7 +143,7 @@ impl Shard {
             });
         }
         if let Some(room) = room.filter(|_| viewer.is_unheard(now)) {
-            let (rates, audio) = room.rates(now);
+            let (rates, audio) = room.rates.read(now);
             wanted = viewer.on_estimate(now, &rates, audio);
         }
         if run.lost {

@@ -55,7 +55,7 @@ export interface EncodingChoice {
 /** `sendEncodings` for the video transceiver. Bit rates add up to the chosen one. */
 export function videoEncodings({ codec, simulcast, kbps, fps, pixels }: EncodingChoice): RTCRtpEncodingParameters[] {
   const total = kbps * 1_000;
-  if (!simulcast || pixels < TWO_PIXELS_MIN) return [{ maxBitrate: total, maxFramerate: fps }];
+  if (!simulcast || pixels < TWO_PIXELS_MIN) return [{ maxBitrate: total, maxFramerate: fps, ...temporalLayers(codec) }];
   // Without a mode of their own, VP9 and AV1 would turn the encodings into spatial layers of one stream.
   const mode = codec === "VP9" || codec === "AV1" ? { scalabilityMode: "L1T2" } : {};
   return (pixels < THREE_PIXELS_MIN ? TWO : THREE).map(({ rid, scale, share }) => ({
@@ -65,6 +65,15 @@ export function videoEncodings({ codec, simulcast, kbps, fps, pixels }: Encoding
     maxFramerate: fps,
     ...mode,
   }));
+}
+
+/**
+ * Three temporal layers for a single encoding: fans on weak networks then get fewer pictures instead of none. Browsers
+ * without the field ignore it. H.264 keeps its default: few hardware encoders divide it into layers, and a browser
+ * would encode in software to please us. VP8 in simulcast has temporal layers anyway.
+ */
+function temporalLayers(codec: VideoCodec): { scalabilityMode?: string } {
+  return codec === "H264" ? {} : { scalabilityMode: "L1T3" };
 }
 
 /** Gives running encodings a new bit rate; their number and order stay. */

@@ -1,6 +1,6 @@
 //! AV1, the RTP payload format of AOMedia, version 1.0: OBU elements behind an aggregation header.
 
-use super::PayloadInfo;
+use super::{PayloadInfo, SwitchUp, TEMPORAL_LAYERS};
 
 // The aggregation header, section 4.4.
 const CONTINUES: u8 = 0x80;
@@ -51,8 +51,13 @@ pub(super) fn inspect(payload: &[u8]) -> Option<PayloadInfo> {
         info.keyframe |= obu.kind == SEQUENCE_HEADER;
         if let (false, Some((temporal_id, _))) = (layered, obu.layer) {
             layered = true;
-            info.temporal_id = temporal_id;
+            info.temporal_id = temporal_id.min(TEMPORAL_LAYERS as u8 - 1);
         }
+    }
+    // In the scalability modes L1T2 and L1T3 (AV1 bitstream specification section 6.7.5) every
+    // picture of an upper layer predicts from the base picture before it and what came since.
+    if info.starts_frame && info.temporal_id == 0 {
+        info.switch_up = SwitchUp::Above;
     }
     // Fewer elements than W promises.
     (index >= count).then_some(info)

@@ -1,6 +1,7 @@
-//! H.264, RFC 6184, in packetization modes 0 and 1: single NAL units, STAP-A and FU-A.
+//! H.264, RFC 6184, in packetization modes 0 and 1: single NAL units, STAP-A and FU-A. Temporal
+//! layers are read from the headers that SVC adds (RFC 6190 section 1.1.3).
 
-use super::PayloadInfo;
+use super::{PayloadInfo, SwitchUp, TEMPORAL_LAYERS};
 
 // NAL unit types of H.264 table 7-1 and of RFC 6184 table 1.
 const SLICE: u8 = 1;
@@ -9,6 +10,8 @@ const IDR: u8 = 5;
 const SEI: u8 = 6;
 const SPS: u8 = 7;
 const AUD: u8 = 9;
+const PREFIX: u8 = 14;
+const SVC_SLICE: u8 = 20;
 const STAP_A: u8 = 24;
 const FU_A: u8 = 28;
 
@@ -65,6 +68,8 @@ struct Seen {
     keyframe: bool,
     picture: bool,
     reference: bool,
+    /// The lowest temporal layer that an SVC header names.
+    layer: Option<u8>,
 }
 
 impl Seen {
@@ -76,9 +81,16 @@ impl Seen {
             // code 0 is the single bit 1. Later slices of the picture start at another block.
             SLICE | PARTITION_A | IDR => body.first()? & 0x80 != 0,
             // Each of these ends the access unit before it (H.264 section 7.4.1.2.3).
-            SEI..=AUD | 14..=18 => true,
+            SEI..=AUD | PREFIX..=18 => true,
             _ => false,
         };
+        // The first bit tells the three bytes from those of MVC.
+        if let (PREFIX | SVC_SLICE, Some([svc, _, last])) = (header & 0x1f, body.first_chunk::<3>())
+            && svc & 0x80 != 0
+        {
+            let layer = (last >> 5).min(TEMPORAL_LAYERS as u8 - 1);
+            self.layer = Some(self.layer.map_or(layer, |lowest| lowest.min(layer)));
+        }
         Some(())
     }
 
@@ -91,13 +103,23 @@ impl Seen {
     }
 
     fn info(&self) -> Option<PayloadInfo> {
+        // SEI and delimiters have nal_ref_idc 0 in reference pictures too, so only a slice tells.
+        let discardable = self.picture && !self.reference;
+        let temporal_id = self.layer.unwrap_or(discardable.into());
+        // With SVC headers the layers are those of dyadic coding, as encoders for conversation make
+        // them: an upper picture predicts from the base picture before it and what came since.
+        // Without, only what nothing refers to is ever left out.
+        let switch_up = if temporal_id == 0 {
+            SwitchUp::Above
+        } else {
+            SwitchUp::No
+        };
         self.any.then_some(PayloadInfo {
             starts_frame: self.starts,
             keyframe: self.keyframe,
-            temporal_id: 0,
-            // SEI and delimiters have nal_ref_idc 0 in reference pictures too, so only a slice
-            // tells.
-            discardable: self.picture && !self.reference,
+            temporal_id,
+            switch_up,
+            discardable,
             vp8: None,
         })
     }

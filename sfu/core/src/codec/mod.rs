@@ -18,6 +18,22 @@ mod tests;
 
 pub use vp8::{PictureId, Vp8Descriptor};
 
+/// Temporal layers that are told apart: more are never sent in practice, and VP8 has no more.
+pub const TEMPORAL_LAYERS: usize = 4;
+
+/// What a picture says about temporal layers above those that a viewer has got so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SwitchUp {
+    /// Nothing: it, or what follows, may depend on pictures that were left out.
+    #[default]
+    No,
+    /// The picture depends on the base layer only: its own layer may be entered with it.
+    Itself,
+    /// Higher layers may be entered after it: none of their pictures depends on one of them before
+    /// it.
+    Above,
+}
+
 /// What one RTP payload says about its frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PayloadInfo {
@@ -28,8 +44,11 @@ pub struct PayloadInfo {
     /// `starts_frame` is it a place to start from: later packets of such a picture say so in H.264
     /// and VP9, but cannot in VP8 and AV1. Always true for audio.
     pub keyframe: bool,
-    /// Temporal layer, 0 where the payload does not tell.
+    /// Temporal layer, below [`TEMPORAL_LAYERS`]; 0 where the payload does not tell, and 1 where all
+    /// it tells is that nothing depends on the packet.
     pub temporal_id: u8,
+    /// Where a viewer of fewer temporal layers may get more.
+    pub switch_up: SwitchUp,
     /// No later picture depends on this packet, as far as the payload tells.
     pub discardable: bool,
     /// For VP8: what has to be renumbered when streams are joined.

@@ -3,7 +3,7 @@
 
 use lightstick_types::Codec;
 
-use super::{PayloadInfo, inspect, red};
+use super::{PayloadInfo, SwitchUp, inspect, red};
 
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u8> = hex
@@ -106,7 +106,7 @@ fn h264_of_chromium() {
             ("7c41 c3d82804a200a032126dc6cccd76a9a045441edc", Some("")),
             (
                 "01 e0004000be40a73f361c4471cdcd87111c72a1520919",
-                Some("start discardable"),
+                Some("start discardable t1"),
             ),
         ],
     );
@@ -126,8 +126,19 @@ fn h264_by_hand() {
             ("61 40", Some("")),
             ("65 40", Some("key")),
             // STAP-A: delimiter + picture that nothing refers to; SEI + reference picture.
-            ("78 0002 09f0 0002 0180", Some("start discardable")),
+            ("78 0002 09f0 0002 0180", Some("start discardable t1")),
             ("78 0002 0605 0002 4180", Some("start")),
+            // SVC: a prefix names the layer of the slice behind it, in one packet or alone; so does a
+            // slice of an upper layer, here in fragments. Layers beyond the third are one.
+            ("78 0004 6ee00027 0002 6180", Some("start t1")),
+            ("78 0004 0ee00047 0002 0180", Some("start discardable t2")),
+            ("78 0004 6ee00007 0002 6180", Some("start")),
+            ("0e e00047", Some("start t2")),
+            ("7c94 80c05f 00", Some("t2")),
+            ("6e e000e7", Some("start t3")),
+            // The same of MVC, and one that is cut off.
+            ("6e 600047", Some("start")),
+            ("6e e000", Some("start")),
             // STAP-A whose sizes do not fit, or which holds no NAL unit, or a nested one.
             ("78 0002 09f0 0003 0180", None),
             ("78 0002 09f0 00", None),
@@ -172,7 +183,7 @@ fn vp8_of_chromium() {
             ("00 d04890a05fb16f84e0bd67202917fb42f91e57", Some("len=1")),
             (
                 "30 9111003d1c240c2c2c44cc2441a80006dbf7b0e4",
-                Some("start discardable len=1"),
+                Some("start discardable t1 len=1"),
             ),
             // Simulcast without that extension.
             (
@@ -355,6 +366,31 @@ fn av1_by_hand() {
             ("10", None),
         ],
     );
+}
+
+#[test]
+fn where_more_temporal_layers_may_be_entered() {
+    use SwitchUp::{Above, Itself, No};
+    for (codec, hex, expected) in [
+        // Y, and not; without layers, only what nothing refers to is ever left out.
+        (Codec::Vp8, "90e0cdb1bb60 910b", Itself),
+        (Codec::Vp8, "b0e0cdb2bb80 1109", No),
+        (Codec::Vp8, "9080bcb3 110d", Above),
+        // U, and not.
+        (Codec::Vp9, "bbae0810 10014000b4834983", Above),
+        (Codec::Vp9, "fdae093002 87000000", Above),
+        (Codec::Vp9, "fdae092002 87000000", No),
+        // The base picture, an upper one, and one whose layer this packet does not tell.
+        (Codec::Av1, "10 34003000400000411d", Above),
+        (Codec::Av1, "10 34203000400000411d", No),
+        (Codec::Av1, "90 aabbcc", No),
+        (Codec::H264, "61 e0004000", Above),
+        (Codec::H264, "01 e0004000", No),
+        (Codec::H264, "78 0004 6ee00027 0002 6180", No),
+    ] {
+        let info = inspect(codec, &bytes(hex), false);
+        assert_eq!(info.map(|info| info.switch_up), Some(expected), "{hex}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! VP8, RFC 7741: the payload descriptor in front of every packet.
 
-use super::PayloadInfo;
+use super::{PayloadInfo, SwitchUp};
 
 /// A VP8 payload descriptor (RFC 7741 section 4.2): its values, and where they stand in the
 /// payload for those that are rewritten in place. All offsets lie inside the payload that was read.
@@ -36,13 +36,23 @@ pub(super) fn inspect(payload: &[u8]) -> Option<PayloadInfo> {
     let header = payload.get(descriptor.len)?;
     // S = 1 and PID = 0: the first packet of the first partition, which holds the frame header.
     let starts_frame = first & 0x17 == 0x10;
+    // N: no other frame refers to this one.
+    let discardable = first & 0x20 != 0;
     Some(PayloadInfo {
         starts_frame,
         // Section 4.3: the inverse key frame flag is the lowest bit of the frame header.
         keyframe: starts_frame && header & 0x01 == 0,
-        temporal_id: descriptor.temporal.map_or(0, |(tid, _)| tid),
-        // N: no other frame refers to this one.
-        discardable: first & 0x20 != 0,
+        // Where there are layers, one of the base is never left out, whatever N says: TL0PICIDX counts it.
+        temporal_id: descriptor
+            .temporal
+            .map_or(u8::from(discardable), |(tid, _)| tid),
+        switch_up: match descriptor.temporal {
+            Some((_, true)) => SwitchUp::Itself,
+            Some((_, false)) => SwitchUp::No,
+            // Only what nothing refers to is ever left out.
+            None => SwitchUp::Above,
+        },
+        discardable,
         vp8: Some(descriptor),
     })
 }

@@ -1,6 +1,6 @@
 //! VP9, RFC 9628: the payload descriptor in front of every packet.
 
-use super::PayloadInfo;
+use super::{PayloadInfo, SwitchUp, TEMPORAL_LAYERS};
 
 // The first octet, section 4.2.
 const PICTURE_ID: u8 = 0x80;
@@ -9,6 +9,8 @@ const LAYERS: u8 = 0x20;
 const FLEXIBLE: u8 = 0x10;
 const BEGIN: u8 = 0x08;
 const SCALABILITY: u8 = 0x02;
+// U, in the layer indices.
+const SWITCHING_UP: u8 = 0x10;
 
 pub(super) fn inspect(payload: &[u8]) -> Option<PayloadInfo> {
     let mut octets = payload.iter().copied();
@@ -18,9 +20,13 @@ pub(super) fn inspect(payload: &[u8]) -> Option<PayloadInfo> {
         octets.next()?;
     }
     let (mut temporal_id, mut spatial_id) = (0, 0);
+    let mut switch_up = SwitchUp::No;
     if has(LAYERS) {
         let layers = octets.next()?;
-        temporal_id = layers >> 5;
+        temporal_id = (layers >> 5).min(TEMPORAL_LAYERS as u8 - 1);
+        if layers & SWITCHING_UP != 0 {
+            switch_up = SwitchUp::Above;
+        }
         spatial_id = layers >> 1 & 0x07;
         if !has(FLEXIBLE) {
             octets.next()?; // TL0PICIDX
@@ -40,6 +46,7 @@ pub(super) fn inspect(payload: &[u8]) -> Option<PayloadInfo> {
         // An upper spatial layer without inter-picture prediction still needs the one below it.
         keyframe: base && !has(INTER_PICTURE),
         temporal_id,
+        switch_up,
         // Z speaks of upper spatial layers only; nothing tells about later pictures.
         discardable: false,
         vp8: None,

@@ -21,7 +21,7 @@ use stream::{Outgoing, accepted, append_payload};
 use crate::bwe::{ClusterId, Estimator, Probe};
 use crate::history::History;
 use crate::ntp::Ntp;
-use crate::packet::MediaPacket;
+use crate::packet::{HEADERS, MediaPacket};
 use crate::rewrite::Rewritten;
 use crate::rtcp::{self, Feedback, RtcpError};
 use crate::srtp::{OpenError, RtcpOpener, Sealer};
@@ -38,8 +38,6 @@ const RESEND_BURST_BYTES: u64 = 64 << 10;
 /// Assumed of a link that has not reported yet: enough for any usual show, so that everybody
 /// starts with the best picture.
 const FIRST_ESTIMATE: Bitrate = Bitrate(8_000_000);
-/// Bytes of a packet that are not its payload: RTP and its extensions, the tag, UDP and IP.
-const HEADERS: usize = 72;
 /// A probe repeats the last so many packets.
 const PROBE_PACKETS: u16 = 32;
 /// Most bytes of padding that make a packet as long as its neighbours.
@@ -187,6 +185,7 @@ impl Egress {
             .as_mut()
             .ok_or(NotSent::Stream)?;
         let (accepted, payload) = outgoing.place(packet).ok_or(NotSent::Format)?;
+        let payload = if rewritten.empty { &[] } else { payload };
         let index = outgoing
             .stream
             .claim(rewritten.sequence)
@@ -194,7 +193,7 @@ impl Egress {
         let start = out.len();
         let fixed = Fixed {
             payload_type: accepted.payload_type,
-            marker: packet.marker,
+            marker: packet.marker && !rewritten.empty,
             timestamp: rewritten.timestamp,
         };
         let mut writer = Writer::begin(out, &index, fixed);
@@ -220,7 +219,7 @@ impl Egress {
         }
         self.sealer.seal_rtp(index, out, start, header);
         outgoing.count(packet, rewritten, payload.len());
-        if let Some(resend) = &mut outgoing.resend {
+        if let Some(resend) = outgoing.resend.as_mut().filter(|_| !rewritten.empty) {
             resend.sent.note(packet, rewritten);
             let credit = self.resend_credit + payload.len() as u64 / RESEND_PART;
             self.resend_credit = credit.min(RESEND_BURST_BYTES);

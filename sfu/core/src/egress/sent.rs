@@ -76,6 +76,7 @@ impl Sent {
             sequence: entry.sequence.into(),
             timestamp: packet.timestamp.wrapping_add(entry.timestamp_offset),
             vp8: (entry.flags & VP8 != 0).then_some(vp8),
+            empty: false,
         }
     }
 }

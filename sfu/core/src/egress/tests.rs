@@ -98,6 +98,7 @@ fn numbered(sequence: u64, packet: &MediaPacket) -> Rewritten {
         sequence,
         timestamp: packet.timestamp,
         vp8: None,
+        empty: false,
     }
 }
 
@@ -253,6 +254,43 @@ fn vp8_is_renumbered_in_place() {
     assert_eq!(
         open(&opener, &out).payload,
         [0x90, 0xE0, 0x92, 0x34, 0x09, 0x20, 0x01, 0, 0]
+    );
+
+    // Sent again, it says the same behind its first number.
+    let mut history = History::default();
+    history.push(&Arc::new(video), 0);
+    out.clear();
+    assert_eq!(egress.resend(1, &history, now, &mut out), Ok(()));
+    assert_eq!(
+        open(&opener, &out).payload,
+        [0, 1, 0x90, 0xE0, 0x92, 0x34, 0x09, 0x20, 0x01, 0, 0]
+    );
+}
+
+#[test]
+fn an_empty_packet_takes_its_number_and_no_more() {
+    let now = Instant::now();
+    let (mut egress, opener, _) = pair(Profile::Aes128Gcm, now);
+    let mut video = packet(now, TrackKind::Video, 7, 300);
+    video.marker = true;
+    let rewritten = Rewritten {
+        empty: true,
+        ..numbered(7, &video)
+    };
+    let mut out = Vec::new();
+    assert_eq!(
+        egress.media(&video, &rewritten, Fit::Payload(300), now, &mut out),
+        Ok(())
+    );
+    let opened = open(&opener, &out);
+    assert_eq!((opened.sequence, opened.payload.len()), (7, 0));
+    let mut history = History::default();
+    history.push(&Arc::new(video), 0);
+    let again = egress.resend(7, &history, now, &mut out);
+    assert_eq!(
+        again,
+        Err(NotSent::Gone),
+        "it is not to be had in full either"
     );
 }
 

@@ -136,9 +136,7 @@ impl Show {
     }
 
     fn estimate(&mut self, link: u64, layer: u64) {
-        let mut rates = LayerRates::default();
-        rates.0[Layer::High.index()] = layer;
-        rates.0[Layer::Low.index()] = 200_000;
+        let rates = LayerRates::whole([200_000, 0, layer]);
         self.viewer.on_estimate(self.now, Bitrate(link), &rates);
     }
 

@@ -255,7 +255,7 @@ function modeOf(codec) {
 
 const stage = {
   /** Publishes the (fake) camera and microphone. Gives what the POST gave, and a `key`. */
-  async publish({ codec, width = 640, height = 360, fps = 30, simulcast = false, audio = true, stream, maxBitrate = 1_500_000, ...join }) {
+  async publish({ codec, width = 640, height = 360, fps = 30, simulcast = false, scalabilityMode, audio = true, stream, maxBitrate = 1_500_000, ...join }) {
     const session = new Session('publisher');
     session.stream = stream ?? await navigator.mediaDevices.getUserMedia({
       video: { width: { exact: width }, height: { exact: height }, frameRate: fps }, audio,
@@ -264,7 +264,7 @@ const stage = {
     const [microphone] = session.stream.getAudioTracks();
     const transceiver = session.pc.addTransceiver(camera, {
       direction: 'sendonly', streams: [session.stream],
-      sendEncodings: simulcast ? SIMULCAST.map((encoding) => ({ ...encoding, ...modeOf(codec) })) : [{ maxBitrate }],
+      sendEncodings: simulcast ? SIMULCAST.map((encoding) => ({ ...encoding, ...modeOf(codec) })) : [{ maxBitrate, ...(scalabilityMode && { scalabilityMode }) }],
     });
     prefer(transceiver, RTCRtpSender, 'video', codec);
     await keepSize(transceiver.sender);
