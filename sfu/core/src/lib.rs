@@ -8,7 +8,7 @@
 //! [`ring`] decides whether it may cross to another shard; [`downtrack`] gives it to one viewer
 //! ([`layers`] chooses, [`rewrite`] renumbers); [`egress`] makes SRTP of it ([`srtp`]) and reads
 //! what the viewer reports ([`rtcp`]); [`bwe`] estimates what its link carries; [`history`] keeps what is sent again; [`keyframe`] merges
-//! what viewers ask of the publisher; [`path`] withholds bytes from addresses that have not proven
+//! what viewers ask of the publisher, and [`watched`] decides what it may leave out; [`path`] withholds bytes from addresses that have not proven
 //! themselves.
 
 // Virtual time starts somewhere.
@@ -34,3 +34,4 @@ pub mod rtcp;
 pub mod srtp;
 pub mod timer;
 pub mod uptrack;
+pub mod watched;
