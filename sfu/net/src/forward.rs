@@ -9,6 +9,7 @@ use lightstick_sfu_core::egress::{Egress, NotSent};
 use lightstick_sfu_core::layers::LayerSet;
 use lightstick_sfu_core::packet::MediaPacket;
 use lightstick_sfu_core::uptrack::{Incoming, Refused, Source, SourceConfig};
+use lightstick_sfu_core::watched::{Supply, Watched};
 use lightstick_types::{Bitrate, Layer, RoomId, ShardId, TrackKind};
 
 use crate::api::{CloseReason, LayerMedia, MediaEvent, RoomMedia, TrackMedia};
@@ -260,9 +261,9 @@ impl Shard {
             Message::Interest { room: id, wanted } => {
                 let room = self.rooms.entry(id).or_default();
                 room.set_interest(from, wanted);
-                let layers = room.live;
+                let supply = room.supply;
                 if wanted {
-                    self.links.send(from, Message::Live { room: id, layers });
+                    self.links.send(from, Message::Live { room: id, supply });
                     self.send_replay(id, from);
                 }
                 self.forget_if_idle(id);
@@ -272,7 +273,12 @@ impl Shard {
                     .iter()
                     .for_each(|layer| self.request_keyframe(room, layer));
             }
-            Message::Live { room, layers } => self.set_live(room, layers),
+            Message::Watched { room, layers } => {
+                if let Some(room) = self.rooms.get_mut(&room) {
+                    room.set_watched(from, layers);
+                }
+            }
+            Message::Live { room, supply } => self.set_supply(room, supply),
         }
     }
 
@@ -290,13 +296,15 @@ impl Shard {
                 room.publisher = Some(Publisher {
                     session: key,
                     source,
+                    watched: Watched::new(self.shared.config.pause_after),
+                    woken: false,
                 });
                 self.layers_changed(id);
             }
             RoleState::Viewer(_) => {
                 let first = room.viewers.is_empty();
                 room.viewers.push(key);
-                let live = room.live;
+                let supply = room.supply;
                 if first && home != self.id {
                     self.links.send(
                         home,
@@ -308,7 +316,7 @@ impl Shard {
                 }
                 if let Some(viewer) = self.sessions[key as usize].viewer() {
                     // The keyframe is asked for when there is a connection to send it on.
-                    viewer.set_live(live);
+                    viewer.set_supply(supply);
                 }
             }
         }
@@ -367,6 +375,7 @@ impl Shard {
         let Some(wanted) = viewer.wanted() else {
             return;
         };
+        let watched = viewer.watched();
         let layer = wanted.0;
         let history = self.rooms.get(&id).map(|room| &room.history);
         let start = history.and_then(|history| history.start(layer, self.now));
@@ -378,6 +387,7 @@ impl Shard {
             }
             _ => self.request_keyframe(id, layer),
         }
+        self.watches(id, watched);
     }
 
     /// Gives a shard that has just got its first viewer of a room what newcomers start from.
@@ -400,33 +410,33 @@ impl Shard {
         }
     }
 
-    /// At the room's home: its live layers are other ones.
-    fn layers_changed(&mut self, id: RoomId) {
+    /// At the room's home: other layers can be had than before.
+    pub(crate) fn layers_changed(&mut self, id: RoomId) {
         let Some(room) = self.rooms.get(&id) else {
             return;
         };
-        let layers = room
+        let supply = room
             .publisher
             .as_ref()
-            .map(|p| p.source.live_layers())
+            .map(|p| p.source.supply())
             .unwrap_or_default();
         let remotes: Vec<ShardId> = room.remotes().collect();
         for shard in remotes {
-            self.links.send(shard, Message::Live { room: id, layers });
+            self.links.send(shard, Message::Live { room: id, supply });
         }
         self.emit(MediaEvent::LayersChanged {
             room: id,
-            layers: layers.iter().collect(),
+            layers: supply.available.iter().collect(),
         });
-        self.set_live(id, layers);
+        self.set_supply(id, supply);
     }
 
-    fn set_live(&mut self, id: RoomId, live: LayerSet) {
+    fn set_supply(&mut self, id: RoomId, supply: Supply) {
         let Some(room) = self.rooms.get_mut(&id) else {
             return;
         };
-        room.live = live;
-        if live.is_empty() {
+        room.set_supply(supply);
+        if supply.available.is_empty() {
             room.history.clear();
         }
         let viewers = std::mem::take(&mut room.viewers);
@@ -436,7 +446,7 @@ impl Shard {
                 continue;
             };
             let connected = session.connected;
-            if let Some(keyframe) = session.viewer().and_then(|viewer| viewer.set_live(live))
+            if let Some(keyframe) = session.viewer().and_then(|v| v.set_supply(supply))
                 && connected
             {
                 wanted.insert(keyframe.0);
@@ -512,11 +522,14 @@ impl Shard {
         };
         let key = publisher.session;
         let silent = publisher.source.poll_silence(now);
+        let woken = std::mem::take(&mut publisher.woken);
         let requests = publisher.source.poll_keyframe_requests(now);
         if let Some(at) = room.deadline() {
             self.rooms_next = self.rooms_next.min(at);
         }
-        if silent {
+        if woken {
+            self.pauses_changed(id);
+        } else if silent {
             self.layers_changed(id);
         }
         if requests.is_empty() {
@@ -562,6 +575,7 @@ impl Shard {
                         bitrate: view.bitrate,
                         frames_per_second: view.frames_per_second,
                         keyframe_age: view.keyframe_age,
+                        paused: view.paused,
                     }
                 });
             tracks.push(TrackMedia {

@@ -10,6 +10,7 @@ use lightstick_sfu_core::meter::Meter;
 use lightstick_sfu_core::packet::MediaPacket;
 use lightstick_sfu_core::ring::{Crossing, RingGate};
 use lightstick_sfu_core::uptrack::Source;
+use lightstick_sfu_core::watched::{Supply, Watched};
 use lightstick_types::{Layer, RoomId, ShardId, TrackKind};
 
 use crate::link::{Links, Message};
@@ -29,12 +30,12 @@ pub(crate) struct Room {
     pub(crate) publisher: Option<Publisher>,
     /// Sessions on this shard, by their keys.
     pub(crate) viewers: Vec<u32>,
-    /// Live layers as last heard.
-    pub(crate) live: LayerSet,
+    /// The layers that can be had, as last heard.
+    pub(crate) supply: Supply,
     /// Publisher sessions so far: a new one is a new source to every viewer.
     pub(crate) sources: u32,
     /// At home: the shards with viewers, and what has crossed to them.
-    remotes: BTreeMap<ShardId, RingGate>,
+    remotes: BTreeMap<ShardId, Remote>,
     /// Packets that are to be sent on.
     pub(crate) batch: Vec<Fresh>,
     /// When they are.
@@ -49,6 +50,16 @@ pub(crate) struct Room {
     rated_at: Option<Instant>,
     /// Away from home: keyframes to ask for at the end of this turn.
     pub(crate) wanted: LayerSet,
+    /// Away from home: the layers that the home knows to be watched here.
+    pub(crate) watched: LayerSet,
+}
+
+/// A shard with viewers of a room, as the room's home knows it.
+#[derive(Debug, Default)]
+struct Remote {
+    gate: RingGate,
+    /// Layers that its viewers watch.
+    watched: LayerSet,
 }
 
 /// A packet that came in in this turn, for this shard's viewers.
@@ -64,6 +75,9 @@ pub(crate) struct Fresh {
 pub(crate) struct Publisher {
     pub(crate) session: u32,
     pub(crate) source: Source,
+    pub(crate) watched: Watched,
+    /// A paused layer was asked for in this turn.
+    pub(crate) woken: bool,
 }
 
 impl Room {
@@ -81,6 +95,29 @@ impl Room {
         }
     }
 
+    /// Hears which layers another shard's viewers watch.
+    pub(crate) fn set_watched(&mut self, shard: ShardId, watched: LayerSet) {
+        if let Some(remote) = self.remotes.get_mut(&shard) {
+            remote.watched = watched;
+        }
+    }
+
+    /// The layers that other shards' viewers watch.
+    pub(crate) fn watched_elsewhere(&self) -> LayerSet {
+        let watched = self.remotes.values().map(|remote| remote.watched);
+        watched.fold(LayerSet::default(), LayerSet::or)
+    }
+
+    /// Hears which layers can be had. What is not to be had takes nothing that is known.
+    pub(crate) fn set_supply(&mut self, supply: Supply) {
+        self.supply = supply;
+        for layer in Layer::ALL {
+            if !supply.available.contains(layer) {
+                self.rates.0[layer.index()] = 0;
+            }
+        }
+    }
+
     /// The shards that must hear of changes.
     pub(crate) fn remotes(&self) -> impl Iterator<Item = ShardId> {
         self.remotes.keys().copied()
@@ -88,7 +125,8 @@ impl Room {
 
     /// How many gaps were cut into what crosses to `shard`.
     pub(crate) fn generation(&self, shard: ShardId) -> u32 {
-        self.remotes.get(&shard).map_or(0, RingGate::generation)
+        let remote = self.remotes.get(&shard);
+        remote.map_or(0, |remote| remote.gate.generation())
     }
 
     /// Takes in a packet. It is sent on at the end of this turn, or at home together with the rest
@@ -115,7 +153,8 @@ impl Room {
         release_at > now
     }
 
-    /// What each layer takes, and audio: smoothed, because a keyframe is many times a frame.
+    /// What each layer takes, and audio: smoothed, because a keyframe is many times a frame. Of
+    /// layers that are paused, what they took before.
     pub(crate) fn rates(&mut self, now: Instant) -> (LayerRates, u64) {
         let fresh = |at| now.saturating_duration_since(at) < RATES_EVERY;
         if !self.rated_at.is_some_and(fresh) {
@@ -127,8 +166,12 @@ impl Room {
                     (before, bps) => (before * 7 + bps) / 8,
                 };
             };
-            for (rate, meter) in self.rates.0.iter_mut().zip(&mut self.meters) {
-                smooth(rate, meter);
+            let resting = self.supply.paused.or(self.supply.asleep);
+            for layer in Layer::ALL {
+                if !resting.contains(layer) {
+                    let index = layer.index();
+                    smooth(&mut self.rates.0[index], &mut self.meters[index]);
+                }
             }
             smooth(&mut self.audio_rate, &mut self.audio_meter);
         }
@@ -151,7 +194,7 @@ impl Room {
     pub(crate) fn cross(&mut self, id: RoomId, links: &mut Links, stats: &ShardStats) {
         // Almost always nothing is held back, and all shards share one list.
         let mut whole: Option<Arc<[Arc<MediaPacket>]>> = None;
-        for (shard, gate) in &mut self.remotes {
+        for (shard, Remote { gate, .. }) in &mut self.remotes {
             let kept: Vec<Arc<MediaPacket>> = self
                 .batch
                 .iter()
@@ -186,10 +229,14 @@ impl Room {
         }
     }
 
-    /// Asks for a keyframe: at home of the publisher, elsewhere of the home.
+    /// Asks for a keyframe: at home of the publisher, elsewhere of the home. A paused layer comes
+    /// back by it.
     pub(crate) fn request_keyframe(&mut self, layer: Layer) {
         match &mut self.publisher {
-            Some(publisher) => publisher.source.request_keyframe(layer),
+            Some(publisher) => {
+                publisher.woken |= publisher.watched.want(layer);
+                publisher.source.request_keyframe(layer);
+            }
             None => self.wanted.insert(layer),
         }
     }

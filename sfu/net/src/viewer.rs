@@ -8,6 +8,7 @@ use lightstick_sfu_core::egress::{Egress, Fit, NotSent, StreamConfig};
 use lightstick_sfu_core::history::{self, History, Start};
 use lightstick_sfu_core::layers::{LayerRates, LayerSet};
 use lightstick_sfu_core::packet::MediaPacket;
+use lightstick_sfu_core::watched::Supply;
 use lightstick_types::{Bitrate, Layer, LayerChoice, TrackKind};
 
 use crate::dtls::KeyDrop;
@@ -140,8 +141,18 @@ impl Viewer {
         self.video.as_mut()?.choose(choice)
     }
 
-    pub(crate) fn set_live(&mut self, live: LayerSet) -> Option<KeyframeWanted> {
-        self.video.as_mut()?.set_live(live)
+    pub(crate) fn set_supply(&mut self, supply: Supply) -> Option<KeyframeWanted> {
+        let video = self.video.as_mut()?;
+        video.set_asleep(supply.asleep);
+        video.set_live(supply.available)
+    }
+
+    /// The layers that the publisher must send for this viewer.
+    pub(crate) fn watched(&self) -> LayerSet {
+        self.video
+            .as_ref()
+            .map(DownTrack::watched)
+            .unwrap_or_default()
     }
 
     /// Holds a new estimate of its link against what its room's layers and audio take: perhaps it
