@@ -17,6 +17,14 @@ pub struct Supply {
     pub paused: LayerSet,
 }
 
+impl Supply {
+    /// Layers that are sent, and shall be.
+    #[must_use]
+    pub fn flowing(self) -> LayerSet {
+        self.available.without(self.asleep).without(self.paused)
+    }
+}
+
 /// Decides which layers a publisher is asked to pause.
 ///
 /// At least one layer always stays: the best one where nobody watches, because the next viewer

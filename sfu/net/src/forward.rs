@@ -435,7 +435,7 @@ impl Shard {
         let Some(room) = self.rooms.get_mut(&id) else {
             return;
         };
-        room.set_supply(supply);
+        room.set_supply(supply, self.now);
         if supply.available.is_empty() {
             room.history.clear();
         }

@@ -22,6 +22,8 @@ const HOLD_A_VIEWER: Duration = Duration::from_micros(25);
 
 /// Rates are read this often.
 const RATES_EVERY: Duration = Duration::from_millis(250);
+/// What a meter looks back on: before that, it shows too little of a layer that has just come.
+const METERED: Duration = Duration::from_secs(1);
 
 /// A room on one shard: its publisher where this is its home, and this shard's viewers.
 #[derive(Debug, Default)]
@@ -46,6 +48,8 @@ pub(crate) struct Room {
     meters: [Meter; Layer::COUNT],
     audio_meter: Meter,
     rates: LayerRates,
+    /// Since when a layer is sent without a break.
+    flowing_since: [Option<Instant>; Layer::COUNT],
     audio_rate: u64,
     rated_at: Option<Instant>,
     /// Away from home: keyframes to ask for at the end of this turn.
@@ -108,13 +112,15 @@ impl Room {
         watched.fold(LayerSet::default(), LayerSet::or)
     }
 
-    /// Hears which layers can be had. What is not to be had takes nothing that is known.
-    pub(crate) fn set_supply(&mut self, supply: Supply) {
+    /// Hears which layers can be had. Nothing is known of the next publisher's.
+    pub(crate) fn set_supply(&mut self, supply: Supply, now: Instant) {
         self.supply = supply;
-        for layer in Layer::ALL {
-            if !supply.available.contains(layer) {
-                self.rates.0[layer.index()] = 0;
-            }
+        if supply.available.is_empty() {
+            self.rates = LayerRates::default();
+        }
+        let flowing = supply.flowing();
+        for (layer, since) in Layer::ALL.into_iter().zip(&mut self.flowing_since) {
+            *since = flowing.contains(layer).then(|| since.unwrap_or(now));
         }
     }
 
@@ -154,7 +160,7 @@ impl Room {
     }
 
     /// What each layer takes, and audio: smoothed, because a keyframe is many times a frame. Of
-    /// layers that are paused, what they took before.
+    /// layers at rest, what they took before.
     pub(crate) fn rates(&mut self, now: Instant) -> (LayerRates, u64) {
         let fresh = |at| now.saturating_duration_since(at) < RATES_EVERY;
         if !self.rated_at.is_some_and(fresh) {
@@ -166,11 +172,13 @@ impl Room {
                     (before, bps) => (before * 7 + bps) / 8,
                 };
             };
-            let resting = self.supply.paused.or(self.supply.asleep);
-            for layer in Layer::ALL {
-                if !resting.contains(layer) {
-                    let index = layer.index();
-                    smooth(&mut self.rates.0[index], &mut self.meters[index]);
+            let metered = |at: Option<Instant>| {
+                at.is_some_and(|at| now.saturating_duration_since(at) >= METERED)
+            };
+            let layers = self.rates.0.iter_mut().zip(&mut self.meters);
+            for ((rate, meter), since) in layers.zip(self.flowing_since) {
+                if metered(since) {
+                    smooth(rate, meter);
                 }
             }
             smooth(&mut self.audio_rate, &mut self.audio_meter);
@@ -246,5 +254,57 @@ impl Room {
         self.publisher
             .as_ref()
             .and_then(|publisher| publisher.source.deadline())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lets the high layer bring packets of so many bytes, a hundred a second; its rate.
+    fn run(room: &mut Room, now: &mut Instant, seconds: u64, bytes: usize) -> u64 {
+        for _ in 0..seconds * 100 {
+            *now += Duration::from_millis(10);
+            if bytes > 0 {
+                room.meters[Layer::High.index()].add(*now, bytes, 1);
+            }
+            room.rates(*now);
+        }
+        room.rates(*now).0.0[Layer::High.index()]
+    }
+
+    #[test]
+    fn what_a_layer_takes_is_remembered_while_it_rests() {
+        let high: LayerSet = [Layer::High].into_iter().collect();
+        let flowing = Supply {
+            available: high,
+            ..Supply::default()
+        };
+        let paused = Supply {
+            paused: high,
+            ..flowing
+        };
+        let asleep = Supply {
+            asleep: high,
+            ..flowing
+        };
+        let mut now = Instant::now();
+        let mut room = Room::default();
+        room.set_supply(flowing, now);
+        let rate = run(&mut room, &mut now, 2, 1_250);
+        assert!((900_000..=1_000_000).contains(&rate), "{rate}");
+        room.set_supply(paused, now);
+        assert_eq!(run(&mut room, &mut now, 60, 0), rate);
+        // It is to wake, and has not yet.
+        room.set_supply(asleep, now);
+        assert_eq!(run(&mut room, &mut now, 3, 0), rate);
+        room.set_supply(flowing, now);
+        let woken = run(&mut room, &mut now, 1, 1_250);
+        assert!((900_000..=1_000_000).contains(&woken), "{woken}");
+        let grown = run(&mut room, &mut now, 10, 2_500);
+        assert!((1_800_000..=2_000_000).contains(&grown), "{grown}");
+        // The next publisher's may take anything.
+        room.set_supply(Supply::default(), now);
+        assert_eq!(room.rates(now).0.of(Layer::High), None);
     }
 }
