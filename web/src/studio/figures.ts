@@ -43,7 +43,8 @@ export function showFigures(figures: SendFigures | undefined): void {
   byId("layers", HTMLElement).replaceChildren(
     ...[...figures.layers].reverse().map((layer) => {
       const row = make("tr");
-      const name = make("th", layer.rests ? "rests" : "sent", t(LAYER_KEYS[layer.rid] ?? "layer.single"));
+      const lamp = layer.rests ? "rests" : "sent";
+      const name = make("th", layer.rid ? lamp : "", t(LAYER_KEYS[layer.rid] ?? "layer.single"));
       name.scope = "row";
       row.dataset["rests"] = String(layer.rests);
       row.append(
