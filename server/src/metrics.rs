@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use lightstick_sfu::{DELAY_BOUNDS_US, ShardStats};
+use lightstick_sfu::{Cell, DELAY_BOUNDS_US, ESTIMATE_BOUNDS_KBPS, ShardStats};
 use lightstick_signaling::{SignalingStats, StatsSnapshot};
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
@@ -46,8 +46,8 @@ enum Source {
     Shard(ShardValue),
     /// Several values a shard, by a second label.
     ShardBy(&'static [(&'static str, ShardValue)]),
-    /// The forwarding delay histogram of each shard.
-    ForwardDelay,
+    /// One histogram a shard; the label is `shard`.
+    Histogram(fn(&ShardStats) -> Metric),
     /// Values of signaling, each with its labels' values.
     Signaling(Rows),
     /// A constant 1 that carries the version.
@@ -218,6 +218,15 @@ pub const CATALOGUE: &[Definition] = &[
         |s| s.layer_switches.get() as f64,
     ),
     counter(
+        "lightstick_layer_wishes_total",
+        "Layers that publishers were asked to pause, and to send again",
+        &["shard", "wish"],
+        Source::ShardBy(&[
+            ("pause", |s| s.layers_paused.get() as f64),
+            ("resume", |s| s.layers_resumed.get() as f64),
+        ]),
+    ),
+    counter(
         "lightstick_dropped_total",
         "What was not processed or not sent, by reason",
         &["shard", "reason"],
@@ -263,7 +272,24 @@ pub const CATALOGUE: &[Definition] = &[
         kind: Kind::Histogram,
         help: "From the publisher's datagram to the viewers' sockets, a packet and viewer; without what pacing held",
         labels: &["shard"],
-        source: Source::ForwardDelay,
+        source: Source::Histogram(|s| {
+            let bounds = DELAY_BOUNDS_US.iter().map(|us| *us as f64 / 1e6);
+            histogram(
+                &s.forward_delay,
+                bounds,
+                s.forward_delay_us.get() as f64 / 1e6,
+            )
+        }),
+    },
+    Definition {
+        name: "lightstick_viewer_estimate_bits_per_second",
+        kind: Kind::Histogram,
+        help: "Viewers of now by what their links are estimated to carry; no counters, so without rate()",
+        labels: &["shard"],
+        source: Source::Histogram(|s| {
+            let bounds = ESTIMATE_BOUNDS_KBPS.iter().map(|kbps| *kbps as f64 * 1e3);
+            histogram(&s.estimates, bounds, s.estimates_bps.get() as f64)
+        }),
     },
 ];
 
@@ -364,9 +390,9 @@ impl Metrics {
                     }
                 }
             }
-            Source::ForwardDelay => {
+            Source::Histogram(read) => {
                 for (index, shard) in self.shards.iter().enumerate() {
-                    add(vec![&index.to_string()], delays(shard));
+                    add(vec![&index.to_string()], read(shard));
                 }
             }
         }
@@ -397,24 +423,26 @@ fn plain(kind: Kind, value: f64) -> Metric {
     metric
 }
 
-fn delays(shard: &ShardStats) -> Metric {
+/// Cells hold each bucket alone; the last of them has no bound.
+fn histogram(cells: &[Cell], bounds: impl Iterator<Item = f64>, sum: f64) -> Metric {
     let mut histogram = Histogram::default();
     let mut buckets = Vec::new();
     let mut total = 0;
-    for (index, cell) in shard.forward_delay.iter().enumerate() {
+    let mut bounds = bounds.fuse();
+    for cell in cells {
         total += cell.get();
-        // The last one has no bound: the format's own `+Inf` bucket says the same as the count.
-        let Some(bound) = DELAY_BOUNDS_US.get(index) else {
+        // The format's own `+Inf` bucket says the same as the count.
+        let Some(bound) = bounds.next() else {
             break;
         };
         let mut bucket = Bucket::default();
-        bucket.set_upper_bound(*bound as f64 / 1e6);
+        bucket.set_upper_bound(bound);
         bucket.set_cumulative_count(total);
         buckets.push(bucket);
     }
     histogram.set_bucket(buckets);
     histogram.set_sample_count(total);
-    histogram.set_sample_sum(shard.forward_delay_us.get() as f64 / 1e6);
+    histogram.set_sample_sum(sum);
     let mut metric = Metric::default();
     metric.set_histogram(histogram);
     metric
@@ -479,6 +507,12 @@ mod tests {
         for bound in ["0.001", "+Inf"] {
             let bucket =
                 format!("lightstick_forward_delay_seconds_bucket{{shard=\"0\",le=\"{bound}\"}} 0");
+            assert!(text.contains(&bucket), "{bucket}");
+        }
+        for bound in ["800000", "+Inf"] {
+            let bucket = format!(
+                "lightstick_viewer_estimate_bits_per_second_bucket{{shard=\"1\",le=\"{bound}\"}} 0"
+            );
             assert!(text.contains(&bucket), "{bucket}");
         }
     }

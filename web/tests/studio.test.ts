@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { VIDEO_CODECS } from "../src/client/whip.ts";
 import { en } from "../src/i18n/dictionary.ts";
 import { deviceErrorKey } from "../src/studio/devices.ts";
-import { BITRATE_KBPS_MAX, BITRATE_KBPS_MIN, FRAME_RATES, RESOLUTIONS, videoEncodings, withBitrate } from "../src/studio/encodings.ts";
+import { BITRATE_KBPS_MAX, BITRATE_KBPS_MIN, FRAME_RATES, RESOLUTIONS, videoEncodings, withBitrate, withoutUnwanted } from "../src/studio/encodings.ts";
 import { loudness } from "../src/studio/level.ts";
 import { sendFigures } from "../src/studio/stats.ts";
 import type { Stat } from "../src/ui/report.ts";
@@ -51,6 +51,16 @@ test("a new bit rate keeps the encodings as they are otherwise", () => {
   }
   assert.deepEqual(withBitrate([{ active: true }], 500), [{ active: true, maxBitrate: 500_000 }]);
   assert.deepEqual(withBitrate([], 500), []);
+});
+
+test("unwanted layers rest, and never all of them", () => {
+  const running = [{ rid: "l", maxBitrate: 1 }, { rid: "m" }, { rid: "h", active: false }] as RTCRtpEncodingParameters[];
+  const active = (...unwanted: string[]) => withoutUnwanted(running, new Set(unwanted)).map((e) => e.active);
+  assert.deepEqual(active(), [true, true, true]);
+  assert.deepEqual(active("m", "h", "x"), [true, false, false]);
+  assert.deepEqual(active("l", "m", "h"), [true, true, true]);
+  assert.equal(withoutUnwanted(running, new Set(["l"]))[0]?.maxBitrate, 1);
+  assert.deepEqual(withoutUnwanted([{}], new Set(["l"])), [{ active: true }]);
 });
 
 test("what is on offer fits together", () => {

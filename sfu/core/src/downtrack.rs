@@ -62,6 +62,18 @@ impl DownTrack {
         self.wanted()
     }
 
+    /// Hears which of the live layers bring nothing for now; counts from the next
+    /// [`Self::set_live`] on.
+    pub fn set_asleep(&mut self, asleep: LayerSet) {
+        self.selector.set_asleep(asleep);
+    }
+
+    /// The layers that this viewer keeps the publisher busy with.
+    #[must_use]
+    pub fn watched(&self) -> LayerSet {
+        self.selector.watched()
+    }
+
     /// Hears what the viewer's link carries, without its audio, and what layers take.
     pub fn on_estimate(
         &mut self,

@@ -38,6 +38,24 @@ impl LayerSet {
         self.0 == 0
     }
 
+    /// What is in both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What is in it and not in the other.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Its layers, lowest first.
     pub fn iter(self) -> impl Iterator<Item = Layer> {
         Layer::ALL
@@ -69,8 +87,12 @@ pub struct LayerSelector {
     choice: LayerChoice,
     network: NetworkCap,
     live: LayerSet,
+    /// Of the live ones, those that bring nothing until the publisher hears that they are wanted.
+    asleep: LayerSet,
     current: Option<Layer>,
     target: Option<Layer>,
+    /// Where it shall end; the target may be a step on the way.
+    goal: Option<Layer>,
 }
 
 impl LayerSelector {
@@ -117,6 +139,24 @@ impl LayerSelector {
         self.aim();
     }
 
+    /// Hears which of the live layers bring nothing for now; counts from the next
+    /// [`Self::set_live`] on.
+    pub fn set_asleep(&mut self, asleep: LayerSet) {
+        self.asleep = asleep;
+    }
+
+    /// The layers that the viewer gets, waits for, or must be able to fall back on: a link that
+    /// narrows cannot wait for a layer to wake.
+    #[must_use]
+    pub fn watched(&self) -> LayerSet {
+        let fallback = self.live.iter().next();
+        let fallback = fallback.filter(|_| self.choice == LayerChoice::Auto);
+        [self.current, self.target, self.goal, fallback]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
     /// Hears what the viewer's link carries, without its audio. Only [`LayerChoice::Auto`] follows.
     pub fn on_estimate(&mut self, now: Instant, link: Bitrate, rates: &LayerRates) {
         self.network.judge(now, link, rates, self.live);
@@ -137,6 +177,7 @@ impl LayerSelector {
     pub fn switched(&mut self) {
         if let Some(target) = self.target.take() {
             self.current = Some(target);
+            self.aim();
         }
     }
 
@@ -153,8 +194,22 @@ impl LayerSelector {
             LayerChoice::Medium => Layer::Medium,
             LayerChoice::High => Layer::High,
         };
-        let best = self.live.best_up_to(cap);
-        self.target = if best == self.current { None } else { best };
+        self.goal = self.live.best_up_to(cap);
+        let next = self.goal.map(|goal| self.step_towards(goal));
+        self.target = if next == self.current { None } else { next };
+    }
+
+    /// Who must leave its layer, or has none yet, takes what flows until a sleeping goal wakes.
+    fn step_towards(&self, goal: Layer) -> Layer {
+        let waits = self.current.is_some_and(|current| current <= goal);
+        if waits || !self.asleep.contains(goal) {
+            return goal;
+        }
+        self.live
+            .without(self.asleep)
+            .best_up_to(goal)
+            .filter(|step| self.current.is_none_or(|current| *step < current))
+            .unwrap_or(goal)
     }
 }
 
@@ -233,6 +288,51 @@ mod tests {
         assert_eq!(at(2_300, 100_000), Some(Layer::Low), "the least there is");
         assert_eq!(at(9_000, 510_000), Some(Layer::Low));
         assert_eq!(at(9_100, 540_000), Some(Layer::Medium));
+    }
+
+    #[test]
+    fn what_sleeps_is_waited_for_on_what_flows() {
+        use Layer::{High, Low, Medium};
+        // What is asleep, the layer of before, and the choice; then the steps to the goal.
+        let check = |asleep: &[Layer], before: Option<Layer>, choice, steps: &[Layer]| {
+            let mut selector = LayerSelector::new(choice);
+            if let Some(before) = before {
+                selector.set_live([before].into_iter().collect());
+                selector.switched();
+            }
+            selector.set_asleep(asleep.iter().copied().collect());
+            selector.set_live(all());
+            let mut taken = Vec::new();
+            while let Some(target) = selector.target() {
+                taken.push(target);
+                assert!(selector.watched().contains(target));
+                assert!(selector.watched().contains(*steps.last().unwrap()));
+                selector.switched();
+            }
+            assert_eq!(taken, steps, "{asleep:?} asleep, {before:?} to {choice:?}");
+        };
+        check(&[High], None, LayerChoice::High, &[Medium, High]);
+        check(&[Medium, High], None, LayerChoice::Auto, &[Low, High]);
+        check(&[Low, Medium], None, LayerChoice::Low, &[High, Low]);
+        check(&[Low, Medium], None, LayerChoice::High, &[High]);
+        check(&[Low, Medium, High], None, LayerChoice::High, &[High]);
+        // On the way up, what the viewer has is as good as a step between.
+        check(&[High], Some(Low), LayerChoice::High, &[High]);
+        check(&[Medium], Some(High), LayerChoice::Medium, &[Low, Medium]);
+        check(&[Low, Medium], Some(High), LayerChoice::Low, &[Low]);
+    }
+
+    #[test]
+    fn the_lowest_layer_stays_for_links_that_may_narrow() {
+        let watched = |choice| {
+            let mut selector = LayerSelector::new(choice);
+            selector.set_live(all());
+            selector.switched();
+            selector.watched().iter().collect::<Vec<_>>()
+        };
+        assert_eq!(watched(LayerChoice::Auto), [Layer::Low, Layer::High]);
+        assert_eq!(watched(LayerChoice::High), [Layer::High]);
+        assert_eq!(watched(LayerChoice::Low), [Layer::Low]);
     }
 
     #[test]

@@ -10,8 +10,9 @@
 //! ([`pace`]); [`egress`] makes SRTP of it ([`srtp`]) and reads what the viewer reports ([`rtcp`]);
 //! [`bwe`] estimates what its link carries; [`history`] keeps what is sent again and what newcomers
 //! start from, [`start`] says whether they do; [`keyframe`] merges what viewers ask of the
-//! publisher; [`path`] withholds bytes from addresses that have not proven themselves. [`offer`]
-//! says what an offer asks for, [`answer`] answers a viewer's.
+//! publisher, [`watched`] decides what it may leave out; [`path`] withholds bytes from addresses
+//! that have not proven themselves. [`offer`] says what an offer asks for, [`answer`] answers a
+//! viewer's.
 
 // Virtual time starts somewhere.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
@@ -41,3 +42,4 @@ pub mod start;
 pub mod temporal;
 pub mod timer;
 pub mod uptrack;
+pub mod watched;

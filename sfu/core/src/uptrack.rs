@@ -11,9 +11,13 @@ use crate::keyframe::KeyframeGate;
 use crate::layers::LayerSet;
 use crate::meter::{Allowance, Meter, Verdict};
 use crate::packet::{Format, MediaPacket, PacketExtensions};
+use crate::watched::Supply;
 
 /// A layer that brings nothing for this long is dead, as long as nothing else explains it.
 const SILENCE: Duration = Duration::from_millis(1_500);
+/// How long a layer may take to come back once it is wanted again: the wish goes over HTTP, and
+/// the encoder starts anew.
+const WAKING: Duration = Duration::from_secs(5);
 /// `abs-capture-time` is added this often where the publisher sends none.
 const CAPTURE_TIME_EVERY: Duration = Duration::from_secs(1);
 
@@ -97,6 +101,7 @@ struct UpLayer {
     highest: u64,
     capture_time_at: Option<Instant>,
     live: bool,
+    rest: Rest,
 }
 
 /// The temporal layers of the last pictures. Not every packet tells its picture's: a fragment of
@@ -119,7 +124,17 @@ impl Pictures {
     }
 }
 
-/// One live layer, for the API.
+/// Whether a layer's silence is our own wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    None,
+    /// The publisher is asked not to send it.
+    Paused,
+    /// It is asked to send it again, and has time to until then.
+    Waking(Instant),
+}
+
+/// One available layer, for the API.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerView {
     /// Which.
@@ -130,6 +145,8 @@ pub struct LayerView {
     pub frames_per_second: f32,
     /// Since its last keyframe.
     pub keyframe_age: Option<Duration>,
+    /// The publisher is asked not to send it.
+    pub paused: bool,
 }
 
 /// Limits and settings of a source.
@@ -219,6 +236,10 @@ impl Source {
             layer.keyframe_at = Some(now);
             layer.keyframe_timestamp = Some(packet.timestamp);
             layer.gate.keyframe();
+            // An encoder that starts anew starts with a keyframe.
+            if matches!(layer.rest, Rest::Waking(_)) {
+                layer.rest = Rest::None;
+            }
         }
 
         let sampled_at = self.clock.sampled_at(
@@ -311,7 +332,7 @@ impl Source {
         for layer in Layer::ALL {
             if self
                 .video_layer(layer)
-                .is_some_and(|state| state.gate.poll(now))
+                .is_some_and(|state| state.can_be_asked() && state.gate.poll(now))
             {
                 set.insert(layer);
             }
@@ -319,19 +340,63 @@ impl Source {
         set
     }
 
-    /// Marks layers that have fallen silent. True when the set of live layers has changed.
+    /// Marks layers that have fallen silent, or did not come back in time. True when the set of
+    /// live or of available layers has changed.
     pub fn poll_silence(&mut self, now: Instant) -> bool {
         let mut changed = false;
         for layer in Layer::ALL {
-            if let Some(state) = self.video_layer(layer)
-                && state.live
-                && now.saturating_duration_since(state.last_packet) >= SILENCE
-            {
+            let Some(state) = self.video_layer(layer) else {
+                continue;
+            };
+            if state.live && now.saturating_duration_since(state.last_packet) >= SILENCE {
                 state.live = false;
                 changed = true;
             }
+            if matches!(state.rest, Rest::Waking(until) if until <= now) {
+                state.rest = Rest::None;
+                changed |= !state.live;
+            }
         }
         changed
+    }
+
+    /// Hears which layers the publisher is asked not to send: their silence means nothing, and
+    /// they stay available.
+    pub fn set_paused(&mut self, now: Instant, paused: LayerSet) {
+        for layer in Layer::ALL {
+            if let Some(state) = self.video_layer(layer) {
+                state.rest = match state.rest {
+                    _ if paused.contains(layer) => Rest::Paused,
+                    Rest::Paused => Rest::Waking(now + WAKING),
+                    rest => rest,
+                };
+            }
+        }
+    }
+
+    /// The video layers that can be had, and what is to be known of them.
+    #[must_use]
+    pub fn supply(&self) -> Supply {
+        let Some(track) = &self.tracks[slot(TrackKind::Video)] else {
+            return Supply::default();
+        };
+        let mut supply = Supply::default();
+        for layer in Layer::ALL {
+            let Some(state) = &track.layers[layer.index()] else {
+                continue;
+            };
+            if !state.is_available() {
+                continue;
+            }
+            supply.available.insert(layer);
+            if !state.live {
+                supply.asleep.insert(layer);
+            }
+            if state.rest == Rest::Paused {
+                supply.paused.insert(layer);
+            }
+        }
+        supply
     }
 
     /// When to poll again.
@@ -343,9 +408,14 @@ impl Source {
         layers
             .flatten()
             .flat_map(|layer| {
+                let waking = match layer.rest {
+                    Rest::Waking(until) => Some(until),
+                    Rest::None | Rest::Paused => None,
+                };
                 [
-                    layer.gate.deadline(),
+                    layer.gate.deadline().filter(|_| layer.can_be_asked()),
                     layer.live.then_some(layer.last_packet + SILENCE),
+                    waking,
                 ]
             })
             .flatten()
@@ -378,7 +448,7 @@ impl Source {
             let Some(state) = &mut track.layers[layer.index()] else {
                 continue;
             };
-            if !state.live {
+            if !state.is_available() {
                 continue;
             }
             let (bitrate, frames_per_second) = state.meter.rates(now);
@@ -390,6 +460,7 @@ impl Source {
                 bitrate,
                 frames_per_second,
                 keyframe_age,
+                paused: state.rest == Rest::Paused,
             });
         }
         views
@@ -413,7 +484,18 @@ impl UpLayer {
             highest: packet.sequence.wrapping_sub(1),
             capture_time_at: None,
             live: false,
+            rest: Rest::None,
         }
+    }
+
+    fn is_available(&self) -> bool {
+        self.live || self.rest != Rest::None
+    }
+
+    /// An encoder at rest starts with a keyframe by itself, and some answer requests for it with
+    /// keyframes of all layers.
+    fn can_be_asked(&self) -> bool {
+        self.live || self.rest == Rest::None
     }
 
     /// Counts a packet; how many are missing right before it.

@@ -46,6 +46,8 @@ pub struct SessionOpened {
     pub local_ufrag: String,
     /// The peer's ICE user fragment as it stood in the offer.
     pub remote_ufrag: String,
+    /// A publisher's simulcast layers with their ids, lowest first; none without simulcast.
+    pub layers: Vec<(Layer, String)>,
 }
 
 /// Why a session was not opened. Nothing stays allocated.
@@ -174,11 +176,20 @@ pub enum MediaEvent {
         /// In which codec.
         codec: Codec,
     },
-    /// The set of layers that carry media has changed. Empty: the video has stopped.
+    /// Other layers can be had than before; those count that are paused on our wish. Empty: the
+    /// video has stopped.
     LayersChanged {
         /// Where.
         room: RoomId,
-        /// Live layers, lowest first.
+        /// Lowest first.
+        layers: Vec<Layer>,
+    },
+    /// A publisher shall not send these of its layers, because nobody watches them, and all others.
+    /// It starts with all.
+    LayersPaused {
+        /// The publisher's session.
+        session: SessionId,
+        /// Lowest first.
         layers: Vec<Layer>,
     },
     /// A viewer is now given another layer.
@@ -211,7 +222,7 @@ pub struct TrackMedia {
     pub kind: TrackKind,
     /// Its codec.
     pub codec: Codec,
-    /// Live layers, lowest first. Audio has one.
+    /// The layers that can be had, lowest first. Audio has one.
     pub layers: Vec<LayerMedia>,
 }
 
@@ -228,6 +239,8 @@ pub struct LayerMedia {
     pub frames_per_second: f32,
     /// Since the last keyframe; none before the first.
     pub keyframe_age: Option<Duration>,
+    /// The publisher is asked not to send it.
+    pub paused: bool,
 }
 
 /// One session's media as its shard sees it.
@@ -251,4 +264,6 @@ pub struct SessionMedia {
     pub round_trip: Option<Duration>,
     /// Loss that the peer reported last, 0 to 1.
     pub loss: Option<f32>,
+    /// What a viewer's link is estimated to carry.
+    pub estimate: Option<Bitrate>,
 }

@@ -10,6 +10,7 @@ use crate::api::{
 use crate::joins::Reply;
 use crate::session::Session;
 use crate::shard::Shard;
+use crate::survey::named_layers;
 
 /// What the control plane asks of one shard. Where the asker has gone, nothing is left behind.
 #[derive(Debug)]
@@ -107,6 +108,7 @@ impl Shard {
             answer,
             local_ufrag: session.local_ufrag.clone(),
             remote_ufrag: session.remote_ice().0.to_owned(),
+            layers: named_layers(&session.role),
         };
         let gauge = session.role.gauge(&self.io.stats);
         gauge.set(gauge.get() + 1);
@@ -147,10 +149,15 @@ impl Shard {
         let key = *self.by_id.get(&session).ok_or(CommandError::NoSession)?;
         let session = &mut self.sessions[key as usize];
         let room = session.room;
-        let wanted = session.viewer().and_then(|viewer| viewer.choose(choice));
+        let Some(viewer) = session.viewer() else {
+            return Ok(());
+        };
+        let wanted = viewer.choose(choice);
+        let watched = viewer.watched();
         if let Some(wanted) = wanted {
             self.request_keyframe(room, wanted.0);
         }
+        self.watches(room, watched);
         Ok(())
     }
 }

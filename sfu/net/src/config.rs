@@ -40,6 +40,10 @@ pub struct MediaConfig {
     /// At most one keyframe request per layer goes to the publisher in this time.
     #[serde(with = "seconds")]
     pub keyframe_interval: Duration,
+    /// A layer that nobody has watched for this long is paused at its publisher, if the publisher
+    /// listens. 0 pauses nothing.
+    #[serde(with = "seconds")]
+    pub pause_after: Duration,
     /// Retransmission memory of a viewer, in packets of video.
     pub rtx_packets: usize,
     /// A frame's packets wait for its last one so long at most, in rooms with many viewers: a whole
@@ -76,6 +80,7 @@ impl Default for MediaConfig {
             connect_timeout: Duration::from_secs(30),
             consent_timeout: Duration::from_secs(15),
             keyframe_interval: Duration::from_secs(1),
+            pause_after: Duration::from_secs(10),
             rtx_packets: 512,
             frame_hold: Duration::from_millis(10),
             viewer_dtls13: false,
@@ -157,6 +162,12 @@ impl MediaConfig {
             self.keyframe_interval,
             0.1..=60.0,
             "0.1 to 60 seconds",
+        )?;
+        seconds(
+            "pause_after",
+            self.pause_after,
+            0.0..=3_600.0,
+            "0 to 3600 seconds",
         )?;
         match (self.playout_delay_min, self.playout_delay_max) {
             (None, None) => Ok(()),

@@ -8,6 +8,7 @@ use lightstick_sfu_core::egress::NotSent;
 use lightstick_sfu_core::layers::LayerSet;
 use lightstick_sfu_core::packet::MediaPacket;
 use lightstick_sfu_core::uptrack::{Incoming, Refused, Source, SourceConfig};
+use lightstick_sfu_core::watched::{Supply, Watched};
 use lightstick_types::{Bitrate, Layer, RoomId, ShardId, TrackKind};
 
 use crate::api::{CloseReason, LayerMedia, MediaEvent, RoomMedia, TrackMedia};
@@ -154,9 +155,9 @@ impl Shard {
             Message::Interest { room: id, wanted } => {
                 let room = self.rooms.entry(id).or_default();
                 room.set_interest(from, wanted);
-                let layers = room.live;
+                let supply = room.supply;
                 if wanted {
-                    self.links.send(from, Message::Live { room: id, layers });
+                    self.links.send(from, Message::Live { room: id, supply });
                     self.send_replay(id, from);
                 }
                 self.forget_if_idle(id);
@@ -166,7 +167,12 @@ impl Shard {
                     .iter()
                     .for_each(|layer| self.request_keyframe(room, layer));
             }
-            Message::Live { room, layers } => self.set_live(room, layers),
+            Message::Watched { room, layers } => {
+                if let Some(room) = self.rooms.get_mut(&room) {
+                    room.set_watched(from, layers);
+                }
+            }
+            Message::Live { room, supply } => self.set_supply(room, supply),
         }
     }
 
@@ -184,13 +190,15 @@ impl Shard {
                 room.publisher = Some(Publisher {
                     session: key,
                     source,
+                    watched: Watched::new(self.shared.config.pause_after),
+                    woken: false,
                 });
                 self.layers_changed(id);
             }
             RoleState::Viewer(_) => {
                 let first = room.viewers.is_empty();
                 room.viewers.push(key);
-                let live = room.live;
+                let supply = room.supply;
                 if first && home != self.id {
                     self.links.send(
                         home,
@@ -202,7 +210,7 @@ impl Shard {
                 }
                 if let Some(viewer) = self.sessions[key as usize].viewer() {
                     // The keyframe is asked for when there is a connection to send it on.
-                    viewer.set_live(live);
+                    viewer.set_supply(supply);
                 }
             }
         }
@@ -269,33 +277,33 @@ impl Shard {
         }
     }
 
-    /// At the room's home: its live layers are other ones.
-    fn layers_changed(&mut self, id: RoomId) {
+    /// At the room's home: other layers can be had than before.
+    pub(crate) fn layers_changed(&mut self, id: RoomId) {
         let Some(room) = self.rooms.get(&id) else {
             return;
         };
-        let layers = room
+        let supply = room
             .publisher
             .as_ref()
-            .map(|p| p.source.live_layers())
+            .map(|p| p.source.supply())
             .unwrap_or_default();
         let remotes: Vec<ShardId> = room.remotes().collect();
         for shard in remotes {
-            self.links.send(shard, Message::Live { room: id, layers });
+            self.links.send(shard, Message::Live { room: id, supply });
         }
         self.emit(MediaEvent::LayersChanged {
             room: id,
-            layers: layers.iter().collect(),
+            layers: supply.available.iter().collect(),
         });
-        self.set_live(id, layers);
+        self.set_supply(id, supply);
     }
 
-    fn set_live(&mut self, id: RoomId, live: LayerSet) {
+    fn set_supply(&mut self, id: RoomId, supply: Supply) {
         let Some(room) = self.rooms.get_mut(&id) else {
             return;
         };
-        room.live = live;
-        if live.is_empty() {
+        room.set_supply(supply, self.now);
+        if supply.available.is_empty() {
             room.forget();
         }
         let viewers = std::mem::take(&mut room.viewers);
@@ -305,7 +313,7 @@ impl Shard {
                 continue;
             };
             let connected = session.connected;
-            if let Some(keyframe) = session.viewer().and_then(|viewer| viewer.set_live(live))
+            if let Some(keyframe) = session.viewer().and_then(|v| v.set_supply(supply))
                 && connected
             {
                 wanted.insert(keyframe.0);
@@ -384,12 +392,15 @@ impl Shard {
         };
         let key = publisher.session;
         let silent = publisher.source.poll_silence(now);
+        let woken = std::mem::take(&mut publisher.woken);
         let requests = publisher.source.poll_keyframe_requests(now);
         if let Some(at) = room.deadline() {
             self.rooms_next = self.rooms_next.min(at);
         }
         room.asked(requests, now, None);
-        if silent {
+        if woken {
+            self.pauses_changed(id);
+        } else if silent {
             self.layers_changed(id);
         }
         if requests.is_empty() {
@@ -435,6 +446,7 @@ impl Shard {
                         bitrate: view.bitrate,
                         frames_per_second: view.frames_per_second,
                         keyframe_age: view.keyframe_age,
+                        paused: view.paused,
                     }
                 });
             tracks.push(TrackMedia {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lightstick_sfu_core::layers::LayerSet;
 use lightstick_sfu_core::packet::MediaPacket;
+use lightstick_sfu_core::watched::Supply;
 use lightstick_types::{RoomId, ShardId};
 use mio::Waker;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
@@ -23,8 +24,10 @@ pub(crate) enum Message {
     Interest { room: RoomId, wanted: bool },
     /// To a room's home: a viewer needs a keyframe.
     Keyframe { room: RoomId, layers: LayerSet },
-    /// From a room's home: these layers are live now.
-    Live { room: RoomId, layers: LayerSet },
+    /// To a room's home: this shard's viewers watch these layers now.
+    Watched { room: RoomId, layers: LayerSet },
+    /// From a room's home: these layers can be had now.
+    Live { room: RoomId, supply: Supply },
 }
 
 /// The rings of one shard to and from all others.

@@ -11,6 +11,7 @@ use lightstick_sfu_core::packet::MediaPacket;
 use lightstick_sfu_core::ring::{Crossing, RingGate};
 use lightstick_sfu_core::start::{self, Choice, Situation};
 use lightstick_sfu_core::uptrack::Source;
+use lightstick_sfu_core::watched::{Supply, Watched};
 use lightstick_types::{Bitrate, Layer, RoomId, ShardId, TrackKind};
 
 use crate::link::{Links, Message};
@@ -28,12 +29,12 @@ pub(crate) struct Room {
     pub(crate) publisher: Option<Publisher>,
     /// Sessions on this shard, by their keys.
     pub(crate) viewers: Vec<u32>,
-    /// Live layers as last heard.
-    pub(crate) live: LayerSet,
+    /// The layers that can be had, as last heard.
+    pub(crate) supply: Supply,
     /// Publisher sessions so far: a new one is a new source to every viewer.
     pub(crate) sources: u32,
     /// At home: the shards with viewers, and what has crossed to them.
-    remotes: BTreeMap<ShardId, RingGate>,
+    remotes: BTreeMap<ShardId, Remote>,
     /// Packets that are to be sent on.
     pub(crate) batch: Vec<Fresh>,
     /// When they are.
@@ -46,6 +47,16 @@ pub(crate) struct Room {
     pub(crate) rates: Rates,
     /// Away from home: keyframes to ask for at the end of this turn.
     pub(crate) wanted: LayerSet,
+    /// Away from home: the layers that the home knows to be watched here.
+    pub(crate) watched: LayerSet,
+}
+
+/// A shard with viewers of a room, as the room's home knows it.
+#[derive(Debug, Default)]
+struct Remote {
+    gate: RingGate,
+    /// Layers that its viewers watch.
+    watched: LayerSet,
 }
 
 /// A packet that came in in this turn, for this shard's viewers.
@@ -61,6 +72,9 @@ pub(crate) struct Fresh {
 pub(crate) struct Publisher {
     pub(crate) session: u32,
     pub(crate) source: Source,
+    pub(crate) watched: Watched,
+    /// A paused layer was asked for in this turn.
+    pub(crate) woken: bool,
 }
 
 impl Room {
@@ -78,6 +92,28 @@ impl Room {
         }
     }
 
+    /// Hears which layers another shard's viewers watch.
+    pub(crate) fn set_watched(&mut self, shard: ShardId, watched: LayerSet) {
+        if let Some(remote) = self.remotes.get_mut(&shard) {
+            remote.watched = watched;
+        }
+    }
+
+    /// The layers that other shards' viewers watch.
+    pub(crate) fn watched_elsewhere(&self) -> LayerSet {
+        let watched = self.remotes.values().map(|remote| remote.watched);
+        watched.fold(LayerSet::default(), LayerSet::or)
+    }
+
+    /// Hears which layers can be had. Nothing is known of the next publisher's.
+    pub(crate) fn set_supply(&mut self, supply: Supply, now: Instant) {
+        self.supply = supply;
+        if supply.available.is_empty() {
+            self.rates.forget();
+        }
+        self.rates.set_flowing(supply.flowing(), now);
+    }
+
     /// The shards that must hear of changes.
     pub(crate) fn remotes(&self) -> impl Iterator<Item = ShardId> {
         self.remotes.keys().copied()
@@ -85,7 +121,8 @@ impl Room {
 
     /// How many gaps were cut into what crosses to `shard`.
     pub(crate) fn generation(&self, shard: ShardId) -> u32 {
-        self.remotes.get(&shard).map_or(0, RingGate::generation)
+        let remote = self.remotes.get(&shard);
+        remote.map_or(0, |remote| remote.gate.generation())
     }
 
     /// Takes in a packet. It is sent on at the end of this turn, or at home together with the rest
@@ -127,7 +164,7 @@ impl Room {
     pub(crate) fn cross(&mut self, id: RoomId, links: &mut Links, stats: &ShardStats) {
         // Almost always nothing is held back, and all shards share one list.
         let mut whole: Option<Arc<[Arc<MediaPacket>]>> = None;
-        for (shard, gate) in &mut self.remotes {
+        for (shard, Remote { gate, .. }) in &mut self.remotes {
             let kept: Vec<Arc<MediaPacket>> = self
                 .batch
                 .iter()
@@ -162,10 +199,14 @@ impl Room {
         }
     }
 
-    /// Asks for a keyframe: at home of the publisher, elsewhere of the home.
+    /// Asks for a keyframe: at home of the publisher, elsewhere of the home. A paused layer comes
+    /// back by it.
     pub(crate) fn request_keyframe(&mut self, layer: Layer) {
         match &mut self.publisher {
-            Some(publisher) => publisher.source.request_keyframe(layer),
+            Some(publisher) => {
+                publisher.woken |= publisher.watched.want(layer);
+                publisher.source.request_keyframe(layer);
+            }
             None => self.wanted.insert(layer),
         }
     }

@@ -325,6 +325,10 @@ impl Session {
                 RoleState::Viewer(viewer) => viewer.egress.as_ref().and_then(|e| e.loss()),
                 RoleState::Publisher { .. } => self.loss,
             },
+            estimate: match &self.role {
+                RoleState::Viewer(viewer) => viewer.egress.as_ref().and_then(|e| e.estimate()),
+                RoleState::Publisher { .. } => None,
+            },
         }
     }
 }

@@ -446,8 +446,12 @@ impl Shard {
             for room in all {
                 if periodic {
                     self.revisit_waiting(room);
+                    self.survey_layers(room);
                 }
                 self.touched_rooms.push(room);
+            }
+            if periodic {
+                self.survey_links();
             }
         }
         let mut touched = std::mem::take(&mut self.touched_rooms);

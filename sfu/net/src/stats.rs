@@ -29,6 +29,9 @@ pub const DELAY_BOUNDS_US: [u64; 10] = [
     100, 250, 500, 1_000, 2_000, 3_000, 5_000, 10_000, 25_000, 100_000,
 ];
 
+/// Upper bounds of the buckets of viewers' estimates, in kbit/s; one more bucket holds the rest.
+pub const ESTIMATE_BOUNDS_KBPS: [u64; 9] = [150, 300, 500, 800, 1_200, 2_000, 3_000, 5_000, 8_000];
+
 /// Everything one shard counts.
 #[derive(Debug, Default)]
 pub struct ShardStats {
@@ -104,6 +107,10 @@ pub struct ShardStats {
     pub starts_waited: Cell,
     /// Layer switches of viewers.
     pub layer_switches: Cell,
+    /// Layers that publishers were asked to pause.
+    pub layers_paused: Cell,
+    /// Paused layers that publishers were asked to send again.
+    pub layers_resumed: Cell,
     /// Sessions whose handling panicked and was contained.
     pub panics: Cell,
     /// Microseconds spent working, of those that passed: its rate is the shard's load.
@@ -112,4 +119,9 @@ pub struct ShardStats {
     pub forward_delay: [Cell; DELAY_BOUNDS_US.len() + 1],
     /// Sum of the forwarding delays, in microseconds.
     pub forward_delay_us: Cell,
+    /// Viewers of now by what their links are estimated to carry, by [`ESTIMATE_BOUNDS_KBPS`], each
+    /// bucket alone. Counted twice a second.
+    pub estimates: [Cell; ESTIMATE_BOUNDS_KBPS.len() + 1],
+    /// Sum of those estimates, in bit/s.
+    pub estimates_bps: Cell,
 }

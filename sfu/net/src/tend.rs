@@ -28,6 +28,7 @@ impl Shard {
         let (Some(wanted), Some(room)) = (viewer.wanted(), self.rooms.get_mut(&id)) else {
             return;
         };
+        let watched = viewer.watched();
         let (layer, stats) = (wanted.0, &self.io.stats);
         match room.start(layer, viewer.rate(), now, interval) {
             Choice::Replay(start) => {
@@ -44,6 +45,7 @@ impl Shard {
                 self.request_keyframe(id, layer);
             }
         }
+        self.watches(id, watched);
         self.arm(key);
     }
 

@@ -10,6 +10,7 @@ use lightstick_sfu_core::layers::{LayerRates, LayerSet};
 use lightstick_sfu_core::paced::{PacedTrack, Step};
 use lightstick_sfu_core::packet::MediaPacket;
 use lightstick_sfu_core::rewrite::Rewritten;
+use lightstick_sfu_core::watched::Supply;
 use lightstick_types::{Bitrate, Layer, LayerChoice, TrackKind};
 
 use crate::dtls::KeyDrop;
@@ -149,8 +150,15 @@ impl Viewer {
         self.video.as_mut()?.track_mut().choose(choice)
     }
 
-    pub(crate) fn set_live(&mut self, live: LayerSet) -> Option<KeyframeWanted> {
-        self.video.as_mut()?.track_mut().set_live(live)
+    pub(crate) fn set_supply(&mut self, supply: Supply) -> Option<KeyframeWanted> {
+        let video = self.video.as_mut()?.track_mut();
+        video.set_asleep(supply.asleep);
+        video.set_live(supply.available)
+    }
+
+    /// The layers that the publisher must send for this viewer.
+    pub(crate) fn watched(&self) -> LayerSet {
+        self.track().map(DownTrack::watched).unwrap_or_default()
     }
 
     /// Whether its estimate is to be looked at because no report has come that led to that.

@@ -28,11 +28,23 @@ impl RoomView {
     }
 }
 
-/// What one viewer is told besides.
+/// What one session is told besides.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SessionView {
-    /// The layer it gets.
+    /// The layer that a viewer gets.
     pub(crate) layer: Option<Layer>,
+    /// A publisher's simulcast layers, lowest first.
+    pub(crate) layers: Vec<NamedLayer>,
+}
+
+/// One simulcast layer of a publisher.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NamedLayer {
+    pub(crate) layer: Layer,
+    /// Its id on the wire.
+    pub(crate) rid: String,
+    /// Nobody watches it: it need not be sent.
+    pub(crate) paused: bool,
 }
 
 /// Events that wait for a slow reader of `/api/v1/events` at most. Past it the oldest are dropped
@@ -102,7 +114,7 @@ pub(crate) enum FeedKind {
         /// How long it was here, in seconds.
         after_seconds: f64,
     },
-    /// Other layers carry media.
+    /// Other layers can be had; those count that are paused because nobody watches them.
     LayersChanged {
         /// Lowest first.
         layers: Vec<Layer>,

@@ -23,7 +23,8 @@ const SDP: &str = "application/sdp";
 /// Publish: an SDP offer makes a session that sends into the room (RFC 9725).
 ///
 /// The token must grant `publish` for the room. A room that somebody else publishes in is taken
-/// over only with the grant `takeover`.
+/// over only with the grant `takeover`. To a publisher with simulcast, the response links to the
+/// session's events.
 #[utoipa::path(
     post,
     path = "/whip/{room}",
@@ -174,6 +175,7 @@ fn created(
         answer,
         etag,
         number,
+        has_layers,
         guard,
     } = joined;
     let base = match role {
@@ -189,6 +191,12 @@ fn created(
         ));
         links.push(format!(
             "<{location}/layer>; rel=\"urn:ietf:params:whep:ext:core:layer\""
+        ));
+    }
+    if has_layers {
+        links.push(format!(
+            "<{location}/events>; rel=\"urn:ietf:params:whip:ext:core:server-sent-events\"; \
+             events=\"layers\""
         ));
     }
     let mut response = (StatusCode::CREATED, answer).into_response();

@@ -16,6 +16,7 @@ mod feed;
 mod join;
 mod outer;
 mod problem;
+mod publisher;
 mod router;
 mod session;
 mod stats;

@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use crate::api::{client_config, events, rooms, sessions};
 use crate::outer::{Outer, not_found, outer};
-use crate::{App, join, session, viewer};
+use crate::{App, join, publisher, session, viewer};
 
 /// Where the description is served.
 const OPENAPI_PATH: &str = "/api/openapi.json";
@@ -37,6 +37,7 @@ fn described() -> (Router<App>, OpenApi) {
                 session::whep::delete,
                 session::whep::get
             ))
+            .routes(routes!(publisher::publisher_events))
             .routes(routes!(viewer::events))
             .routes(routes!(viewer::layer))
             .routes(routes!(rooms::list))

@@ -122,7 +122,7 @@ impl Route {
         match template {
             "/whip/{room}" => Self::Whip,
             "/whep/{room}" => Self::Whep,
-            "/whep/{room}/{session}/events" => Self::Events,
+            "/whip/{room}/{session}/events" | "/whep/{room}/{session}/events" => Self::Events,
             "/whep/{room}/{session}/layer" => Self::Layer,
             _ if template.starts_with("/api") => Self::Api,
             _ => Self::Session,

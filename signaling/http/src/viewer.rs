@@ -174,7 +174,7 @@ fn reconnect_ms(after: Duration, number: u64) -> u64 {
     after + after * (number % 64) / 64
 }
 
-fn json(name: &'static str, data: &impl Serialize) -> Event {
+pub(crate) fn json(name: &'static str, data: &impl Serialize) -> Event {
     // Numbers, strings and lists of them: serializing cannot fail, nor has JSON line breaks.
     let data = serde_json::to_string(data).unwrap_or_default();
     Event::default().event(name).data(data)

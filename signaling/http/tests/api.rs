@@ -273,6 +273,7 @@ async fn every_route_is_described() {
             "/whep/{room}/{session}/layer",
             "/whip/{room}",
             "/whip/{room}/{session}",
+            "/whip/{room}/{session}/events",
         ]
     );
     for (template, operations) in paths {

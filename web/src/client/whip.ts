@@ -2,6 +2,7 @@
 
 import { Peer } from "./peer.ts";
 import type { Connection } from "./keeper.ts";
+import { REL_WISHES, linkTarget } from "./link.ts";
 import type { Endpoint } from "./resource.ts";
 import { offerAbsCaptureTime, withStereoOpus } from "./sdp.ts";
 
@@ -61,6 +62,19 @@ export class PublishSession implements Connection {
 
   onState(listener: (state: RTCPeerConnectionState) => void): void {
     this.peer.onState(listener);
+  }
+
+  /** Where the server says which layers are wanted, if it does. */
+  get wishesUrl(): string | undefined {
+    return linkTarget(this.peer.resource.links, REL_WISHES, this.peer.resource.url);
+  }
+
+  /** Changes the encodings of the video. */
+  async encode(change: (encodings: RTCRtpEncodingParameters[]) => RTCRtpEncodingParameters[]): Promise<void> {
+    const parameters = this.video?.getParameters();
+    if (!parameters) return;
+    parameters.encodings = change(parameters.encodings);
+    await this.video?.setParameters(parameters);
   }
 
   /** Swaps a track without a new offer; `null` sends nothing in its place. */

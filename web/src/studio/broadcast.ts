@@ -4,9 +4,10 @@ import { Backoff, PUBLISHER_BACKOFF } from "../client/backoff.ts";
 import { Keeper, type KeeperStatus } from "../client/keeper.ts";
 import { ProblemError } from "../client/problem.ts";
 import { PublishSession, type VideoCodec } from "../client/whip.ts";
+import { followWishes } from "../client/wishes.ts";
 import { reportMap, type Stat } from "../ui/report.ts";
 import { schedule } from "../ui/schedule.ts";
-import { videoEncodings, withBitrate } from "./encodings.ts";
+import { videoEncodings, withBitrate, withoutUnwanted } from "./encodings.ts";
 import { sendFigures, type SendFigures } from "./stats.ts";
 
 /** Settings of a show; codec and simulcast are fixed while it runs. */
@@ -58,6 +59,11 @@ export class Broadcast {
   #iceServers: RTCIceServer[] = [];
   #before: ReadonlyMap<string, Stat> = new Map();
   #cancelStats: () => void = () => {};
+  /** Ids of the layers that nobody watches. */
+  #unwanted: ReadonlySet<string> = new Set();
+  #leaveWishes: () => void = () => {};
+  /** Browsers take one change of the encodings at a time. */
+  #encoding: Promise<void> = Promise.resolve();
   /** When the connection was lost, Unix time in milliseconds. */
   #lostAt: number | undefined;
 
@@ -74,6 +80,7 @@ export class Broadcast {
         // Tracks or the bit rate may have changed while the offer was on its way.
         void this.setTracks(this.#video, this.#audio);
         void this.setBitrate(this.#kbps);
+        this.#follow(session.wishesUrl);
       },
       onStatus: (status) => {
         this.#lostAt = status.kind === "connected" ? undefined : (this.#lostAt ?? Date.now());
@@ -102,6 +109,7 @@ export class Broadcast {
 
   stop(keepalive = false): void {
     this.#cancelStats();
+    this.#follow(undefined);
     this.#keeper.stop(keepalive);
   }
 
@@ -127,13 +135,31 @@ export class Broadcast {
   /** Changes the bit rate of a running show. */
   async setBitrate(kbps: number): Promise<void> {
     this.#kbps = kbps;
-    const sender = this.#keeper.connection?.peer.pc.getSenders().find(({ track }) => track?.kind === "video");
-    if (!sender) return;
-    const parameters = sender.getParameters();
-    parameters.encodings = withBitrate(parameters.encodings, kbps);
-    await sender.setParameters(parameters).catch(() => {
-      // As above.
+    await this.#encode();
+  }
+
+  /** Follows which layers are wanted of the present session, if its server says so. */
+  #follow(url: string | undefined): void {
+    this.#leaveWishes();
+    this.#unwanted = new Set();
+    this.#leaveWishes = () => {};
+    if (!url) return;
+    this.#leaveWishes = followWishes(() => new EventSource(url), schedule, (unwanted) => {
+      this.#unwanted = unwanted;
+      void this.#encode();
     });
+  }
+
+  /** Gives the encoder its bit rate and its layers. */
+  #encode(): Promise<void> {
+    this.#encoding = this.#encoding.then(async () => {
+      await this.#keeper.connection
+        ?.encode((encodings) => withoutUnwanted(withBitrate(encodings, this.#kbps), this.#unwanted))
+        .catch(() => {
+          // As above.
+        });
+    });
+    return this.#encoding;
   }
 
   #open(signal: AbortSignal): Promise<PublishSession> {
@@ -165,7 +191,7 @@ export class Broadcast {
     const pc = this.#keeper.connection?.peer.pc;
     if (!pc || pc.connectionState !== "connected") return;
     const now = reportMap(await pc.getStats());
-    this.onFigures(sendFigures(this.#before, now));
+    this.onFigures(sendFigures(this.#before, now, this.#unwanted));
     this.#before = now;
   }
 }

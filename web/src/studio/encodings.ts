@@ -76,6 +76,19 @@ function temporalLayers(codec: VideoCodec): { scalabilityMode?: string } {
   return codec === "H264" ? {} : { scalabilityMode: "L1T3" };
 }
 
+/**
+ * Lets those encodings rest whose ids are unwanted, and wakes all others. Never all of them: the next viewer starts
+ * from what is sent.
+ */
+export function withoutUnwanted(
+  encodings: readonly RTCRtpEncodingParameters[],
+  unwanted: ReadonlySet<string>,
+): RTCRtpEncodingParameters[] {
+  const rests = ({ rid }: RTCRtpEncodingParameters) => rid !== undefined && unwanted.has(rid);
+  const all = encodings.every(rests);
+  return encodings.map((encoding) => ({ ...encoding, active: all || !rests(encoding) }));
+}
+
 /** Gives running encodings a new bit rate; their number and order stay. */
 export function withBitrate(encodings: readonly RTCRtpEncodingParameters[], kbps: number): RTCRtpEncodingParameters[] {
   const layers: readonly { rid: string; share: number }[] = encodings.length === TWO.length ? TWO : THREE;

@@ -43,14 +43,18 @@ export function showFigures(figures: SendFigures | undefined): void {
   byId("layers", HTMLElement).replaceChildren(
     ...[...figures.layers].reverse().map((layer) => {
       const row = make("tr");
-      const name = make("th", "", t(LAYER_KEYS[layer.rid] ?? "layer.single"));
+      const lamp = layer.rests ? "rests" : "sent";
+      const name = make("th", layer.rid ? lamp : "", t(LAYER_KEYS[layer.rid] ?? "layer.single"));
       name.scope = "row";
+      row.dataset["rests"] = String(layer.rests);
       row.append(
         name,
         make("td", "", layer.width > 0 ? `${layer.width}×${layer.height}` : "–"),
         make("td", "", number(layer.fps)),
         make("td", "", number(layer.kbps)),
-        make("td", layer.limit === "none" ? "" : "warn", limit(layer.limit)),
+        layer.rests
+          ? make("td", "rests", t("studio.layer.rests"))
+          : make("td", layer.limit === "none" ? "" : "warn", limit(layer.limit)),
         make("td", "encoder", layer.encoder || "–"),
       );
       return row;

@@ -12,6 +12,8 @@ export interface LayerFigures {
   /** `none`, `cpu`, `bandwidth` or `other`. */
   readonly limit: string;
   readonly encoder: string;
+  /** Nobody watches it, so it is not sent. */
+  readonly rests: boolean;
 }
 
 /** All figures of one moment. */
@@ -35,13 +37,17 @@ export interface SendFigures {
 const RID_ORDER = ["l", "m", "h"];
 const LIMITS = ["none", "other", "bandwidth", "cpu"];
 
-/** What changed from `before` to `now`; rates need both. */
-export function sendFigures(before: ReadonlyMap<string, Stat>, now: ReadonlyMap<string, Stat>): SendFigures {
+/** What changed from `before` to `now`; rates need both. `unwanted` are the ids of layers that rest. */
+export function sendFigures(
+  before: ReadonlyMap<string, Stat>,
+  now: ReadonlyMap<string, Stat>,
+  unwanted: ReadonlySet<string> = new Set(),
+): SendFigures {
   const all = [...now.values()];
   const outbound = all.filter((stat) => stat.type === "outbound-rtp");
   const layers = outbound
     .filter((stat) => stat["kind"] === "video")
-    .map((stat) => layerFigures(before.get(stat.id), stat))
+    .map((stat) => layerFigures(before.get(stat.id), stat, unwanted))
     .sort((a, b) => RID_ORDER.indexOf(a.rid) - RID_ORDER.indexOf(b.rid));
   const remote = all.filter((stat) => stat.type === "remote-inbound-rtp");
   const losses = remote.flatMap((stat) => num(stat["fractionLost"]) ?? []);
@@ -63,11 +69,13 @@ export function sendFigures(before: ReadonlyMap<string, Stat>, now: ReadonlyMap<
   };
 }
 
-function layerFigures(before: Stat | undefined, now: Stat): LayerFigures {
+function layerFigures(before: Stat | undefined, now: Stat, unwanted: ReadonlySet<string>): LayerFigures {
   const seconds = before ? (now.timestamp - before.timestamp) / 1_000 : 0;
   const frames = (num(now["framesEncoded"]) ?? 0) - (num(before?.["framesEncoded"]) ?? 0);
+  const rid = String(now["rid"] ?? "");
   return {
-    rid: String(now["rid"] ?? ""),
+    rid,
+    rests: unwanted.has(rid),
     width: num(now["frameWidth"]) ?? 0,
     height: num(now["frameHeight"]) ?? 0,
     fps: num(now["framesPerSecond"]) ?? (seconds > 0 ? frames / seconds : 0),

@@ -82,7 +82,7 @@ pub enum Event {
         /// How long it was here.
         after: Duration,
     },
-    /// Other layers carry media.
+    /// Other layers can be had.
     LayersChanged {
         /// Where.
         room: RoomName,

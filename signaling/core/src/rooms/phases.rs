@@ -106,7 +106,7 @@ impl Rooms {
         self.settle(id);
     }
 
-    /// The layers that carry media have changed.
+    /// The layers that can be had have changed.
     pub fn layers_changed(&mut self, id: RoomId, layers: Vec<Layer>) {
         let Some(room) = self.rooms.get_mut(&id) else {
             return;

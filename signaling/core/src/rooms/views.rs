@@ -45,7 +45,7 @@ pub struct RoomSummary {
     pub activity: Activity,
     /// Tracks that have carried media, audio first.
     pub tracks: Vec<(TrackKind, Codec)>,
-    /// Layers that carry media, lowest first.
+    /// Layers that can be had, lowest first.
     pub layers: Vec<Layer>,
     /// How many watch.
     pub viewers: usize,

@@ -55,7 +55,7 @@ pub(crate) struct Track {
     kind: TrackKind,
     /// Its codec.
     codec: Codec,
-    /// Its live layers, lowest first; only where one room is asked for.
+    /// The layers that can be had, lowest first; only where one room is asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     layers: Vec<TrackLayer>,
 }
@@ -74,6 +74,8 @@ pub(crate) struct TrackLayer {
     frames_per_second: f32,
     /// Since the last keyframe.
     keyframe_age_seconds: Option<f64>,
+    /// Nobody watches it, and the publisher is asked not to send it.
+    paused: bool,
 }
 
 /// A room.
@@ -86,7 +88,7 @@ pub(crate) struct Room {
     state: Activity,
     /// Its tracks, audio first.
     tracks: Vec<Track>,
-    /// The video layers that carry media, lowest first.
+    /// The video layers that can be had, lowest first.
     layers: Vec<Layer>,
     /// How many watch.
     viewers: usize,
@@ -143,6 +145,7 @@ impl From<LayerMedia> for TrackLayer {
             bitrate_bps: layer.bitrate.bps(),
             frames_per_second: layer.frames_per_second,
             keyframe_age_seconds: layer.keyframe_age.map(|age| age.as_secs_f64()),
+            paused: layer.paused,
         }
     }
 }

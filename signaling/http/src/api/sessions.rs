@@ -59,6 +59,9 @@ pub(crate) struct Media {
     round_trip_seconds: Option<f64>,
     /// Loss that the peer reported last, 0 to 1.
     loss: Option<f32>,
+    /// What a viewer's link is estimated to carry, in bits per second; none before it reports, and
+    /// for publishers.
+    estimate_bps: Option<u64>,
 }
 
 impl From<SessionMedia> for Media {
@@ -72,6 +75,7 @@ impl From<SessionMedia> for Media {
             layer: media.layer,
             round_trip_seconds: media.round_trip.map(|time| time.as_secs_f64()),
             loss: media.loss,
+            estimate_bps: media.estimate.map(|estimate| estimate.bps()),
         }
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Joined {
     pub(crate) answer: String,
     pub(crate) etag: EntityTag,
     pub(crate) number: SessionNumber,
+    /// A publisher with layers that it may be asked to pause.
+    pub(crate) has_layers: bool,
     /// Ends the session unless it is kept.
     pub(crate) guard: JoinGuard,
 }
@@ -52,7 +54,7 @@ pub(crate) struct Found {
     pub(crate) etag: EntityTag,
 }
 
-/// What a viewer's event stream follows.
+/// What a session's event stream follows.
 pub(crate) struct Watch {
     pub(crate) number: SessionNumber,
     pub(crate) room: watch::Receiver<RoomView>,

@@ -27,6 +27,18 @@ impl Director {
                 self.rooms.track_started(now, room, kind, codec);
             }
             MediaEvent::LayersChanged { room, layers } => self.rooms.layers_changed(room, layers),
+            MediaEvent::LayersPaused { session, layers } => {
+                if let Some(state) = self.sessions.get(&session) {
+                    state
+                        .span
+                        .in_scope(|| tracing::debug!(?layers, "nobody watches these"));
+                    state.view.send_modify(|view| {
+                        for named in &mut view.layers {
+                            named.paused = layers.contains(&named.layer);
+                        }
+                    });
+                }
+            }
             MediaEvent::ViewerLayer { session, layer } => {
                 if let Some(state) = self.sessions.get(&session) {
                     state.view.send_if_modified(|view| {

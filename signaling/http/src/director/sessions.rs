@@ -20,7 +20,7 @@ use super::commands::{
 };
 use super::handle::JoinGuard;
 use super::{Director, Draining};
-use crate::feed::{RoomView, SessionView};
+use crate::feed::{NamedLayer, RoomView, SessionView};
 
 /// What the shell keeps of an opened session.
 pub(super) struct SessionState {
@@ -214,12 +214,23 @@ impl Director {
         let number = self.rooms.number(session).ok_or(JoinError::Gone)?;
         let etag = EntityTag::new(0, &opened.local_ufrag);
         span.in_scope(|| tracing::debug!(%address, "peer"));
+        let named = |(layer, rid)| NamedLayer {
+            layer,
+            rid,
+            paused: false,
+        };
+        let layers: Vec<_> = opened.layers.into_iter().map(named).collect();
+        let has_layers = !layers.is_empty();
+        let view = SessionView {
+            layer: None,
+            layers,
+        };
         self.sessions.insert(
             session,
             SessionState {
                 number,
                 span,
-                view: watch::Sender::new(SessionView::default()),
+                view: watch::Sender::new(view),
                 etag: etag.clone(),
                 generation: 0,
                 remote_ufrag: opened.remote_ufrag,
@@ -230,6 +241,7 @@ impl Director {
             answer: opened.answer,
             etag,
             number,
+            has_layers,
             guard: JoinGuard::new(self.commands.clone(), session),
         })
     }

@@ -51,6 +51,7 @@ impl Server {
             pin: false,
             port: 0,
             bind: vec![[127, 0, 0, 1].into()],
+            pause_after: Duration::from_millis(500),
             ..MediaConfig::default()
         };
         let (media, events, _threads) = MediaPlane::start(media).expect("a media plane");

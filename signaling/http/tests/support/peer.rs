@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::format::Codec;
-use str0m::media::{Direction, MediaKind, Mid, Pt};
+use str0m::media::{Direction, MediaKind, Mid, Pt, Rid, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Event, Input, Output, Rtc};
@@ -24,18 +24,24 @@ pub(crate) struct Peer {
     audio: Mid,
     video: Mid,
     direction: Direction,
+    rids: &'static [&'static str],
 }
 
 impl Peer {
     pub(crate) fn publisher() -> (Self, String) {
-        Self::offer(Direction::SendOnly)
+        Self::offer(Direction::SendOnly, &[])
+    }
+
+    /// A publisher of simulcast layers, lowest first.
+    pub(crate) fn simulcast(rids: &'static [&'static str]) -> (Self, String) {
+        Self::offer(Direction::SendOnly, rids)
     }
 
     pub(crate) fn viewer() -> (Self, String) {
-        Self::offer(Direction::RecvOnly)
+        Self::offer(Direction::RecvOnly, &[])
     }
 
-    fn offer(direction: Direction) -> (Self, String) {
+    fn offer(direction: Direction, rids: &'static [&'static str]) -> (Self, String) {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let local = socket.local_addr().expect("an address");
         let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
@@ -43,7 +49,14 @@ impl Peer {
         let mut api = rtc.sdp_api();
         let stream = Some("live".to_owned());
         let audio = api.add_media(MediaKind::Audio, direction, stream.clone(), None, None);
-        let video = api.add_media(MediaKind::Video, direction, stream, None, None);
+        let simulcast = (!rids.is_empty()).then(|| {
+            let mut simulcast = Simulcast::new();
+            for rid in rids {
+                simulcast.add_send_layer(SimulcastLayer::new(rid));
+            }
+            simulcast
+        });
+        let video = api.add_media(MediaKind::Video, direction, stream, None, simulcast);
         let (offer, pending) = api.apply().expect("an offer");
         let peer = Self {
             rtc,
@@ -53,6 +66,7 @@ impl Peer {
             audio,
             video,
             direction,
+            rids,
         };
         (peer, offer.to_sdp_string())
     }
@@ -72,6 +86,7 @@ impl Peer {
             audio: self.audio,
             video: self.video,
             sends: self.direction == Direction::SendOnly,
+            rids: self.rids,
             connected: false,
             sequence: 100,
         };
@@ -114,6 +129,7 @@ struct Runner {
     audio: Mid,
     video: Mid,
     sends: bool,
+    rids: &'static [&'static str],
     connected: bool,
     sequence: u64,
 }
@@ -153,8 +169,14 @@ impl Runner {
         frame.extend_from_slice(&[0x00, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01]);
         frame.resize(700, 0);
         let (opus, vp8) = (self.pt(Codec::Opus), self.pt(Codec::Vp8));
-        self.write(self.audio, opus, n as u32 * 960, &[0xfc; 60]);
-        self.write(self.video, vp8, n as u32 * 1_800, &frame);
+        self.write(self.audio, None, opus, n as u32 * 960, &[0xfc; 60]);
+        if self.rids.is_empty() {
+            self.write(self.video, None, vp8, n as u32 * 1_800, &frame);
+        }
+        for rid in self.rids {
+            let rid = Some(Rid::from(*rid));
+            self.write(self.video, rid, vp8, n as u32 * 1_800, &frame);
+        }
     }
 
     fn pt(&self, codec: Codec) -> Pt {
@@ -163,9 +185,9 @@ impl Runner {
         found.expect("a negotiated codec").pt()
     }
 
-    fn write(&mut self, mid: Mid, pt: Pt, time: u32, payload: &[u8]) {
+    fn write(&mut self, mid: Mid, rid: Option<Rid>, pt: Pt, time: u32, payload: &[u8]) {
         let mut api = self.rtc.direct_api();
-        let stream = api.stream_tx_by_mid(mid, None).expect("a stream");
+        let stream = api.stream_tx_by_mid(mid, rid).expect("a stream");
         let write = RtpWrite::new(pt, self.sequence.into(), time, Instant::now(), payload);
         stream.write_rtp(write.marker(true).nackable(true));
         self.input(Input::Timeout(Instant::now()));

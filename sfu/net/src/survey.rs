@@ -1,0 +1,117 @@
+//! What a shard looks at now and then instead of with every packet: which layers are watched, and
+//! what its viewers' links carry.
+
+use lightstick_sfu_core::layers::LayerSet;
+use lightstick_types::{Layer, RoomId};
+
+use crate::api::MediaEvent;
+use crate::link::Message;
+use crate::session::RoleState;
+use crate::shard::Shard;
+use crate::stats::ESTIMATE_BOUNDS_KBPS;
+
+impl Shard {
+    /// Looks at which of a room's layers this shard's viewers watch. At home, what nobody has
+    /// watched for long is paused; elsewhere the home hears of changes.
+    pub(crate) fn survey_layers(&mut self, id: RoomId) {
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        let sessions = &self.sessions;
+        let watched = room
+            .viewers
+            .iter()
+            .filter_map(|key| match &sessions.get(*key as usize)?.role {
+                RoleState::Viewer(viewer) => Some(viewer.watched()),
+                RoleState::Publisher { .. } => None,
+            })
+            .fold(LayerSet::default(), LayerSet::or);
+        let home = id.home(self.shards);
+        if home != self.id {
+            if std::mem::replace(&mut room.watched, watched) != watched {
+                let layers = watched;
+                self.links.send(home, Message::Watched { room: id, layers });
+            }
+            return;
+        }
+        let watched = watched.or(room.watched_elsewhere());
+        let Some(publisher) = &mut room.publisher else {
+            return;
+        };
+        let available = publisher.source.supply().available;
+        if publisher.watched.look(self.now, available, watched) {
+            self.pauses_changed(id);
+        }
+    }
+
+    /// A viewer watches these layers from now on: those that are paused come back.
+    pub(crate) fn watches(&mut self, id: RoomId, layers: LayerSet) {
+        let home = id.home(self.shards);
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        if home != self.id && !layers.without(room.watched).is_empty() {
+            room.watched = room.watched.or(layers);
+            let layers = room.watched;
+            self.links.send(home, Message::Watched { room: id, layers });
+        }
+        for layer in room.supply.paused.and(layers).iter() {
+            self.request_keyframe(id, layer);
+        }
+    }
+
+    /// At home: the publisher is asked to pause other layers than before.
+    pub(crate) fn pauses_changed(&mut self, id: RoomId) {
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        let Some(publisher) = &mut room.publisher else {
+            return;
+        };
+        let paused = publisher.watched.paused();
+        let before = room.supply.paused;
+        publisher.source.set_paused(self.now, paused);
+        let count = |layers: LayerSet| layers.iter().count() as u64;
+        let stats = &self.io.stats;
+        stats.layers_paused.add(count(paused.without(before)));
+        stats.layers_resumed.add(count(before.without(paused)));
+        if let Some(session) = self.sessions.get(publisher.session as usize) {
+            let event = MediaEvent::LayersPaused {
+                session: session.id,
+                layers: paused.iter().collect(),
+            };
+            self.emit(event);
+        }
+        self.layers_changed(id);
+    }
+
+    /// Counts this shard's viewers by what their links are estimated to carry.
+    pub(crate) fn survey_links(&self) {
+        let mut counts = [0; ESTIMATE_BOUNDS_KBPS.len() + 1];
+        let mut sum = 0;
+        for (_, session) in &self.sessions {
+            let RoleState::Viewer(viewer) = &session.role else {
+                continue;
+            };
+            if let Some(estimate) = viewer.egress.as_ref().and_then(|e| e.estimate()) {
+                let bps = estimate.bps();
+                counts[ESTIMATE_BOUNDS_KBPS.partition_point(|kbps| kbps * 1_000 < bps)] += 1;
+                sum += bps;
+            }
+        }
+        let stats = &self.io.stats;
+        for (cell, count) in stats.estimates.iter().zip(counts) {
+            cell.set(count);
+        }
+        stats.estimates_bps.set(sum);
+    }
+}
+
+/// The layers of a publisher that names them, lowest first, with their simulcast ids.
+pub(crate) fn named_layers(role: &RoleState) -> Vec<(Layer, String)> {
+    let RoleState::Publisher { ingress, .. } = role else {
+        return Vec::new();
+    };
+    let rid = |layer| Some((layer, ingress.rid(layer)?.to_string()));
+    Layer::ALL.into_iter().filter_map(rid).collect()
+}
