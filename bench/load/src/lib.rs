@@ -10,6 +10,7 @@
 //! - [`process`], [`metrics`]: what the machine and the server spend; [`circumstances`],
 //!   [`report`], [`table`]: what is printed;
 //! - [`sweep`]: steps, limits and the knee, and [`plot`], their picture, without IO;
+//! - [`storm`]: many joins against those already there;
 //! - [`scenario`]: the commands.
 
 pub mod circumstances;
@@ -26,6 +27,7 @@ pub mod session;
 pub mod signal;
 pub mod source;
 pub mod stamp;
+pub mod storm;
 pub mod sweep;
 pub mod table;
 pub mod tally;

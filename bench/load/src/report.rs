@@ -9,6 +9,7 @@ use crate::circumstances::Circumstances;
 use crate::joiner::Outcome;
 use crate::process::{Machine, Usage};
 use crate::session::PublisherTally;
+use crate::storm::Storm;
 use crate::sweep::{Step, Sweep};
 use crate::tally::{Times, ViewerTally};
 use crate::worker::WorkerReport;
@@ -412,6 +413,8 @@ pub struct Report {
     pub generator: Option<Generator>,
     /// Step by step, of `sweep`.
     pub sweep: Option<Sweep>,
+    /// Before and during, of `storm`, whose newcomers are in `joins`.
+    pub storm: Option<Storm>,
     /// Why the run counts as failed; empty is good.
     pub failed: Vec<String>,
 }
@@ -456,6 +459,7 @@ impl Report {
         if self.sweep.as_ref().is_some_and(nothing_held) {
             failed.push("no step of the sweep held".to_owned());
         }
+        failed.extend(self.storm.iter().flat_map(Storm::failures));
         self.failed = failed;
     }
 }

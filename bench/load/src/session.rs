@@ -22,7 +22,7 @@ use self::receive::without_feedback;
 pub use self::receive::{LIGHT_READS_EVERY, ReceiveBuffers};
 use crate::source::{MediaSource, SourceConfig};
 use crate::stamp;
-use crate::tally::{Times, ViewerTally, Window};
+use crate::tally::{Burst, Times, ViewerTally, Window};
 
 /// Asked of the kernel for each socket, in bytes; it may give less.
 const RECEIVE_BUFFER: usize = 1 << 20;
@@ -201,6 +201,7 @@ impl Session {
                 video: Mid::from("1"),
                 sending: None,
                 tally: PublisherTally::default(),
+                requests: Burst::default(),
             })),
         };
         Ok(Self {
@@ -268,6 +269,8 @@ impl Session {
             .map_or(0, |s| s.source.keyframes());
         Some(PublisherTally {
             keyframes,
+            keyframe_requests_in_window: publisher.requests.all(),
+            keyframe_requests_most: publisher.requests.most_in_a_second(),
             lost: self.ended.is_some_and(|at| at < left),
             ..publisher.tally
         })
@@ -277,7 +280,10 @@ impl Session {
     pub fn begin_window(&mut self) {
         match &mut self.side {
             Side::View(tally) => tally.begin_window(),
-            Side::Publish(publisher) => publisher.tally.begin_window(),
+            Side::Publish(publisher) => {
+                publisher.tally.begin_window();
+                publisher.requests = Burst::default();
+            }
         }
     }
 
@@ -344,7 +350,7 @@ impl Session {
                 Ok(Output::Event(Event::RtpPacket(packet))) => {
                     self.packet(&packet, now, at_us, gauges);
                 }
-                Ok(Output::Event(event)) => self.event(&event, now),
+                Ok(Output::Event(event)) => self.event(&event, now, gauges.window.holds(at_us)),
                 Err(_) => {
                     self.end();
                     return;
@@ -361,7 +367,7 @@ impl Session {
         }
     }
 
-    fn event(&mut self, event: &Event, now: Instant) {
+    fn event(&mut self, event: &Event, now: Instant, within: bool) {
         match (event, &mut self.side) {
             (Event::Connected, Side::View(tally)) => {
                 tally.connected.get_or_insert(now - tally.started);
@@ -381,6 +387,9 @@ impl Session {
             }
             (Event::KeyframeRequest(_), Side::Publish(publisher)) => {
                 publisher.tally.keyframe_requests += 1;
+                if within {
+                    publisher.requests.note(now);
+                }
                 if let Some(sending) = &mut publisher.sending {
                     sending.source.request_keyframe();
                 }

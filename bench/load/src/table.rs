@@ -50,6 +50,9 @@ impl Display for Report {
         if let Some(sweep) = &self.sweep {
             write!(f, "{sweep}")?;
         }
+        if let Some(storm) = &self.storm {
+            write!(f, "{storm}")?;
+        }
         for why in &self.failed {
             writeln!(f, "FAILED: {why}")?;
         }

@@ -1,10 +1,13 @@
 //! What a viewer counts: packets, gaps, first times, transit.
 
+mod burst;
+
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use lightstick_types::{Codec, TrackKind};
 
+pub use self::burst::Burst;
 use crate::payload;
 #[cfg(doc)]
 use crate::session::Depth;

@@ -57,6 +57,10 @@ pub struct Measured {
     pub sent: u64,
     /// The most that a publisher's packet left behind its time.
     pub late_max: Duration,
+    /// PLI and FIR that came to publishers within the window.
+    pub keyframe_requests: u64,
+    /// The most of those that came to one publisher within one second.
+    pub keyframe_requests_most: u64,
     /// From a packet's sending to its arrival.
     pub transit: Times,
     /// How long arrivals waited for this thread.
@@ -302,6 +306,9 @@ impl Loop {
             }
             if let Some(publisher) = slot.session.publisher(now) {
                 measured.sent += publisher.audio_in_window + publisher.video_in_window;
+                measured.keyframe_requests += publisher.keyframe_requests_in_window;
+                measured.keyframe_requests_most =
+                    (measured.keyframe_requests_most).max(publisher.keyframe_requests_most);
                 measured.late_max = measured.late_max.max(publisher.late_max_in_window);
             }
         }

@@ -5,22 +5,16 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use crossbeam_channel::bounded;
 
+use super::visits::Visits;
 use super::watch::merge;
 use super::{Reading, Workers, bind_address};
 use crate::cli::Churn;
-use crate::joiner::{Joined, Joiner, Outcome, Protocol};
+use crate::joiner::{Joiner, Protocol};
 use crate::report::{Generator, Joins, Report, Server, Strain};
 use crate::signal::Signal;
 use crate::stamp;
 use crate::tally::Window;
-
-/// Viewers that stay at the same time, at most. Full: joining waits, and shows as joins that began
-/// late.
-const STAYING_MAX: usize = 8_192;
-/// Leaving requests under way at the same time.
-const LEAVERS: usize = 4;
 
 pub(super) fn run(args: &Churn) -> Result<Report> {
     let common = &args.common;
@@ -49,7 +43,14 @@ pub(super) fn run(args: &Churn) -> Result<Report> {
             to_us: u64::MAX,
         });
     });
-    let (joins, leaves) = churn(&joiner, args, count);
+    let visits = Visits {
+        first_id: 1,
+        count,
+        rate: args.join_rate,
+        stay: Some(args.stay),
+        vanish: args.vanish,
+    };
+    let (joins, leaves) = visits.run(&joiner);
     let middle = Reading::take(common)?;
     let lasted = from.elapsed();
     thread::sleep(args.rest);
@@ -81,46 +82,4 @@ pub(super) fn run(args: &Churn) -> Result<Report> {
         )),
         ..Report::default()
     })
-}
-
-/// Joins `count` times; everyone leaves after their stay. Returns once the last has.
-fn churn(joiner: &Joiner, args: &Churn, count: usize) -> (Outcome, Outcome) {
-    let (staying, leaving) = bounded::<(Instant, Joined)>(STAYING_MAX);
-    thread::scope(|scope| {
-        let leavers: Vec<_> = (0..LEAVERS)
-            .map(|_| {
-                let leaving = leaving.clone();
-                scope.spawn(move || {
-                    let mut outcome = Outcome::default();
-                    for (at, joined) in leaving {
-                        thread::sleep(at.saturating_duration_since(Instant::now()));
-                        leave(joiner, &joined, args.vanish, &mut outcome);
-                    }
-                    outcome
-                })
-            })
-            .collect();
-        drop(leaving);
-        let stop = AtomicBool::new(false);
-        let joins = joiner.join_all(1, count, args.join_rate, &stop, |joined| {
-            // The leavers stay until this end of the channel is gone.
-            let _ = staying.send((Instant::now() + args.stay, joined.clone()));
-        });
-        drop(staying);
-        let leaves = leavers
-            .into_iter()
-            .map(|leaver| leaver.join().expect("a leaver does not panic"))
-            .fold(Outcome::default(), merge);
-        (joins, leaves)
-    })
-}
-
-fn leave(joiner: &Joiner, joined: &Joined, vanish: u8, outcome: &mut Outcome) {
-    if joined.id % 100 < usize::from(vanish) {
-        joiner.vanish(joined);
-        return;
-    }
-    if let Err(error) = joiner.leave(joined) {
-        *outcome.failures.entry(format!("{error:#}")).or_default() += 1;
-    }
 }

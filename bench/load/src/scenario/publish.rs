@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::{CONNECT_TIMEOUT, bind_address, wait_until};
-use crate::cli::Publish;
+use crate::cli::{Publish, Publishing};
 use crate::joiner::{Joined, Joiner, Protocol};
 use crate::report::{Published, Report};
 use crate::session::{PublisherTally, Role};
@@ -84,10 +84,11 @@ impl Publisher {
 }
 
 pub(super) fn run(args: &Publish) -> Result<Report> {
-    let bind = bind_address(&args.common, &args.url)?;
-    let token = args.common.token.as_deref();
+    let Publishing { media, common } = &args.publishing;
+    let bind = bind_address(common, &args.url)?;
+    let token = common.token.as_deref();
     let signal = Protocol::Whip(Signal::new(&args.url, token));
-    let publisher = Publisher::start(&args.url, signal, bind, args.media.source())?;
+    let publisher = Publisher::start(&args.url, signal, bind, media.source())?;
     eprintln!("publishing to {} for {} s", args.url, args.secs);
     // Sleeps until it is over, but not on when the server has gone.
     let mut lost = false;

@@ -2,13 +2,14 @@
 
 use std::sync::atomic::AtomicBool;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
 use super::publish::Publisher;
 use super::wait_until;
 use super::{CONNECT_TIMEOUT, DRAIN, Reading, Workers, bind_address, next_window, sleep_until};
-use crate::cli::{Common, Crowd, Run, View};
+use crate::cli::{Common, Crowd, Publishing, Run, View};
 use crate::joiner::{Joiner, Outcome, Protocol};
 use crate::report::{Delivery, Generator, Joins, Published, Report, Server, Strain};
 use crate::signal::Signal;
@@ -26,11 +27,12 @@ pub(super) fn view(args: &View) -> Result<Report> {
 }
 
 pub(super) fn run(args: &Run) -> Result<Report> {
-    let (place, common) = (&args.place, &args.common);
+    let Publishing { media, common } = &args.publishing;
+    let place = &args.place;
     let bind = bind_address(common, &place.url)?;
     let publishing = place.publishing(common.token.as_deref())?;
     let watching = place.watching(common.watch_token.as_deref())?;
-    let source = args.media.source();
+    let source = media.source();
     let start = || Publisher::start(&place.url, publishing.clone(), bind, source);
     let report = watch(&place.url, watching, &args.crowd, common, Some(&start))?;
     Ok(Report {
@@ -73,7 +75,7 @@ fn watch(
     });
     thread::sleep(crowd.settle);
 
-    let window = next_window(crowd.secs);
+    let window = next_window(Duration::from_secs(crowd.secs));
     joiner.workers.iter().for_each(|w| w.measure(window));
     if let Some(publisher) = &publisher {
         publisher.measure(window);

@@ -11,6 +11,7 @@ use str0m::rtp::RtpWrite;
 use super::{Gauges, Session, Side};
 use crate::source::{MediaPacket, MediaSource, SourceConfig};
 use crate::stamp;
+use crate::tally::Burst;
 
 /// Where a publisher's RTP sequence numbers start: far from a roll-over.
 const FIRST_RTP_SEQ: u64 = 1_000;
@@ -28,6 +29,10 @@ pub struct PublisherTally {
     pub video_in_window: u64,
     /// PLI and FIR that came.
     pub keyframe_requests: u64,
+    /// The same within the measured window.
+    pub keyframe_requests_in_window: u64,
+    /// The most of those that came within one second; see [`Burst::most_in_a_second`].
+    pub keyframe_requests_most: u64,
     /// Keyframes sent.
     pub keyframes: u64,
     /// The most that a packet left behind its time.
@@ -52,6 +57,8 @@ pub(super) struct Publisher {
     /// None until connected.
     pub(super) sending: Option<Sending>,
     pub(super) tally: PublisherTally,
+    /// Requests for keyframes within the measured window.
+    pub(super) requests: Burst,
 }
 
 pub(super) struct Sending {
