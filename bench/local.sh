@@ -54,18 +54,18 @@ done
 base=$(sed -n 's|^ *WHIP: *\(http://[^/]*\)/.*|\1|p' "$folder/server.log")
 LIGHTSTICK_BENCH_TOKEN=$(sed -n 's/^ *Token: *//p' "$folder/server.log")
 export LIGHTSTICK_BENCH_TOKEN
+metrics=$(sed -n 's|^ *Metrics: *||p' "$folder/server.log")
 
 if [[ $command == run || $command == storm ]]; then
   "$bench_bin" "$command" "$base" --server-pid "$server" "$@"
 elif [[ $command == sweep ]]; then
-  metrics=$(sed -n 's|^ *Metrics: *||p' "$folder/server.log")
   "$bench_bin" sweep "$base" --server-pid "$server" --metrics "$metrics" "$@"
 else
   "$bench_bin" publish "$base/whip/bench" --secs 86400 >"$folder/publisher.log" 2>&1 &
   pids=("$!" "${pids[@]}")
-  until grep -q '^publishing' "$folder/publisher.log"; do
+  until grep -q '^publishing' "$folder/publisher.log" 2>/dev/null; do
     kill -0 "${pids[0]}" 2>/dev/null || { cat "$folder/publisher.log" >&2; exit 1; }
     sleep 0.05
   done
-  "$bench_bin" churn "$base/whep/bench" --server-pid "$server" "$@"
+  "$bench_bin" churn "$base/whep/bench" --server-pid "$server" --metrics "$metrics" "$@"
 fi

@@ -325,12 +325,20 @@ impl Storm {
 
 /// `churn`
 #[derive(Debug, Args)]
+#[command(after_help = CHURN_HELP)]
 pub struct Churn {
     /// WHEP endpoint; publish beside it, or the figures are those of joins without pictures
     pub url: String,
     /// Join for this many seconds
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub secs: u64,
+    /// Join so many times, in place of --secs
+    #[arg(long, value_name = "N", conflicts_with = "secs", value_parser = clap::value_parser!(u64).range(1..))]
+    pub joins: Option<u64>,
+    /// So many join and leave beforehand, so that what the server makes once is not taken for
+    /// growth
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub warm_up: u64,
     /// Joins a second
     #[arg(long, default_value_t = 20.0, value_name = "RATE", value_parser = positive)]
     pub join_rate: f64,
@@ -340,12 +348,45 @@ pub struct Churn {
     /// Of a hundred viewers, this many vanish without a word to the server
     #[arg(long, default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
     pub vanish: u8,
-    /// From the last leave to the second reading of memory and descriptors
+    /// From the last leave to each reading of memory, descriptors and gauges; with --vanish, longer
+    /// than the server waits for those who are gone
     #[arg(long, default_value = "3", value_name = "SECONDS", value_parser = seconds)]
     pub rest: Duration,
+    /// Prometheus endpoint of the server, to read what is left there
+    #[arg(long, value_name = "URL")]
+    pub metrics: Option<String>,
+    /// Gauges there that go back when everybody has left, over all labels
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "lightstick_sessions",
+        value_name = "NAME"
+    )]
+    pub gauges: Vec<String>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub common: Common,
+}
+
+const CHURN_HELP: &str = "\
+Viewers join at a steady rate and leave after their stay. Two readings of the server, when all have
+left, tell what stays behind: one after --warm-up, one at the end.
+
+Examples:
+  What a join costs, with its leaving:
+    lightstick-bench churn http://127.0.0.1:8080/whep/bench --server-pid \"$(pidof lightstick)\"
+  What 20,000 joins leave behind:
+    lightstick-bench churn http://127.0.0.1:8080/whep/bench --warm-up 2000 --joins 20000 \\
+        --join-rate 100 --stay 1 --server-pid \"$(pidof lightstick)\" \\
+        --metrics http://127.0.0.1:9464/metrics";
+
+impl Churn {
+    /// Joins that are measured.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let by_time = || (self.secs as f64 * self.join_rate).ceil() as u64;
+        self.joins.unwrap_or_else(by_time) as usize
+    }
 }
 
 #[cfg(test)]
@@ -357,5 +398,33 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn joins_are_counted_or_follow_from_the_time() {
+        let check = |flags: &str, count| {
+            let line = format!("lightstick-bench churn http://a/whep/b {flags}");
+            let parsed =
+                Cli::try_parse_from(line.split_whitespace()).map(|cli| match cli.command {
+                    Command::Churn(churn) => churn.count(),
+                    other => panic!("{other:?}"),
+                });
+            assert_eq!(parsed.ok(), count, "{flags}");
+        };
+        check("--joins 5", Some(5));
+        check("--secs 3 --join-rate 2.5", Some(8));
+        check("--secs 3 --joins 5", None);
+        check("--joins 0", None);
+    }
+
+    #[test]
+    fn a_storm_takes_time() {
+        let check = |over: &str, taken| {
+            let line = ["lightstick-bench", "storm", "http://a", "--over", over];
+            assert_eq!(Cli::try_parse_from(line).is_ok(), taken, "{over}");
+        };
+        for (over, taken) in [("10", true), ("0.5", true), ("0", false), ("-1", false)] {
+            check(over, taken);
+        }
     }
 }

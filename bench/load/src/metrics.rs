@@ -1,4 +1,4 @@
-//! One counter of a server's Prometheus endpoint.
+//! One counter or gauge of a server's Prometheus endpoint.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use ureq::Agent;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A counter that can be asked for.
+/// A counter or gauge that can be asked for.
 #[derive(Clone, Debug)]
 pub struct Counter {
     agent: Agent,
@@ -27,16 +27,22 @@ impl Counter {
         }
     }
 
+    /// What it is called there.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its value now, over all labels.
     ///
     /// # Errors
-    /// When the endpoint does not answer, or does not know the counter.
+    /// When the endpoint does not answer, or does not know the name.
     pub fn read(&self) -> Result<f64> {
         let url = &self.url;
         let mut response = (self.agent.get(url).call())
             .with_context(|| format!("{url} does not answer (--metrics)"))?;
         sum(&response.body_mut().read_to_string()?, &self.name)
-            .with_context(|| format!("{url} has no {} (--send-counter)", self.name))
+            .with_context(|| format!("{url} has no {}", self.name))
     }
 }
 

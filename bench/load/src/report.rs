@@ -269,6 +269,38 @@ impl Server {
             fds_after: to.fds,
         }
     }
+
+    /// What resident memory grew by, as a share of what it was before.
+    #[must_use]
+    pub fn rss_growth(&self) -> f64 {
+        let (before, after) = (self.rss_before as f64, self.rss_after as f64);
+        after / before.max(1.0) - 1.0
+    }
+}
+
+/// What joins leave behind at the server when everybody has left. Its memory and descriptors at
+/// both ends are in [`Server`].
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Leftovers {
+    /// Joins before the first reading.
+    pub warm_up: u64,
+    /// Joins between both.
+    pub joins: u64,
+    /// By how much resident memory has grown, as a share of what it was; negative: it shrank.
+    pub rss_growth: f64,
+    /// Descriptors that are open and were not.
+    pub fds: i64,
+    /// Of each gauge that was asked for, with `--metrics`.
+    pub gauges: BTreeMap<String, Left>,
+}
+
+/// A gauge at both readings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Left {
+    /// After the warm-up.
+    pub before: f64,
+    /// At the end.
+    pub after: f64,
 }
 
 /// How busy the generator's threads were.
@@ -409,6 +441,8 @@ pub struct Report {
     pub published: Option<Published>,
     /// With `--server-pid`.
     pub server: Option<Server>,
+    /// With `--server-pid`, of `churn`.
+    pub leftovers: Option<Leftovers>,
     /// Its own state.
     pub generator: Option<Generator>,
     /// Step by step, of `sweep`.
@@ -461,5 +495,25 @@ impl Report {
         }
         failed.extend(self.storm.iter().flat_map(Storm::failures));
         self.failed = failed;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_grows_and_shrinks_as_a_share() {
+        let check = |rss_before, rss_after, growth: f64| {
+            let server = Server {
+                rss_before,
+                rss_after,
+                ..Server::default()
+            };
+            assert!((server.rss_growth() - growth).abs() < 1e-9, "{server:?}");
+        };
+        check(100 << 20, 101 << 20, 0.01);
+        check(100 << 20, 75 << 20, -0.25);
+        check(100 << 20, 100 << 20, 0.0);
     }
 }

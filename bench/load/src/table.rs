@@ -3,7 +3,9 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::circumstances::Circumstances;
-use crate::report::{Delivery, Generator, Joins, Millis, Published, Report, Server};
+use crate::report::{
+    Delivery, Generator, Joins, Left, Leftovers, Millis, Published, Report, Server,
+};
 
 const MIB: f64 = 1_048_576.0;
 
@@ -43,6 +45,9 @@ impl Display for Report {
         }
         if let Some(server) = &self.server {
             write!(f, "{server}")?;
+        }
+        if let Some(leftovers) = &self.leftovers {
+            write!(f, "{leftovers}")?;
         }
         if let Some(generator) = &self.generator {
             write!(f, "{generator}")?;
@@ -215,6 +220,26 @@ impl Display for Server {
             "descriptors",
             format_args!("{} before, {} after", self.fds_before, self.fds_after),
         )
+    }
+}
+
+impl Display for Leftovers {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { joins, warm_up, .. } = self;
+        writeln!(
+            f,
+            "left behind by {joins} joins, after {warm_up} to warm up"
+        )?;
+        line(
+            f,
+            "resident memory",
+            format_args!("{:+.2} %", self.rss_growth * 100.0),
+        )?;
+        line(f, "descriptors", format_args!("{:+}", self.fds))?;
+        for (name, Left { before, after }) in &self.gauges {
+            line(f, name, format_args!("{before} before, {after} after"))?;
+        }
+        Ok(())
     }
 }
 
