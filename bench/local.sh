@@ -56,10 +56,10 @@ LIGHTSTICK_BENCH_TOKEN=$(sed -n 's/^ *Token: *//p' "$folder/server.log")
 export LIGHTSTICK_BENCH_TOKEN
 metrics=$(sed -n 's|^ *Metrics: *||p' "$folder/server.log")
 
-if [[ $command == run || $command == storm ]]; then
-  "$bench_bin" "$command" "$base" --server-pid "$server" "$@"
-elif [[ $command == sweep ]]; then
-  "$bench_bin" sweep "$base" --server-pid "$server" --metrics "$metrics" "$@"
+if [[ $command == storm ]]; then
+  "$bench_bin" storm "$base" --server-pid "$server" "$@"
+elif [[ $command == run || $command == sweep ]]; then
+  "$bench_bin" "$command" "$base" --server-pid "$server" --metrics "$metrics" "$@"
 else
   "$bench_bin" publish "$base/whip/bench" --secs 86400 >"$folder/publisher.log" 2>&1 &
   pids=("$!" "${pids[@]}")

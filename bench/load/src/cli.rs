@@ -27,6 +27,8 @@ Examples:
     lightstick-bench run http://127.0.0.1:8080 --viewers 100 --server-pid \"$(pidof lightstick)\"
   More viewers than the machine can open packets for:
     lightstick-bench run http://127.0.0.1:8080 --viewers 1000 --full 50 --threads 2
+  Viewers behind 5 % loss and 100 ms of round-trip time:
+    lightstick-bench run http://127.0.0.1:8080 --viewers 20 --secs 60 --link-loss 5 --link-rtt 100
   How many viewers a server holds, step by step:
     lightstick-bench sweep http://127.0.0.1:8080 --server-pid \"$(pidof lightstick)\"
   A thousand who join a room of 400 within ten seconds, and what the 400 feel of it:
@@ -415,6 +417,28 @@ mod tests {
         check("--secs 3 --join-rate 2.5", Some(8));
         check("--secs 3 --joins 5", None);
         check("--joins 0", None);
+    }
+
+    #[test]
+    fn links_are_of_full_viewers() {
+        let check = |flags: &str, loss_and_ms: Option<Option<(f64, u128)>>| {
+            let line = format!("lightstick-bench run http://a {flags}");
+            let parsed =
+                Cli::try_parse_from(line.split_whitespace()).map(|cli| match cli.command {
+                    Command::Run(run) => {
+                        let link = run.crowd.link();
+                        link.map(|link| (link.loss, link.delay.as_millis()))
+                    }
+                    other => panic!("{other:?}"),
+                });
+            assert_eq!(parsed.ok(), loss_and_ms, "{flags}");
+        };
+        check("", Some(None));
+        check("--link-loss 5 --link-rtt 100", Some(Some((0.05, 50))));
+        check("--link-loss 10", Some(Some((0.1, 0))));
+        check("--link-loss 101", None);
+        check("--link-rtt -1", None);
+        check("--link-loss 5 --full 3", None);
     }
 
     #[test]

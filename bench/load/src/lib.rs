@@ -10,6 +10,7 @@
 //! - [`process`], [`metrics`]: what the machine and the server spend; [`circumstances`],
 //!   [`report`], [`table`]: what is printed;
 //! - [`sweep`]: steps, limits and the knee, and [`plot`], their picture, without IO;
+//! - [`playback`]: what viewers would have seen, and what was sent again;
 //! - [`storm`]: many joins against those already there;
 //! - [`scenario`]: the commands.
 
@@ -19,6 +20,7 @@ pub mod janus;
 pub mod joiner;
 pub mod metrics;
 pub mod payload;
+pub mod playback;
 pub mod plot;
 pub mod process;
 pub mod report;

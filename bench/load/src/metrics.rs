@@ -27,6 +27,15 @@ impl Counter {
         }
     }
 
+    /// Those called `names` at `url`; none where there is no URL.
+    #[must_use]
+    pub fn all(url: Option<&String>, names: &[String]) -> Vec<Self> {
+        let names = names.iter();
+        url.map_or_else(Vec::new, |url| {
+            names.map(|name| Self::new(url, name)).collect()
+        })
+    }
+
     /// What it is called there.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -44,6 +53,14 @@ impl Counter {
         sum(&response.body_mut().read_to_string()?, &self.name)
             .with_context(|| format!("{url} has no {}", self.name))
     }
+}
+
+/// The values of all, in their order.
+///
+/// # Errors
+/// As of [`Counter::read`].
+pub fn read_all(counters: &[Counter]) -> Result<Vec<f64>> {
+    counters.iter().map(Counter::read).collect()
 }
 
 /// The sum of a metric over all its labels, in the Prometheus text format.

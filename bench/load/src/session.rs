@@ -1,5 +1,6 @@
 //! One WebRTC peer: its str0m state, its socket, its counters.
 
+mod link;
 mod publish;
 mod receive;
 
@@ -16,13 +17,15 @@ use str0m::format::Codec as Str0mCodec;
 use str0m::media::{Direction, MediaKind, Mid};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
+use self::link::Link;
+pub use self::link::LinkConfig;
 pub use self::publish::PublisherTally;
 use self::publish::{Publisher, Sending};
 use self::receive::without_feedback;
 pub use self::receive::{LIGHT_READS_EVERY, ReceiveBuffers};
 use crate::source::{MediaSource, SourceConfig};
 use crate::stamp;
-use crate::tally::{Burst, Times, ViewerTally, Window};
+use crate::tally::{Burst, Times, ViewerTally, Window, WireLog};
 
 /// Asked of the kernel for each socket, in bytes; it may give less.
 const RECEIVE_BUFFER: usize = 1 << 20;
@@ -59,6 +62,8 @@ pub struct Gauges {
     /// From there until this process saw it, less what a light viewer waits on purpose: large
     /// values mean that the generator is overloaded.
     pub lag: Times,
+    /// What came to full viewers within the window.
+    pub wire: WireLog,
     /// Datagrams that the kernel did not take.
     pub send_blocked: u64,
     /// Datagrams that str0m refused.
@@ -85,7 +90,11 @@ pub struct Session {
     reads_at: Option<Instant>,
     ended: Option<Instant>,
     light: bool,
+    /// None: nothing is lost or delayed but by the machine itself.
+    link: Option<Box<Link>>,
     codecs: [Option<Codec>; 128],
+    /// Payload types of what is sent again.
+    resends: [bool; 128],
     side: Side,
 }
 
@@ -158,6 +167,14 @@ impl Session {
         self
     }
 
+    /// Puts a session that nobody has driven yet behind a link.
+    #[must_use]
+    pub fn behind(mut self, config: LinkConfig) -> Self {
+        let seed = self.local.port().into();
+        self.link = Some(Box::new(Link::new(config, seed)));
+        self
+    }
+
     fn new(role: Role, bind: IpAddr) -> Result<Self> {
         let started = Instant::now();
         let domain = Domain::for_address((bind, 0).into());
@@ -213,7 +230,9 @@ impl Session {
             reads_at: None,
             ended: None,
             light,
+            link: None,
             codecs: [None; 128],
+            resends: [false; 128],
             side,
         })
     }
@@ -221,6 +240,9 @@ impl Session {
     /// Payload types are settled by offer and answer, not before.
     fn note_codecs(&mut self) {
         for params in self.rtc.codec_config().params() {
+            if let Some(resend) = params.resend() {
+                self.resends[usize::from(*resend)] = true;
+            }
             self.codecs[usize::from(*params.pt())] = match params.spec().codec {
                 Str0mCodec::Opus => Some(Codec::Opus),
                 Str0mCodec::H264 => Some(Codec::H264),
@@ -308,7 +330,11 @@ impl Session {
     /// When [`Self::wake`] must be called, at the latest.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        self.reads_at.map_or(self.due, |at| at.min(self.due))
+        let link = self.link.as_ref().and_then(|link| link.due());
+        [self.reads_at, link]
+            .into_iter()
+            .flatten()
+            .fold(self.due, Instant::min)
     }
 
     /// Whether the session reads its socket by the clock, and no poller need watch it.
@@ -323,6 +349,7 @@ impl Session {
             self.receive(buffers, gauges);
             self.reads_at = Some((at + LIGHT_READS_EVERY).max(now));
         }
+        self.pass_link(now, gauges);
         if self.ended.is_some() || self.due > now {
             return;
         }
@@ -334,6 +361,20 @@ impl Session {
         self.pump(now, stamp::now_us(), gauges);
     }
 
+    /// Takes and sends what is through the link.
+    fn pass_link(&mut self, now: Instant, gauges: &mut Gauges) {
+        while self.ended.is_none()
+            && let Some(sent) = self.link.as_mut().and_then(|link| link.coming.pop(now))
+        {
+            self.datagram(&sent.bytes, sent.peer, now, sent.due_us, gauges);
+        }
+        while let Some(sent) = self.link.as_mut().and_then(|link| link.going.pop(now)) {
+            if self.socket.send_to(&sent.bytes, sent.peer).is_err() {
+                gauges.send_blocked += 1;
+            }
+        }
+    }
+
     /// Everything that str0m has to say, until it names the next deadline.
     fn pump(&mut self, now: Instant, at_us: u64, gauges: &mut Gauges) {
         loop {
@@ -343,7 +384,9 @@ impl Session {
                     break;
                 }
                 Ok(Output::Transmit(out)) => {
-                    if self.socket.send_to(&out.contents, out.destination).is_err() {
+                    if let Some(link) = &mut self.link {
+                        link.go(&out.contents, out.destination, now);
+                    } else if self.socket.send_to(&out.contents, out.destination).is_err() {
                         gauges.send_blocked += 1;
                     }
                 }

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::circumstances::Circumstances;
 use crate::report::{
-    Delivery, Generator, Joins, Left, Leftovers, Millis, Published, Report, Server,
+    Delivery, Generator, Joins, Left, Leftovers, Link, Millis, Published, Report, Server,
 };
 
 const MIB: f64 = 1_048_576.0;
@@ -45,6 +45,9 @@ impl Display for Report {
         }
         if let Some(server) = &self.server {
             write!(f, "{server}")?;
+        }
+        for (name, grown) in &self.counters {
+            writeln!(f, "  {name} {grown:+}")?;
         }
         if let Some(leftovers) = &self.leftovers {
             write!(f, "{leftovers}")?;
@@ -143,6 +146,14 @@ impl Display for Published {
 impl Display for Delivery {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "media, over {:.1} s", self.secs)?;
+        if let Some(Link { loss, rtt_ms }) = self.link {
+            let percent = loss * 100.0;
+            line(
+                f,
+                "links",
+                format_args!("{percent} % lost each way, {rtt_ms} ms there and back"),
+            )?;
+        }
         let rate = self.packets as f64 / self.secs.max(1e-3);
         line(
             f,
@@ -159,7 +170,11 @@ impl Display for Delivery {
             line(
                 f,
                 "lost end to end",
-                format_args!("{missing} ({:.4} %), worst viewer {worst}", loss * 100.0),
+                format_args!(
+                    "{missing} ({:.4} %), {} of them video, worst viewer {worst}",
+                    loss * 100.0,
+                    self.missing_video.unwrap_or(0)
+                ),
             )?;
         }
         line(
@@ -180,7 +195,15 @@ impl Display for Delivery {
                 ),
             )?;
         }
-        line(f, "transit", self.transit_ms)
+        line(f, "transit", self.transit_ms)?;
+        for playback in &self.playback {
+            let name = format!("frozen, {} ms held back", playback.held_back_ms);
+            line(f, &name, playback)?;
+        }
+        if let Some(repair) = &self.repair {
+            write!(f, "{repair}")?;
+        }
+        Ok(())
     }
 }
 

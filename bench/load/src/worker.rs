@@ -12,7 +12,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::session::{Gauges, PublisherTally, ReceiveBuffers, Session};
-use crate::tally::{Times, ViewerTally, Window};
+use crate::tally::{Times, ViewerTally, Window, WireLog};
 
 /// Commands that wait for a worker. Full: whoever joins or asks waits.
 const COMMANDS_MAX: usize = 1_024;
@@ -274,6 +274,7 @@ impl Loop {
     fn begin(&mut self, window: Window) {
         self.gauges.window = window;
         (self.gauges.transit, self.gauges.lag) = Default::default();
+        self.gauges.wire = WireLog::default();
         for slot in self.sessions.values_mut() {
             slot.session.begin_window();
         }

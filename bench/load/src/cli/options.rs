@@ -10,6 +10,7 @@ use lightstick_types::{Bitrate, Codec};
 
 use crate::janus::Janus;
 use crate::joiner::Protocol;
+use crate::session::LinkConfig;
 use crate::signal::Signal;
 use crate::source::SourceConfig;
 
@@ -95,6 +96,36 @@ pub struct Crowd {
     /// From the last join to the measurement, for bursts of cached media to pass
     #[arg(long, default_value = "3", value_name = "SECONDS", value_parser = seconds)]
     pub settle: Duration,
+    /// Of a hundred datagrams to or from each viewer, so many are lost, each way. Viewers have to
+    /// be full: the others ask for nothing again
+    #[arg(long, default_value_t = 0.0, value_name = "PERCENT", conflicts_with = "full", value_parser = percent)]
+    pub link_loss: f64,
+    /// Round-trip time that is added between each viewer and the server
+    #[arg(long, default_value_t = 0.0, value_name = "MS", conflicts_with = "full", value_parser = milliseconds)]
+    pub link_rtt: f64,
+    /// Prometheus endpoint of the server, such as http://127.0.0.1:9464/metrics
+    #[arg(long, value_name = "URL")]
+    pub metrics: Option<String>,
+    /// Counters there whose growth is told, over all labels
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "lightstick_rtp_forwarded_total,lightstick_retransmissions_sent_total,lightstick_nacks_received_total",
+        value_name = "NAME"
+    )]
+    pub counters: Vec<String>,
+}
+
+impl Crowd {
+    /// What stands between the viewers and the server, if anything does.
+    #[must_use]
+    pub fn link(&self) -> Option<LinkConfig> {
+        let link = LinkConfig {
+            loss: self.link_loss / 100.0,
+            delay: Duration::from_secs_f64(self.link_rtt / 2e3),
+        };
+        (link != LinkConfig::default()).then_some(link)
+    }
 }
 
 /// Synthetic media.
@@ -194,6 +225,20 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text} is no number of seconds");
     let secs: f64 = text.parse().map_err(|_| wrong())?;
     Duration::try_from_secs_f64(secs).map_err(|_| wrong())
+}
+
+pub(super) fn percent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
+        _ => Err(format!("{text} is not between 0 and 100")),
+    }
+}
+
+pub(super) fn milliseconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(ms) if (0.0..=10_000.0).contains(&ms) => Ok(ms),
+        _ => Err(format!("{text} is no time between 0 and 10000 ms")),
+    }
 }
 
 /// Like [`seconds`], and not none.

@@ -10,7 +10,7 @@ use super::watch::merge;
 use super::{Reading, Workers, bind_address};
 use crate::cli::Churn;
 use crate::joiner::{Joiner, Protocol};
-use crate::metrics::Counter;
+use crate::metrics::{Counter, read_all};
 use crate::report::{Generator, Joins, Left, Leftovers, Report, Server, Strain};
 use crate::signal::Signal;
 use crate::stamp;
@@ -19,22 +19,15 @@ use crate::tally::Window;
 pub(super) fn run(args: &Churn) -> Result<Report> {
     let common = &args.common;
     let bind = bind_address(common, &args.url)?;
-    let gauges: Vec<Counter> = match &args.metrics {
-        Some(url) => args
-            .gauges
-            .iter()
-            .map(|name| Counter::new(url, name))
-            .collect(),
-        None => Vec::new(),
-    };
-    let read = || gauges.iter().map(Counter::read).collect::<Result<Vec<_>>>();
-    read()?;
+    let gauges = Counter::all(args.metrics.as_ref(), &args.gauges);
+    read_all(&gauges)?;
     let workers = Workers::start(common.threads)?;
     let joiner = Joiner {
         signal: Protocol::Whip(Signal::new(&args.url, common.token.as_deref())),
         bind,
         workers: workers.handles(),
         full: usize::MAX,
+        link: None,
     };
     let visits = |first_id, count| Visits {
         first_id,
@@ -50,7 +43,7 @@ pub(super) fn run(args: &Churn) -> Result<Report> {
     }
     thread::sleep(args.rest);
 
-    let (before, gauges_before) = (Reading::take(common)?, read()?);
+    let (before, gauges_before) = (Reading::take(common)?, read_all(&gauges)?);
     let from = Instant::now();
     joiner.workers.iter().for_each(|w| {
         w.measure(Window {
@@ -62,7 +55,7 @@ pub(super) fn run(args: &Churn) -> Result<Report> {
     let middle = Reading::take(common)?;
     let lasted = from.elapsed();
     thread::sleep(args.rest);
-    let (after, gauges_after) = (Reading::take(common)?, read()?);
+    let (after, gauges_after) = (Reading::take(common)?, read_all(&gauges)?);
 
     drop(joiner);
     let workers = workers.finish()?;

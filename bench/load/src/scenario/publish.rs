@@ -36,6 +36,7 @@ impl Publisher {
             bind,
             workers: vec![worker.handle().clone()],
             full: 0,
+            link: None,
         };
         let (joined, _) = joiner
             .join(0, Role::Publish(source))

@@ -219,6 +219,7 @@ impl Crowd {
             bind: bind_address(common, &place.url)?,
             workers: workers.handles(),
             full,
+            link: None,
         };
         Ok(Self {
             workers,

@@ -4,6 +4,7 @@ use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use lightstick_types::TrackKind;
 use quinn_udp::{RecvMeta, UdpSockRef};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{Extension, ExtensionMap, RtpPacket};
@@ -75,7 +76,14 @@ impl Session {
                     gauges.lag.record_us(lag.saturating_sub(planned));
                 }
                 for datagram in bytes[..meta.len].chunks(meta.stride.max(1)) {
-                    self.datagram(datagram, meta.addr, at, at_us - lag, gauges);
+                    let (from, came_us) = (meta.addr, at_us - lag);
+                    match &mut self.link {
+                        Some(link) => {
+                            let came = at - Duration::from_micros(lag);
+                            link.come(datagram, from, came, came_us);
+                        }
+                        None => self.datagram(datagram, from, at, came_us, gauges),
+                    }
                 }
             }
         }
@@ -84,7 +92,7 @@ impl Session {
         }
     }
 
-    fn datagram(
+    pub(super) fn datagram(
         &mut self,
         datagram: &[u8],
         source: SocketAddr,
@@ -104,7 +112,33 @@ impl Session {
             self.end();
             return;
         }
+        let before = self.video_packets();
         self.pump(at, at_us, gauges);
+        if is_rtp(datagram) {
+            self.on_wire(datagram, self.video_packets() > before, at_us, gauges);
+        }
+    }
+
+    /// Counts a video packet of a viewer as it came; `new`: it was not there before.
+    fn on_wire(&self, datagram: &[u8], new: bool, at_us: u64, gauges: &mut Gauges) {
+        let payload_type = usize::from(datagram[1] & 0x7F);
+        let video = self.codecs[payload_type].is_some_and(|c| c.kind() == TrackKind::Video);
+        let resent = self.resends[payload_type];
+        if self.light || !video && !resent {
+            return;
+        }
+        if let Some(wire) = gauges.wire.at(at_us, gauges.window) {
+            wire.media += u64::from(!resent);
+            wire.resent += u64::from(resent);
+            wire.repaired += u64::from(resent && new);
+        }
+    }
+
+    fn video_packets(&self) -> u64 {
+        match &self.side {
+            Side::View(tally) => tally.video.packets,
+            Side::Publish(_) => 0,
+        }
     }
 
     pub(super) fn packet(
