@@ -99,6 +99,10 @@ pub struct Publish {
     /// Stop after this many seconds
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub secs: u64,
+    /// Send this video in a loop, 30 frames a second, in place of a synthetic one: an IVF file of
+    /// VP8, or of H.264 in Annex B form. No request shortens its distance of keyframes
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["codec", "bitrate", "gop"])]
+    pub clip: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub publishing: Publishing,

@@ -4,7 +4,8 @@
 //! sends is synthetic, has the shape and the sizes of real media, and carries a stamp in every
 //! packet, so that viewers on the same machine can tell transit time, loss and damage end to end.
 //!
-//! - [`source`], [`payload`], [`stamp`], [`tally`]: media and its counting, without IO or clocks;
+//! - [`source`], [`payload`], [`stamp`], [`clip`], [`tally`]: media and its counting, without
+//!   clocks;
 //! - [`session`]: one peer and its socket; [`worker`]: a thread that drives many of them;
 //! - [`signal`]: WHIP and WHEP; [`janus`]: Janus; [`joiner`]: paced joins and leaves;
 //! - [`process`], [`metrics`]: what the machine and the server spend; [`circumstances`],
@@ -16,6 +17,7 @@
 
 pub mod circumstances;
 pub mod cli;
+pub mod clip;
 pub mod janus;
 pub mod joiner;
 pub mod metrics;

@@ -32,6 +32,7 @@ fn check(codec: Codec, depth: Depth, judge: impl Fn(&ViewerTally, &PublisherTall
         video: Bitrate(2_500_000),
         audio: Bitrate(64_000),
         gop: Duration::from_secs(1),
+        clip: None,
     };
     let offered = Session::offer(Role::Publish(source), LOCALHOST).unwrap();
     let (viewer, answer) = Session::answer(Role::View(depth), &offered.offer, LOCALHOST).unwrap();

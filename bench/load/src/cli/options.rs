@@ -1,18 +1,19 @@
 //! Options that several commands share, and how their values are written.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use lightstick_types::{Bitrate, Codec};
 
+use crate::clip::Clip;
 use crate::janus::Janus;
 use crate::joiner::Protocol;
 use crate::session::LinkConfig;
 use crate::signal::Signal;
-use crate::source::SourceConfig;
+use crate::source::{FRAMES_PER_SECOND, SourceConfig};
 
 /// A server and a room on it.
 #[derive(Clone, Debug, Args)]
@@ -155,7 +156,25 @@ impl Media {
             video: self.bitrate,
             audio: self.audio_bitrate,
             gop: self.gop,
+            clip: None,
         }
+    }
+
+    /// The same with a clip in place of synthetic video.
+    ///
+    /// # Errors
+    /// When the clip is none.
+    pub fn source_of(&self, clip: Option<&Path>) -> Result<SourceConfig> {
+        let Some(path) = clip else {
+            return Ok(self.source());
+        };
+        let clip = Clip::load(path)?;
+        Ok(SourceConfig {
+            codec: clip.codec,
+            video: clip.bitrate(FRAMES_PER_SECOND),
+            clip: Some(clip),
+            ..self.source()
+        })
     }
 }
 

@@ -89,7 +89,8 @@ pub(super) fn run(args: &Publish) -> Result<Report> {
     let bind = bind_address(common, &args.url)?;
     let token = common.token.as_deref();
     let signal = Protocol::Whip(Signal::new(&args.url, token));
-    let publisher = Publisher::start(&args.url, signal, bind, media.source())?;
+    let source = media.source_of(args.clip.as_deref())?;
+    let publisher = Publisher::start(&args.url, signal, bind, source)?;
     eprintln!("publishing to {} for {} s", args.url, args.secs);
     // Sleeps until it is over, but not on when the server has gone.
     let mut lost = false;
