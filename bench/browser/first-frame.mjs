@@ -1,58 +1,26 @@
 // From the viewer's POST to the first painted frame of a show that runs already.
 import { setTimeout as pause } from 'node:timers/promises';
 import { Browser, until } from './lib/browser.mjs';
-import { ClipPublisher, record } from './lib/clip.mjs';
 import { flagsOf } from './lib/flags.mjs';
 import { randomFrom } from './lib/random.mjs';
 import { circumstances, publish, round, spread } from './lib/report.mjs';
+import { SHOW_FLAGS, goLive } from './lib/show.mjs';
 import { Target } from './lib/target.mjs';
 
 const flags = flagsOf('Time from POST to the first painted frame, joining a running show at random moments.', {
+  ...SHOW_FLAGS,
   codecs: { kind: 'list', default: ['VP8', 'H264'], help: 'codecs to measure' },
-  source: { kind: 'text', default: 'camera', help: 'camera: the fake camera and microphone; canvas: the painted one of glass2glass, no sound' },
-  gop: { kind: 'number', default: 0, help: 'publish a recorded clip with a keyframe every so many seconds, which no request shortens; 0: Chromium publishes, and answers requests' },
-  publisher: { kind: 'text', default: 'target/release/lightstick-bench', help: 'with --gop: what publishes the clip' },
   'apart-min': { kind: 'number', default: 200, help: 'least time from a leave to the next join, in ms' },
   'apart-max': { kind: 'number', default: 2_000, help: 'most time, in ms; in between it is random' },
   joins: { kind: 'number', default: 40, help: 'viewers one after another, a codec' },
   bursts: { kind: 'number', default: 5, help: 'bursts of viewers, a codec' },
   crowd: { kind: 'number', default: 10, help: 'viewers of a burst, evenly within 100 ms' },
-  width: { kind: 'number', default: 1280, help: 'picture width' },
-  height: { kind: 'number', default: 720, help: 'picture height' },
-  bitrate: { kind: 'number', default: 2_500_000, help: "the encoder's limit in bit/s" },
   seed: { kind: 'number', default: 1, help: 'of the random moments' },
 });
 
 const BURST_MS = 100;
 const { 'apart-min': apartMin, 'apart-max': apartMax } = flags;
 const random = randomFrom(flags.seed);
-
-/** Publishes from `artist`, and waits until the show runs at its full size. */
-async function browserShow(artist, target, room, codec) {
-  const { width, height, bitrate: maxBitrate } = flags;
-  await artist.evaluate(async ([source, size]) => {
-    globalThis.stream ??= source === 'canvas' ? new clock.Painter({ ...size, fps: 30 }).stream : await bench.camera(size);
-  }, [flags.source, { width, height }]);
-  const key = await artist.evaluate((options) => bench.publish({ ...options, stream }), {
-    url: target.whip(room), token: target.token, codec, maxBitrate,
-  });
-  await until('the artist sends at full size', async () => {
-    const { frameWidth, framesPerSecond } = await artist.evaluate((k) => bench.video(k), key);
-    return { ok: frameWidth === width && framesPerSecond >= 25, value: { frameWidth, framesPerSecond } };
-  }, { within: 30_000 });
-  return {
-    figures: async () => ({ keyframesEncoded: (await artist.evaluate((k) => bench.video(k), key)).keyFramesEncoded }),
-    close: () => artist.evaluate((k) => bench.close(k), key),
-  };
-}
-
-/** Publishes what `artist` has recorded. */
-async function clipShow(artist, target, room, codec) {
-  const { width, height, bitrate, gop } = flags;
-  const clip = await record(artist, { codec, width, height, bitrate, gop });
-  const publisher = await ClipPublisher.start(flags.publisher, clip, target.whip(room), target.token);
-  return { figures: async () => ({ gopSeconds: gop, clipBytes: clip.length }), close: () => publisher.close() };
-}
 
 /** Joins `crowd` viewers, `spacing` ms apart, waits for their first frames, and lets them leave. */
 async function join(fan, target, room, crowd, spacing) {
@@ -71,7 +39,7 @@ async function join(fan, target, room, crowd, spacing) {
 
 async function measure(artist, fan, target, codec) {
   const room = `first-frame-${codec}`.toLowerCase();
-  const show = await (flags.gop > 0 ? clipShow : browserShow)(artist, target, room, codec);
+  const show = await goLive(flags, artist, target, room, codec);
   try {
     return await measureShow(show, fan, target, room, codec);
   } finally {
