@@ -3,6 +3,7 @@
 #
 #   bench/local.sh run   [flags of lightstick-bench run]      one room: publisher and viewers
 #   bench/local.sh sweep [flags of lightstick-bench sweep]    viewers added until the server gives way
+#   bench/local.sh storm [flags of lightstick-bench storm]    many join a steady room at once
 #   bench/local.sh churn [flags of lightstick-bench churn]    joins and leaves beside a publisher
 #
 # LIGHTSTICK and LIGHTSTICK_BENCH name other binaries than those in target/release.
@@ -13,9 +14,9 @@ server_bin=${LIGHTSTICK:-$root/target/release/lightstick}
 bench_bin=${LIGHTSTICK_BENCH:-$root/target/release/lightstick-bench}
 command=${1:-}
 case $command in
-  run | sweep | churn) shift ;;
+  run | sweep | storm | churn) shift ;;
   *)
-    sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac
@@ -53,18 +54,18 @@ done
 base=$(sed -n 's|^ *WHIP: *\(http://[^/]*\)/.*|\1|p' "$folder/server.log")
 LIGHTSTICK_BENCH_TOKEN=$(sed -n 's/^ *Token: *//p' "$folder/server.log")
 export LIGHTSTICK_BENCH_TOKEN
+metrics=$(sed -n 's|^ *Metrics: *||p' "$folder/server.log")
 
-if [[ $command == run ]]; then
-  "$bench_bin" run "$base" --server-pid "$server" "$@"
-elif [[ $command == sweep ]]; then
-  metrics=$(sed -n 's|^ *Metrics: *||p' "$folder/server.log")
-  "$bench_bin" sweep "$base" --server-pid "$server" --metrics "$metrics" "$@"
+if [[ $command == storm ]]; then
+  "$bench_bin" storm "$base" --server-pid "$server" "$@"
+elif [[ $command == run || $command == sweep ]]; then
+  "$bench_bin" "$command" "$base" --server-pid "$server" --metrics "$metrics" "$@"
 else
   "$bench_bin" publish "$base/whip/bench" --secs 86400 >"$folder/publisher.log" 2>&1 &
   pids=("$!" "${pids[@]}")
-  until grep -q '^publishing' "$folder/publisher.log"; do
+  until grep -q '^publishing' "$folder/publisher.log" 2>/dev/null; do
     kill -0 "${pids[0]}" 2>/dev/null || { cat "$folder/publisher.log" >&2; exit 1; }
     sleep 0.05
   done
-  "$bench_bin" churn "$base/whep/bench" --server-pid "$server" "$@"
+  "$bench_bin" churn "$base/whep/bench" --server-pid "$server" --metrics "$metrics" "$@"
 fi

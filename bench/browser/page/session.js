@@ -47,7 +47,7 @@ async function post(session, url, token) {
   }
   session.url = new URL(response.headers.get('location'), url).href;
   session.answeredAt = performance.now();
-  await pc.setRemoteDescription({ type: 'answer', sdp: text });
+  return text;
 }
 
 async function opened(session) {
@@ -66,18 +66,25 @@ const bench = {
   async publish({ url, token, stream, ...sending }) {
     const session = { pc: new RTCPeerConnection({ bundlePolicy: 'max-bundle' }), stream };
     await send(session.pc, stream, sending);
-    await post(session, url, token);
+    await session.pc.setRemoteDescription({ type: 'answer', sdp: await post(session, url, token) });
     return opened(session);
   },
 
-  /** Watches; `audio` says whether sound is wanted too. Gives the session's key. */
-  async watch({ url, token, audio = true }) {
+  /** Asks to watch; `audio` says whether sound is wanted too. Gives the session's key and the answer, for `accept`. */
+  async ask({ url, token, audio = true }) {
     const session = { pc: new RTCPeerConnection({ bundlePolicy: 'max-bundle' }) };
     screen(session);
     session.pc.addTransceiver('video', { direction: 'recvonly' });
     if (audio) session.pc.addTransceiver('audio', { direction: 'recvonly' });
-    await post(session, url, token);
-    return opened(session);
+    const sdp = await post(session, url, token);
+    return { key: await opened(session), sdp };
+  },
+
+  /** Watches. Gives the session's key. */
+  async watch(options) {
+    const { key, sdp } = await bench.ask(options);
+    await bench.accept(key, sdp);
+    return key;
   },
 
   /** Offers `stream` to another page, without a server. The offer carries all candidates. */

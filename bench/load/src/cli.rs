@@ -1,17 +1,14 @@
 //! The command line.
 
-use std::net::IpAddr;
+mod options;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use lightstick_types::{Bitrate, Codec};
+use clap::{Args, Parser, Subcommand};
 
-use crate::janus::Janus;
-use crate::joiner::Protocol;
-use crate::signal::Signal;
-use crate::source::SourceConfig;
+pub use self::options::{Common, Crowd, Media, Place, Publishing, Signaling};
+use self::options::{factor, more_seconds, positive, seconds};
 use crate::sweep::{Growth, Limits, Plan};
 
 /// Loads a WebRTC media server with whole WebRTC peers and measures what it does.
@@ -30,9 +27,13 @@ Examples:
     lightstick-bench run http://127.0.0.1:8080 --viewers 100 --server-pid \"$(pidof lightstick)\"
   More viewers than the machine can open packets for:
     lightstick-bench run http://127.0.0.1:8080 --viewers 1000 --full 50 --threads 2
+  Viewers behind 5 % loss and 100 ms of round-trip time:
+    lightstick-bench run http://127.0.0.1:8080 --viewers 20 --secs 60 --link-loss 5 --link-rtt 100
   How many viewers a server holds, step by step:
     lightstick-bench sweep http://127.0.0.1:8080 --server-pid \"$(pidof lightstick)\"
-  A storm of joins into a room that is live:
+  A thousand who join a room of 400 within ten seconds, and what the 400 feel of it:
+    lightstick-bench storm http://127.0.0.1:8080 --viewers 400 --joins 1000 --over 10
+  Joins and leaves beside a publisher:
     lightstick-bench publish http://127.0.0.1:8080/whip/bench --secs 60 &
     lightstick-bench churn http://127.0.0.1:8080/whep/bench --join-rate 50 --secs 30
   Other servers, whose paths or protocols differ:
@@ -40,7 +41,7 @@ Examples:
     lightstick-bench run http://127.0.0.1:8088/janus --protocol janus --room 1
 
 Transit time, loss and damage are told end to end from a stamp in every packet of `publish`,
-`run` and `sweep`; for media from elsewhere only RTP sequence numbers count. Stamps use the monotonic clock:
+`run`, `storm` and `sweep`; for media from elsewhere only RTP sequence numbers count. Stamps use the monotonic clock:
 publisher and viewers have to run on one machine.
 The exit code is 1 when a session failed or a packet was lost, 2 when the command line is wrong.";
 
@@ -55,6 +56,8 @@ pub enum Command {
     Run(Run),
     /// Add viewers step by step until the server gives way, and say where
     Sweep(Sweep),
+    /// Let many join a steady room at once, and measure what those in it feel
+    Storm(Storm),
     /// Join and leave all the time, and measure what a join costs
     Churn(Churn),
     /// Draw sweeps, of one server or of several, as SVG to standard output
@@ -96,12 +99,13 @@ pub struct Publish {
     /// Stop after this many seconds
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub secs: u64,
+    /// Send this video in a loop, 30 frames a second, in place of a synthetic one: an IVF file of
+    /// VP8, or of H.264 in Annex B form. No request shortens its distance of keyframes
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["codec", "bitrate", "gop"])]
+    pub clip: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub media: Media,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub common: Common,
+    pub publishing: Publishing,
 }
 
 /// `view`
@@ -128,10 +132,7 @@ pub struct Run {
     pub crowd: Crowd,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub media: Media,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub common: Common,
+    pub publishing: Publishing,
 }
 
 /// `sweep`
@@ -160,10 +161,7 @@ pub struct Sweep {
     pub send_counter: String,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub media: Media,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub common: Common,
+    pub publishing: Publishing,
 }
 
 const SWEEP_HELP: &str = "\
@@ -258,77 +256,95 @@ impl Ramp {
     }
 }
 
-/// A server and a room on it.
-#[derive(Clone, Debug, Args)]
-pub struct Place {
-    /// The server, such as http://127.0.0.1:8080
-    pub url: String,
-    /// Room
-    #[arg(long, default_value = "bench")]
-    pub room: String,
-    /// Where the server takes publishers
-    #[arg(long, default_value = "/whip/{room}", value_name = "PATH")]
-    pub whip_path: String,
-    /// Where the server takes viewers
-    #[arg(long, default_value = "/whep/{room}", value_name = "PATH")]
-    pub whep_path: String,
-    /// How the server is asked. `janus`: the VideoRoom plugin behind the HTTP API of a URL such as
-    /// http://127.0.0.1:8088/janus, --room being the number of a room that exists
-    #[arg(long, default_value = "whip", value_name = "PROTOCOL")]
-    pub protocol: Signaling,
+/// `storm`
+#[derive(Debug, Args)]
+#[command(after_help = STORM_HELP)]
+pub struct Storm {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub place: Place,
+    /// Viewers who are there before
+    #[arg(long, default_value_t = 400, value_name = "N", help_heading = "Those already there", value_parser = clap::value_parser!(u64).range(1..))]
+    pub viewers: u64,
+    /// Of them, this many open and time every packet, on a thread of their own
+    #[arg(long, default_value_t = 10, value_name = "N", help_heading = "Those already there", value_parser = clap::value_parser!(u64).range(1..))]
+    pub full: u64,
+    /// Their joins a second
+    #[arg(long, default_value_t = 50.0, value_name = "RATE", help_heading = "Those already there", value_parser = positive)]
+    pub join_rate: f64,
+    /// From the last of those to the calm
+    #[arg(long, default_value = "3", value_name = "SECONDS", help_heading = "Those already there", value_parser = seconds)]
+    pub settle: Duration,
+    /// Measure the calm for this many seconds
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", help_heading = "Those already there", value_parser = clap::value_parser!(u64).range(1..))]
+    pub secs: u64,
+    /// Newcomers
+    #[arg(long, default_value_t = 1_000, value_name = "N", help_heading = "Newcomers", value_parser = clap::value_parser!(u64).range(1..))]
+    pub joins: u64,
+    /// They begin to join within this time, evenly
+    #[arg(long, default_value = "10", value_name = "SECONDS", help_heading = "Newcomers", value_parser = more_seconds)]
+    pub over: Duration,
+    /// They leave this many seconds after joining [default: all stay until the end]
+    #[arg(long, value_name = "SECONDS", help_heading = "Newcomers", value_parser = seconds)]
+    pub stay: Option<Duration>,
+    /// Threads that carry newcomers
+    #[arg(long, default_value_t = 1, value_name = "N", help_heading = "Newcomers", value_parser = clap::value_parser!(u16).range(1..))]
+    pub newcomer_threads: u16,
+    /// Fail when those already there lose more than so many percent of their packets
+    #[arg(long, default_value_t = 0.5, value_name = "PERCENT", help_heading = "Limits", value_parser = positive)]
+    pub max_loss: f64,
+    /// Fail when their transit at p99 takes longer than so many milliseconds
+    #[arg(long, default_value_t = 20.0, value_name = "MS", help_heading = "Limits", value_parser = positive)]
+    pub max_transit: f64,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub publishing: Publishing,
 }
 
-/// What a server speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Signaling {
-    /// WHIP and WHEP.
-    Whip,
-    /// Janus VideoRoom.
-    Janus,
-}
+const STORM_HELP: &str = "\
+One room: a publisher, and viewers who are in it and measured for a while. Then the newcomers join,
+and the same viewers are measured again, from the first join to one second behind the last.
 
-impl Place {
-    /// How publishers are let in.
-    ///
-    /// # Errors
-    /// When the room's name does not suit the protocol.
-    pub fn publishing(&self, token: Option<&str>) -> Result<Protocol> {
-        self.asking(&self.whip_path, token)
-    }
+Transit and loss are those of the viewers who were there before; `joins` are the newcomers'. They
+read RTP headers once they have their first keyframe, on threads of their own. CPU a join is what
+the server spends beyond the calm, with and without the newcomers' media; keyframe requests are
+those that reached the publisher.
 
-    /// How viewers are.
-    ///
-    /// # Errors
-    /// When the room's name does not suit the protocol.
-    pub fn watching(&self, token: Option<&str>) -> Result<Protocol> {
-        self.asking(&self.whep_path, token)
-    }
+Examples:
+  A thousand within ten seconds, who stay:
+    lightstick-bench storm http://127.0.0.1:8080 --server-pid \"$(pidof lightstick)\"
+  The same with less media for the generator to carry:
+    lightstick-bench storm http://127.0.0.1:8080 --stay 1 --bitrate 600k ...
 
-    fn asking(&self, path: &str, token: Option<&str>) -> Result<Protocol> {
-        Ok(match self.protocol {
-            Signaling::Whip => Protocol::Whip(Signal::new(&self.at(path), token)),
-            Signaling::Janus => {
-                let room = self.room.parse();
-                let room = room.context("rooms of Janus are numbers: use --room")?;
-                Protocol::Janus(Janus::new(self.url.trim_end_matches('/'), room))
-            }
-        })
-    }
+The exit code is 1 when those already there were disturbed beyond the limits, or a join failed.";
 
-    fn at(&self, path: &str) -> String {
-        let base = self.url.trim_end_matches('/');
-        format!("{base}{}", path.replace("{room}", &self.room))
+impl Storm {
+    /// What must hold for those already there.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            loss: self.max_loss / 100.0,
+            transit_ms: self.max_transit,
+        }
     }
 }
 
 /// `churn`
 #[derive(Debug, Args)]
+#[command(after_help = CHURN_HELP)]
 pub struct Churn {
     /// WHEP endpoint; publish beside it, or the figures are those of joins without pictures
     pub url: String,
     /// Join for this many seconds
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub secs: u64,
+    /// Join so many times, in place of --secs
+    #[arg(long, value_name = "N", conflicts_with = "secs", value_parser = clap::value_parser!(u64).range(1..))]
+    pub joins: Option<u64>,
+    /// So many join and leave beforehand, so that what the server makes once is not taken for
+    /// growth
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub warm_up: u64,
     /// Joins a second
     #[arg(long, default_value_t = 20.0, value_name = "RATE", value_parser = positive)]
     pub join_rate: f64,
@@ -338,134 +354,44 @@ pub struct Churn {
     /// Of a hundred viewers, this many vanish without a word to the server
     #[arg(long, default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
     pub vanish: u8,
-    /// From the last leave to the second reading of memory and descriptors
+    /// From the last leave to each reading of memory, descriptors and gauges; with --vanish, longer
+    /// than the server waits for those who are gone
     #[arg(long, default_value = "3", value_name = "SECONDS", value_parser = seconds)]
     pub rest: Duration,
+    /// Prometheus endpoint of the server, to read what is left there
+    #[arg(long, value_name = "URL")]
+    pub metrics: Option<String>,
+    /// Gauges there that go back when everybody has left, over all labels
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "lightstick_sessions",
+        value_name = "NAME"
+    )]
+    pub gauges: Vec<String>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub common: Common,
 }
 
-/// Viewers.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Viewers")]
-pub struct Crowd {
-    /// How many
-    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub viewers: u32,
-    /// Of them, this many open and time every packet; the others read RTP headers [default: all]
-    #[arg(long, value_name = "N")]
-    pub full: Option<u32>,
-    /// Measure for this many seconds
-    #[arg(long, default_value_t = 20, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
-    pub secs: u64,
-    /// Joins a second
-    #[arg(long, default_value_t = 20.0, value_name = "RATE", value_parser = positive)]
-    pub join_rate: f64,
-    /// From the last join to the measurement, for bursts of cached media to pass
-    #[arg(long, default_value = "3", value_name = "SECONDS", value_parser = seconds)]
-    pub settle: Duration,
-}
+const CHURN_HELP: &str = "\
+Viewers join at a steady rate and leave after their stay. Two readings of the server, when all have
+left, tell what stays behind: one after --warm-up, one at the end.
 
-/// Synthetic media.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Media")]
-pub struct Media {
-    /// Video codec
-    #[arg(long, default_value = "h264", value_name = "h264|vp8", value_parser = codec)]
-    pub codec: Codec,
-    /// Video bit rate in bit/s, with k or M
-    #[arg(long, default_value = "2.5M", value_name = "BITS", value_parser = bitrate)]
-    pub bitrate: Bitrate,
-    /// Audio bit rate in bit/s, with k or M
-    #[arg(long, default_value = "64k", value_name = "BITS", value_parser = bitrate)]
-    pub audio_bitrate: Bitrate,
-    /// Seconds from keyframe to keyframe
-    #[arg(long, default_value = "2", value_name = "SECONDS", value_parser = seconds)]
-    pub gop: Duration,
-}
+Examples:
+  What a join costs, with its leaving:
+    lightstick-bench churn http://127.0.0.1:8080/whep/bench --server-pid \"$(pidof lightstick)\"
+  What 20,000 joins leave behind:
+    lightstick-bench churn http://127.0.0.1:8080/whep/bench --warm-up 2000 --joins 20000 \\
+        --join-rate 100 --stay 1 --server-pid \"$(pidof lightstick)\" \\
+        --metrics http://127.0.0.1:9464/metrics";
 
-impl Media {
-    /// As the source wants it.
+impl Churn {
+    /// Joins that are measured.
     #[must_use]
-    pub fn source(&self) -> SourceConfig {
-        SourceConfig {
-            codec: self.codec,
-            video: self.bitrate,
-            audio: self.audio_bitrate,
-            gop: self.gop,
-        }
-    }
-}
-
-/// What every command knows.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Connection and report")]
-pub struct Common {
-    /// Bearer token; of `run`, the publisher's
-    #[arg(
-        long,
-        env = "LIGHTSTICK_BENCH_TOKEN",
-        hide_env_values = true,
-        value_name = "JWT"
-    )]
-    pub token: Option<String>,
-    /// Bearer token of the viewers of `run`, where watching is not open
-    #[arg(long, value_name = "JWT")]
-    pub watch_token: Option<String>,
-    /// Local address of the media sockets [default: the one that leads to the server]
-    #[arg(long, value_name = "ADDRESS")]
-    pub bind: Option<IpAddr>,
-    /// Threads that carry viewers
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: u16,
-    /// Process id of the server, to read its CPU time, memory and descriptors
-    #[arg(long, value_name = "PID")]
-    pub server_pid: Option<u32>,
-    /// Write the figures as JSON too; for -, they go to standard output and the table to error
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-}
-
-fn codec(text: &str) -> Result<Codec, String> {
-    match text {
-        "h264" => Ok(Codec::H264),
-        "vp8" => Ok(Codec::Vp8),
-        _ => Err(format!("{text} cannot be synthesised; write h264 or vp8")),
-    }
-}
-
-fn bitrate(text: &str) -> Result<Bitrate, String> {
-    let wrong = || format!("{text} is no bit rate; write 800k or 2.5M");
-    let (number, factor) = match text.as_bytes().last() {
-        Some(b'k' | b'K') => (&text[..text.len() - 1], 1e3),
-        Some(b'M') => (&text[..text.len() - 1], 1e6),
-        _ => (text, 1.0),
-    };
-    let bits = number.parse::<f64>().map_err(|_| wrong())? * factor;
-    if !(8_000.0..=1e9).contains(&bits) {
-        return Err(format!("{text} is not between 8k and 1000M"));
-    }
-    Ok(Bitrate(bits as u64))
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text} is no number of seconds");
-    let secs: f64 = text.parse().map_err(|_| wrong())?;
-    Duration::try_from_secs_f64(secs).map_err(|_| wrong())
-}
-
-fn factor(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(factor) if factor > 1.0 && factor <= 10.0 => Ok(factor),
-        _ => Err(format!("{text} is no factor above 1, up to 10")),
-    }
-}
-
-fn positive(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if rate > 0.0 && rate <= 1e5 => Ok(rate),
-        _ => Err(format!("{text} is no rate between 0 and 100000")),
+    pub fn count(&self) -> usize {
+        let by_time = || (self.secs as f64 * self.join_rate).ceil() as u64;
+        self.joins.unwrap_or_else(by_time) as usize
     }
 }
 
@@ -481,12 +407,52 @@ mod tests {
     }
 
     #[test]
-    fn bit_rates() {
-        for (text, bits) in [("2.5M", 2_500_000), ("800k", 800_000), ("64000", 64_000)] {
-            assert_eq!(bitrate(text), Ok(Bitrate(bits)));
-        }
-        for bad in ["", "M", "fast", "1", "-2M", "2G", "NaN", "infM"] {
-            assert!(bitrate(bad).is_err(), "{bad}");
+    fn joins_are_counted_or_follow_from_the_time() {
+        let check = |flags: &str, count| {
+            let line = format!("lightstick-bench churn http://a/whep/b {flags}");
+            let parsed =
+                Cli::try_parse_from(line.split_whitespace()).map(|cli| match cli.command {
+                    Command::Churn(churn) => churn.count(),
+                    other => panic!("{other:?}"),
+                });
+            assert_eq!(parsed.ok(), count, "{flags}");
+        };
+        check("--joins 5", Some(5));
+        check("--secs 3 --join-rate 2.5", Some(8));
+        check("--secs 3 --joins 5", None);
+        check("--joins 0", None);
+    }
+
+    #[test]
+    fn links_are_of_full_viewers() {
+        let check = |flags: &str, loss_and_ms: Option<Option<(f64, u128)>>| {
+            let line = format!("lightstick-bench run http://a {flags}");
+            let parsed =
+                Cli::try_parse_from(line.split_whitespace()).map(|cli| match cli.command {
+                    Command::Run(run) => {
+                        let link = run.crowd.link();
+                        link.map(|link| (link.loss, link.delay.as_millis()))
+                    }
+                    other => panic!("{other:?}"),
+                });
+            assert_eq!(parsed.ok(), loss_and_ms, "{flags}");
+        };
+        check("", Some(None));
+        check("--link-loss 5 --link-rtt 100", Some(Some((0.05, 50))));
+        check("--link-loss 10", Some(Some((0.1, 0))));
+        check("--link-loss 101", None);
+        check("--link-rtt -1", None);
+        check("--link-loss 5 --full 3", None);
+    }
+
+    #[test]
+    fn a_storm_takes_time() {
+        let check = |over: &str, taken| {
+            let line = ["lightstick-bench", "storm", "http://a", "--over", over];
+            assert_eq!(Cli::try_parse_from(line).is_ok(), taken, "{over}");
+        };
+        for (over, taken) in [("10", true), ("0.5", true), ("0", false), ("-1", false)] {
+            check(over, taken);
         }
     }
 }

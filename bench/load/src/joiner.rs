@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::janus::Janus;
-use crate::session::{Depth, Role, Session};
+use crate::session::{Depth, LinkConfig, Role, Session};
 use crate::signal::{Signal, SignalError};
 use crate::tally::Times;
 use crate::worker::{Id, WorkerHandle};
@@ -29,6 +29,8 @@ pub struct Joiner {
     pub workers: Vec<WorkerHandle>,
     /// Of the viewers of [`Self::join_all`], how many look at every packet; the others are light.
     pub full: usize,
+    /// What stands between full viewers and the server.
+    pub link: Option<LinkConfig>,
 }
 
 /// How sessions are opened and ended.
@@ -128,7 +130,10 @@ impl Joiner {
     /// # Errors
     /// When there is no socket, the server refuses or its answer is no good.
     pub fn join(&self, id: Id, role: Role) -> Result<(Joined, Duration)> {
-        let (session, url, took) = self.signal.open(role, self.bind)?;
+        let (mut session, url, took) = self.signal.open(role, self.bind)?;
+        if let (Role::View(Depth::Full), Some(link)) = (role, self.link) {
+            session = session.behind(link);
+        }
         self.worker(id).add(id, session);
         Ok((Joined { id, url }, took))
     }

@@ -4,20 +4,25 @@
 //! sends is synthetic, has the shape and the sizes of real media, and carries a stamp in every
 //! packet, so that viewers on the same machine can tell transit time, loss and damage end to end.
 //!
-//! - [`source`], [`payload`], [`stamp`], [`tally`]: media and its counting, without IO or clocks;
+//! - [`source`], [`payload`], [`stamp`], [`clip`], [`tally`]: media and its counting, without
+//!   clocks;
 //! - [`session`]: one peer and its socket; [`worker`]: a thread that drives many of them;
 //! - [`signal`]: WHIP and WHEP; [`janus`]: Janus; [`joiner`]: paced joins and leaves;
 //! - [`process`], [`metrics`]: what the machine and the server spend; [`circumstances`],
 //!   [`report`], [`table`]: what is printed;
 //! - [`sweep`]: steps, limits and the knee, and [`plot`], their picture, without IO;
+//! - [`playback`]: what viewers would have seen, and what was sent again;
+//! - [`storm`]: many joins against those already there;
 //! - [`scenario`]: the commands.
 
 pub mod circumstances;
 pub mod cli;
+pub mod clip;
 pub mod janus;
 pub mod joiner;
 pub mod metrics;
 pub mod payload;
+pub mod playback;
 pub mod plot;
 pub mod process;
 pub mod report;
@@ -26,6 +31,7 @@ pub mod session;
 pub mod signal;
 pub mod source;
 pub mod stamp;
+pub mod storm;
 pub mod sweep;
 pub mod table;
 pub mod tally;

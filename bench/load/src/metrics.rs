@@ -1,4 +1,4 @@
-//! One counter of a server's Prometheus endpoint.
+//! One counter or gauge of a server's Prometheus endpoint.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use ureq::Agent;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A counter that can be asked for.
+/// A counter or gauge that can be asked for.
 #[derive(Clone, Debug)]
 pub struct Counter {
     agent: Agent,
@@ -27,17 +27,40 @@ impl Counter {
         }
     }
 
+    /// Those called `names` at `url`; none where there is no URL.
+    #[must_use]
+    pub fn all(url: Option<&String>, names: &[String]) -> Vec<Self> {
+        let names = names.iter();
+        url.map_or_else(Vec::new, |url| {
+            names.map(|name| Self::new(url, name)).collect()
+        })
+    }
+
+    /// What it is called there.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its value now, over all labels.
     ///
     /// # Errors
-    /// When the endpoint does not answer, or does not know the counter.
+    /// When the endpoint does not answer, or does not know the name.
     pub fn read(&self) -> Result<f64> {
         let url = &self.url;
         let mut response = (self.agent.get(url).call())
             .with_context(|| format!("{url} does not answer (--metrics)"))?;
         sum(&response.body_mut().read_to_string()?, &self.name)
-            .with_context(|| format!("{url} has no {} (--send-counter)", self.name))
+            .with_context(|| format!("{url} has no {}", self.name))
     }
+}
+
+/// The values of all, in their order.
+///
+/// # Errors
+/// As of [`Counter::read`].
+pub fn read_all(counters: &[Counter]) -> Result<Vec<f64>> {
+    counters.iter().map(Counter::read).collect()
 }
 
 /// The sum of a metric over all its labels, in the Prometheus text format.

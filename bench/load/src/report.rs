@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::circumstances::Circumstances;
 use crate::joiner::Outcome;
+use crate::playback::{Playback, Repair};
 use crate::process::{Machine, Usage};
-use crate::session::PublisherTally;
+use crate::session::{LinkConfig, PublisherTally};
+use crate::storm::Storm;
 use crate::sweep::{Step, Sweep};
 use crate::tally::{Times, ViewerTally};
 use crate::worker::WorkerReport;
@@ -112,6 +114,24 @@ impl Joins {
     }
 }
 
+/// A link that loses and delays datagrams, both ways.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Link {
+    /// Share of them that it loses, 0 to 1.
+    pub loss: f64,
+    /// There and back, in milliseconds.
+    pub rtt_ms: f64,
+}
+
+impl From<LinkConfig> for Link {
+    fn from(config: LinkConfig) -> Self {
+        Self {
+            loss: config.loss,
+            rtt_ms: config.delay.as_secs_f64() * 2e3,
+        }
+    }
+}
+
 /// What the viewers received.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Delivery {
@@ -121,6 +141,8 @@ pub struct Delivery {
     pub viewers_full: u64,
     /// Viewers that read headers only: of them, RTP sequence numbers alone tell losses.
     pub viewers_light: u64,
+    /// What stood between viewers and server. What is lost then is no failure.
+    pub link: Option<Link>,
     /// Packets that came to all viewers while it lasted.
     pub packets: u64,
     /// Mean bit rate of a viewer over its whole life in the room, in bit/s: of RTP payloads, but
@@ -131,7 +153,9 @@ pub struct Delivery {
     pub expected: Option<u64>,
     /// Of those, how many never came.
     pub missing: Option<u64>,
-    /// The same as a share, 0 to 1.
+    /// Of the missing, those of video; audio is not sent again.
+    pub missing_video: Option<u64>,
+    /// All missing as a share, 0 to 1.
     pub loss: Option<f64>,
     /// The most that one viewer missed.
     pub missing_worst_viewer: Option<u64>,
@@ -145,6 +169,10 @@ pub struct Delivery {
     pub unstamped: u64,
     /// From the publisher's sending to the kernel's receiving, of packets sent in the window.
     pub transit_ms: Millis,
+    /// What full viewers would have seen with players that hold back frames for some time.
+    pub playback: Vec<Playback>,
+    /// What was sent again to full viewers.
+    pub repair: Option<Repair>,
 }
 
 impl Delivery {
@@ -163,6 +191,11 @@ impl Delivery {
         let missed =
             |each: u64, v: &ViewerTally| each.saturating_sub(v.audio.in_window + v.video.in_window);
         let missing = each.map(|each| full().map(|v| missed(each, v)).sum());
+        let missing_video = sent.map(|sent| {
+            let came = full().map(|v| v.video.in_window);
+            came.map(|came| sent.video_in_window.saturating_sub(came))
+                .sum()
+        });
         let rates = viewers.iter().filter_map(|v| {
             let life = v.last_packet? - (v.started + v.first_packet?);
             let bits = (v.audio.bytes + v.video.bytes) as f64 * 8.0;
@@ -170,12 +203,14 @@ impl Delivery {
         });
         Self {
             secs,
+            link: None,
             viewers_full: full().count() as u64,
             viewers_light: viewers.iter().filter(|v| v.light).count() as u64,
             packets: tracks().map(|t| t.came_in_window).sum(),
             bitrate_mean: rates.sum::<f64>() / viewers.len().max(1) as f64,
             expected,
             missing,
+            missing_video,
             loss: missing
                 .zip(expected)
                 .map(|(m, e): (u64, u64)| m as f64 / e.max(1) as f64),
@@ -185,6 +220,8 @@ impl Delivery {
             corrupt: tracks().map(|t| t.corrupt).sum(),
             unstamped: tracks().map(|t| t.unstamped).sum(),
             transit_ms: Millis::from(transit),
+            playback: Vec::new(),
+            repair: None,
         }
     }
 }
@@ -268,6 +305,38 @@ impl Server {
             fds_after: to.fds,
         }
     }
+
+    /// What resident memory grew by, as a share of what it was before.
+    #[must_use]
+    pub fn rss_growth(&self) -> f64 {
+        let (before, after) = (self.rss_before as f64, self.rss_after as f64);
+        after / before.max(1.0) - 1.0
+    }
+}
+
+/// What joins leave behind at the server when everybody has left. Its memory and descriptors at
+/// both ends are in [`Server`].
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Leftovers {
+    /// Joins before the first reading.
+    pub warm_up: u64,
+    /// Joins between both.
+    pub joins: u64,
+    /// By how much resident memory has grown, as a share of what it was; negative: it shrank.
+    pub rss_growth: f64,
+    /// Descriptors that are open and were not.
+    pub fds: i64,
+    /// Of each gauge that was asked for, with `--metrics`.
+    pub gauges: BTreeMap<String, Left>,
+}
+
+/// A gauge at both readings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Left {
+    /// After the warm-up.
+    pub before: f64,
+    /// At the end.
+    pub after: f64,
 }
 
 /// How busy the generator's threads were.
@@ -408,10 +477,16 @@ pub struct Report {
     pub published: Option<Published>,
     /// With `--server-pid`.
     pub server: Option<Server>,
+    /// What counters of the server's metrics grew by in the measured span.
+    pub counters: BTreeMap<String, f64>,
+    /// With `--server-pid`, of `churn`.
+    pub leftovers: Option<Leftovers>,
     /// Its own state.
     pub generator: Option<Generator>,
     /// Step by step, of `sweep`.
     pub sweep: Option<Sweep>,
+    /// Before and during, of `storm`, whose newcomers are in `joins`.
+    pub storm: Option<Storm>,
     /// Why the run counts as failed; empty is good.
     pub failed: Vec<String>,
 }
@@ -434,8 +509,10 @@ impl Report {
         }
         if let (Some(joins), Some(delivery)) = (joins, &self.delivery) {
             note(joins.connected - joins.painted, "viewers got no keyframe");
-            note(delivery.missing.unwrap_or(0), "packets were lost");
-            note(delivery.rtp_missing, "RTP sequence numbers are missing");
+            if delivery.link.is_none() {
+                note(delivery.missing.unwrap_or(0), "packets were lost");
+                note(delivery.rtp_missing, "RTP sequence numbers are missing");
+            }
             note(delivery.corrupt, "packets were damaged");
             if delivery.expected.is_some() {
                 note(delivery.unstamped, "packets carry no stamp");
@@ -456,6 +533,27 @@ impl Report {
         if self.sweep.as_ref().is_some_and(nothing_held) {
             failed.push("no step of the sweep held".to_owned());
         }
+        failed.extend(self.storm.iter().flat_map(Storm::failures));
         self.failed = failed;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_grows_and_shrinks_as_a_share() {
+        let check = |rss_before, rss_after, growth: f64| {
+            let server = Server {
+                rss_before,
+                rss_after,
+                ..Server::default()
+            };
+            assert!((server.rss_growth() - growth).abs() < 1e-9, "{server:?}");
+        };
+        check(100 << 20, 101 << 20, 0.01);
+        check(100 << 20, 75 << 20, -0.25);
+        check(100 << 20, 100 << 20, 0.0);
     }
 }

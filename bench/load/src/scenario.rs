@@ -3,7 +3,10 @@
 mod churn;
 mod publish;
 mod reread;
+mod room;
+mod storm;
 mod sweep;
+mod visits;
 mod watch;
 
 use std::fs;
@@ -40,10 +43,11 @@ const DRAIN: Duration = Duration::from_millis(500);
 pub fn run(cli: Cli) -> Result<ExitCode> {
     raise_descriptors();
     let (common, mut report) = match cli.command {
-        Command::Publish(args) => (args.common.clone(), publish::run(&args)?),
+        Command::Publish(args) => (args.publishing.common.clone(), publish::run(&args)?),
         Command::View(args) => (args.common.clone(), watch::view(&args)?),
-        Command::Run(args) => (args.common.clone(), watch::run(&args)?),
-        Command::Sweep(args) => (args.common.clone(), sweep::run(&args)?),
+        Command::Run(args) => (args.publishing.common.clone(), watch::run(&args)?),
+        Command::Sweep(args) => (args.publishing.common.clone(), sweep::run(&args)?),
+        Command::Storm(args) => (args.publishing.common.clone(), storm::run(&args)?),
         Command::Churn(args) => (args.common.clone(), churn::run(&args)?),
         Command::Plot(args) => return reread::plot(&args).map(|()| ExitCode::SUCCESS),
         Command::Table(args) => return reread::table(&args).map(|()| ExitCode::SUCCESS),
@@ -118,12 +122,12 @@ fn wait_until(timeout: Duration, mut done: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// The next `secs` seconds.
-fn next_window(secs: u64) -> Window {
+/// The next while.
+fn next_window(long: Duration) -> Window {
     let from_us = stamp::now_us() + LEAD.as_micros() as u64;
     Window {
         from_us,
-        to_us: from_us + secs * 1_000_000,
+        to_us: from_us + long.as_micros() as u64,
     }
 }
 

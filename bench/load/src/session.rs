@@ -1,37 +1,34 @@
 //! One WebRTC peer: its str0m state, its socket, its counters.
 
-use std::io::{self, IoSliceMut};
+mod link;
+mod publish;
+mod receive;
+
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
-use lightstick_types::{Codec, TrackKind};
+use lightstick_types::Codec;
 use mio::net::UdpSocket;
-use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
+use quinn_udp::{UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::format::Codec as Str0mCodec;
-use str0m::media::{Direction, MediaKind, Mid, Pt};
-use str0m::net::{Protocol, Receive};
-use str0m::rtp::{Extension, ExtensionMap, RtpPacket, RtpWrite};
+use str0m::media::{Direction, MediaKind, Mid};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
-use crate::source::{MediaPacket, MediaSource, SourceConfig};
+use self::link::Link;
+pub use self::link::LinkConfig;
+pub use self::publish::PublisherTally;
+use self::publish::{Publisher, Sending};
+use self::receive::without_feedback;
+pub use self::receive::{LIGHT_READS_EVERY, ReceiveBuffers};
+use crate::source::{MediaSource, SourceConfig};
 use crate::stamp;
-use crate::tally::{Arrival, Header, Times, ViewerTally, Window};
+use crate::tally::{Burst, Times, ViewerTally, Window, WireLog};
 
 /// Asked of the kernel for each socket, in bytes; it may give less.
 const RECEIVE_BUFFER: usize = 1 << 20;
-/// Where a publisher's RTP sequence numbers start: far from a roll-over.
-const FIRST_RTP_SEQ: u64 = 1_000;
-/// A GRO batch is at most this long, in bytes.
-const DATAGRAMS_MAX: usize = 1 << 16;
-/// Batches read in one system call.
-const BATCHES: usize = 16;
-/// A light viewer reads what has come once in this while: waking up for each datagram would cost
-/// several times as much, and its sender would pay for the wake-ups. Of a 2.5 Mbit/s video, a
-/// receive buffer of the usual size holds some ten times as much.
-pub const LIGHT_READS_EVERY: Duration = Duration::from_millis(50);
 
 /// What a session is for.
 #[derive(Clone, Copy, Debug)]
@@ -55,36 +52,6 @@ pub enum Depth {
     Light,
 }
 
-/// What a publisher did.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PublisherTally {
-    /// Audio packets sent.
-    pub audio: u64,
-    /// Video packets sent.
-    pub video: u64,
-    /// Audio packets sent within the measured window.
-    pub audio_in_window: u64,
-    /// Video packets sent within the measured window.
-    pub video_in_window: u64,
-    /// PLI and FIR that came.
-    pub keyframe_requests: u64,
-    /// Keyframes sent.
-    pub keyframes: u64,
-    /// The most that a packet left behind its time.
-    pub late_max: Duration,
-    /// The same within the measured window.
-    pub late_max_in_window: Duration,
-    /// The connection ended before the publisher left.
-    pub lost: bool,
-}
-
-impl PublisherTally {
-    fn begin_window(&mut self) {
-        (self.audio_in_window, self.video_in_window) = (0, 0);
-        self.late_max_in_window = Duration::ZERO;
-    }
-}
-
 /// What sessions of one thread share.
 #[derive(Debug, Default)]
 pub struct Gauges {
@@ -95,26 +62,12 @@ pub struct Gauges {
     /// From there until this process saw it, less what a light viewer waits on purpose: large
     /// values mean that the generator is overloaded.
     pub lag: Times,
+    /// What came to full viewers within the window.
+    pub wire: WireLog,
     /// Datagrams that the kernel did not take.
     pub send_blocked: u64,
     /// Datagrams that str0m refused.
     pub refused: u64,
-}
-
-/// Receive memory of one thread.
-#[derive(Debug)]
-pub struct ReceiveBuffers {
-    bytes: Vec<u8>,
-    metas: [RecvMeta; BATCHES],
-}
-
-impl Default for ReceiveBuffers {
-    fn default() -> Self {
-        Self {
-            bytes: vec![0; BATCHES * DATAGRAMS_MAX],
-            metas: [RecvMeta::default(); BATCHES],
-        }
-    }
 }
 
 /// A session whose offer is not answered yet.
@@ -137,28 +90,17 @@ pub struct Session {
     reads_at: Option<Instant>,
     ended: Option<Instant>,
     light: bool,
+    /// None: nothing is lost or delayed but by the machine itself.
+    link: Option<Box<Link>>,
     codecs: [Option<Codec>; 128],
+    /// Payload types of what is sent again.
+    resends: [bool; 128],
     side: Side,
 }
 
 enum Side {
     View(Box<ViewerTally>),
     Publish(Box<Publisher>),
-}
-
-struct Publisher {
-    config: SourceConfig,
-    audio: Mid,
-    video: Mid,
-    /// None until connected.
-    sending: Option<Sending>,
-    tally: PublisherTally,
-}
-
-struct Sending {
-    source: MediaSource,
-    audio_pt: Pt,
-    video_pt: Pt,
 }
 
 impl Offered {
@@ -225,6 +167,14 @@ impl Session {
         self
     }
 
+    /// Puts a session that nobody has driven yet behind a link.
+    #[must_use]
+    pub fn behind(mut self, config: LinkConfig) -> Self {
+        let seed = self.local.port().into();
+        self.link = Some(Box::new(Link::new(config, seed)));
+        self
+    }
+
     fn new(role: Role, bind: IpAddr) -> Result<Self> {
         let started = Instant::now();
         let domain = Domain::for_address((bind, 0).into());
@@ -268,6 +218,7 @@ impl Session {
                 video: Mid::from("1"),
                 sending: None,
                 tally: PublisherTally::default(),
+                requests: Burst::default(),
             })),
         };
         Ok(Self {
@@ -279,7 +230,9 @@ impl Session {
             reads_at: None,
             ended: None,
             light,
+            link: None,
             codecs: [None; 128],
+            resends: [false; 128],
             side,
         })
     }
@@ -287,6 +240,9 @@ impl Session {
     /// Payload types are settled by offer and answer, not before.
     fn note_codecs(&mut self) {
         for params in self.rtc.codec_config().params() {
+            if let Some(resend) = params.resend() {
+                self.resends[usize::from(*resend)] = true;
+            }
             self.codecs[usize::from(*params.pt())] = match params.spec().codec {
                 Str0mCodec::Opus => Some(Codec::Opus),
                 Str0mCodec::H264 => Some(Codec::H264),
@@ -335,6 +291,8 @@ impl Session {
             .map_or(0, |s| s.source.keyframes());
         Some(PublisherTally {
             keyframes,
+            keyframe_requests_in_window: publisher.requests.all(),
+            keyframe_requests_most: publisher.requests.most_in_a_second(),
             lost: self.ended.is_some_and(|at| at < left),
             ..publisher.tally
         })
@@ -344,7 +302,10 @@ impl Session {
     pub fn begin_window(&mut self) {
         match &mut self.side {
             Side::View(tally) => tally.begin_window(),
-            Side::Publish(publisher) => publisher.tally.begin_window(),
+            Side::Publish(publisher) => {
+                publisher.tally.begin_window();
+                publisher.requests = Burst::default();
+            }
         }
     }
 
@@ -369,7 +330,11 @@ impl Session {
     /// When [`Self::wake`] must be called, at the latest.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        self.reads_at.map_or(self.due, |at| at.min(self.due))
+        let link = self.link.as_ref().and_then(|link| link.due());
+        [self.reads_at, link]
+            .into_iter()
+            .flatten()
+            .fold(self.due, Instant::min)
     }
 
     /// Whether the session reads its socket by the clock, and no poller need watch it.
@@ -378,80 +343,13 @@ impl Session {
         self.reads_at.is_some()
     }
 
-    /// Reads all that the socket has.
-    pub fn receive(&mut self, buffers: &mut ReceiveBuffers, gauges: &mut Gauges) {
-        let planned = self
-            .reads_at
-            .map_or(0, |_| LIGHT_READS_EVERY.as_micros() as u64);
-        let mut more = true;
-        while more && self.ended.is_none() {
-            let mut slices = buffers.bytes.chunks_exact_mut(DATAGRAMS_MAX);
-            let mut slices: [IoSliceMut<'_>; BATCHES] =
-                std::array::from_fn(|_| IoSliceMut::new(slices.next().expect("BATCHES of them")));
-            let socket = UdpSockRef::from(&self.socket);
-            let batches = match self.state.recv(socket, &mut slices, &mut buffers.metas) {
-                Ok(batches) => batches,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                // Would block. Other errors of a UDP socket concern one datagram and come with
-                // the next call again if they stay.
-                Err(_) => return,
-            };
-            // Fewer than there is room for: the socket is empty.
-            more = batches == BATCHES;
-            let at = Instant::now();
-            let at_us = stamp::now_us();
-            let epoch_us = stamp::epoch_us();
-            let batches = buffers
-                .bytes
-                .chunks(DATAGRAMS_MAX)
-                .zip(buffers.metas)
-                .take(batches);
-            for (bytes, meta) in batches {
-                let lag = meta.timestamp.map_or(0, |kernel| {
-                    epoch_us.saturating_sub(kernel.as_micros() as u64)
-                });
-                if gauges.window.holds(at_us) {
-                    gauges.lag.record_us(lag.saturating_sub(planned));
-                }
-                for datagram in bytes[..meta.len].chunks(meta.stride.max(1)) {
-                    self.datagram(datagram, meta.addr, at, at_us - lag, gauges);
-                }
-            }
-        }
-        if self.light && self.reads_at.is_none() && self.flows() {
-            self.reads_at = Some(Instant::now() + LIGHT_READS_EVERY);
-        }
-    }
-
-    fn datagram(
-        &mut self,
-        datagram: &[u8],
-        source: SocketAddr,
-        at: Instant,
-        at_us: u64,
-        gauges: &mut Gauges,
-    ) {
-        if self.light && self.flows() && is_rtp(datagram) {
-            self.header(datagram, at, at_us, gauges);
-            return;
-        }
-        let Ok(receive) = Receive::new(Protocol::Udp, source, self.local, datagram) else {
-            gauges.refused += 1;
-            return;
-        };
-        if self.rtc.handle_input(Input::Receive(at, receive)).is_err() {
-            self.end();
-            return;
-        }
-        self.pump(at, at_us, gauges);
-    }
-
     /// Does what is due at `now`.
     pub fn wake(&mut self, now: Instant, buffers: &mut ReceiveBuffers, gauges: &mut Gauges) {
         if let Some(at) = self.reads_at.filter(|at| *at <= now) {
             self.receive(buffers, gauges);
             self.reads_at = Some((at + LIGHT_READS_EVERY).max(now));
         }
+        self.pass_link(now, gauges);
         if self.ended.is_some() || self.due > now {
             return;
         }
@@ -463,38 +361,17 @@ impl Session {
         self.pump(now, stamp::now_us(), gauges);
     }
 
-    fn send_due(&mut self, now: Instant, gauges: &Gauges) {
-        let Side::Publish(publisher) = &mut self.side else {
-            return;
-        };
-        let Some(sending) = &mut publisher.sending else {
-            return;
-        };
-        let tally = &mut publisher.tally;
-        loop {
-            let now_us = stamp::now_us();
-            let Some(packet) = sending.source.poll(now, now_us) else {
-                return;
-            };
-            let within = u64::from(gauges.window.holds(now_us));
-            let late = now - packet.due;
-            tally.late_max = tally.late_max.max(late);
-            if within > 0 {
-                tally.late_max_in_window = tally.late_max_in_window.max(late);
+    /// Takes and sends what is through the link.
+    fn pass_link(&mut self, now: Instant, gauges: &mut Gauges) {
+        while self.ended.is_none()
+            && let Some(sent) = self.link.as_mut().and_then(|link| link.coming.pop(now))
+        {
+            self.datagram(&sent.bytes, sent.peer, now, sent.due_us, gauges);
+        }
+        while let Some(sent) = self.link.as_mut().and_then(|link| link.going.pop(now)) {
+            if self.socket.send_to(&sent.bytes, sent.peer).is_err() {
+                gauges.send_blocked += 1;
             }
-            let (mid, pt) = match packet.kind {
-                TrackKind::Audio => {
-                    tally.audio += 1;
-                    tally.audio_in_window += within;
-                    (publisher.audio, sending.audio_pt)
-                }
-                TrackKind::Video => {
-                    tally.video += 1;
-                    tally.video_in_window += within;
-                    (publisher.video, sending.video_pt)
-                }
-            };
-            write(&mut self.rtc, mid, pt, packet, now);
         }
     }
 
@@ -507,14 +384,16 @@ impl Session {
                     break;
                 }
                 Ok(Output::Transmit(out)) => {
-                    if self.socket.send_to(&out.contents, out.destination).is_err() {
+                    if let Some(link) = &mut self.link {
+                        link.go(&out.contents, out.destination, now);
+                    } else if self.socket.send_to(&out.contents, out.destination).is_err() {
                         gauges.send_blocked += 1;
                     }
                 }
                 Ok(Output::Event(Event::RtpPacket(packet))) => {
                     self.packet(&packet, now, at_us, gauges);
                 }
-                Ok(Output::Event(event)) => self.event(&event, now),
+                Ok(Output::Event(event)) => self.event(&event, now, gauges.window.holds(at_us)),
                 Err(_) => {
                     self.end();
                     return;
@@ -531,40 +410,7 @@ impl Session {
         }
     }
 
-    fn packet(&mut self, packet: &RtpPacket, at: Instant, at_us: u64, gauges: &mut Gauges) {
-        let codec = self.codecs[usize::from(*packet.header.payload_type)];
-        if let (Side::View(tally), Some(codec)) = (&mut self.side, codec) {
-            let arrival = Arrival {
-                codec,
-                ssrc: *packet.header.ssrc,
-                seq: *packet.seq_no,
-                rtp_time: packet.header.timestamp,
-                marker: packet.header.marker,
-                payload: &packet.payload,
-                at,
-                at_us,
-            };
-            tally.note(arrival, gauges.window, &mut gauges.transit);
-        }
-    }
-
-    /// Counts an RTP packet that stays encrypted (RFC 3550 section 5.1).
-    fn header(&mut self, datagram: &[u8], at: Instant, at_us: u64, gauges: &Gauges) {
-        let codec = self.codecs[usize::from(datagram[1] & 0x7F)];
-        if let (Side::View(tally), Some(codec)) = (&mut self.side, codec) {
-            let header = Header {
-                kind: codec.kind(),
-                ssrc: u32::from_be_bytes([8, 9, 10, 11].map(|i| datagram[i])),
-                seq: u16::from_be_bytes([datagram[2], datagram[3]]),
-                bytes: datagram.len(),
-                at,
-                at_us,
-            };
-            tally.note_header(header, gauges.window);
-        }
-    }
-
-    fn event(&mut self, event: &Event, now: Instant) {
+    fn event(&mut self, event: &Event, now: Instant, within: bool) {
         match (event, &mut self.side) {
             (Event::Connected, Side::View(tally)) => {
                 tally.connected.get_or_insert(now - tally.started);
@@ -584,6 +430,9 @@ impl Session {
             }
             (Event::KeyframeRequest(_), Side::Publish(publisher)) => {
                 publisher.tally.keyframe_requests += 1;
+                if within {
+                    publisher.requests.note(now);
+                }
                 if let Some(sending) = &mut publisher.sending {
                     sending.source.request_keyframe();
                 }
@@ -593,52 +442,12 @@ impl Session {
         }
     }
 
-    /// The payload type that the answer likes best and that our packetisation fits.
-    fn pt(&self, mid: Mid) -> Option<Pt> {
-        let fits = |pt: &Pt| {
-            let params = self.rtc.codec_config().find(|p| p.pt() == *pt);
-            params.is_some_and(|p| {
-                let spec = p.spec();
-                spec.codec != Str0mCodec::H264 || spec.format.packetization_mode == Some(1)
-            })
-        };
-        self.rtc.media(mid)?.remote_pts().iter().copied().find(fits)
-    }
-
     fn end(&mut self) {
         self.ended.get_or_insert_with(Instant::now);
     }
 }
 
-/// Told by its first two bytes (RFC 7983, RFC 5761 section 4), and long enough for a header.
-fn is_rtp(datagram: &[u8]) -> bool {
-    datagram.len() >= 12 && datagram[0] >> 6 == 2 && !(192..=223).contains(&datagram[1])
-}
-
-/// A sender that numbers packets for transport-wide feedback would wait for it in vain.
-fn without_feedback(config: RtcConfig) -> RtcConfig {
-    let mut extensions = ExtensionMap::empty();
-    for (id, extension) in ExtensionMap::standard().iter() {
-        if *extension != Extension::TransportSequenceNumber {
-            extensions.set(id, extension.clone());
-        }
-    }
-    config.set_extension_map(extensions)
-}
-
 /// One MediaStream for both tracks (RFC 9725 section 4.4.2).
 fn stream() -> Option<String> {
     Some("lightstick-bench".to_owned())
-}
-
-fn write(rtc: &mut Rtc, mid: Mid, pt: Pt, packet: MediaPacket, now: Instant) {
-    let mut direct = rtc.direct_api();
-    let Some(stream) = direct.stream_tx_by_mid(mid, None) else {
-        return;
-    };
-    let seq = (FIRST_RTP_SEQ + u64::from(packet.seq)).into();
-    let write = RtpWrite::new(pt, seq, packet.rtp_time, now, packet.payload)
-        .marker(packet.marker)
-        .nackable(packet.kind == TrackKind::Video);
-    stream.write_rtp(write);
 }

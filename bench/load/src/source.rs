@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use lightstick_types::{Bitrate, Codec, TrackKind};
 
+use crate::clip::Clip;
 use crate::payload::{self, PAYLOAD_MAX, PAYLOAD_MIN, Place};
 use crate::stamp::Stamp;
 
@@ -11,7 +12,8 @@ use crate::stamp::Stamp;
 const KEYFRAME_RATIO: u64 = 8;
 /// Frames differ in size by up to this share, in percent, either way.
 const SIZE_SPREAD: u64 = 15;
-const FRAMES_PER_SECOND: u32 = 30;
+/// Of synthetic video and of clips.
+pub const FRAMES_PER_SECOND: u32 = 30;
 const SECOND: Duration = Duration::from_secs(1);
 const OPUS_PACKET: Duration = Duration::from_millis(20);
 /// A frame's packets leave at this multiple of the bit rate, as browsers pace them.
@@ -28,6 +30,9 @@ pub struct SourceConfig {
     pub audio: Bitrate,
     /// From one keyframe to the next, where nobody asks for more.
     pub gop: Duration,
+    /// Sent in a loop in place of synthetic video, whatever keyframes are asked for; it says what
+    /// the codec and the bit rate are.
+    pub clip: Option<&'static Clip>,
 }
 
 /// One RTP packet to send now.
@@ -138,8 +143,12 @@ impl MediaSource {
             seq: self.video_seq,
             keyframe: frame.keyframe,
         };
-        let len = frame.bytes.div_ceil(left).clamp(PAYLOAD_MIN, PAYLOAD_MAX);
-        let payload = payload::video(self.config.codec, stamp, frame.place, len);
+        let payload = if let Some(clip) = self.config.clip {
+            clip.payload(frame.place.frame - 1, frame.place.index)
+        } else {
+            let len = frame.bytes.div_ceil(left).clamp(PAYLOAD_MIN, PAYLOAD_MAX);
+            payload::video(self.config.codec, stamp, frame.place, len)
+        };
         frame.bytes = frame.bytes.saturating_sub(payload.len());
         let packet = MediaPacket {
             kind: TrackKind::Video,
@@ -184,6 +193,9 @@ impl MediaSource {
         let due = self.next_frame;
         self.frames += 1;
         self.next_frame = self.started + SECOND * self.frames / FRAMES_PER_SECOND;
+        if let Some(clip) = self.config.clip {
+            return self.clip_frame(clip, due);
+        }
         let keyframe = self.keyframe_asked || self.since_keyframe >= self.gop_frames;
         self.since_keyframe += 1;
         let mut bytes = self.delta_bytes * (100 - SIZE_SPREAD + self.random(2 * SIZE_SPREAD)) / 100;
@@ -203,6 +215,22 @@ impl MediaSource {
         Frame {
             keyframe,
             bytes,
+            place: Place {
+                index: 0,
+                count,
+                frame: self.frames,
+            },
+            rtp_time: rtp_time(due - self.started, self.config.codec),
+            due: due.max(self.paced_until),
+        }
+    }
+
+    fn clip_frame(&mut self, clip: &Clip, due: Instant) -> Frame {
+        let (count, keyframe) = clip.frame(self.frames - 1);
+        self.keyframes += u64::from(keyframe);
+        Frame {
+            keyframe,
+            bytes: 0,
             place: Place {
                 index: 0,
                 count,
@@ -237,6 +265,7 @@ mod tests {
             video: Bitrate(2_500_000),
             audio: Bitrate(64_000),
             gop: Duration::from_secs(2),
+            clip: None,
         };
         let mut source = MediaSource::new(config, start);
         let mut packets = Vec::new();
@@ -274,6 +303,44 @@ mod tests {
                 assert!(of(kind).is_sorted_by_key(|p| p.rtp_time));
             }
         }
+    }
+
+    #[test]
+    fn a_clip_is_sent_in_a_loop_whoever_asks_for_keyframes() {
+        let mut file = b"DKIF\0\0\x20\0VP80".to_vec();
+        file.resize(32, 0);
+        for first in [0x10, 0x11, 0x11] {
+            file.extend([2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, first, 7]);
+        }
+        let clip: &Clip = Box::leak(Box::new(Clip::parse(&file).unwrap()));
+        let start = Instant::now();
+        let mut source = MediaSource::new(
+            SourceConfig {
+                codec: Codec::Vp8,
+                video: clip.bitrate(FRAMES_PER_SECOND),
+                audio: Bitrate(64_000),
+                gop: Duration::from_secs(2),
+                clip: Some(clip),
+            },
+            start,
+        );
+        let mut frames = Vec::new();
+        while frames.len() < 7 {
+            source.request_keyframe();
+            let now = source.next_due();
+            let packet = source.poll(now, 1).expect("one is due");
+            if packet.kind == TrackKind::Video {
+                assert!(packet.marker);
+                frames.push((packet.payload[3], packet.payload[4], packet.rtp_time));
+            }
+        }
+        let key = |n: u8| if n.is_multiple_of(3) { 0x10 } else { 0x11 };
+        let expected: Vec<_> = (0..7).map(|n| (n, key(n), 3_000 * u32::from(n))).collect();
+        let near = |(a, b): (&(u8, u8, u32), &(u8, u8, u32))| {
+            (a.0, a.1) == (b.0, b.1) && a.2.abs_diff(b.2) <= 1
+        };
+        assert!(frames.iter().zip(&expected).all(near), "{frames:?}");
+        assert_eq!(source.keyframes(), 3);
     }
 
     #[test]

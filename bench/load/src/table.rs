@@ -3,7 +3,9 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::circumstances::Circumstances;
-use crate::report::{Delivery, Generator, Joins, Millis, Published, Report, Server};
+use crate::report::{
+    Delivery, Generator, Joins, Left, Leftovers, Link, Millis, Published, Report, Server,
+};
 
 const MIB: f64 = 1_048_576.0;
 
@@ -44,11 +46,20 @@ impl Display for Report {
         if let Some(server) = &self.server {
             write!(f, "{server}")?;
         }
+        for (name, grown) in &self.counters {
+            writeln!(f, "  {name} {grown:+}")?;
+        }
+        if let Some(leftovers) = &self.leftovers {
+            write!(f, "{leftovers}")?;
+        }
         if let Some(generator) = &self.generator {
             write!(f, "{generator}")?;
         }
         if let Some(sweep) = &self.sweep {
             write!(f, "{sweep}")?;
+        }
+        if let Some(storm) = &self.storm {
+            write!(f, "{storm}")?;
         }
         for why in &self.failed {
             writeln!(f, "FAILED: {why}")?;
@@ -135,6 +146,14 @@ impl Display for Published {
 impl Display for Delivery {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "media, over {:.1} s", self.secs)?;
+        if let Some(Link { loss, rtt_ms }) = self.link {
+            let percent = loss * 100.0;
+            line(
+                f,
+                "links",
+                format_args!("{percent} % lost each way, {rtt_ms} ms there and back"),
+            )?;
+        }
         let rate = self.packets as f64 / self.secs.max(1e-3);
         line(
             f,
@@ -151,7 +170,11 @@ impl Display for Delivery {
             line(
                 f,
                 "lost end to end",
-                format_args!("{missing} ({:.4} %), worst viewer {worst}", loss * 100.0),
+                format_args!(
+                    "{missing} ({:.4} %), {} of them video, worst viewer {worst}",
+                    loss * 100.0,
+                    self.missing_video.unwrap_or(0)
+                ),
             )?;
         }
         line(
@@ -172,7 +195,15 @@ impl Display for Delivery {
                 ),
             )?;
         }
-        line(f, "transit", self.transit_ms)
+        line(f, "transit", self.transit_ms)?;
+        for playback in &self.playback {
+            let name = format!("frozen, {} ms held back", playback.held_back_ms);
+            line(f, &name, playback)?;
+        }
+        if let Some(repair) = &self.repair {
+            write!(f, "{repair}")?;
+        }
+        Ok(())
     }
 }
 
@@ -212,6 +243,26 @@ impl Display for Server {
             "descriptors",
             format_args!("{} before, {} after", self.fds_before, self.fds_after),
         )
+    }
+}
+
+impl Display for Leftovers {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { joins, warm_up, .. } = self;
+        writeln!(
+            f,
+            "left behind by {joins} joins, after {warm_up} to warm up"
+        )?;
+        line(
+            f,
+            "resident memory",
+            format_args!("{:+.2} %", self.rss_growth * 100.0),
+        )?;
+        line(f, "descriptors", format_args!("{:+}", self.fds))?;
+        for (name, Left { before, after }) in &self.gauges {
+            line(f, name, format_args!("{before} before, {after} after"))?;
+        }
+        Ok(())
     }
 }
 

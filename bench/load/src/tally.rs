@@ -1,10 +1,17 @@
 //! What a viewer counts: packets, gaps, first times, transit.
 
+mod burst;
+mod playback;
+mod wire;
+
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use lightstick_types::{Codec, TrackKind};
 
+pub use self::burst::Burst;
+pub use self::playback::{HELD_BACK, Piece, Player, Shown};
+pub use self::wire::{SLICE, Wire, WireLog};
 use crate::payload;
 #[cfg(doc)]
 use crate::session::Depth;
@@ -280,6 +287,9 @@ pub struct ViewerTally {
     pub audio: TrackTally,
     /// Video.
     pub video: TrackTally,
+    /// What players of each of [`HELD_BACK`] would have shown; of no use where packets carry no
+    /// stamp, or are read by their headers.
+    pub players: [Player; HELD_BACK.len()],
     keyframe: Option<Assembly>,
 }
 
@@ -297,6 +307,7 @@ impl ViewerTally {
             lost: false,
             audio: TrackTally::default(),
             video: TrackTally::default(),
+            players: HELD_BACK.map(Player::new),
             keyframe: None,
         }
     }
@@ -305,6 +316,7 @@ impl ViewerTally {
     pub fn begin_window(&mut self) {
         self.audio.begin_window();
         self.video.begin_window();
+        self.players.iter_mut().for_each(Player::begin_window);
     }
 
     /// Counts a packet; its transit goes to `transit` when it was sent within `window`.
@@ -327,6 +339,18 @@ impl ViewerTally {
             Some(found) => {
                 track.corrupt += u64::from(!found.intact);
                 let new = track.stamps.note(found.stamp.seq.into());
+                if new && !self.light && packet.codec.kind() == TrackKind::Video {
+                    let starts = payload::starts_keyframe(packet.codec, packet.payload);
+                    let piece = Piece {
+                        number: found.stamp.seq,
+                        rtp_time: packet.rtp_time,
+                        starts_keyframe: starts == Some(true),
+                        ends_frame: packet.marker,
+                        sent_us: found.stamp.sent_us,
+                        at_us: packet.at_us,
+                    };
+                    self.players.iter_mut().for_each(|p| p.note(piece, window));
+                }
                 if new && window.holds(found.stamp.sent_us) {
                     track.in_window += 1;
                     transit.record_us(packet.at_us.saturating_sub(found.stamp.sent_us));

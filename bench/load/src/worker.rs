@@ -12,7 +12,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::session::{Gauges, PublisherTally, ReceiveBuffers, Session};
-use crate::tally::{Times, ViewerTally, Window};
+use crate::tally::{Times, ViewerTally, Window, WireLog};
 
 /// Commands that wait for a worker. Full: whoever joins or asks waits.
 const COMMANDS_MAX: usize = 1_024;
@@ -57,6 +57,10 @@ pub struct Measured {
     pub sent: u64,
     /// The most that a publisher's packet left behind its time.
     pub late_max: Duration,
+    /// PLI and FIR that came to publishers within the window.
+    pub keyframe_requests: u64,
+    /// The most of those that came to one publisher within one second.
+    pub keyframe_requests_most: u64,
     /// From a packet's sending to its arrival.
     pub transit: Times,
     /// How long arrivals waited for this thread.
@@ -270,6 +274,7 @@ impl Loop {
     fn begin(&mut self, window: Window) {
         self.gauges.window = window;
         (self.gauges.transit, self.gauges.lag) = Default::default();
+        self.gauges.wire = WireLog::default();
         for slot in self.sessions.values_mut() {
             slot.session.begin_window();
         }
@@ -302,6 +307,9 @@ impl Loop {
             }
             if let Some(publisher) = slot.session.publisher(now) {
                 measured.sent += publisher.audio_in_window + publisher.video_in_window;
+                measured.keyframe_requests += publisher.keyframe_requests_in_window;
+                measured.keyframe_requests_most =
+                    (measured.keyframe_requests_most).max(publisher.keyframe_requests_most);
                 measured.late_max = measured.late_max.max(publisher.late_max_in_window);
             }
         }

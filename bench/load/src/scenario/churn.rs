@@ -1,47 +1,49 @@
 //! `churn`
 
-use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use crossbeam_channel::bounded;
 
+use super::visits::Visits;
 use super::watch::merge;
 use super::{Reading, Workers, bind_address};
 use crate::cli::Churn;
-use crate::joiner::{Joined, Joiner, Outcome, Protocol};
-use crate::report::{Generator, Joins, Report, Server, Strain};
+use crate::joiner::{Joiner, Protocol};
+use crate::metrics::{Counter, read_all};
+use crate::report::{Generator, Joins, Left, Leftovers, Report, Server, Strain};
 use crate::signal::Signal;
 use crate::stamp;
 use crate::tally::Window;
 
-/// Viewers that stay at the same time, at most. Full: joining waits, and shows as joins that began
-/// late.
-const STAYING_MAX: usize = 8_192;
-/// Leaving requests under way at the same time.
-const LEAVERS: usize = 4;
-
 pub(super) fn run(args: &Churn) -> Result<Report> {
     let common = &args.common;
     let bind = bind_address(common, &args.url)?;
+    let gauges = Counter::all(args.metrics.as_ref(), &args.gauges);
+    read_all(&gauges)?;
     let workers = Workers::start(common.threads)?;
     let joiner = Joiner {
         signal: Protocol::Whip(Signal::new(&args.url, common.token.as_deref())),
         bind,
         workers: workers.handles(),
         full: usize::MAX,
+        link: None,
     };
-    // One join beforehand, so that what the server makes once is not taken for growth.
-    let stop = AtomicBool::new(false);
-    let first = joiner.join_all(0, 1, args.join_rate, &stop, |_| ());
-    if first.joined.is_empty() {
-        bail!("cannot join: {:?}", first.failures);
+    let visits = |first_id, count| Visits {
+        first_id,
+        count,
+        rate: args.join_rate,
+        stay: Some(args.stay),
+        vanish: args.vanish,
+    };
+    let warm_up = args.warm_up as usize;
+    let (warmed, gone) = visits(0, warm_up).run(&joiner);
+    if warmed.joined.is_empty() {
+        bail!("cannot join: {:?}", warmed.failures);
     }
-    joiner.leave_all(&first.joined);
+    thread::sleep(args.rest);
 
-    let before = Reading::take(common)?;
-    let count = (args.secs as f64 * args.join_rate).ceil() as usize;
+    let (before, gauges_before) = (Reading::take(common)?, read_all(&gauges)?);
     let from = Instant::now();
     joiner.workers.iter().for_each(|w| {
         w.measure(Window {
@@ -49,15 +51,17 @@ pub(super) fn run(args: &Churn) -> Result<Report> {
             to_us: u64::MAX,
         });
     });
-    let (joins, leaves) = churn(&joiner, args, count);
+    let (joins, leaves) = visits(warm_up, args.count()).run(&joiner);
     let middle = Reading::take(common)?;
     let lasted = from.elapsed();
     thread::sleep(args.rest);
-    let after = Reading::take(common)?;
+    let (after, gauges_after) = (Reading::take(common)?, read_all(&gauges)?);
 
     drop(joiner);
     let workers = workers.finish()?;
     let viewers: Vec<_> = workers.iter().flat_map(|w| w.viewers.clone()).collect();
+    // Those of the warm-up are no part of the figures.
+    let measured: Vec<_> = viewers.into_iter().filter(|v| v.started >= from).collect();
     let joined = joins.joined.len();
     let secs = joins.took.as_secs_f64();
     let around = before.server.zip(middle.server);
@@ -66,12 +70,24 @@ pub(super) fn run(args: &Churn) -> Result<Report> {
         server.ms_per_join = (joined > 0).then(|| server.cpu_secs * 1e3 / joined as f64);
         server
     });
+    let names = gauges.iter().map(Counter::name);
+    let gauges = names.zip(gauges_before.into_iter().zip(gauges_after));
+    let leftovers = server.map(|server| Leftovers {
+        warm_up: warmed.joined.len() as u64,
+        joins: joined as u64,
+        rss_growth: server.rss_growth(),
+        fds: server.fds_after as i64 - server.fds_before as i64,
+        gauges: gauges
+            .map(|(name, (before, after))| (name.to_owned(), Left { before, after }))
+            .collect(),
+    });
+    let outcome = merge(merge(joins, leaves), merge(warmed, gone));
     Ok(Report {
         command: "churn",
         url: args.url.clone(),
-        // The one beforehand is no part of the figures: it came before the others.
-        joins: Some(Joins::new(&merge(joins, leaves), &viewers[1..])),
+        joins: Some(Joins::new(&outcome, &measured)),
         server,
+        leftovers,
         generator: Some(Generator::new(
             (before.own, middle.own),
             (before.machine, middle.machine),
@@ -81,46 +97,4 @@ pub(super) fn run(args: &Churn) -> Result<Report> {
         )),
         ..Report::default()
     })
-}
-
-/// Joins `count` times; everyone leaves after their stay. Returns once the last has.
-fn churn(joiner: &Joiner, args: &Churn, count: usize) -> (Outcome, Outcome) {
-    let (staying, leaving) = bounded::<(Instant, Joined)>(STAYING_MAX);
-    thread::scope(|scope| {
-        let leavers: Vec<_> = (0..LEAVERS)
-            .map(|_| {
-                let leaving = leaving.clone();
-                scope.spawn(move || {
-                    let mut outcome = Outcome::default();
-                    for (at, joined) in leaving {
-                        thread::sleep(at.saturating_duration_since(Instant::now()));
-                        leave(joiner, &joined, args.vanish, &mut outcome);
-                    }
-                    outcome
-                })
-            })
-            .collect();
-        drop(leaving);
-        let stop = AtomicBool::new(false);
-        let joins = joiner.join_all(1, count, args.join_rate, &stop, |joined| {
-            // The leavers stay until this end of the channel is gone.
-            let _ = staying.send((Instant::now() + args.stay, joined.clone()));
-        });
-        drop(staying);
-        let leaves = leavers
-            .into_iter()
-            .map(|leaver| leaver.join().expect("a leaver does not panic"))
-            .fold(Outcome::default(), merge);
-        (joins, leaves)
-    })
-}
-
-fn leave(joiner: &Joiner, joined: &Joined, vanish: u8, outcome: &mut Outcome) {
-    if joined.id % 100 < usize::from(vanish) {
-        joiner.vanish(joined);
-        return;
-    }
-    if let Err(error) = joiner.leave(joined) {
-        *outcome.failures.entry(format!("{error:#}")).or_default() += 1;
-    }
 }

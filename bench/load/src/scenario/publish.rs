@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::{CONNECT_TIMEOUT, bind_address, wait_until};
-use crate::cli::Publish;
+use crate::cli::{Publish, Publishing};
 use crate::joiner::{Joined, Joiner, Protocol};
 use crate::report::{Published, Report};
 use crate::session::{PublisherTally, Role};
@@ -36,6 +36,7 @@ impl Publisher {
             bind,
             workers: vec![worker.handle().clone()],
             full: 0,
+            link: None,
         };
         let (joined, _) = joiner
             .join(0, Role::Publish(source))
@@ -84,10 +85,12 @@ impl Publisher {
 }
 
 pub(super) fn run(args: &Publish) -> Result<Report> {
-    let bind = bind_address(&args.common, &args.url)?;
-    let token = args.common.token.as_deref();
+    let Publishing { media, common } = &args.publishing;
+    let bind = bind_address(common, &args.url)?;
+    let token = common.token.as_deref();
     let signal = Protocol::Whip(Signal::new(&args.url, token));
-    let publisher = Publisher::start(&args.url, signal, bind, args.media.source())?;
+    let source = media.source_of(args.clip.as_deref())?;
+    let publisher = Publisher::start(&args.url, signal, bind, source)?;
     eprintln!("publishing to {} for {} s", args.url, args.secs);
     // Sleeps until it is over, but not on when the server has gone.
     let mut lost = false;

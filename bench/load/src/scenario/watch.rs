@@ -1,18 +1,23 @@
 //! `view` and `run`
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
 use super::publish::Publisher;
 use super::wait_until;
 use super::{CONNECT_TIMEOUT, DRAIN, Reading, Workers, bind_address, next_window, sleep_until};
-use crate::cli::{Common, Crowd, Run, View};
+use crate::cli::{Common, Crowd, Publishing, Run, View};
 use crate::joiner::{Joiner, Outcome, Protocol};
-use crate::report::{Delivery, Generator, Joins, Published, Report, Server, Strain};
+use crate::metrics::{Counter, read_all};
+use crate::playback::{Playback, Repair};
+use crate::process::Usage;
+use crate::report::{Delivery, Generator, Joins, Link, Published, Report, Server, Strain};
 use crate::signal::Signal;
-use crate::tally::Times;
+use crate::tally::{SLICE, Times, Window, WireLog};
 
 pub(super) fn view(args: &View) -> Result<Report> {
     let token = args.common.token.as_deref();
@@ -26,11 +31,12 @@ pub(super) fn view(args: &View) -> Result<Report> {
 }
 
 pub(super) fn run(args: &Run) -> Result<Report> {
-    let (place, common) = (&args.place, &args.common);
+    let Publishing { media, common } = &args.publishing;
+    let place = &args.place;
     let bind = bind_address(common, &place.url)?;
     let publishing = place.publishing(common.token.as_deref())?;
     let watching = place.watching(common.watch_token.as_deref())?;
-    let source = args.media.source();
+    let source = media.source();
     let start = || Publisher::start(&place.url, publishing.clone(), bind, source);
     let report = watch(&place.url, watching, &args.crowd, common, Some(&start))?;
     Ok(Report {
@@ -48,6 +54,8 @@ fn watch(
     publish: Option<&dyn Fn() -> Result<Publisher>>,
 ) -> Result<Report> {
     let bind = bind_address(common, url)?;
+    let counters = Counter::all(crowd.metrics.as_ref(), &crowd.counters);
+    read_all(&counters)?;
     let publisher = publish.map(|start| start()).transpose()?;
     let before = Reading::take(common)?;
     let workers = Workers::start(common.threads)?;
@@ -56,6 +64,7 @@ fn watch(
         bind,
         workers: workers.handles(),
         full: crowd.full.map_or(usize::MAX, |full| full as usize),
+        link: crowd.link(),
     };
     let viewers = crowd.viewers as usize;
     let stop = AtomicBool::new(false);
@@ -73,15 +82,15 @@ fn watch(
     });
     thread::sleep(crowd.settle);
 
-    let window = next_window(crowd.secs);
+    let window = next_window(Duration::from_secs(crowd.secs));
     joiner.workers.iter().for_each(|w| w.measure(window));
     if let Some(publisher) = &publisher {
         publisher.measure(window);
     }
     sleep_until(window.from_us);
-    let from = Reading::take(common)?;
-    sleep_until(window.to_us);
-    let to = Reading::take(common)?;
+    let (from, counted_from) = (Reading::take(common)?, read_all(&counters)?);
+    let cores = server_cores(common, window)?;
+    let (to, counted_to) = (Reading::take(common)?, read_all(&counters)?);
     thread::sleep(DRAIN);
 
     let left = joiner.leave_all(&outcome.joined);
@@ -93,7 +102,12 @@ fn watch(
     let mut transit = Times::default();
     workers.iter().for_each(|w| transit.add(&w.gauges.transit));
     let secs = crowd.secs as f64;
-    let delivery = Delivery::new(&viewers, &transit, secs, sent);
+    let mut wire = WireLog::default();
+    workers.iter().for_each(|w| wire.add(&w.gauges.wire));
+    let mut delivery = Delivery::new(&viewers, &transit, secs, sent);
+    delivery.link = crowd.link().map(Link::from);
+    delivery.playback = Playback::of(&viewers, window);
+    delivery.repair = Repair::of(&wire, &cores);
     let server = before.server.zip(from.server).zip(to.server);
     let around = server.map(|((_, from), to)| (from, to));
     let server = server.map(|((before, from), to)| {
@@ -109,6 +123,7 @@ fn watch(
         delivery: Some(delivery),
         published: sent.map(Published::from),
         server,
+        counters: grown(&counters, &counted_from, &counted_to),
         generator: Some(Generator::new(
             (from.own, to.own),
             (from.machine, to.machine),
@@ -118,6 +133,32 @@ fn watch(
         )),
         ..Report::default()
     })
+}
+
+/// Waits for the window's end. Gives what the server used in each slice of it, as a number of
+/// cores, where its process is known.
+fn server_cores(common: &Common, window: Window) -> Result<Vec<f64>> {
+    let Some(pid) = common.server_pid else {
+        sleep_until(window.to_us);
+        return Ok(Vec::new());
+    };
+    let (mut cores, mut at_us) = (Vec::new(), window.from_us);
+    let mut cpu = Usage::of(pid)?.cpu;
+    while at_us < window.to_us {
+        let end_us = (at_us + SLICE.as_micros() as u64).min(window.to_us);
+        sleep_until(end_us);
+        let now = Usage::of(pid)?.cpu;
+        let secs = (end_us - at_us) as f64 / 1e6;
+        cores.push(now.saturating_sub(cpu).as_secs_f64() / secs);
+        (cpu, at_us) = (now, end_us);
+    }
+    Ok(cores)
+}
+
+fn grown(counters: &[Counter], from: &[f64], to: &[f64]) -> BTreeMap<String, f64> {
+    let grown = to.iter().zip(from).map(|(to, from)| to - from);
+    let names = counters.iter().map(|c| c.name().to_owned());
+    names.zip(grown).collect()
 }
 
 /// Leaving that failed counts with the failures of joining, under its own name.
