@@ -54,10 +54,11 @@ impl KeyframeGate {
     }
 }
 
-/// Assumed of a publisher that was never asked: the round trip to an artist far away, and a frame.
-const ANSWER_GUESS: Duration = Duration::from_millis(250);
 /// A publisher that left as many requests unanswered as this answers none.
 const UNANSWERED_MAX: u8 = 2;
+/// Keyframes are regular whose distances differ by no more than one part in so many, and this.
+const REGULAR_PART: u32 = 32;
+const REGULAR_JITTER: Duration = Duration::from_millis(20);
 /// An answer later than this is none: a keyframe has come by itself.
 const ANSWER_MAX: Duration = Duration::from_millis(1_500);
 
@@ -71,8 +72,8 @@ pub struct KeyframeHabit {
     answer: Option<Duration>,
     unanswered: u8,
     keyframe_at: Option<Instant>,
-    /// The keyframe before the next came without having been asked for.
-    unasked: bool,
+    /// The last keyframe came without having been asked for.
+    by_itself: bool,
     /// Time between the last two that came by themselves, and whether it was the same before.
     interval: Option<(Duration, bool)>,
 }
@@ -91,19 +92,26 @@ impl KeyframeHabit {
     pub fn keyframe(&mut self, now: Instant) {
         // One that came before the request does not answer it.
         let asked = self.open.take_if(|open| *open <= now);
-        if let Some(open) = asked {
-            self.learn(now.saturating_duration_since(open));
-        }
-        let last = self.keyframe_at.replace(now);
-        let unasked = std::mem::replace(&mut self.unasked, asked.is_none());
-        let Some(last) = last.filter(|_| unasked && asked.is_none()) else {
-            self.interval = None;
-            return;
+        let passed = self
+            .keyframe_at
+            .replace(now)
+            .map(|last| now.saturating_duration_since(last));
+        let same = |before: Duration, passed: Duration| {
+            passed.abs_diff(before) <= before / REGULAR_PART + REGULAR_JITTER
         };
-        let passed = now.saturating_duration_since(last);
-        let same = |before: Duration| passed.abs_diff(before) <= before / 8;
-        let steady = self.interval.is_some_and(|(before, _)| same(before));
-        self.interval = Some((passed, steady));
+        // Nor does one that was due anyhow.
+        let due = self
+            .interval
+            .zip(passed)
+            .is_some_and(|((before, _), passed)| same(before, passed));
+        match asked {
+            Some(_) if due => self.unanswered = self.unanswered.saturating_add(1),
+            Some(open) => self.learn(now.saturating_duration_since(open)),
+            None => {}
+        }
+        let by_itself = due || asked.is_none();
+        let both = std::mem::replace(&mut self.by_itself, by_itself) && by_itself;
+        self.interval = passed.filter(|_| both).map(|passed| (passed, due));
     }
 
     fn learn(&mut self, took: Duration) {
@@ -119,13 +127,13 @@ impl KeyframeHabit {
     }
 
     /// How soon a keyframe would be here that is asked for now, where one request may leave in
-    /// each `interval`. `None`: the publisher ignores requests.
+    /// each `interval`. `None`: the publisher ignores requests, or has not yet shown that it does not.
     #[must_use]
     pub fn answer(&self, now: Instant, interval: Duration) -> Option<Duration> {
         if self.unanswered >= UNANSWERED_MAX {
             return None;
         }
-        let answer = self.answer.unwrap_or(ANSWER_GUESS);
+        let answer = self.answer?;
         let since = |at: Instant| now.saturating_duration_since(at);
         let closed = |at| interval.saturating_sub(since(at));
         // What is overdue may be asked for once more when the interval has passed.
@@ -167,9 +175,8 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let ms = |ms| Some(Duration::from_millis(ms));
         let mut habit = KeyframeHabit::default();
-        assert_eq!(habit.answer(at(0), SECOND), Some(ANSWER_GUESS));
         habit.asked(at(0));
-        assert_eq!(habit.answer(at(50), SECOND), ms(200), "one is on its way");
+        assert_eq!(habit.answer(at(50), SECOND), None, "it was never asked");
         habit.keyframe(at(80));
         assert_eq!(
             habit.answer(at(400), SECOND),
@@ -178,6 +185,7 @@ mod tests {
         );
         assert_eq!(habit.answer(at(2_000), SECOND), ms(80));
         habit.asked(at(2_000));
+        assert_eq!(habit.answer(at(2_050), SECOND), ms(30), "one is on its way");
         habit.keyframe(at(2_400));
         assert_eq!(habit.answer(at(9_000), SECOND), ms(400), "worse at once");
         habit.asked(at(9_000));
@@ -210,9 +218,15 @@ mod tests {
         }
         assert_eq!(habit.regular(start + 5 * SECOND), Some(SECOND));
         assert_eq!(habit.regular(start + 7 * SECOND), None, "it did not come");
-        habit.asked(start + 5 * SECOND);
-        habit.keyframe(start + 5 * SECOND + SECOND / 10);
-        assert_eq!(habit.regular(start + 5 * SECOND + SECOND / 5), None);
+        // A request just before one that is due proves nothing.
+        habit.asked(start + 6 * SECOND - SECOND / 10);
+        habit.keyframe(start + 6 * SECOND + SECOND / 50);
+        assert_eq!(habit.answer(start + 7 * SECOND, SECOND), None);
+        assert!(habit.regular(start + 7 * SECOND).is_some());
+        habit.asked(start + 7 * SECOND);
+        habit.keyframe(start + 7 * SECOND + SECOND / 10);
+        assert_eq!(habit.regular(start + 7 * SECOND + SECOND / 5), None);
+        assert!(habit.answer(start + 8 * SECOND, SECOND).is_some());
     }
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -1,5 +1,5 @@
 //! What a newcomer starts from: the last keyframe and what followed it, a keyframe that is asked
-//! for, or one that comes anyhow. The one that shows it the present soonest.
+//! for, or one that comes anyhow. The one that shows it something, and the present, soonest.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::history::Start;
 const DECODE: Duration = Duration::from_millis(3);
 /// What a keyframe costs everybody who watches already: it is many times a frame, and the picture
 /// pays for it. Nobody gains by it who would gain less than this.
-const ASKING: Duration = Duration::from_millis(100);
+const ASKING: Duration = Duration::from_millis(50);
 /// A keyframe that is waited for may be late by as much and half of its time again, until the
 /// replay is the better choice after all.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -27,7 +27,7 @@ const FAR: Duration = Duration::from_secs(3_600);
 pub struct Situation {
     /// What the history holds.
     pub replay: Option<Start>,
-    /// How soon a keyframe that is asked for comes; `None`: the publisher ignores requests.
+    /// How soon a keyframe that is asked for comes; `None`: nobody knows whether one does.
     pub answer: Option<Duration>,
     /// It was asked for already, by somebody else.
     pub asked: bool,
@@ -51,7 +51,8 @@ pub enum Choice {
     Wait(Duration),
 }
 
-/// Chooses by cost: the time until the viewer is at the present, and what others pay for it.
+/// Chooses by cost: the mean of the time until there is a picture and the time until that is the
+/// present, which a new keyframe is at once; and what others pay for it.
 #[must_use]
 pub fn choose(situation: &Situation) -> Choice {
     let Situation {
@@ -68,7 +69,7 @@ pub fn choose(situation: &Situation) -> Choice {
     let late = |wait: Duration| wait + wait / 2 + PATIENCE;
     let patience = |wait: Option<Duration>| wait.map_or(PATIENCE_UNKNOWN, late);
     if let Some(start) = replay
-        && situation.replayed(&start) <= soon.min(answered + asking)
+        && (keyframe + situation.replayed(&start)) / 2 <= soon.min(answered + asking)
     {
         return Choice::Replay(start);
     }
@@ -139,7 +140,7 @@ mod tests {
         for age in [0, 200, 500, 800] {
             assert!(replays(age, Some(80)), "{age} ms old");
         }
-        for age in [1_300, 1_600, 2_200] {
+        for age in [1_400, 1_800, 2_200] {
             let choice = at(Some(age), Some(80), false, None);
             assert_eq!(choice, Choice::Ask(ms(80 + 40) + PATIENCE), "{age} ms old");
         }
