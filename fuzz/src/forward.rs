@@ -103,9 +103,15 @@ impl Scene {
                 let _ = self.viewer.choose(choices[usize::from(script.byte() % 4)]);
             }
             10 => {
+                let paused = Layer::ALL
+                    .into_iter()
+                    .filter(|layer| what >> 4 & (1 << layer.index()) != 0);
+                self.source.set_paused(self.now, paused.collect());
                 let _ = self.source.poll_silence(self.now);
                 let _ = self.source.poll_keyframe_requests(self.now);
-                let _ = self.viewer.set_live(self.source.live_layers());
+                let late = self.source.deadline().is_some_and(|at| at < self.now);
+                assert!(!late, "a deadline that is past would spin its shard");
+                self.hear_supply();
             }
             11 => {
                 let link = Bitrate(u64::from(script.byte()) << 14);
@@ -134,6 +140,15 @@ impl Scene {
             }
             _ => self.source.request_keyframe(layer),
         }
+    }
+
+    fn hear_supply(&mut self) {
+        let supply = self.source.supply();
+        self.viewer.set_asleep(supply.asleep);
+        let _ = self.viewer.set_live(supply.available);
+        // Whoever waits for nothing has what there is to have.
+        let waits = self.viewer.wanted().is_some() || self.viewer.layer().is_some();
+        assert!(waits || supply.available.is_empty());
     }
 
     fn packet(
@@ -165,7 +180,7 @@ impl Scene {
         assert!(packet.sampled_at <= packet.received_at);
         assert!(changes.missing <= u64::from(u16::MAX));
         if changes.layers {
-            let _ = self.viewer.set_live(self.source.live_layers());
+            self.hear_supply();
         }
         let Some(rewritten) = self.viewer.forward(&packet, self.generation) else {
             return false;

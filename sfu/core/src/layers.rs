@@ -201,14 +201,15 @@ impl LayerSelector {
 
     /// Who must leave its layer, or has none yet, takes what flows until a sleeping goal wakes.
     fn step_towards(&self, goal: Layer) -> Layer {
-        let waits = self.current.is_some_and(|current| current <= goal);
+        let awake = self.live.without(self.asleep);
+        let current = self.current.filter(|current| awake.contains(*current));
+        let waits = current.is_some_and(|current| current <= goal);
         if waits || !self.asleep.contains(goal) {
             return goal;
         }
-        self.live
-            .without(self.asleep)
+        awake
             .best_up_to(goal)
-            .filter(|step| self.current.is_none_or(|current| *step < current))
+            .filter(|step| current.is_none_or(|current| *step < current))
             .unwrap_or(goal)
     }
 }
@@ -300,16 +301,20 @@ mod tests {
                 selector.set_live([before].into_iter().collect());
                 selector.switched();
             }
-            selector.set_asleep(asleep.iter().copied().collect());
+            let mut asleep: LayerSet = asleep.iter().copied().collect();
+            selector.set_asleep(asleep);
             selector.set_live(all());
             let mut taken = Vec::new();
-            while let Some(target) = selector.target() {
+            while let Some(target) = selector.target().filter(|_| taken.len() < 5) {
                 taken.push(target);
                 assert!(selector.watched().contains(target));
                 assert!(selector.watched().contains(*steps.last().unwrap()));
+                // It has brought a keyframe, so it is awake.
+                asleep.remove(target);
+                selector.set_asleep(asleep);
                 selector.switched();
             }
-            assert_eq!(taken, steps, "{asleep:?} asleep, {before:?} to {choice:?}");
+            assert_eq!(taken, steps, "from {before:?} to {choice:?}");
         };
         check(&[High], None, LayerChoice::High, &[Medium, High]);
         check(&[Medium, High], None, LayerChoice::Auto, &[Low, High]);
@@ -320,6 +325,9 @@ mod tests {
         check(&[High], Some(Low), LayerChoice::High, &[High]);
         check(&[Medium], Some(High), LayerChoice::Medium, &[Low, Medium]);
         check(&[Low, Medium], Some(High), LayerChoice::Low, &[Low]);
+        // What has fallen silent is no place to wait.
+        check(&[Low, Medium], Some(Medium), LayerChoice::Low, &[High, Low]);
+        check(&[Low, High], Some(Low), LayerChoice::High, &[Medium, High]);
     }
 
     #[test]
