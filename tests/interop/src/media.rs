@@ -42,6 +42,7 @@ pub async fn publish_for(
     mut done: impl FnMut(&Sent) -> bool,
 ) -> Result<Sent> {
     let config = SourceConfig {
+        clip: None,
         codec,
         video: VIDEO_BITRATE,
         audio: Bitrate(64_000),
@@ -70,6 +71,7 @@ pub async fn publish_for(
 /// How the connection went.
 pub async fn publish_on_request(publisher: &Publisher, codec: Codec) -> Result<()> {
     let config = SourceConfig {
+        clip: None,
         codec,
         video: VIDEO_BITRATE,
         audio: Bitrate(64_000),

@@ -123,6 +123,7 @@ async fn vp8_from_webrtc_to_ours() -> Result<()> {
 async fn from_ours(codec: Codec) -> Result<()> {
     let server = Server::start().await?;
     let source = SourceConfig {
+        clip: None,
         codec,
         video: VIDEO_BITRATE,
         audio: Bitrate(64_000),
