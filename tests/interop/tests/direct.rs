@@ -53,6 +53,7 @@ async fn publishes(codec: Codec) -> Result<()> {
 async fn views(codec: Codec) -> Result<()> {
     let (mut viewer, offer) = Viewer::offer(codec, Repair::Rtx).await?;
     let source = SourceConfig {
+        clip: None,
         codec,
         video: VIDEO_BITRATE,
         audio: Bitrate(64_000),
