@@ -110,7 +110,7 @@ fn media_resends_and_reports_allocate_nothing() -> Result<(), srtp::KeyError> {
         };
         let keys = srtp::keys(&material, profile, End::Server)?;
         let mut egress = Egress::new(keys, [config], 512, start);
-        let [mut track, mut thinned] = [(); 2].map(|()| {
+        let [track, mut thinned] = [(); 2].map(|()| {
             let mut track = DownTrack::new(TrackKind::Video, 90_000, LayerChoice::Auto);
             track.set_live([Layer::High].into_iter().collect::<LayerSet>());
             track
