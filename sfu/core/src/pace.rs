@@ -19,8 +19,9 @@ const BURST_MIN: u64 = 16 * PACKET;
 const BURST_MAX: u64 = 50 * PACKET;
 /// Runs leave so far apart at least.
 const EVERY_MIN: Duration = Duration::from_millis(4);
-/// A burst lasts for so long at the full rate: a timer that is late costs no rate.
-const BURST_MS: u64 = 5;
+/// A burst lasts for so long at the full rate: a timer that is late, or a thread that has a
+/// thousand others to serve in between, costs no rate.
+const BURST_MS: u64 = 15;
 /// Of the link's estimate, and of the layer's rate: the rate is both at least.
 const OF_LINK: (u64, u64) = (5, 2);
 const OF_LAYER: u64 = 3;
@@ -255,7 +256,8 @@ mod tests {
         assert!(pacer.is_spent());
         pacer.refill(ms(start, 8));
         assert!(!pacer.is_spent());
+        // 15 ms at that rate.
         pacer.refill(ms(start, 60_000));
-        assert_eq!(pacer.credit(), BURST_MIN);
+        assert_eq!(pacer.credit(), 37_500);
     }
 }
