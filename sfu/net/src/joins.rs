@@ -46,6 +46,11 @@ impl Joins {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// How much waits.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 impl Shard {
@@ -109,7 +114,6 @@ impl Shard {
                 break;
             }
         }
-        self.io.stats.joins_waiting.set(self.joins.0.len() as u64);
         true
     }
 }

@@ -183,6 +183,7 @@ impl Shard {
                 self.send_dirty();
                 self.flush();
             }
+            self.count_held();
             self.io.stats.busy_us.add(woke.elapsed().as_micros() as u64);
         }
     }
@@ -353,6 +354,16 @@ impl Shard {
         }
     }
 
+    /// Says what is held, for those who look for leftovers.
+    fn count_held(&self) {
+        let stats = &self.io.stats;
+        stats.held_rooms.set(self.rooms.len() as u64);
+        stats.held_addresses.set(self.by_addr.len() as u64);
+        stats.held_names.set(self.by_ufrag.len() as u64);
+        stats.held_timers.set(self.timers.running() as u64);
+        stats.joins_waiting.set(self.joins.len() as u64);
+    }
+
     /// Tells the control plane.
     pub(crate) fn emit(&mut self, event: MediaEvent) {
         if !self.waiting_events.is_empty() {
@@ -435,11 +446,6 @@ impl Shard {
             let periodic = self.rooms_at <= self.now;
             if periodic {
                 self.rooms_at = self.now + ROOM_EVERY;
-                let stats = &self.io.stats;
-                stats.held_rooms.set(self.rooms.len() as u64);
-                stats.held_addresses.set(self.by_addr.len() as u64);
-                stats.held_names.set(self.by_ufrag.len() as u64);
-                stats.held_timers.set(self.timers.running() as u64);
             }
             self.rooms_next = self.rooms_at;
             let all: Vec<RoomId> = self.rooms.keys().copied().collect();

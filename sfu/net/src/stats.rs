@@ -89,13 +89,13 @@ pub struct ShardStats {
     pub joins_waiting: Cell,
     /// Offers refused and handshake datagrams dropped because too many waited.
     pub joins_shed: Cell,
-    /// Rooms that have somebody here, as of the last half second.
+    /// Rooms that have somebody here.
     pub held_rooms: Cell,
-    /// Addresses of sessions, likewise.
+    /// Addresses of sessions.
     pub held_addresses: Cell,
-    /// ICE user names of sessions, likewise.
+    /// ICE user names of sessions.
     pub held_names: Cell,
-    /// Timers that run, likewise.
+    /// Timers that run.
     pub held_timers: Cell,
     /// Times that a viewer was further behind than packets are kept, and had to wait for a keyframe.
     pub drop_behind: Cell,

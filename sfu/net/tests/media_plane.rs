@@ -6,102 +6,13 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use lightstick_sfu::{
-    CloseReason, MediaConfig, MediaEvent, MediaPlane, MediaThreads, OpenError, OpenSession, Role,
-    SessionOpened, Unacceptable,
+    CloseReason, MediaConfig, MediaEvent, OpenError, OpenSession, Role, Unacceptable,
 };
 use lightstick_types::{Bitrate, LayerChoice, RoomId, SessionId};
 use str0m::format::Codec;
 use str0m::media::Direction;
-use support::{Client, PATIENCE, Seen, vp8};
-use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
-
-struct Plane {
-    runtime: Runtime,
-    plane: Option<MediaPlane>,
-    events: mpsc::Receiver<MediaEvent>,
-    threads: Option<MediaThreads>,
-}
-
-impl Plane {
-    fn start(shards: u16) -> Self {
-        Self::with(MediaConfig {
-            shards,
-            ..MediaConfig::default()
-        })
-    }
-
-    fn with(config: MediaConfig) -> Self {
-        let config = MediaConfig {
-            pin: false,
-            port: 0,
-            bind: vec![[127, 0, 0, 1].into()],
-            ..config
-        };
-        let (plane, events, threads) = MediaPlane::start(config).expect("a media plane");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        Self {
-            runtime,
-            plane: Some(plane),
-            events,
-            threads: Some(threads),
-        }
-    }
-
-    fn plane(&self) -> &MediaPlane {
-        self.plane.as_ref().unwrap()
-    }
-
-    fn open(&self, room: u64, role: Role, offer: String) -> Result<SessionOpened, OpenError> {
-        let request = OpenSession {
-            session: SessionId::random(),
-            room: RoomId(room),
-            role,
-            offer,
-        };
-        self.runtime.block_on(self.plane().open(request))
-    }
-
-    fn publisher(&self, room: u64) -> Client {
-        let (mut client, offer) = Client::offer(Direction::SendOnly);
-        let role = Role::Publisher {
-            bitrate_max: Bitrate::kbps(20_000),
-        };
-        client.answer(&self.open(room, role, offer).expect("an answer").answer);
-        client
-    }
-
-    fn viewer(&self, room: u64) -> Client {
-        let (mut client, offer) = Client::offer(Direction::RecvOnly);
-        let role = Role::Viewer {
-            choice: LayerChoice::Auto,
-        };
-        client.answer(&self.open(room, role, offer).expect("an answer").answer);
-        client
-    }
-
-    fn event(&mut self, what: &str, mut wanted: impl FnMut(&MediaEvent) -> bool) -> MediaEvent {
-        self.runtime.block_on(async {
-            tokio::time::timeout(PATIENCE, async {
-                loop {
-                    let event = self.events.recv().await.expect("events");
-                    if wanted(&event) {
-                        return event;
-                    }
-                }
-            })
-            .await
-            .unwrap_or_else(|_| panic!("waited in vain for {what}"))
-        })
-    }
-
-    fn total(&self, each: impl Fn(&lightstick_sfu::ShardStats) -> u64) -> u64 {
-        self.plane().stats().iter().map(|stats| each(stats)).sum()
-    }
-}
+use support::plane::Plane;
+use support::{Client, Seen, vp8};
 
 /// Where an answer wants UDP to be sent to.
 fn udp_candidate(answer: &str) -> SocketAddr {
@@ -121,15 +32,6 @@ fn attribute<'a>(sdp: &'a str, name: &str) -> &'a str {
         .find_map(|line| line.strip_prefix(name))
         .expect("the attribute")
         .trim_end()
-}
-
-impl Drop for Plane {
-    fn drop(&mut self) {
-        self.plane = None;
-        if let Some(threads) = self.threads.take() {
-            threads.join();
-        }
-    }
 }
 
 #[test]

@@ -28,7 +28,8 @@ use crate::srtp::{OpenError, RtcpOpener, Sealer};
 
 /// Sender reports go out this often: often enough for lip sync soon after a join, and cheap.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// A packet is not sent again sooner than this, whatever the round-trip time.
+/// A packet is not sent again sooner than this, nor within three quarters of a round trip: a receiver
+/// asks again after a whole one, as far as it and we know how long that is.
 const RESEND_APART_MIN: Duration = Duration::from_millis(10);
 /// Of the bytes of video sent, one part in this many may be sent again: what is lost beyond is not
 /// repaired by sending still more into the same link.
@@ -276,7 +277,7 @@ impl Egress {
         let entry = match why {
             Why::Lost => {
                 let since = now.saturating_duration_since(self.started_at);
-                let apart = trip.max(RESEND_APART_MIN);
+                let apart = (trip * 3 / 4).max(RESEND_APART_MIN);
                 resend.sent.take(number, since, apart)
             }
             Why::Probe(_) => resend.sent.get(number),

@@ -1,0 +1,116 @@
+//! A media plane of the test's own.
+
+use lightstick_sfu::{
+    MediaConfig, MediaEvent, MediaPlane, MediaThreads, OpenError, OpenSession, Role, SessionOpened,
+};
+use lightstick_types::{Bitrate, LayerChoice, RoomId, SessionId};
+use str0m::media::Direction;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+
+use super::{Client, PATIENCE};
+
+pub(crate) struct Plane {
+    pub(crate) runtime: Runtime,
+    pub(crate) plane: Option<MediaPlane>,
+    pub(crate) events: mpsc::Receiver<MediaEvent>,
+    pub(crate) threads: Option<MediaThreads>,
+}
+
+impl Plane {
+    pub(crate) fn start(shards: u16) -> Self {
+        Self::with(MediaConfig {
+            shards,
+            ..MediaConfig::default()
+        })
+    }
+
+    pub(crate) fn with(config: MediaConfig) -> Self {
+        let config = MediaConfig {
+            pin: false,
+            port: 0,
+            bind: vec![[127, 0, 0, 1].into()],
+            ..config
+        };
+        let (plane, events, threads) = MediaPlane::start(config).expect("a media plane");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        Self {
+            runtime,
+            plane: Some(plane),
+            events,
+            threads: Some(threads),
+        }
+    }
+
+    pub(crate) fn plane(&self) -> &MediaPlane {
+        self.plane.as_ref().unwrap()
+    }
+
+    pub(crate) fn open(
+        &self,
+        room: u64,
+        role: Role,
+        offer: String,
+    ) -> Result<SessionOpened, OpenError> {
+        let request = OpenSession {
+            session: SessionId::random(),
+            room: RoomId(room),
+            role,
+            offer,
+        };
+        self.runtime.block_on(self.plane().open(request))
+    }
+
+    pub(crate) fn publisher(&self, room: u64) -> Client {
+        let (mut client, offer) = Client::offer(Direction::SendOnly);
+        let role = Role::Publisher {
+            bitrate_max: Bitrate::kbps(20_000),
+        };
+        client.answer(&self.open(room, role, offer).expect("an answer").answer);
+        client
+    }
+
+    pub(crate) fn viewer(&self, room: u64) -> Client {
+        let (mut client, offer) = Client::offer(Direction::RecvOnly);
+        let role = Role::Viewer {
+            choice: LayerChoice::Auto,
+        };
+        client.answer(&self.open(room, role, offer).expect("an answer").answer);
+        client
+    }
+
+    pub(crate) fn event(
+        &mut self,
+        what: &str,
+        mut wanted: impl FnMut(&MediaEvent) -> bool,
+    ) -> MediaEvent {
+        self.runtime.block_on(async {
+            tokio::time::timeout(PATIENCE, async {
+                loop {
+                    let event = self.events.recv().await.expect("events");
+                    if wanted(&event) {
+                        return event;
+                    }
+                }
+            })
+            .await
+            .unwrap_or_else(|_| panic!("waited in vain for {what}"))
+        })
+    }
+
+    pub(crate) fn total(&self, each: impl Fn(&lightstick_sfu::ShardStats) -> u64) -> u64 {
+        self.plane().stats().iter().map(|stats| each(stats)).sum()
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        self.plane = None;
+        if let Some(threads) = self.threads.take() {
+            threads.join();
+        }
+    }
+}
