@@ -655,7 +655,8 @@ fn a_newcomer_starts_from_the_last_keyframe_without_another() {
 
 #[test]
 fn a_big_keyframe_is_spread_and_audio_overtakes_it() {
-    const PACKETS: u64 = 150;
+    // More than twice a burst, and still less than the viewer's socket holds unread.
+    const PACKETS: u64 = 72;
     let plane = Plane::start(1);
     let mut publisher = plane.publisher(1);
     publisher.until_connected();
