@@ -18,8 +18,8 @@ use crate::link::{Links, Message};
 use crate::rates::Rates;
 use crate::stats::ShardStats;
 
-/// What a viewer adds to the time that a frame may wait to be whole: about twice what a packet of
-/// its own costs.
+/// What a viewer adds to the time that a frame may wait to be whole: about what it would cost to
+/// send that viewer the frame's packets one by one.
 const HOLD_A_VIEWER: Duration = Duration::from_micros(25);
 
 /// A room on one shard: its publisher where this is its home, and this shard's viewers.
