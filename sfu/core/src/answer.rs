@@ -4,6 +4,7 @@
 //! and nothing else. So that a storm of joins costs little, the answer is written straight from
 //! the offer's text, without a model of all that SDP can say in between.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use lightstick_types::{Codec, TrackKind};
@@ -82,12 +83,13 @@ pub fn answer(offer: &str, local: &Local<'_>) -> Result<Answer, OfferError> {
     let mut body = String::with_capacity(4_096);
     let mut bundle = String::new();
     let (mut streams, mut data) = (Vec::new(), false);
+    let mids: HashSet<&str> = session.bundle.split(' ').collect();
     for section in &sections {
-        let bundled =
-            session.bundle.split(' ').any(|mid| mid == section.mid) || sections.len() == 1;
+        let bundled = mids.contains(section.mid) || sections.len() == 1;
         let first = bundle.is_empty();
         let before = body.len();
         let taken = match section.kind {
+            _ if !section.is_offered() => false,
             Kind::Rtp(kind) if bundled && streams.iter().all(|s: &StreamConfig| s.kind != kind) => {
                 let stream = section.write_stream(kind, local, &mut body);
                 let taken = stream.is_some();
@@ -237,6 +239,8 @@ struct Section<'a> {
     protocol: &'a str,
     formats: &'a str,
     mid: &'a str,
+    port: &'a str,
+    bundle_only: bool,
     described: Vec<Described<'a>>,
     /// Feedback for all formats.
     feedback: u8,
@@ -247,7 +251,7 @@ impl<'a> Section<'a> {
     /// Reads `<media> <port> <proto> <fmt> ...`.
     fn new(line: &'a str) -> Self {
         let mut words = line.splitn(4, ' ');
-        let (media, _port) = (words.next().unwrap_or(""), words.next());
+        let (media, port) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
         let (protocol, formats) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
         let rtp = protocol.ends_with("RTP/SAVPF");
         let kind = match media {
@@ -266,6 +270,8 @@ impl<'a> Section<'a> {
             protocol,
             formats,
             mid: "",
+            port,
+            bundle_only: false,
             described: described
                 .map(|payload_type| Described {
                     payload_type,
@@ -277,7 +283,13 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Port 0 rejects a section (RFC 3264 section 6) that is not for its bundle only (RFC 9143).
+    fn is_offered(&self) -> bool {
+        self.port != "0" || self.bundle_only
+    }
+
     fn read(&mut self, line: &'a str) {
+        self.bundle_only |= line == "a=bundle-only";
         let Some((name, value)) = line.strip_prefix("a=").and_then(|a| a.split_once(':')) else {
             return;
         };
@@ -348,9 +360,9 @@ impl<'a> Section<'a> {
         let track = self.media;
         let _ = write!(
             out,
-            "\r\nc=IN IP4 0.0.0.0\r\na=mid:{}\r\na=sendonly\r\na=msid:{STREAM} {track}\r\n\
+            "\r\nc=IN IP4 0.0.0.0\r\n{}a=sendonly\r\na=msid:{STREAM} {track}\r\n\
              a=rtcp-mux\r\na=rtcp-rsize\r\n",
-            self.mid
+            self.mid_line()
         );
         let mut ids = self.extensions;
         for uri in EXTENSIONS {
@@ -488,9 +500,12 @@ impl<'a> Section<'a> {
     fn write_data(&self, out: &mut String) {
         let _ = write!(
             out,
-            "m={} 9 {} {}\r\nc=IN IP4 0.0.0.0\r\na=mid:{}\r\na=sctp-port:5000\r\n\
+            "m={} 9 {} {}\r\nc=IN IP4 0.0.0.0\r\n{}a=sctp-port:5000\r\n\
              a=max-message-size:{MESSAGE_MAX}\r\n",
-            self.media, self.protocol, self.formats, self.mid
+            self.media,
+            self.protocol,
+            self.formats,
+            self.mid_line()
         );
     }
 
@@ -498,9 +513,19 @@ impl<'a> Section<'a> {
     fn write_rejected(&self, out: &mut String) {
         let _ = write!(
             out,
-            "m={} 0 {} {}\r\nc=IN IP4 0.0.0.0\r\na=mid:{}\r\na=inactive\r\n",
-            self.media, self.protocol, self.formats, self.mid
+            "m={} 0 {} {}\r\nc=IN IP4 0.0.0.0\r\n{}a=inactive\r\n",
+            self.media,
+            self.protocol,
+            self.formats,
+            self.mid_line()
         );
+    }
+
+    fn mid_line(&self) -> String {
+        match self.mid {
+            "" => String::new(),
+            mid => format!("a=mid:{mid}\r\n"),
+        }
     }
 }
 

@@ -47,7 +47,7 @@ impl DownTrack {
     /// Whether nothing was forwarded so far.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
-        self.source.is_none()
+        self.gate.is_none()
     }
 
     /// The viewer asks for another layer.
@@ -175,8 +175,7 @@ impl DownTrack {
             }
         }
         if packet.payload.is_empty() {
-            self.rewriter.skip(packet);
-            return None;
+            return self.rewriter.skip(packet);
         }
         if let Some(gate) = &mut self.gate
             && !gate.passes(packet, self.selector.temporal())

@@ -11,7 +11,7 @@ pub enum OfferError {
     /// It does not begin like SDP (RFC 8866 section 5).
     #[error("it does not start with v=0")]
     NotSdp,
-    /// No audio and no video section that is not rejected.
+    /// No audio and no video section.
     #[error("no audio and no video section")]
     NoMedia,
     /// Sections, but none with a codec that we forward.
@@ -187,7 +187,7 @@ enum Place {
 }
 
 impl Place {
-    /// Reads `<media> <port> <proto> <fmt> ...`. Port 0 rejects a section unless it is bundle-only.
+    /// Reads `<media> <port> <proto> <fmt> ...`.
     fn of(media: &str) -> Self {
         let mut words = media.split_ascii_whitespace();
         match words.next() {

@@ -282,6 +282,13 @@ impl PacedTrack {
                 self.at_head();
                 return Step::Head;
             }
+            if packet.info.starts_frame && !self.track.takes(packet) {
+                // What it was behind with is not wanted any more, and what it had before has gone on.
+                let fresh = self.track.is_fresh();
+                self.at_head();
+                self.track.restart();
+                return if fresh { Step::Head } else { Step::Lost };
+            }
             cursor.within_frame = !packet.marker;
             let Some(timestamp) = cursor.timestamp(packet, history, self.clock_rate, now) else {
                 self.track.leave_out(packet);

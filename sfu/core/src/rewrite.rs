@@ -24,6 +24,8 @@ pub struct Rewritten {
     pub sequence: u64,
     /// RTP timestamp.
     pub timestamp: u32,
+    /// When that was, as far as this viewer is told.
+    pub sampled_at: Instant,
     /// For VP8, what to write into the descriptor; none when it may stay as it is.
     pub vp8: Option<Vp8Rewrite>,
     /// Nothing but the number is sent: it was kept free for a packet that turned out to be left out.
@@ -186,7 +188,7 @@ impl Rewriter {
             .sequence
             .wrapping_add(segment.sequence_offset)
             .wrapping_add(skipped_after);
-        let shown_at = timestamp;
+        let sampled_at = moved(packet, timestamp, self.clock_rate);
         let timestamp = timestamp.wrapping_add(segment.timestamp_offset);
         let picture_id_offset = segment.picture_id_offset.wrapping_add(pictures_after);
         let vp8 = packet.info.vp8.map(|descriptor| Vp8Rewrite {
@@ -203,7 +205,7 @@ impl Rewriter {
             self.last = Some(Last {
                 sequence,
                 timestamp,
-                sampled_at: moved(packet, shown_at, self.clock_rate),
+                sampled_at,
                 picture_id: vp8
                     .and_then(|v| v.picture_id)
                     .or(before.map(|l| l.picture_id))
@@ -218,6 +220,7 @@ impl Rewriter {
         Some(Rewritten {
             sequence,
             timestamp,
+            sampled_at,
             vp8: if untouched { None } else { vp8 },
             empty: false,
         })

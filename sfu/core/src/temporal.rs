@@ -78,14 +78,5 @@ impl TemporalGate {
     }
 }
 
-/// Whether pictures that are still to come may depend on this packet, in a stream whose highest
-/// temporal layer is `highest`. A replay for a newcomer can do without the others, all of them or
-/// none: those of the highest layer may depend on each other.
-#[must_use]
-pub fn is_needed_later(info: &PayloadInfo, highest: u8) -> bool {
-    let top = highest > 0 && info.temporal_id >= highest;
-    !(top || info.discardable && info.temporal_id > 0)
-}
-
 #[cfg(test)]
 mod tests;

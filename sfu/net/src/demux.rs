@@ -42,7 +42,8 @@ impl Shard {
                 }
             }
             (Kind::Dtls, Some(key)) if self.is_connecting(*key) => {
-                self.queue_handshake(source, local, proto, datagram);
+                let key = *key;
+                self.queue_handshake(key, source, local, proto, datagram);
                 return;
             }
             (_, Some(key)) => *key,
@@ -63,7 +64,7 @@ impl Shard {
 
     fn is_connecting(&self, key: u32) -> bool {
         let session = self.sessions.get(key as usize);
-        session.is_some_and(|session| !session.connected)
+        session.is_some_and(|s| !s.connected && matches!(s.role, RoleState::Viewer(_)))
     }
 
     pub(crate) fn session_datagram(
@@ -186,5 +187,6 @@ impl Shard {
         for transmit in held {
             self.io.transmit(session, transmit, Withheld::Hold);
         }
+        self.arm(key);
     }
 }

@@ -1,4 +1,4 @@
-//! Joins wait for their turn: whoever is there already comes first.
+//! Viewers' joins wait for their turn: whoever is there already comes first.
 //!
 //! Answering an offer and each flight of a DTLS handshake cost hundreds of times what a packet
 //! costs. In a storm of them a turn of the shard would last as long as all that came in, and so
@@ -13,15 +13,17 @@ use lightstick_sfu_core::demux::Kind;
 use str0m::net::Protocol;
 use tokio::sync::oneshot;
 
-use crate::api::{OpenError, OpenSession, SessionOpened};
+use crate::api::{OpenError, OpenSession, Role, SessionOpened};
 use crate::shard::Shard;
 
 /// What joins get of each turn. A turn without them takes some milliseconds at full load, so they
 /// get a part of the thread even then, and next to all of an idle one.
 const SLICE: Duration = Duration::from_millis(1);
-/// Offers and handshake datagrams that wait at most: some seconds' work. Beyond that, an offer is
-/// refused and a datagram dropped; its sender will repeat it (RFC 6347 section 4.2.4).
+/// Offers that wait at most, and as many handshake datagrams: some seconds' work. Beyond that, an
+/// offer is refused and a datagram dropped; its sender will repeat it (RFC 6347 section 4.2.4).
 const WAITING_MAX: usize = 4_096;
+/// Handshake datagrams of one session that wait at most: more than a flight of it has.
+const WAITING_OF_ONE_MAX: u8 = 16;
 
 /// Where the answer goes.
 pub(crate) type Reply = oneshot::Sender<Result<SessionOpened, OpenError>>;
@@ -39,49 +41,63 @@ enum Join {
 
 /// What waits, in the order in which it came.
 #[derive(Default)]
-pub(crate) struct Joins(VecDeque<Join>);
+pub(crate) struct Joins {
+    waiting: VecDeque<Join>,
+    /// How many of them are offers.
+    offers: usize,
+}
 
 impl Joins {
     /// Nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.waiting.is_empty()
     }
 
     /// How much waits.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.waiting.len()
     }
 }
 
 impl Shard {
-    /// Takes an offer, to be answered soon.
+    /// Takes an offer, to be answered soon. An artist's is answered at once: there is one in a room,
+    /// and everybody waits for it.
     pub(crate) fn queue_offer(&mut self, request: Box<OpenSession>, reply: Reply) {
-        if self.joins.0.len() < WAITING_MAX {
-            self.joins.0.push_back(Join::Offer(request, reply));
+        if matches!(request.role, Role::Publisher { .. }) {
+            self.open(*request, reply);
+        } else if self.joins.offers < WAITING_MAX {
+            self.joins.offers += 1;
+            self.joins.waiting.push_back(Join::Offer(request, reply));
         } else {
             self.io.stats.joins_shed.add(1);
             let _ = reply.send(Err(OpenError::Overloaded));
         }
     }
 
-    /// Takes a datagram of a session that is not connected yet.
+    /// Takes a datagram of a viewer that is not connected yet.
     pub(crate) fn queue_handshake(
         &mut self,
+        key: u32,
         source: SocketAddr,
         local: SocketAddr,
         proto: Protocol,
         datagram: &[u8],
     ) {
-        if self.joins.0.len() < WAITING_MAX {
-            self.joins.0.push_back(Join::Handshake {
-                source,
-                local,
-                proto,
-                datagram: datagram.into(),
-            });
-        } else {
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
+        let handshakes = self.joins.waiting.len() - self.joins.offers;
+        if handshakes >= WAITING_MAX || session.handshakes_waiting >= WAITING_OF_ONE_MAX {
             self.io.stats.joins_shed.add(1);
+            return;
         }
+        session.handshakes_waiting += 1;
+        self.joins.waiting.push_back(Join::Handshake {
+            source,
+            local,
+            proto,
+            datagram: datagram.into(),
+        });
     }
 
     /// Does for joins what fits into a slice of time. False: nothing waited.
@@ -90,9 +106,10 @@ impl Shard {
             return false;
         }
         let begun = Instant::now();
-        while let Some(join) = self.joins.0.pop_front() {
+        while let Some(join) = self.joins.waiting.pop_front() {
             match join {
                 Join::Offer(request, reply) => {
+                    self.joins.offers -= 1;
                     self.contained(|shard| shard.open(*request, reply));
                 }
                 Join::Handshake {
@@ -103,6 +120,10 @@ impl Shard {
                 } => {
                     // It may be gone by now, and another in its place.
                     if let Some(key) = self.session_at(source, proto) {
+                        if let Some(session) = self.sessions.get_mut(key as usize) {
+                            session.handshakes_waiting =
+                                session.handshakes_waiting.saturating_sub(1);
+                        }
                         self.contained_session(key, |shard| {
                             let kind = Kind::Dtls;
                             shard.session_datagram(key, kind, source, local, proto, &datagram);

@@ -57,6 +57,8 @@ pub(crate) struct Session {
     pub(crate) consent_at: Instant,
     /// When str0m wants to be called.
     pub(crate) rtc_deadline: Instant,
+    /// Datagrams of its handshake that wait for their turn.
+    pub(crate) handshakes_waiting: u8,
     /// On the shard's list of sessions with something to send.
     pub(crate) dirty: bool,
     pub(crate) bytes_received: u64,
@@ -168,6 +170,7 @@ impl Session {
             connected: false,
             consent_at: now,
             rtc_deadline: now,
+            handshakes_waiting: 0,
             dirty: false,
             bytes_received: 0,
             bytes_sent: 0,
@@ -262,8 +265,11 @@ impl Session {
     pub(crate) fn deadline(&self, config: &MediaConfig) -> Instant {
         let deadline = self.rtc_deadline.min(self.limit(config).0);
         match &self.role {
-            RoleState::Viewer(viewer) => viewer.deadline().map_or(deadline, |at| at.min(deadline)),
-            RoleState::Publisher { .. } => deadline,
+            // Nothing of it can be done before there is a way to send it.
+            RoleState::Viewer(viewer) if self.route.is_some() => {
+                viewer.deadline().map_or(deadline, |at| at.min(deadline))
+            }
+            _ => deadline,
         }
     }
 

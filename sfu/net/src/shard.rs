@@ -136,7 +136,10 @@ impl Shard {
         let mut readable = vec![true; self.io.udp.len()];
         let mut fired = Vec::new();
         loop {
-            let more = readable.contains(&true) || self.io.tcp.has_more() || !self.joins.is_empty();
+            let more = readable.contains(&true)
+                || self.io.tcp.has_more()
+                || !self.joins.is_empty()
+                || !self.touched_rooms.is_empty();
             let sleep = if more { Duration::ZERO } else { self.sleep() };
             if let Err(error) = poll.poll(&mut events, Some(sleep))
                 && error.kind() != io::ErrorKind::Interrupted

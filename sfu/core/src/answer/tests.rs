@@ -121,10 +121,23 @@ fn sections_that_cannot_be_served_are_rejected_in_place() {
 }
 
 #[test]
-fn one_section_needs_no_bundle() {
-    let answer = answered(&format!("{HEAD}{}{VIDEO}", print())).expect("answered");
-    assert_eq!(values(&answer, "a=group:").len(), 0);
-    assert_eq!(answer.streams.len(), 1);
+fn one_section_needs_no_bundle_and_no_name() {
+    let sdp = format!("{HEAD}{}{VIDEO}", print());
+    for sdp in [&sdp, &sdp.replace("a=mid:v\r\n", "")] {
+        let answer = answered(sdp).expect("answered");
+        assert_eq!(values(&answer, "a=group:").len(), 0);
+        assert!(!values(&answer, "a=mid:").contains(&""));
+        assert_eq!(answer.streams.len(), 1);
+    }
+}
+
+#[test]
+fn a_port_of_zero_is_answered_with_one() {
+    let sdp = format!("{HEAD}{}{VIDEO}", print());
+    let zero = sdp.replace("m=video 9", "m=video 0");
+    assert_eq!(answered(&zero).map(|_| ()), Err(OfferError::NoCodec));
+    let bundled = format!("{zero}a=bundle-only\r\n");
+    assert_eq!(answered(&bundled).expect("answered").streams.len(), 1);
 }
 
 #[test]

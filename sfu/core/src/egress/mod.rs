@@ -219,7 +219,7 @@ impl Egress {
             header::pad(out, start, missing as u8);
         }
         self.sealer.seal_rtp(index, out, start, header);
-        outgoing.count(packet, rewritten, payload.len());
+        outgoing.count(rewritten, payload.len());
         if let Some(resend) = outgoing.resend.as_mut().filter(|_| !rewritten.empty) {
             resend.sent.note(packet, rewritten);
             let credit = self.resend_credit + payload.len() as u64 / RESEND_PART;

@@ -75,6 +75,7 @@ impl Sent {
         Rewritten {
             sequence: entry.sequence.into(),
             timestamp: packet.timestamp.wrapping_add(entry.timestamp_offset),
+            sampled_at: packet.sampled_at,
             vp8: (entry.flags & VP8 != 0).then_some(vp8),
             empty: false,
         }
@@ -85,9 +86,9 @@ impl Sent {
 #[derive(Debug)]
 pub(super) struct SentLog {
     entries: Box<[Entry]>,
-    /// The last origins, each with the number of its first packet. A viewer changes its layer a
-    /// few times a minute; what came from further back is not sent again.
-    origins: [Option<(Origin, u16)>; ORIGIN as usize + 1],
+    /// The last origins. A viewer changes its layer a few times a minute; what came from further
+    /// back is not sent again.
+    origins: [Option<Origin>; ORIGIN as usize + 1],
     origin: u8,
 }
 
@@ -108,9 +109,8 @@ impl SentLog {
             source: packet.source,
             layer: packet.layer,
         };
-        if !matches!(self.origins[usize::from(self.origin)], Some((last, _)) if last == origin) {
-            self.origin = (self.origin + 1) & ORIGIN;
-            self.origins[usize::from(self.origin)] = Some((origin, sequence));
+        if self.origins[usize::from(self.origin)] != Some(origin) {
+            self.begin(origin);
         }
         let vp8 = rewritten.vp8;
         let picture_id = vp8.and_then(|vp8| vp8.picture_id);
@@ -130,6 +130,18 @@ impl SentLog {
                 | flag(tl0_pic_idx.is_some(), TL0_PIC_IDX)
                 | self.origin,
         };
+    }
+
+    /// Gives an origin a place, and forgets what came from the one that had it.
+    #[cold]
+    fn begin(&mut self, origin: Origin) {
+        self.origin = (self.origin + 1) & ORIGIN;
+        self.origins[usize::from(self.origin)] = Some(origin);
+        for entry in &mut self.entries {
+            if entry.flags & ORIGIN == self.origin {
+                entry.flags = 0;
+            }
+        }
     }
 
     /// A packet that a viewer misses. `None`: it is too long ago, or was sent again less than
@@ -153,10 +165,8 @@ impl SentLog {
         if entry.flags & USED == 0 || entry.sequence != sequence {
             return None;
         }
-        let (origin, first) = self.origins[usize::from(entry.flags & ORIGIN)]?;
-        // A later origin may have its place by now.
-        let follows = sequence.wrapping_sub(first) < 1 << 15;
-        follows.then_some(Sent { entry, origin })
+        let origin = self.origins[usize::from(entry.flags & ORIGIN)]?;
+        Some(Sent { entry, origin })
     }
 
     fn slot(&self, sequence: u16) -> usize {

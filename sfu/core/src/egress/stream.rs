@@ -125,10 +125,10 @@ impl Outgoing {
     }
 
     #[inline]
-    pub(super) fn count(&mut self, packet: &MediaPacket, rewritten: &Rewritten, octets: usize) {
+    pub(super) fn count(&mut self, rewritten: &Rewritten, octets: usize) {
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(octets as u32);
-        self.last = Some((rewritten.timestamp, packet.sampled_at));
+        self.last = Some((rewritten.timestamp, rewritten.sampled_at));
         self.last_number = rewritten.sequence as u16;
         self.known |= self.packets == MID_PACKETS;
     }

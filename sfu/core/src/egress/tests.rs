@@ -97,6 +97,7 @@ fn numbered(sequence: u64, packet: &MediaPacket) -> Rewritten {
     Rewritten {
         sequence,
         timestamp: packet.timestamp,
+        sampled_at: packet.sampled_at,
         vp8: None,
         empty: false,
     }
@@ -560,9 +561,15 @@ fn a_sent_packet_is_found_where_it_came_from() {
         assert_eq!(sent.source_sequence(1_047), packet.sequence);
         assert!(sent.is_of(&packet) && !sent.is_of(&from(source + 1, number)));
     }
+    // However long it goes on.
+    for number in 48..100_000 {
+        let packet = from(11, number);
+        log.note(&packet, &numbered(first + number, &packet));
+        assert!(log.get((first + number) as u16).is_some(), "{number}");
+    }
     let late = Duration::from_secs(70);
     let apart = Duration::from_millis(20);
-    let last = (first + 47) as u16;
+    let last = (first + 99_999) as u16;
     assert!(log.take(last, late, apart).is_some());
     assert!(log.take(last, late + apart / 2, apart).is_none());
     assert!(log.take(last, late + apart, apart).is_some());

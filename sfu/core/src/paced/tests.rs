@@ -436,3 +436,43 @@ fn a_keyframe_that_comes_meanwhile_shortens_a_replay() {
     assert!(late < 20, "only the frame under way is finished: {late}");
     show.assert_in_order();
 }
+
+#[test]
+fn who_was_sent_nothing_is_fresh_whatever_went_by() {
+    let mut show = Show::new(&[Layer::High]);
+    for _ in 0..10 {
+        show.tick(Layer::High, 3, false);
+    }
+    assert!(show.sent.is_empty() && show.viewer.is_fresh());
+    show.tick(Layer::High, 3, true);
+    assert!(!show.sent.is_empty() && !show.viewer.is_fresh());
+}
+
+#[test]
+fn a_switch_that_is_given_up_while_behind_leaves_no_hole() {
+    let mut show = Show::new(&[Layer::Low, Layer::High]);
+    show.tick(Layer::High, 3, true);
+    show.viewer.track_mut().choose(LayerChoice::Low);
+    // The keyframe of the layer to come waits behind one that was too much for the pacer.
+    show.frame(Layer::High, 60, false);
+    show.frame(Layer::Low, 60, true);
+    show.viewer.track_mut().choose(LayerChoice::High);
+    let begun = show.sent.len();
+    for _ in 0..10 {
+        show.tick(Layer::High, 3, false);
+    }
+    show.tick(Layer::High, 3, true);
+    show.tick(Layer::High, 3, false);
+    let later = &show.sent[begun..];
+    assert!(later.iter().all(|packet| packet.1 == Layer::High));
+    // Nothing of what it had before goes on over what it was not sent: in order and whole, or from
+    // the next keyframe on.
+    let keyframe = show.sequences[Layer::High.index()] - 6;
+    let mut last = show.sent[begun - 1].2;
+    for packet in later {
+        assert!(packet.2 == last + 1 || packet.2 == keyframe, "{later:?}");
+        last = packet.2;
+    }
+    assert_eq!(last, keyframe + 5);
+    show.assert_in_order();
+}

@@ -154,26 +154,3 @@ fn a_keyframe_opens_all() {
     assert!(gate.passes(&keyframe, ALL));
     assert!(gate.passes(&packet(3, false, 3, SwitchUp::No), ALL));
 }
-
-#[test]
-fn what_is_needed_later() {
-    let check = |temporal_id, discardable, highest, expected| {
-        let info = PayloadInfo {
-            temporal_id,
-            discardable,
-            ..PayloadInfo::default()
-        };
-        assert_eq!(
-            is_needed_later(&info, highest),
-            expected,
-            "{info:?} of {highest}"
-        );
-    };
-    check(0, false, 0, true);
-    check(0, false, 2, true);
-    check(1, false, 2, true);
-    check(2, false, 2, false);
-    check(1, true, 2, false);
-    // The base layer is never left out.
-    check(0, true, 0, true);
-}
