@@ -78,12 +78,17 @@ impl Rates {
 }
 
 impl Metered {
-    /// Smoothed, because a keyframe is many times a frame.
+    /// Smoothed, because a keyframe is many times a frame; upwards less, because a link that is
+    /// thought to carry a layer that has grown is overrun.
     fn read(&mut self, now: Instant) -> (u64, f32) {
         let (rate, frames) = self.meter.rates(now);
         (self.bps, self.frames) = match (self.bps, rate.bps()) {
             (0, bps) | (_, bps @ 0) => (bps, frames),
-            (before, bps) => ((before * 7 + bps) / 8, (self.frames * 7.0 + frames) / 8.0),
+            (before, bps) => {
+                let part = if bps > before { 3 } else { 7 };
+                let smooth_frames = (self.frames * 7.0 + frames) / 8.0;
+                ((before * part + bps) / (part + 1), smooth_frames)
+            }
         };
         (self.bps, self.frames)
     }

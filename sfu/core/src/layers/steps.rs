@@ -160,7 +160,14 @@ impl NetworkCap {
     /// A better step must leave this part of the link free, in percent: one that just fits would
     /// be left again at once.
     const HEADROOM: u64 = 8;
-    /// After a step down, the queue that led to it must drain first.
+    /// A step down leaves more: the queue that led to it has to drain, and what was lost to be sent
+    /// again.
+    const DRAIN: u64 = 25;
+    /// A link that carries this part less than what is sent, in percent, has lost packets already.
+    /// The keyframe of a lower layer mends the picture at once; with fewer pictures, it would wait
+    /// for what was lost to come through a full queue.
+    const SHARP: u64 = 25;
+    /// After a step down, all that must be over first.
     const CALM: Duration = Duration::from_secs(2);
 
     /// The best layer.
@@ -200,8 +207,18 @@ impl NetworkCap {
         };
         let present = ladder.at(self.cap).unwrap_or(lowest);
         if !fits(&present, 0) {
-            let below = ladder.steps().take_while(|step| *step < present);
-            let cap = below.filter(|step| fits(step, 0)).last().unwrap_or(lowest);
+            let below = || {
+                let below = ladder.steps().take_while(|step| *step < present);
+                below.filter(|step| fits(step, Self::DRAIN))
+            };
+            let smaller = || below().filter(|step| step.layer < present.layer).last();
+            let sharp = rates
+                .of(present)
+                .is_some_and(|bps| bps * 100 > link.bps() * (100 + Self::SHARP));
+            let cap = smaller()
+                .filter(|_| sharp)
+                .or_else(|| below().last())
+                .unwrap_or(lowest);
             if cap < self.cap {
                 (self.cap, self.lowered_at) = (cap, Some(now));
             }

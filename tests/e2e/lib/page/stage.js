@@ -264,7 +264,7 @@ const stage = {
     const [microphone] = session.stream.getAudioTracks();
     const transceiver = session.pc.addTransceiver(camera, {
       direction: 'sendonly', streams: [session.stream],
-      sendEncodings: simulcast ? SIMULCAST.map((encoding) => ({ ...encoding, ...modeOf(codec) })) : [{ maxBitrate, ...(scalabilityMode && { scalabilityMode }) }],
+      sendEncodings: simulcast ? SIMULCAST.map((encoding) => ({ ...encoding, ...(scalabilityMode ? { scalabilityMode } : modeOf(codec)) })) : [{ maxBitrate, ...(scalabilityMode && { scalabilityMode }) }],
     });
     prefer(transceiver, RTCRtpSender, 'video', codec);
     await keepSize(transceiver.sender);
