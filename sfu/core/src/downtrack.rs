@@ -175,7 +175,9 @@ impl DownTrack {
             }
         }
         if packet.payload.is_empty() {
-            return self.rewriter.skip(packet);
+            // Of late padding nothing is sent: its place may be that of a packet that is still to come.
+            self.rewriter.skip(packet);
+            return None;
         }
         if let Some(gate) = &mut self.gate
             && !gate.passes(packet, self.selector.temporal())

@@ -277,7 +277,7 @@ fn a_falling_link_costs_pictures_then_size_and_gives_them_back() {
     let mut seconds = Vec::new();
     // In kbit/s, second by second.
     let links = [
-        2_000, 700, 650, 300, 300, 700, 700, 700, 1_200, 1_200, 1_200,
+        2_000, 850, 800, 300, 300, 850, 850, 850, 1_200, 1_200, 1_200,
     ];
     for (second, link) in links.into_iter().enumerate() {
         let before = receiver.pictures.len();
