@@ -5,7 +5,9 @@
 mod bitrate;
 mod ids;
 mod media;
+mod member;
 
 pub use bitrate::Bitrate;
 pub use ids::{RoomId, RoomName, RoomNameError, SessionId, ShardId};
 pub use media::{Codec, Layer, LayerChoice, TrackKind};
+pub use member::{ChatMember, ChatRole};
