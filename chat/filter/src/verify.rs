@@ -1,0 +1,281 @@
+//! Whether a term that the automaton found is meant: the rules against finding "ass" in "class".
+
+use crate::alphabet::{LAUGHTER, TEARS};
+use crate::fold::{
+    ALIKE, APOSTROPHE, DRAWN, Folded, HANGUL, LATIN, LEET, LONE, MORE, Origin, PUNCTUATION, SPACE,
+    UNIT,
+};
+use crate::terms::{Pattern, Purpose, Shape};
+
+/// How sure it is that the term is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Evidence {
+    /// It may be something else.
+    Weak,
+    /// Written so that a filter overlooks it.
+    Disguised,
+    Exact,
+}
+
+/// What stands between the letters of a match that is not in the term.
+#[derive(Default)]
+struct Pieces {
+    spaces: usize,
+    marks: usize,
+    single: usize,
+    longer: usize,
+    units: usize,
+}
+
+impl Pieces {
+    fn close(&mut self) {
+        match self.units {
+            0 => {}
+            1 => self.single += 1,
+            _ => self.longer += 1,
+        }
+        self.units = 0;
+    }
+}
+
+/// Judges `pattern` at `at`, where its bytes stand in `text`.
+pub(crate) fn verify(pattern: &Pattern, text: &Folded, at: usize) -> Option<Evidence> {
+    let end = at + pattern.bytes.len();
+    let found = text.origins.get(at..end)?;
+    let first = found.first()?;
+    let mut evidence = Evidence::Exact;
+    if !first.is(UNIT) {
+        return None;
+    }
+    if let Some(next) = text.origins.get(end)
+        && !next.is(UNIT)
+    {
+        // "새낔ㅋ": laughter has slipped under the last syllable.
+        let last = text.origins.get(end + 1).is_none_or(|o| o.is(UNIT));
+        if !(last && LAUGHTER.contains(&text.bytes[end]) && next.gap == 0) {
+            return None;
+        }
+        evidence = Evidence::Disguised;
+    }
+    if pattern.abbreviation && !abbreviation(text, at, end) {
+        return None;
+    }
+    let mut pieces = Pieces::default();
+    let (mut leet, mut letters, mut alike, mut lone) = (0, 0, true, true);
+    for (n, (term, here)) in pattern.origins.iter().zip(found).enumerate() {
+        if here.is(MORE) {
+            continue;
+        }
+        evidence = evidence.min(repeats(n, pattern.bytes[n], *term, *here, pattern.purpose)?);
+        evidence = evidence.min(literal(*term, *here)?);
+        if n > 0 && here.gap >= APOSTROPHE && term.gap == 0 {
+            evidence = evidence.min(Evidence::Disguised);
+            pieces.close();
+            match here.gap {
+                SPACE => pieces.spaces += 1,
+                PUNCTUATION => pieces.marks += 1,
+                _ => {}
+            }
+        }
+        if here.is(UNIT) {
+            pieces.units += 1;
+        }
+        if here.is(HANGUL) && term.is(UNIT) != here.is(UNIT) {
+            // Syllables are cut elsewhere: on purpose where jamo stand alone, by chance perhaps else.
+            let limit = if here.is(LONE) {
+                Evidence::Disguised
+            } else {
+                Evidence::Weak
+            };
+            evidence = evidence.min(limit);
+        }
+        letters += 1;
+        leet += usize::from(here.is(LEET) && here.literal != term.literal);
+        alike &= here.is(ALIKE) && !term.is(ALIKE);
+        lone &= here.is(LONE);
+    }
+    pieces.close();
+    if leet * 2 > letters {
+        return None;
+    }
+    if alike {
+        // A word of another script as a whole, which only looks like the term.
+        evidence = Evidence::Weak;
+    }
+    let starts = starts_word(text, at);
+    let ends = ends_word(text, end, pattern);
+    let open = matches!(pattern.shape, Shape::Prefix | Shape::Anywhere);
+    if pieces.spaces > 0 {
+        evidence = evidence.min(across_spaces(
+            pattern,
+            text,
+            at,
+            end,
+            &pieces,
+            (starts, ends),
+        )?);
+    } else if pieces.marks > 0 {
+        evidence = evidence.min(across_marks(starts, ends, open, first.is(LATIN), &pieces)?);
+    } else if text.separated {
+        // The other reading has looked at whole words already, and better.
+        return None;
+    } else {
+        let fits = match pattern.shape {
+            Shape::Word => starts && ends,
+            Shape::Prefix => starts,
+            Shape::Suffix => ends,
+            Shape::Anywhere | Shape::Auto => true,
+        };
+        if !fits {
+            return None;
+        }
+        if found.iter().any(|o| o.is(DRAWN)) && !lone {
+            // "다시이발" is "again", and then a haircut.
+            let drawn = found.iter().any(|o| o.is(DRAWN) && o.run > 2);
+            if !starts && !drawn {
+                return None;
+            }
+        }
+        if first.is(HANGUL) && !starts && pattern.units <= 2 && !pattern.abbreviation && !lone {
+            evidence = Evidence::Weak.min(evidence);
+        }
+    }
+    Some(evidence)
+}
+
+/// Consonants or vowels that stand alone, with nothing of their kind around but laughter and tears.
+fn abbreviation(text: &Folded, at: usize, end: usize) -> bool {
+    let alone = |n: usize| text.origins[n].is(LONE);
+    let other = |n: usize| {
+        let byte = text.bytes[n];
+        alone(n) && !LAUGHTER.contains(&byte) && !TEARS.contains(&byte)
+    };
+    let before = at > 0 && text.origins[at].gap == 0 && other(at - 1);
+    let after = text.origins.get(end).is_some_and(|o| o.gap == 0) && other(end);
+    (at..end).all(alone) && !before && !after
+}
+
+/// Whether a symbol stands there as often as the term has it, or so often that it is drawn out.
+fn repeats(n: usize, byte: u8, term: Origin, here: Origin, purpose: Purpose) -> Option<Evidence> {
+    if here.run == term.run {
+        return Some(Evidence::Exact);
+    }
+    if here.run < term.run || term.literal.is_ascii_digit() {
+        return None;
+    }
+    if here.is(DRAWN) && here.run - term.run == 1 {
+        return Some(Evidence::Weak);
+    }
+    if here.is(HANGUL) || here.run > 2 || purpose == Purpose::Allow {
+        return Some(Evidence::Disguised);
+    }
+    // Twice for once. Words have such pairs: "loose" is not "lose". But no word starts with one, and
+    // few letters are never doubled.
+    let vowel = b"aeiou".contains(&byte);
+    let never = b"aijhkquvwxyz".contains(&byte) && here.literal != b'l';
+    let start = n == 0 && !vowel && here.literal != b'l';
+    (never || start).then_some(Evidence::Weak)
+}
+
+/// Whether the letter there can pass for the term's.
+fn literal(term: Origin, here: Origin) -> Option<Evidence> {
+    if term.literal == here.literal {
+        return Some(Evidence::Exact);
+    }
+    if term.literal.is_ascii_digit() {
+        return None;
+    }
+    match (term.literal, here.literal) {
+        (b'i' | b'l' | b'I', b'I') | (b'I', b'i' | b'l') => Some(Evidence::Exact),
+        (b'i', b'l') | (b'l', b'i') => Some(Evidence::Weak),
+        _ if here.is(LEET) => Some(Evidence::Disguised),
+        _ => Some(Evidence::Exact),
+    }
+}
+
+/// Latin, Hangul, or anything else.
+fn script(origin: Origin) -> u8 {
+    origin.flags & (LATIN | HANGUL)
+}
+
+fn starts_word(text: &Folded, at: usize) -> bool {
+    let joined = |n: usize| {
+        n > 0
+            && text.origins[n].gap < PUNCTUATION
+            && script(text.origins[n - 1]) == script(text.origins[n])
+    };
+    // Digits before a word are not a part of it: "4ever".
+    let mut start = at;
+    while joined(start) && text.origins[start - 1].is(LEET) {
+        start -= 1;
+    }
+    !joined(start)
+}
+
+fn ends_word(text: &Folded, end: usize, pattern: &Pattern) -> bool {
+    let joined = |n: usize| {
+        text.origins.get(n).is_some_and(|next| {
+            next.gap < PUNCTUATION && script(text.origins[n - 1]) == script(*next)
+        })
+    };
+    let boundary = |mut n: usize| {
+        while joined(n) && text.origins[n].is(LEET) {
+            n += 1;
+        }
+        !joined(n)
+    };
+    // The plural of a Latin word.
+    let plural = || {
+        let s = text.bytes.get(end) == Some(&b's') && text.origins[end].gap == 0;
+        s && pattern.units > 2 && text.origins[end].is(LATIN) && boundary(end + 1)
+    };
+    boundary(end) || plural()
+}
+
+/// "f u c k" is meant; "pen is" is not; "f uck" may be.
+fn across_spaces(
+    pattern: &Pattern,
+    text: &Folded,
+    at: usize,
+    end: usize,
+    pieces: &Pieces,
+    (starts, ends): (bool, bool),
+) -> Option<Evidence> {
+    let prefix = pattern.shape == Shape::Prefix;
+    if !starts || !(ends || prefix) || pieces.single == 0 {
+        return None;
+    }
+    if pieces.longer > 0 || !ends {
+        return Some(Evidence::Weak);
+    }
+    // In a longer row of single letters the term may be a part of another word.
+    let single = |n: usize| {
+        let next = text.origins.get(n + 1);
+        text.origins[n].is(LATIN)
+            && text.origins[n].gap == SPACE
+            && next.is_none_or(|o| o.gap == SPACE)
+    };
+    let row = (at > 0 && single(at - 1)) || (end < text.origins.len() && single(end));
+    match (row, pattern.units) {
+        (true, 0..=3) => None,
+        (true, _) => Some(Evidence::Weak),
+        (false, _) => Some(Evidence::Disguised),
+    }
+}
+
+/// "f.u.c.k" and "시.발" are meant; "class.hit" is not.
+fn across_marks(
+    starts: bool,
+    ends: bool,
+    open: bool,
+    latin: bool,
+    pieces: &Pieces,
+) -> Option<Evidence> {
+    if !starts || !(ends || open) {
+        return None;
+    }
+    if pieces.longer == 0 && (ends || latin) {
+        return Some(Evidence::Disguised);
+    }
+    Some(Evidence::Weak)
+}
