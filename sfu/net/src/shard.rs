@@ -22,6 +22,7 @@ use str0m::{Candidate, Input};
 use tokio::sync::mpsc;
 
 use crate::api::{CloseReason, MediaEvent};
+use crate::chat::Desk;
 use crate::command::Command;
 use crate::joins::Joins;
 use crate::link::Links;
@@ -81,6 +82,7 @@ pub(crate) struct Shard {
     events: mpsc::Sender<MediaEvent>,
     /// Events that the control plane had no room for; see `EVENTS_MAX`.
     waiting_events: VecDeque<MediaEvent>,
+    pub(crate) chat: Desk,
 }
 
 impl Shard {
@@ -91,6 +93,7 @@ impl Shard {
         io: Io,
         links: Links,
         events: mpsc::Sender<MediaEvent>,
+        chat: Desk,
         now: Instant,
     ) -> Self {
         let udp = io.udp.iter().flat_map(|port| &port.candidates);
@@ -126,6 +129,7 @@ impl Shard {
             rooms_next: now + ROOM_EVERY,
             events,
             waiting_events: VecDeque::new(),
+            chat,
         }
     }
 
