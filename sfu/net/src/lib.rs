@@ -32,7 +32,7 @@ mod viewer;
 
 pub use api::*;
 pub use chat::{
-    CHAT_COMMANDS_MAX, CHAT_EVENTS_MAX, CHAT_REQUEST_BYTES_MAX, ChatCommand, ChatEvent,
+    CHAT_COMMANDS_MAX, CHAT_EVENTS_MAX, CHAT_REQUEST_BYTES_MAX, ChatCommand, ChatEvent, ChatStats,
 };
 pub use config::{MediaConfig, MediaConfigError};
 pub use handle::{MediaPlane, MediaThreads, StartError};

@@ -4,6 +4,11 @@
 //! tells the chat who is there and what they write; the chat tells every shard what a room shows,
 //! and a shard what one session is told. See `docs/decisions/0016-chat-on-data-channels.md`.
 
+mod channels;
+mod rooms;
+mod stats;
+mod tend;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,6 +18,11 @@ use crossbeam_channel::Receiver;
 use lightstick_chat_core::frame::{Frame, Tick};
 use lightstick_types::{ChatMember, RoomName, SessionId, ShardId};
 use tokio::sync::mpsc;
+
+pub(crate) use channels::{Chat, UNSENT_BYTES_MAX};
+use rooms::ChatRooms;
+pub use stats::ChatStats;
+pub(crate) use tend::ChannelEvent;
 
 /// Longest frame that is taken from a client, in bytes. Longer ones are dropped and counted.
 pub const CHAT_REQUEST_BYTES_MAX: usize = 4_096;
@@ -100,6 +110,7 @@ pub(crate) struct Desk {
     events: mpsc::Sender<ChatEvent>,
     /// Events that the chat had no room for; see [`CHAT_EVENTS_MAX`].
     waiting: VecDeque<ChatEvent>,
+    rooms: ChatRooms,
 }
 
 impl Desk {
@@ -113,6 +124,7 @@ impl Desk {
             woken,
             events,
             waiting: VecDeque::new(),
+            rooms: ChatRooms::default(),
         }
     }
 }
