@@ -59,6 +59,7 @@ impl Plane {
             session: SessionId::random(),
             room: RoomId(room),
             role,
+            member: None,
             offer,
         };
         self.runtime.block_on(self.plane().open(request))

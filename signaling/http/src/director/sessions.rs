@@ -133,6 +133,8 @@ impl Director {
                     choice: LayerChoice::Auto,
                 },
             },
+            // Who the token says they are in the chat, once tokens say so.
+            member: None,
             offer,
         };
         let within = span.clone();
