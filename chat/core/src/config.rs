@@ -2,7 +2,35 @@
 
 use std::time::Duration;
 
+use lightstick_chat_proto::Settings;
 use serde::{Deserialize, Serialize};
+
+use crate::screen::Screen;
+
+/// What no room wants to read, and what every room may.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FilterSettings {
+    /// Block the few strong terms that come with Lightstick.
+    pub built_in_terms: bool,
+    /// Terms that are blocked in all rooms: `word`, `word*`, `*word`, `*word*` or `"word"`.
+    pub blocked_terms: Vec<String>,
+    /// Words in which a blocked term is fine.
+    pub allowed_terms: Vec<String>,
+    /// Hosts, with their subdomains, that may be linked to where links are off.
+    pub link_hosts: Vec<String>,
+}
+
+impl Default for FilterSettings {
+    fn default() -> Self {
+        Self {
+            built_in_terms: true,
+            blocked_terms: Vec::new(),
+            allowed_terms: Vec::new(),
+            link_hosts: Vec::new(),
+        }
+    }
+}
 
 /// Limits of every room. All are explicit; none can be switched off.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +77,8 @@ pub struct RoomConfig {
     pub reviews_max: usize,
     /// Whether a message that was not reviewed in time is held rather than shown.
     pub review_late_holds: bool,
+    /// What is filtered in all rooms.
+    pub filter: FilterSettings,
 }
 
 impl Default for RoomConfig {
@@ -68,12 +98,13 @@ impl Default for RoomConfig {
             names_max: 50,
             held_max: 500,
             held_seconds: 600,
-            sanctions_max: 50_000,
+            sanctions_max: 1_000,
             appeals_max: 500,
             urgent_max: 200,
             review_ms: 800,
             reviews_max: 1_000,
             review_late_holds: false,
+            filter: FilterSettings::default(),
         }
     }
 }
@@ -167,6 +198,12 @@ impl RoomConfig {
             (10..=10_000).contains(&self.review_ms),
             "review_ms",
             "10 to 10000",
+        )?;
+        let compiled = Screen::new(&self.filter, &Settings::default());
+        check(
+            compiled.is_ok(),
+            "filter",
+            "terms of 1 to 100 characters, host names, and 500 of each at most",
         )
     }
 

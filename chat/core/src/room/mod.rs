@@ -160,8 +160,11 @@ pub struct Room {
 }
 
 impl Room {
-    /// A room that nobody is in. `epoch` must differ from that of every earlier life of the room;
+    /// A room that nobody is in, of a configuration that was validated. `epoch` must differ from that of every earlier life of the room;
     /// `review` says whether messages go to the review hook.
+    ///
+    /// # Panics
+    /// On a configuration that [`RoomConfig::validate`] refuses.
     #[must_use]
     pub fn new(
         config: RoomConfig,
@@ -171,7 +174,14 @@ impl Room {
         stored: &Stored,
         now: Now,
     ) -> Self {
-        let settings = read::<proto::Settings>(stored, "settings").unwrap_or_default();
+        let mut settings = read::<proto::Settings>(stored, "settings").unwrap_or_default();
+        let screen = Screen::new(&config.filter, &settings).or_else(|_| {
+            // The operator's list has grown meanwhile: a room without its own terms is better
+            // than none.
+            settings.blocked_terms.clear();
+            Screen::new(&config.filter, &settings)
+        });
+        let screen = screen.expect("the configuration was validated");
         let mut sanctions = Sanctions::default();
         let mut appeals = BTreeMap::new();
         for (key, value) in stored {
@@ -192,7 +202,7 @@ impl Room {
             stream: Stream::new(epoch, config.history_entries),
             sampler: Sampler::new(seed),
             counter: Counter::new(),
-            screen: Screen::new(&settings),
+            screen,
             settings,
             clients: HashMap::new(),
             users: HashMap::new(),

@@ -376,15 +376,12 @@ impl Room {
         reason: &str,
     ) -> Result<(), Refusal> {
         let settings = settings::checked(settings)?;
+        let screen = Screen::new(&self.config.filter, &settings)
+            .map_err(|error| Refusal::because(Code::OutOfRange, error.to_string()))?;
+        self.screen.replace(screen);
         let (before, after) = (json(&self.settings), json(&settings));
         self.audit(now, actor, "settings", "", reason, &before, &after);
         self.keep_state("settings", Some(&settings));
-        if settings.blocked_terms != self.settings.blocked_terms
-            || settings.links_off != self.settings.links_off
-            || settings.shield != self.settings.shield
-        {
-            self.screen = Screen::new(&settings);
-        }
         self.settings = settings;
         self.show_entry(now, Entry::Settings(self.shown_settings()));
         Ok(())

@@ -214,6 +214,16 @@ impl World {
     }
 }
 
+/// Some words that are like nobody else's.
+fn words(seed: u64) -> String {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut word = |_| {
+        let letters = (0..5).map(|_| rng.lowercase());
+        letters.collect::<String>()
+    };
+    (0..5).map(&mut word).collect::<Vec<_>>().join(" ")
+}
+
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
@@ -268,7 +278,8 @@ fn refusals_table() {
         ("", Code::Empty),
         ("   ", Code::Empty),
         (&*"x".repeat(501), Code::TooLong),
-        ("a\u{7}b", Code::Characters),
+        (&*format!("a{}", "\u{301}".repeat(30)), Code::Characters),
+        ("\u{202e}\u{200b}", Code::Empty),
         ("/ban mina", Code::NotModerator),
     ] {
         let mut world = World::new();
@@ -295,7 +306,7 @@ fn one_user_writes_twenty_in_thirty_seconds() {
     let mut world = World::new();
     world.join(1, "mina", ChatRole::Guest);
     for nonce in 1..=21 {
-        world.send(1, nonce, &format!("message {nonce}"));
+        world.send(1, nonce, &words(nonce));
     }
     let (_, last) = world.answers.last().unwrap();
     let refusal = last.clone().unwrap_err();

@@ -223,7 +223,7 @@ impl Room {
         let hold_all = settings.hold() == HoldPolicy::HoldAll;
         let hold_none = settings.hold() == HoldPolicy::HoldNone && !settings.shield;
         let newcomer = settings.shield && member.role == ChatRole::Guest;
-        let suspicion = match self.screen.judge(now.at, &member.user, text) {
+        let suspicion = match self.screen.judge(now.at, hash(&member.user), text) {
             Verdict::Blocked(code) => return Err(code.into()),
             Verdict::Suspected(reason) if !hold_none => Some(reason),
             _ if hold_all => Some("hold_all".to_owned()),

@@ -19,11 +19,7 @@ fn five_thousand_messages_a_second_stay_readable() {
     for step in 0..seconds * 100 {
         for n in 0..50 {
             let client = 1 + (step * 50 + n) * 7 % 10_000;
-            world.send(
-                client,
-                1 + step,
-                &format!("wave number {step} from fan {client} 💜"),
-            );
+            world.send(client, 1 + step, &format!("{} 💜", words(step * 50 + n)));
             sent += 1;
         }
         if step % 100 == 0 {
@@ -39,7 +35,10 @@ fn five_thousand_messages_a_second_stay_readable() {
 
     let (entries, skipped) = world.shown();
     let totals = world.room.totals();
-    assert_eq!(totals.refused, 0);
+    // Of a hundred thousand random texts a few look like something that is blocked.
+    let turned_away = totals.refused + totals.held;
+    assert!(turned_away < 10, "{turned_away}");
+    sent -= turned_away;
     assert_eq!(totals.accepted, sent);
     let texts = world.texts();
     assert_eq!(texts.len() as u64 + u64::from(skipped), sent);
@@ -106,7 +105,7 @@ fn the_answered_and_the_named_hear_of_it_though_the_room_does_not() {
     for client in 2..400 {
         let text = match client {
             300 => "@mina, look!".to_owned(),
-            _ => format!("noise {client} {}", "~".repeat(100)),
+            _ => format!("{} {}", words(client), "~".repeat(100)),
         };
         world.send(client, 1, &text);
     }
