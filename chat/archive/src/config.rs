@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::node_key::parse_hex;
+
 /// Settings of the archive. Every default is fit for one machine with a local disk.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -193,16 +195,9 @@ impl ArchiveConfig {
         if self.node_key.is_empty() {
             return Ok(None);
         }
-        let digits = self.node_key.as_bytes();
-        let mut key = [0; 32];
-        if digits.len() != 2 * key.len() {
-            return Err(ConfigError::NodeKey);
-        }
-        for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-            let digit = |c: u8| char::from(c).to_digit(16).ok_or(ConfigError::NodeKey);
-            *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
-        }
-        Ok(Some(key))
+        parse_hex(&self.node_key)
+            .map(Some)
+            .ok_or(ConfigError::NodeKey)
     }
 
     pub(crate) fn batch_wait(&self) -> Duration {

@@ -95,8 +95,4 @@ impl ArchiveStats {
             lag: waiting.map_or(Duration::ZERO, |since| since.elapsed()),
         }
     }
-
-    pub(crate) fn add(counter: &AtomicU64, n: u64) {
-        counter.fetch_add(n, Relaxed);
-    }
 }
