@@ -55,6 +55,10 @@ pub enum Record {
         ids: Vec<u64>,
         /// The user, where all of its messages went.
         user: Option<Arc<str>>,
+        /// Who did it.
+        by: String,
+        /// When, in milliseconds of the Unix time.
+        at_ms: u64,
     },
     /// Somebody used their power.
     Audit(AuditRecord),

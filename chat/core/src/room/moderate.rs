@@ -184,6 +184,8 @@ impl Room {
         self.records.push(Record::Removed {
             ids: vec![id],
             user: None,
+            by: actor.user.clone(),
+            at_ms: now.unix_ms,
         });
         self.show_entry(now, Entry::Deleted(proto::Deleted { ids: vec![id] }));
         let event = RoomEvent::MessagesDeleted { ids: vec![id] };
@@ -212,6 +214,8 @@ impl Room {
         self.records.push(Record::Removed {
             ids: Vec::new(),
             user: Some(user.into()),
+            by: actor.user.clone(),
+            at_ms: now.unix_ms,
         });
         self.show_entry(now, Entry::UserCleared(user.to_owned()));
         if !ids.is_empty() {

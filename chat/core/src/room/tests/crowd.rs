@@ -13,7 +13,7 @@ fn five_thousand_messages_a_second_stay_readable() {
     }
     world.pass(5 * SECOND);
     let (before, started) = (world.bytes, world.now.at);
-    let seconds = 20;
+    let seconds = 10;
     let mut sent = 0_u64;
     let mut idols = 0;
     for step in 0..seconds * 100 {
