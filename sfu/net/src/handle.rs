@@ -21,7 +21,7 @@ use crate::command::Command;
 use crate::config::{MediaConfig, MediaConfigError};
 use crate::link::{Links, mesh};
 use crate::session::Shared;
-use crate::shard::{FIRST_UDP, Shard, WAKER};
+use crate::shard::{FIRST_UDP, Outside, Shard, WAKER};
 use crate::sink::Io;
 use crate::stats::ShardStats;
 use crate::tcp::TcpPorts;
@@ -159,8 +159,10 @@ impl MediaPlane {
                 shared: shared.clone(),
                 io,
                 links,
-                events: events.clone(),
-                chat: Desk::new(chat_inbox, Arc::clone(&chat_woken), chat_events.clone()),
+                outside: Outside {
+                    events: events.clone(),
+                    chat: Desk::new(chat_inbox, Arc::clone(&chat_woken), chat_events.clone()),
+                },
                 core: (config.pin && shards <= cores).then_some(index),
             };
             threads.push(
@@ -357,8 +359,7 @@ struct Start {
     shared: Shared,
     io: Io,
     links: Links,
-    events: mpsc::Sender<MediaEvent>,
-    chat: Desk,
+    outside: Outside,
     core: Option<usize>,
 }
 
@@ -380,8 +381,7 @@ impl Start {
             self.shared,
             self.io,
             self.links,
-            self.events,
-            self.chat,
+            self.outside,
             now,
         )
         .run(poll, commands);
@@ -430,4 +430,57 @@ fn open_sockets(
     }
     let tcp = TcpPorts::open(config, &udp, FIRST_UDP + udp.len(), poll.registry())?;
     Ok(Io::new(udp.into(), tcp, stats))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A plane whose only shard does not look at its queues.
+    fn asleep(capacity: usize) -> (MediaPlane, Receiver<ChatCommand>, Poll) {
+        let poll = Poll::new().expect("a poller");
+        let (chat, inbox) = bounded(capacity);
+        let port = Port {
+            commands: bounded(1).0,
+            chat,
+            chat_woken: Arc::default(),
+            waker: Arc::new(Waker::new(poll.registry(), WAKER).expect("a waker")),
+        };
+        let plane = MediaPlane {
+            shards: [port].into(),
+            stats: [Arc::default()].into(),
+            next: Arc::default(),
+            chat_events: Arc::default(),
+        };
+        (plane, inbox, poll)
+    }
+
+    #[test]
+    fn a_full_queue_gives_the_command_back_and_one_wake_up_is_enough() {
+        let (plane, inbox, mut poll) = asleep(3);
+        let ids: Vec<SessionId> = (0..4).map(|_| SessionId::random()).collect();
+        let close = |n: usize| plane.chat(ShardId(0), ChatCommand::Close { session: ids[n] });
+        for n in 0..3 {
+            close(n).expect("room in the queue");
+        }
+        match close(3) {
+            Err(ChatCommand::Close { session }) => assert_eq!(session, ids[3]),
+            other => panic!("{other:?} of a full queue"),
+        }
+        let mut events = mio::Events::with_capacity(8);
+        let now = Some(std::time::Duration::ZERO);
+        poll.poll(&mut events, now).expect("a poll");
+        assert_eq!(events.iter().filter(|e| e.token() == WAKER).count(), 1);
+        inbox.recv().expect("the first");
+        close(3).expect("room in the queue");
+        poll.poll(&mut events, now).expect("a poll");
+        assert!(events.is_empty(), "the shard has not looked yet");
+        plane.shards[0].chat_woken.store(false, Ordering::SeqCst);
+        inbox.recv().expect("the second");
+        close(0).expect("room in the queue");
+        poll.poll(&mut events, now).expect("a poll");
+        assert!(!events.is_empty(), "it has looked");
+        drop(inbox);
+        assert!(close(1).is_err(), "the shard is gone");
+    }
 }

@@ -45,6 +45,14 @@ const ROOM_EVERY: Duration = Duration::from_millis(500);
 /// Longest sleep. Wakers end it early.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
 
+/// What a shard has to do with that is no shard.
+pub(crate) struct Outside {
+    /// To the control plane.
+    pub(crate) events: mpsc::Sender<MediaEvent>,
+    /// To and from the chat.
+    pub(crate) chat: Desk,
+}
+
 /// One media thread's state.
 pub(crate) struct Shard {
     pub(crate) id: ShardId,
@@ -93,8 +101,7 @@ impl Shard {
         shared: Shared,
         io: Io,
         links: Links,
-        events: mpsc::Sender<MediaEvent>,
-        chat: Desk,
+        outside: Outside,
         now: Instant,
     ) -> Self {
         let udp = io.udp.iter().flat_map(|port| &port.candidates);
@@ -128,9 +135,9 @@ impl Shard {
             given: Vec::new(),
             rooms_at: now + ROOM_EVERY,
             rooms_next: now + ROOM_EVERY,
-            events,
+            events: outside.events,
             waiting_events: VecDeque::new(),
-            chat,
+            chat: outside.chat,
         }
     }
 
