@@ -89,8 +89,10 @@ pub(crate) fn verify(pattern: &Pattern, text: &Folded, at: usize) -> Option<Evid
             };
             evidence = evidence.min(limit);
         }
-        letters += 1;
-        leet += usize::from(here.is(LEET) && here.literal != term.literal);
+        letters += usize::from(term.run);
+        // "a55" may be a seat; nobody means "a$$" otherwise.
+        let digit = here.literal.is_ascii_digit() && here.literal != term.literal;
+        leet += usize::from(term.run) * usize::from(digit);
         alike &= here.is(ALIKE) && !term.is(ALIKE);
         lone &= here.is(LONE);
     }
