@@ -313,12 +313,13 @@ impl Filter {
         }
         let fits = |pattern: &&Pattern| {
             let spelled = pattern.spelled().into_iter().flatten();
-            let mut same = letters
+            let same = letters
                 .iter()
                 .zip(spelled)
                 .take_while(|(a, b)| **a == WILD || *a == b);
-            pattern.spelled().map_or(0, Iterator::count) == length
-                && same.by_ref().count() == length
+            let known = pattern.spelled().map_or(0, Iterator::count);
+            let open = matches!(pattern.shape, Shape::Prefix | Shape::Anywhere);
+            same.count() == known && (known == length || (known < length && open))
         };
         let candidates = &self.latin[(first - b'a') as usize];
         let found = candidates

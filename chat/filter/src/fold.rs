@@ -273,8 +273,8 @@ impl Folded {
         let joined = self.gap == JOINED && self.ends_in(HANGUL);
         let before = self.bytes.last().copied().unwrap_or(0);
         let mut vowel_flags = HANGUL;
-        if initial == SILENT && joined && vowel == [before] {
-            // "바아": the same vowel goes on.
+        if initial == SILENT && joined && vowel == [alphabet::held(before)] {
+            // "바아", "벼어": the vowel goes on.
             if let Some(origin) = self.origins.last_mut() {
                 origin.run = origin.run.saturating_add(1);
                 origin.flags |= DRAWN;

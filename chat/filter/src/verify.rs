@@ -1,6 +1,6 @@
 //! Whether a term that the automaton found is meant: the rules against finding "ass" in "class".
 
-use crate::alphabet::{LAUGHTER, TEARS};
+use crate::alphabet::{LAUGHTER, TEARS, is_vowel};
 use crate::fold::{
     ALIKE, APOSTROPHE, DRAWN, Folded, HANGUL, LATIN, LEET, LONE, MORE, Origin, PUNCTUATION, SPACE,
     UNIT,
@@ -62,6 +62,7 @@ pub(crate) fn verify(pattern: &Pattern, text: &Folded, at: usize) -> Option<Evid
     }
     let mut pieces = Pieces::default();
     let (mut leet, mut letters, mut alike, mut lone) = (0, 0, true, true);
+    let mut cut_by_chance = false;
     for (n, (term, here)) in pattern.origins.iter().zip(found).enumerate() {
         if here.is(MORE) {
             continue;
@@ -82,12 +83,13 @@ pub(crate) fn verify(pattern: &Pattern, text: &Folded, at: usize) -> Option<Evid
         }
         if here.is(HANGUL) && term.is(UNIT) != here.is(UNIT) {
             // Syllables are cut elsewhere: on purpose where jamo stand alone, by chance perhaps else.
-            let limit = if here.is(LONE) {
+            let lone = here.is(LONE);
+            cut_by_chance |= !lone;
+            evidence = evidence.min(if lone {
                 Evidence::Disguised
             } else {
                 Evidence::Weak
-            };
-            evidence = evidence.min(limit);
+            });
         }
         letters += usize::from(term.run);
         // "a55" may be a seat; nobody means "a$$" otherwise.
@@ -97,7 +99,7 @@ pub(crate) fn verify(pattern: &Pattern, text: &Folded, at: usize) -> Option<Evid
         lone &= here.is(LONE);
     }
     pieces.close();
-    if leet * 2 > letters {
+    if leet * 5 > letters * 3 {
         return None;
     }
     if alike {
@@ -106,6 +108,13 @@ pub(crate) fn verify(pattern: &Pattern, text: &Folded, at: usize) -> Option<Evid
     }
     let starts = starts_word(text, at);
     let ends = ends_word(text, end, pattern);
+    if pattern.purpose == Purpose::Allow && (evidence < Evidence::Disguised || leet > 0) {
+        return None;
+    }
+    if cut_by_chance && !(starts && ends) {
+        // "십알" is one word; "밥오늘" is rice, and today.
+        return None;
+    }
     let open = matches!(pattern.shape, Shape::Prefix | Shape::Anywhere);
     if pieces.spaces > 0 {
         evidence = evidence.min(across_spaces(
@@ -145,12 +154,15 @@ pub(crate) fn verify(pattern: &Pattern, text: &Folded, at: usize) -> Option<Evid
     Some(evidence)
 }
 
-/// Consonants or vowels that stand alone, with nothing of their kind around but laughter and tears.
+/// Jamo that stand alone, and are no part of a longer abbreviation. Consonants may have laughter or
+/// tears around them.
 fn abbreviation(text: &Folded, at: usize, end: usize) -> bool {
     let alone = |n: usize| text.origins[n].is(LONE);
+    let vowels = is_vowel(text.bytes[at]);
     let other = |n: usize| {
         let byte = text.bytes[n];
-        alone(n) && !LAUGHTER.contains(&byte) && !TEARS.contains(&byte)
+        let mood = LAUGHTER.contains(&byte) || (!vowels && TEARS.contains(&byte));
+        alone(n) && !mood
     };
     let before = at > 0 && text.origins[at].gap == 0 && other(at - 1);
     let after = text.origins.get(end).is_some_and(|o| o.gap == 0) && other(end);
