@@ -40,7 +40,7 @@ impl Default for FloodSettings {
             authors: 5,
             copies: 3,
             crowd_symbols_min: 30,
-            repeat_symbols_min: 10,
+            repeat_symbols_min: 16,
         }
     }
 }
@@ -84,7 +84,9 @@ impl Fingerprint {
             any += u8::from(a | b != 0);
             same += u8::from(a == b) & u8::from(*a != 0);
         }
-        (u16::from(same) * 100).checked_div(u16::from(any)).unwrap_or(0) as u8
+        (u16::from(same) * 100)
+            .checked_div(u16::from(any))
+            .unwrap_or(0) as u8
     }
 }
 
@@ -182,3 +184,6 @@ impl Flood {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -328,8 +328,11 @@ fn is_label(c: char) -> bool {
     c.is_alphanumeric() || c == '-' || c == '_'
 }
 
+/// The label at the start. A Latin one ends where a Hangul particle is attached: "evil.com에서".
 fn label_after(text: &str) -> &str {
-    let end = text.find(|c| !is_label(c)).unwrap_or(text.len());
+    let latin = text.starts_with(|c: char| c.is_ascii());
+    let inside = |c: char| is_label(c) && (c.is_ascii() || !latin);
+    let end = text.find(|c| !inside(c)).unwrap_or(text.len());
     &text[..end]
 }
 
@@ -359,3 +362,6 @@ fn name_start(text: &str) -> usize {
 fn is_stop(c: char) -> bool {
     matches!(c, '.' | '。' | '．' | '｡')
 }
+
+#[cfg(test)]
+mod tests;
