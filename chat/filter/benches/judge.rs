@@ -153,6 +153,13 @@ fn judge_other(bencher: Bencher) {
     judge(bencher, &of(OTHER));
 }
 
+/// Messages of 500 characters made to be slow: each asks for every reading, or for many candidates.
+#[divan::bench(args = ["시.발", "f1u1c1", "a*b*", "a.b ", "f u c k ", "ㅅㅂㅇ", ". com ", "dot "])]
+fn judge_hostile(bencher: Bencher, piece: &str) {
+    let text: String = piece.chars().cycle().take(500).collect();
+    judge(bencher, &vec![text; 20]);
+}
+
 /// All that the room does with a message's text.
 #[divan::bench]
 fn everything_mix(bencher: Bencher) {

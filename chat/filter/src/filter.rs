@@ -152,8 +152,8 @@ impl Filter {
                 let id = TermId { list, index };
                 let purpose = Purpose::Block(id, term.action);
                 let pattern = compile(&term.text, term.shape, purpose, index, &mut folded)?;
-                patterns.extend(pattern.doubled());
                 patterns.push(pattern);
+                patterns.extend(Pattern::apart(&term.text, term.shape, purpose, &mut folded));
                 patterns.extend(Pattern::keys(&term.text, id, &mut folded));
             }
         }
@@ -179,7 +179,6 @@ impl Filter {
         for (at, pattern) in patterns.iter().enumerate() {
             let blocks = matches!(pattern.purpose, Purpose::Block(..));
             let length = pattern.spelled().map_or(0, Iterator::count);
-            // Masked words are compared without collapsing, so `doubled` adds nothing.
             if blocks && (MASKED_LETTERS_MIN..=MASKED_LETTERS_MAX).contains(&length) {
                 latin[(pattern.bytes[0] - b'a') as usize % 26].push(at as u32);
             }

@@ -103,7 +103,18 @@ impl Folded {
                 Kind::Mask => self.mask(reading),
                 Kind::Digit(digit) => self.leet(digit, rest.as_str(), reading, table),
                 Kind::Leet(symbol) => self.leet(symbol, rest.as_str(), reading, table),
-                Kind::Jamo(position) => self.jamo(position as usize),
+                Kind::Jamo(position) => {
+                    let position = position as usize;
+                    let next = rest.clone().next().map(|c| table.get(c).kind());
+                    match next {
+                        Some(Kind::Jamo(next)) if self.is_silent(position, next as usize) => {
+                            if self.draw(alphabet::jamo(next as usize)) {
+                                rest.next();
+                            }
+                        }
+                        _ => self.jamo(position),
+                    }
+                }
                 Kind::Sequence(at) => {
                     for byte in table.sequence(at) {
                         match byte {
@@ -254,8 +265,14 @@ impl Folded {
     fn jamo(&mut self, position: usize) {
         let bytes = alphabet::jamo(position);
         if let [byte] = bytes {
-            let vowel = alphabet::is_vowel(*byte) && self.ends_in(HANGUL);
-            if (vowel || self.ends_in(LONE)) && self.repeat(*byte, 0, 0) {
+            // A consonant behind a vowel may end one syllable, and the same begin the next.
+            let before = self.bytes.iter().rev().skip(1).take(2);
+            let open = !before.into_iter().any(|b| alphabet::is_vowel(*b));
+            let repeats = match alphabet::is_vowel(*byte) {
+                true => self.ends_in(HANGUL),
+                false => self.ends_in(LONE) && open,
+            };
+            if repeats && self.repeat(*byte, 0, 0) {
                 return;
             }
         }
@@ -267,18 +284,38 @@ impl Folded {
         }
     }
 
+    /// Whether a lone jamo is the silent consonant of a syllable that is typed apart, behind another.
+    fn is_silent(&self, position: usize, next: usize) -> bool {
+        let joined = self.gap == JOINED && self.ends_in(HANGUL);
+        let vowel = alphabet::jamo(next);
+        let before = self.bytes.last().copied().unwrap_or(0);
+        joined
+            && alphabet::jamo(position) == [SILENT]
+            && alphabet::is_vowel(vowel[0])
+            && (alphabet::is_consonant(before) || vowel == [alphabet::held(before)])
+    }
+
+    /// Draws out the last vowel, if this one is how that goes on: "바아", "벼어".
+    fn draw(&mut self, vowel: &[u8]) -> bool {
+        let before = self.bytes.last().copied().unwrap_or(0);
+        match self.origins.last_mut() {
+            Some(last) if alphabet::is_vowel(before) && vowel == [alphabet::held(before)] => {
+                last.run = last.run.saturating_add(1);
+                last.flags |= DRAWN;
+                true
+            }
+            _ => false,
+        }
+    }
+
     fn syllable(&mut self, c: char) {
         let (initial, vowel, last) = alphabet::syllable(c);
         let vowel = alphabet::vowel(vowel);
         let joined = self.gap == JOINED && self.ends_in(HANGUL);
         let before = self.bytes.last().copied().unwrap_or(0);
         let mut vowel_flags = HANGUL;
-        if initial == SILENT && joined && vowel == [alphabet::held(before)] {
-            // "바아", "벼어": the vowel goes on.
-            if let Some(origin) = self.origins.last_mut() {
-                origin.run = origin.run.saturating_add(1);
-                origin.flags |= DRAWN;
-            }
+        if initial == SILENT && joined && self.draw(vowel) {
+            // The vowel before goes on; it is counted.
         } else {
             if initial == SILENT && joined && alphabet::is_consonant(before) {
                 // "십알" sounds like "시발".
