@@ -100,12 +100,30 @@ impl Verdict {
     }
 }
 
+/// A place where a blocked term stands.
+#[derive(Debug, Clone, Copy)]
+struct Hit {
+    start: usize,
+    end: usize,
+    exact: bool,
+    verdict: Verdict,
+}
+
+impl Hit {
+    /// Whether an allowed term from `from` to `to` makes it harmless. Who blocks an allowed term
+    /// itself means it.
+    fn is_excused(&self, (from, to): (usize, usize)) -> bool {
+        let around = from <= self.start && self.end <= to;
+        around && !(self.exact && (from, to) == (self.start, self.end))
+    }
+}
+
 /// Buffers that messages are judged in; one a thread is enough for all filters.
 #[derive(Debug, Clone, Default)]
 pub struct Scratch {
     main: Folded,
     other: Folded,
-    hits: Vec<(usize, usize, Verdict)>,
+    hits: Vec<Hit>,
     excuses: Vec<(usize, usize)>,
     pub(crate) host: String,
 }
@@ -250,7 +268,7 @@ impl Filter {
             let Some(evidence) = verify(pattern, text, found.start()) else {
                 continue;
             };
-            let hit = match pattern.purpose {
+            let verdict = match pattern.purpose {
                 Purpose::Allow => {
                     if scratch.excuses.len() < EXCUSES_MAX {
                         scratch.excuses.push((found.start(), found.end()));
@@ -263,16 +281,20 @@ impl Filter {
                 Purpose::Block(id, _) | Purpose::Keys(id) => Verdict::Suspected(Reason::Term(id)),
             };
             if scratch.hits.len() < HITS_MAX {
-                scratch.hits.push((found.start(), found.end(), hit));
+                let (start, end) = (found.start(), found.end());
+                let exact = evidence == Evidence::Exact;
+                scratch.hits.push(Hit {
+                    start,
+                    end,
+                    exact,
+                    verdict,
+                });
             }
         }
-        for (start, end, hit) in &scratch.hits {
-            let excused = scratch
-                .excuses
-                .iter()
-                .any(|(from, to)| from <= start && end <= to);
+        for hit in &scratch.hits {
+            let excused = scratch.excuses.iter().any(|range| hit.is_excused(*range));
             if !excused {
-                verdict = verdict.worse(*hit);
+                verdict = verdict.worse(hit.verdict);
             }
         }
         verdict

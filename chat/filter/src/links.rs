@@ -242,9 +242,11 @@ impl Links {
         let more = tail
             .strip_prefix(is_stop)
             .is_some_and(|rest| !label_after(rest).is_empty());
+        if more {
+            return Found::None;
+        }
         let start = name_start(before);
-        let scheme = text[..start].ends_with("//");
-        if more || scheme {
+        if text[..start].ends_with("//") {
             return Found::None;
         }
         let path = tail.starts_with('/') && !tail[1..].starts_with(char::is_whitespace);
@@ -347,10 +349,11 @@ fn label_before(text: &str) -> &str {
     &text[start..]
 }
 
-/// Where the host name that ends here starts.
+/// Where the host name that ends here starts. What is longer than a host name is cut, and then no
+/// allowed one.
 fn name_start(text: &str) -> usize {
     let mut start = text.len();
-    for (at, c) in text.char_indices().rev() {
+    for (at, c) in text.char_indices().rev().take(HOST_BYTES_MAX + 1) {
         if !is_label(c) && !is_stop(c) {
             break;
         }

@@ -7,6 +7,9 @@ use crate::fold::{
 };
 use crate::terms::{Pattern, Purpose, Shape};
 
+/// Shorter Latin terms come about too easily where words meet.
+const UNITS_MIN: usize = 4;
+
 /// How sure it is that the term is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Evidence {
@@ -207,36 +210,34 @@ fn literal(term: Origin, here: Origin) -> Option<Evidence> {
     }
 }
 
-/// Latin, Hangul, or anything else.
-fn script(origin: Origin) -> u8 {
-    origin.flags & (LATIN | HANGUL)
+/// Whether a symbol goes on with the word of the one before it. Of a Cyrillic word some letters look
+/// Latin and some do not; it is one word for all that.
+fn joined(text: &Folded, n: usize) -> bool {
+    let (Some(here), Some(before)) = (text.origins.get(n), n.checked_sub(1)) else {
+        return false;
+    };
+    let before = text.origins[before];
+    let script = |o: Origin| o.flags & (LATIN | HANGUL);
+    let mixed = |a: Origin, b: Origin| a.is(ALIKE) && !b.is(HANGUL);
+    let same = script(before) == script(*here) || mixed(before, *here) || mixed(*here, before);
+    here.gap < PUNCTUATION && same
 }
 
 fn starts_word(text: &Folded, at: usize) -> bool {
-    let joined = |n: usize| {
-        n > 0
-            && text.origins[n].gap < PUNCTUATION
-            && script(text.origins[n - 1]) == script(text.origins[n])
-    };
     // Digits before a word are not a part of it: "4ever".
     let mut start = at;
-    while joined(start) && text.origins[start - 1].is(LEET) {
+    while joined(text, start) && text.origins[start - 1].is(LEET) {
         start -= 1;
     }
-    !joined(start)
+    !joined(text, start)
 }
 
 fn ends_word(text: &Folded, end: usize, pattern: &Pattern) -> bool {
-    let joined = |n: usize| {
-        text.origins.get(n).is_some_and(|next| {
-            next.gap < PUNCTUATION && script(text.origins[n - 1]) == script(*next)
-        })
-    };
     let boundary = |mut n: usize| {
-        while joined(n) && text.origins[n].is(LEET) {
+        while joined(text, n) && text.origins[n].is(LEET) {
             n += 1;
         }
-        !joined(n)
+        !joined(text, n)
     };
     // The plural of a Latin word.
     let plural = || {
@@ -259,6 +260,12 @@ fn across_spaces(
     if !starts || !(ends || prefix) || pieces.single == 0 {
         return None;
     }
+    // "same as -s", "put a": short words, and the article.
+    if pieces.longer > 0
+        && (pattern.origins[0].is(LATIN) && pattern.units < UNITS_MIN || article(pattern, text, at))
+    {
+        return None;
+    }
     if pieces.longer > 0 || !ends {
         return Some(Evidence::Weak);
     }
@@ -275,6 +282,16 @@ fn across_spaces(
         (true, _) => Some(Evidence::Weak),
         (false, _) => Some(Evidence::Disguised),
     }
+}
+
+/// Whether an "a" or a last "I" of the match is a word of its own.
+fn article(pattern: &Pattern, text: &Folded, at: usize) -> bool {
+    let end = at + pattern.bytes.len();
+    let free = |n: usize| text.origins.get(n).is_none_or(|o| o.gap >= PUNCTUATION);
+    (at..end).any(|n| {
+        let word = text.bytes[n] == b'a' || (text.bytes[n] == b'i' && n + 1 == end);
+        word && free(n) && free(n + 1)
+    })
 }
 
 /// "f.u.c.k" and "시.발" are meant; "class.hit" is not.
