@@ -3,6 +3,8 @@
 //! Case, width, accents, lookalikes and repeats are gone; separators are gone too, but each symbol
 //! remembers what stood before it, so that the rules of `verify` can tell a word from an evasion.
 
+use unicode_normalization::char::compose;
+
 use crate::alphabet::{self, SILENT, VOWEL_I, WILD};
 use crate::table::{Entry, Kind, TABLE, Table};
 
@@ -21,7 +23,7 @@ pub(crate) const UNIT: u8 = 1;
 pub(crate) const LONE: u8 = 2;
 /// A digit or a symbol in the place of a letter.
 pub(crate) const LEET: u8 = 4;
-/// A letter of another script that looks Latin.
+/// A letter of another script that looks Latin, or katakana that is read as hiragana.
 pub(crate) const ALIKE: u8 = 8;
 /// Not the first byte of its symbol.
 pub(crate) const MORE: u8 = 16;
@@ -123,7 +125,8 @@ impl Folded {
                         }
                     }
                 }
-                Kind::Letter(letter) => self.letter(letter),
+                Kind::Letter(mark @ ('\u{3099}' | '\u{309A}')) => self.voice(mark),
+                Kind::Letter(letter) => self.letter(letter, alike(entry)),
             }
         }
     }
@@ -177,7 +180,7 @@ impl Folded {
         }
     }
 
-    fn letter(&mut self, letter: char) {
+    fn letter(&mut self, letter: char, flags: u8) {
         let mut buffer = [0; 4];
         let bytes = letter.encode_utf8(&mut buffer).as_bytes();
         let start = self.bytes.len().saturating_sub(bytes.len());
@@ -187,7 +190,20 @@ impl Folded {
             return;
         }
         for (n, byte) in bytes.iter().enumerate() {
-            self.push(*byte, *byte, if n == 0 { UNIT } else { MORE });
+            self.push(*byte, *byte, if n == 0 { UNIT | flags } else { MORE });
+        }
+    }
+
+    /// A sound mark on the kana before it, which half-width text writes by itself.
+    fn voice(&mut self, mark: char) {
+        let start = self.bytes.len().saturating_sub(3);
+        let last = std::str::from_utf8(&self.bytes[start..]).ok();
+        let voiced = last.and_then(|kana| compose(kana.chars().next()?, mark));
+        if let Some(voiced) = voiced.filter(|c| c.len_utf8() == 3) {
+            voiced.encode_utf8(&mut self.bytes[start..]);
+            for (origin, byte) in self.origins[start..].iter_mut().zip(&self.bytes[start..]) {
+                origin.literal = *byte;
+            }
         }
     }
 

@@ -7,6 +7,8 @@ use crate::fold::{
 };
 use crate::terms::{Pattern, Purpose, Shape};
 
+/// The first byte of hiragana.
+const KANA: u8 = 0xE3;
 /// Shorter Latin terms come about too easily where words meet.
 const UNITS_MIN: usize = 4;
 
@@ -66,6 +68,7 @@ pub(crate) fn verify(pattern: &Pattern, text: &Folded, at: usize) -> Option<Evid
     let mut pieces = Pieces::default();
     let (mut leet, mut letters, mut alike, mut lone) = (0, 0, true, true);
     let mut cut_by_chance = false;
+    let mut other_kana = None;
     for (n, (term, here)) in pattern.origins.iter().zip(found).enumerate() {
         if here.is(MORE) {
             continue;
@@ -94,11 +97,18 @@ pub(crate) fn verify(pattern: &Pattern, text: &Folded, at: usize) -> Option<Evid
                 Evidence::Weak
             });
         }
+        if pattern.bytes[n] == KANA && !here.is(LATIN) {
+            // "サーバから" changes its kana in the middle, and so means nothing else.
+            let other = term.is(ALIKE) != here.is(ALIKE);
+            if *other_kana.get_or_insert(other) != other {
+                return None;
+            }
+        }
         letters += usize::from(term.run);
         // "a55" may be a seat; nobody means "a$$" otherwise.
         let digit = here.literal.is_ascii_digit() && here.literal != term.literal;
         leet += usize::from(term.run) * usize::from(digit);
-        alike &= here.is(ALIKE) && !term.is(ALIKE);
+        alike &= here.is(ALIKE) && here.is(LATIN) && !term.is(ALIKE);
         lone &= here.is(LONE);
     }
     pieces.close();

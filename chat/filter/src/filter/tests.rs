@@ -168,6 +168,25 @@ fn initials_match_only_as_such() {
 }
 
 #[test]
+fn scripts_are_kept_together() {
+    check(
+        &["バカ", "死ね", "kys", "сука"],
+        &[
+            "バカ",
+            "ばか",
+            "ﾊﾞｶ",
+            "バ.カ",
+            "死ね",
+            "死ネ",
+            "kysです",
+            "Сука!",
+        ],
+        &[],
+        &["サーバから", "カバ", "死ぬ", "ошибку %s", "рука"],
+    );
+}
+
+#[test]
 fn masked_words_are_suspected() {
     check(
         &["fuck", "shit", "bitch"],
