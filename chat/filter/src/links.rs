@@ -149,6 +149,10 @@ static TRIGGERS: LazyLock<AhoCorasick> = LazyLock::new(|| {
 const SLASHES: usize = 4;
 const DOT: usize = 5;
 
+pub(crate) fn prepare() {
+    LazyLock::force(&TRIGGERS);
+}
+
 #[derive(Debug)]
 pub(crate) struct Links {
     policy: LinkPolicy,
