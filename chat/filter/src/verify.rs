@@ -150,7 +150,9 @@ pub(crate) fn verify(pattern: &Pattern, text: &Folded, at: usize) -> Option<Evid
             Shape::Suffix => ends,
             Shape::Anywhere | Shape::Auto => true,
         };
-        if !fits {
+        // A phrase whose words run together is hardly by chance, but it has to be those words.
+        let phrase = pattern.origins.iter().skip(1).any(|o| o.gap == SPACE);
+        if !fits || (phrase && evidence == Evidence::Weak) {
             return None;
         }
         if found.iter().any(|o| o.is(DRAWN)) && !lone {
@@ -249,10 +251,11 @@ fn ends_word(text: &Folded, end: usize, pattern: &Pattern) -> bool {
         }
         !joined(text, n)
     };
-    // The plural of a Latin word.
+    // The plural of a Latin word: "idiots", but not "godless" for "go die".
     let plural = || {
-        let s = text.bytes.get(end) == Some(&b's') && text.origins[end].gap == 0;
-        s && pattern.units > 2 && text.origins[end].is(LATIN) && boundary(end + 1)
+        let one = |o: &Origin| o.gap == 0 && o.run == 1 && o.is(LATIN);
+        let s = text.bytes.get(end) == Some(&b's') && text.origins.get(end).is_some_and(one);
+        s && pattern.units > 2 && boundary(end + 1)
     };
     boundary(end) || plural()
 }

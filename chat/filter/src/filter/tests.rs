@@ -88,6 +88,24 @@ fn stars_and_quotes_shape_terms() {
 }
 
 #[test]
+fn phrases_match_with_and_without_spaces() {
+    check(
+        &["go die", "kill yourself"],
+        &[
+            "go die",
+            "GO, DIE!",
+            "godie",
+            "killyourself",
+            "kill  yourself",
+            "go d1e",
+            "goooo die",
+        ],
+        &[],
+        &["godless", "go diet", "ego die", "kill your selfie"],
+    );
+}
+
+#[test]
 fn repeats_are_drawn_out_words() {
     check(
         &["lose", "fuck", "idiot", "시발", "good"],
