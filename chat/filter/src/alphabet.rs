@@ -67,6 +67,19 @@ pub(crate) fn is_consonant(byte: u8) -> bool {
     (b'A'..=b'S').contains(&byte)
 }
 
+/// What is heard while a vowel is held: that of 벼 is 어.
+pub(crate) fn held(vowel: u8) -> u8 {
+    match vowel {
+        3 => 1,
+        4 => 2,
+        7 => 5,
+        8 => 6,
+        10 => 9,
+        12 => 11,
+        other => other,
+    }
+}
+
 /// Initial, vowel and final of a precomposed syllable; 0 is no final.
 pub(crate) fn syllable(c: char) -> (u8, usize, usize) {
     let index = (c as usize).saturating_sub(0xAC00);

@@ -100,12 +100,30 @@ impl Verdict {
     }
 }
 
+/// A place where a blocked term stands.
+#[derive(Debug, Clone, Copy)]
+struct Hit {
+    start: usize,
+    end: usize,
+    exact: bool,
+    verdict: Verdict,
+}
+
+impl Hit {
+    /// Whether an allowed term from `from` to `to` makes it harmless. Who blocks an allowed term
+    /// itself means it.
+    fn is_excused(&self, (from, to): (usize, usize)) -> bool {
+        let around = from <= self.start && self.end <= to;
+        around && !(self.exact && (from, to) == (self.start, self.end))
+    }
+}
+
 /// Buffers that messages are judged in; one a thread is enough for all filters.
 #[derive(Debug, Clone, Default)]
 pub struct Scratch {
     main: Folded,
     other: Folded,
-    hits: Vec<(usize, usize, Verdict)>,
+    hits: Vec<Hit>,
     excuses: Vec<(usize, usize)>,
     pub(crate) host: String,
 }
@@ -152,8 +170,8 @@ impl Filter {
                 let id = TermId { list, index };
                 let purpose = Purpose::Block(id, term.action);
                 let pattern = compile(&term.text, term.shape, purpose, index, &mut folded)?;
-                patterns.extend(pattern.doubled());
                 patterns.push(pattern);
+                patterns.extend(Pattern::apart(&term.text, term.shape, purpose, &mut folded));
                 patterns.extend(Pattern::keys(&term.text, id, &mut folded));
             }
         }
@@ -179,7 +197,6 @@ impl Filter {
         for (at, pattern) in patterns.iter().enumerate() {
             let blocks = matches!(pattern.purpose, Purpose::Block(..));
             let length = pattern.spelled().map_or(0, Iterator::count);
-            // Masked words are compared without collapsing, so `doubled` adds nothing.
             if blocks && (MASKED_LETTERS_MIN..=MASKED_LETTERS_MAX).contains(&length) {
                 latin[(pattern.bytes[0] - b'a') as usize % 26].push(at as u32);
             }
@@ -251,7 +268,7 @@ impl Filter {
             let Some(evidence) = verify(pattern, text, found.start()) else {
                 continue;
             };
-            let hit = match pattern.purpose {
+            let verdict = match pattern.purpose {
                 Purpose::Allow => {
                     if scratch.excuses.len() < EXCUSES_MAX {
                         scratch.excuses.push((found.start(), found.end()));
@@ -264,16 +281,20 @@ impl Filter {
                 Purpose::Block(id, _) | Purpose::Keys(id) => Verdict::Suspected(Reason::Term(id)),
             };
             if scratch.hits.len() < HITS_MAX {
-                scratch.hits.push((found.start(), found.end(), hit));
+                let (start, end) = (found.start(), found.end());
+                let exact = evidence == Evidence::Exact;
+                scratch.hits.push(Hit {
+                    start,
+                    end,
+                    exact,
+                    verdict,
+                });
             }
         }
-        for (start, end, hit) in &scratch.hits {
-            let excused = scratch
-                .excuses
-                .iter()
-                .any(|(from, to)| from <= start && end <= to);
+        for hit in &scratch.hits {
+            let excused = scratch.excuses.iter().any(|range| hit.is_excused(*range));
             if !excused {
-                verdict = verdict.worse(*hit);
+                verdict = verdict.worse(hit.verdict);
             }
         }
         verdict
@@ -313,12 +334,13 @@ impl Filter {
         }
         let fits = |pattern: &&Pattern| {
             let spelled = pattern.spelled().into_iter().flatten();
-            let mut same = letters
+            let same = letters
                 .iter()
                 .zip(spelled)
                 .take_while(|(a, b)| **a == WILD || *a == b);
-            pattern.spelled().map_or(0, Iterator::count) == length
-                && same.by_ref().count() == length
+            let known = pattern.spelled().map_or(0, Iterator::count);
+            let open = matches!(pattern.shape, Shape::Prefix | Shape::Anywhere);
+            same.count() == known && (known == length || (known < length && open))
         };
         let candidates = &self.latin[(first - b'a') as usize];
         let found = candidates

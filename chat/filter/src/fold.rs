@@ -3,6 +3,8 @@
 //! Case, width, accents, lookalikes and repeats are gone; separators are gone too, but each symbol
 //! remembers what stood before it, so that the rules of `verify` can tell a word from an evasion.
 
+use unicode_normalization::char::compose;
+
 use crate::alphabet::{self, SILENT, VOWEL_I, WILD};
 use crate::table::{Entry, Kind, TABLE, Table};
 
@@ -21,7 +23,7 @@ pub(crate) const UNIT: u8 = 1;
 pub(crate) const LONE: u8 = 2;
 /// A digit or a symbol in the place of a letter.
 pub(crate) const LEET: u8 = 4;
-/// A letter of another script that looks Latin.
+/// A letter of another script that looks Latin, or katakana that is read as hiragana.
 pub(crate) const ALIKE: u8 = 8;
 /// Not the first byte of its symbol.
 pub(crate) const MORE: u8 = 16;
@@ -103,7 +105,18 @@ impl Folded {
                 Kind::Mask => self.mask(reading),
                 Kind::Digit(digit) => self.leet(digit, rest.as_str(), reading, table),
                 Kind::Leet(symbol) => self.leet(symbol, rest.as_str(), reading, table),
-                Kind::Jamo(position) => self.jamo(position as usize),
+                Kind::Jamo(position) => {
+                    let position = position as usize;
+                    let next = rest.clone().next().map(|c| table.get(c).kind());
+                    match next {
+                        Some(Kind::Jamo(next)) if self.is_silent(position, next as usize) => {
+                            if self.draw(alphabet::jamo(next as usize)) {
+                                rest.next();
+                            }
+                        }
+                        _ => self.jamo(position),
+                    }
+                }
                 Kind::Sequence(at) => {
                     for byte in table.sequence(at) {
                         match byte {
@@ -112,7 +125,8 @@ impl Folded {
                         }
                     }
                 }
-                Kind::Letter(letter) => self.letter(letter),
+                Kind::Letter(mark @ ('\u{3099}' | '\u{309A}')) => self.voice(mark),
+                Kind::Letter(letter) => self.letter(letter, alike(entry)),
             }
         }
     }
@@ -166,7 +180,7 @@ impl Folded {
         }
     }
 
-    fn letter(&mut self, letter: char) {
+    fn letter(&mut self, letter: char, flags: u8) {
         let mut buffer = [0; 4];
         let bytes = letter.encode_utf8(&mut buffer).as_bytes();
         let start = self.bytes.len().saturating_sub(bytes.len());
@@ -176,7 +190,20 @@ impl Folded {
             return;
         }
         for (n, byte) in bytes.iter().enumerate() {
-            self.push(*byte, *byte, if n == 0 { UNIT } else { MORE });
+            self.push(*byte, *byte, if n == 0 { UNIT | flags } else { MORE });
+        }
+    }
+
+    /// A sound mark on the kana before it, which half-width text writes by itself.
+    fn voice(&mut self, mark: char) {
+        let start = self.bytes.len().saturating_sub(3);
+        let last = std::str::from_utf8(&self.bytes[start..]).ok();
+        let voiced = last.and_then(|kana| compose(kana.chars().next()?, mark));
+        if let Some(voiced) = voiced.filter(|c| c.len_utf8() == 3) {
+            voiced.encode_utf8(&mut self.bytes[start..]);
+            for (origin, byte) in self.origins[start..].iter_mut().zip(&self.bytes[start..]) {
+                origin.literal = *byte;
+            }
         }
     }
 
@@ -254,8 +281,14 @@ impl Folded {
     fn jamo(&mut self, position: usize) {
         let bytes = alphabet::jamo(position);
         if let [byte] = bytes {
-            let vowel = alphabet::is_vowel(*byte) && self.ends_in(HANGUL);
-            if (vowel || self.ends_in(LONE)) && self.repeat(*byte, 0, 0) {
+            // A consonant behind a vowel may end one syllable, and the same begin the next.
+            let before = self.bytes.iter().rev().skip(1).take(2);
+            let open = !before.into_iter().any(|b| alphabet::is_vowel(*b));
+            let repeats = match alphabet::is_vowel(*byte) {
+                true => self.ends_in(HANGUL),
+                false => self.ends_in(LONE) && open,
+            };
+            if repeats && self.repeat(*byte, 0, 0) {
                 return;
             }
         }
@@ -267,18 +300,38 @@ impl Folded {
         }
     }
 
+    /// Whether a lone jamo is the silent consonant of a syllable that is typed apart, behind another.
+    fn is_silent(&self, position: usize, next: usize) -> bool {
+        let joined = self.gap == JOINED && self.ends_in(HANGUL);
+        let vowel = alphabet::jamo(next);
+        let before = self.bytes.last().copied().unwrap_or(0);
+        joined
+            && alphabet::jamo(position) == [SILENT]
+            && alphabet::is_vowel(vowel[0])
+            && (alphabet::is_consonant(before) || vowel == [alphabet::held(before)])
+    }
+
+    /// Draws out the last vowel, if this one is how that goes on: "바아", "벼어".
+    fn draw(&mut self, vowel: &[u8]) -> bool {
+        let before = self.bytes.last().copied().unwrap_or(0);
+        match self.origins.last_mut() {
+            Some(last) if alphabet::is_vowel(before) && vowel == [alphabet::held(before)] => {
+                last.run = last.run.saturating_add(1);
+                last.flags |= DRAWN;
+                true
+            }
+            _ => false,
+        }
+    }
+
     fn syllable(&mut self, c: char) {
         let (initial, vowel, last) = alphabet::syllable(c);
         let vowel = alphabet::vowel(vowel);
         let joined = self.gap == JOINED && self.ends_in(HANGUL);
         let before = self.bytes.last().copied().unwrap_or(0);
         let mut vowel_flags = HANGUL;
-        if initial == SILENT && joined && vowel == [before] {
-            // "바아": the same vowel goes on.
-            if let Some(origin) = self.origins.last_mut() {
-                origin.run = origin.run.saturating_add(1);
-                origin.flags |= DRAWN;
-            }
+        if initial == SILENT && joined && self.draw(vowel) {
+            // The vowel before goes on; it is counted.
         } else {
             if initial == SILENT && joined && alphabet::is_consonant(before) {
                 // "십알" sounds like "시발".

@@ -37,6 +37,13 @@ mod table;
 mod terms;
 mod verify;
 
+/// Makes the tables that all filters share: tens of milliseconds, once a process. Without this the
+/// first filter or message pays for it.
+pub fn prepare() {
+    std::sync::LazyLock::force(&table::TABLE);
+    links::prepare();
+}
+
 pub use filter::{CANDIDATES_MAX, Filter, FilterConfig, Reason, Scratch, Verdict};
 pub use flood::{Fingerprint, Flood, FloodSettings, Flooding, WINDOW_MAX};
 pub use links::{HOSTS_MAX, LinkPolicy};

@@ -149,6 +149,10 @@ static TRIGGERS: LazyLock<AhoCorasick> = LazyLock::new(|| {
 const SLASHES: usize = 4;
 const DOT: usize = 5;
 
+pub(crate) fn prepare() {
+    LazyLock::force(&TRIGGERS);
+}
+
 #[derive(Debug)]
 pub(crate) struct Links {
     policy: LinkPolicy,
@@ -242,9 +246,11 @@ impl Links {
         let more = tail
             .strip_prefix(is_stop)
             .is_some_and(|rest| !label_after(rest).is_empty());
+        if more {
+            return Found::None;
+        }
         let start = name_start(before);
-        let scheme = text[..start].ends_with("//");
-        if more || scheme {
+        if text[..start].ends_with("//") {
             return Found::None;
         }
         let path = tail.starts_with('/') && !tail[1..].starts_with(char::is_whitespace);
@@ -328,8 +334,11 @@ fn is_label(c: char) -> bool {
     c.is_alphanumeric() || c == '-' || c == '_'
 }
 
+/// The label at the start. A Latin one ends where a Hangul particle is attached: "evil.com에서".
 fn label_after(text: &str) -> &str {
-    let end = text.find(|c| !is_label(c)).unwrap_or(text.len());
+    let latin = text.starts_with(|c: char| c.is_ascii());
+    let inside = |c: char| is_label(c) && (c.is_ascii() || !latin);
+    let end = text.find(|c| !inside(c)).unwrap_or(text.len());
     &text[..end]
 }
 
@@ -344,10 +353,11 @@ fn label_before(text: &str) -> &str {
     &text[start..]
 }
 
-/// Where the host name that ends here starts.
+/// Where the host name that ends here starts. What is longer than a host name is cut, and then no
+/// allowed one.
 fn name_start(text: &str) -> usize {
     let mut start = text.len();
-    for (at, c) in text.char_indices().rev() {
+    for (at, c) in text.char_indices().rev().take(HOST_BYTES_MAX + 1) {
         if !is_label(c) && !is_stop(c) {
             break;
         }
@@ -359,3 +369,6 @@ fn name_start(text: &str) -> usize {
 fn is_stop(c: char) -> bool {
     matches!(c, '.' | '。' | '．' | '｡')
 }
+
+#[cfg(test)]
+mod tests;

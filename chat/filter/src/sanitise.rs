@@ -90,6 +90,8 @@ fn strip(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     // What was kept last; none after a space, and at the start.
     let mut before = None;
+    // Under all marks, whose order NFC may change.
+    let mut base = ' ';
     let mut joiner = None;
     let mut space = false;
     for c in text.chars() {
@@ -109,12 +111,15 @@ fn strip(text: &str) -> String {
             }
             space = false;
             if let (Some(joiner), Some(before)) = (joiner.take(), before)
-                && joins(before, joiner, c)
+                && joins(before, base, joiner, c)
             {
                 kept.push(joiner);
             }
             kept.push(c);
             before = Some(c);
+            if !is_combining_mark(c) {
+                base = c;
+            }
         }
     }
     kept
@@ -154,7 +159,7 @@ fn is_variation(base: char, selector: char) -> bool {
 }
 
 /// Whether a joiner between these two is spelling: in emoji sequences, Persian, Indic scripts.
-fn joins(before: char, joiner: char, after: char) -> bool {
+fn joins(before: char, base: char, joiner: char, after: char) -> bool {
     let emoji = joiner == JOINER && (is_emoji(before) || before == '\u{FE0F}') && is_emoji(after);
     let script = |c: char| match c {
         '\u{600}'..='\u{6FF}' | '\u{750}'..='\u{77F}' => 1,
@@ -162,7 +167,7 @@ fn joins(before: char, joiner: char, after: char) -> bool {
         _ => 0,
     };
     let letter = after.is_alphabetic() && !is_combining_mark(after);
-    emoji || (letter && script(before) != 0 && script(before) == script(after))
+    emoji || (letter && script(base) != 0 && script(base) == script(after))
 }
 
 /// Symbols that are drawn as pictures, or may be.

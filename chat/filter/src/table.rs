@@ -43,7 +43,7 @@ pub(crate) struct Entry(u32);
 const PAYLOAD: u32 = 0x1F_FFFF;
 /// May be shown as it is, whatever stands around it.
 const PLAIN: u32 = 1 << 21;
-/// A letter of another script that looks Latin.
+/// A letter of another script that looks Latin, or katakana that is folded to hiragana.
 const ALIKE: u32 = 1 << 22;
 const KIND_SHIFT: u32 = 24;
 
@@ -159,7 +159,8 @@ impl Table {
         let (latin, alike) = match latin_forms(c) {
             Some(found) => found,
             None if c.is_alphanumeric() || is_combining_mark(c) => {
-                return simple(Kind::Letter(folded(c)));
+                let letter = folded(c);
+                return Entry::new(Kind::Letter(letter), plain, is_katakana(c));
             }
             None => return simple(Kind::Mark),
         };
@@ -299,6 +300,10 @@ fn enclosed(c: char) -> Option<char> {
         _ => return None,
     };
     char::from_u32(c as u32 - start + 'a' as u32)
+}
+
+fn is_katakana(c: char) -> bool {
+    matches!(c, 'ァ'..='ヶ' | '\u{FF66}'..='\u{FF9D}')
 }
 
 /// Case and width taken away; katakana becomes hiragana.

@@ -193,34 +193,24 @@ impl Pattern {
         Self::new(&typed, Shape::Prefix, Purpose::Keys(id), folded)
     }
 
-    /// The same term with doubled letters apart, as they stand in "a s s"; none if it has none.
-    pub(crate) fn doubled(&self) -> Option<Self> {
-        let latin = self.origins.iter().all(|o| o.is(LATIN));
-        if !latin || self.origins.iter().all(|o| o.run == 1) {
+    /// The same term letter by letter, where that folds to something else: in "a s s" nothing is
+    /// doubled, and in "바.아.보" nothing drawn out.
+    pub(crate) fn apart(
+        text: &str,
+        shape: Shape,
+        purpose: Purpose,
+        folded: &mut Folded,
+    ) -> Option<Self> {
+        let whole = Self::new(text, shape, purpose, folded)?;
+        if !text.chars().all(|c| c.is_alphanumeric() || c == ' ') {
             return None;
         }
-        let mut origins = Vec::with_capacity(self.units + 1);
-        for origin in &self.origins {
-            origins.push(Origin { run: 1, ..*origin });
-            let again = Origin {
-                run: 1,
-                gap: 0,
-                ..*origin
-            };
-            origins.extend(std::iter::repeat_n(again, usize::from(origin.run) - 1));
+        let letters: String = text.chars().flat_map(|c| [c, '.']).collect();
+        let mut pattern = Self::new(&letters, whole.shape, purpose, folded)?;
+        for origin in pattern.origins.iter_mut().filter(|o| o.gap == PUNCTUATION) {
+            origin.gap = 0;
         }
-        let bytes: Box<[u8]> = spell(&self.bytes, &self.origins).collect();
-        let units = bytes.len();
-        let (purpose, shape, abbreviation) = (self.purpose, self.shape, false);
-        let origins = origins.into();
-        Some(Self {
-            purpose,
-            shape,
-            bytes,
-            origins,
-            abbreviation,
-            units,
-        })
+        (pattern.bytes != whole.bytes).then_some(pattern)
     }
 
     /// Letters with their repeats, for comparison with masked words; none if not all are Latin.

@@ -1,11 +1,16 @@
 //! Whether a term that the automaton found is meant: the rules against finding "ass" in "class".
 
-use crate::alphabet::{LAUGHTER, TEARS};
+use crate::alphabet::{LAUGHTER, TEARS, is_vowel};
 use crate::fold::{
     ALIKE, APOSTROPHE, DRAWN, Folded, HANGUL, LATIN, LEET, LONE, MORE, Origin, PUNCTUATION, SPACE,
     UNIT,
 };
 use crate::terms::{Pattern, Purpose, Shape};
+
+/// The first byte of hiragana.
+const KANA: u8 = 0xE3;
+/// Shorter Latin terms come about too easily where words meet.
+const UNITS_MIN: usize = 4;
 
 /// How sure it is that the term is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +67,8 @@ pub(crate) fn verify(pattern: &Pattern, text: &Folded, at: usize) -> Option<Evid
     }
     let mut pieces = Pieces::default();
     let (mut leet, mut letters, mut alike, mut lone) = (0, 0, true, true);
+    let mut cut_by_chance = false;
+    let mut other_kana = None;
     for (n, (term, here)) in pattern.origins.iter().zip(found).enumerate() {
         if here.is(MORE) {
             continue;
@@ -82,20 +89,30 @@ pub(crate) fn verify(pattern: &Pattern, text: &Folded, at: usize) -> Option<Evid
         }
         if here.is(HANGUL) && term.is(UNIT) != here.is(UNIT) {
             // Syllables are cut elsewhere: on purpose where jamo stand alone, by chance perhaps else.
-            let limit = if here.is(LONE) {
+            let lone = here.is(LONE);
+            cut_by_chance |= !lone;
+            evidence = evidence.min(if lone {
                 Evidence::Disguised
             } else {
                 Evidence::Weak
-            };
-            evidence = evidence.min(limit);
+            });
         }
-        letters += 1;
-        leet += usize::from(here.is(LEET) && here.literal != term.literal);
-        alike &= here.is(ALIKE) && !term.is(ALIKE);
+        if pattern.bytes[n] == KANA && !here.is(LATIN) {
+            // "サーバから" changes its kana in the middle, and so means nothing else.
+            let other = term.is(ALIKE) != here.is(ALIKE);
+            if *other_kana.get_or_insert(other) != other {
+                return None;
+            }
+        }
+        letters += usize::from(term.run);
+        // "a55" may be a seat; nobody means "a$$" otherwise.
+        let digit = here.literal.is_ascii_digit() && here.literal != term.literal;
+        leet += usize::from(term.run) * usize::from(digit);
+        alike &= here.is(ALIKE) && here.is(LATIN) && !term.is(ALIKE);
         lone &= here.is(LONE);
     }
     pieces.close();
-    if leet * 2 > letters {
+    if leet * 5 > letters * 3 {
         return None;
     }
     if alike {
@@ -104,6 +121,13 @@ pub(crate) fn verify(pattern: &Pattern, text: &Folded, at: usize) -> Option<Evid
     }
     let starts = starts_word(text, at);
     let ends = ends_word(text, end, pattern);
+    if pattern.purpose == Purpose::Allow && (evidence < Evidence::Disguised || leet > 0) {
+        return None;
+    }
+    if cut_by_chance && !(starts && ends) {
+        // "십알" is one word; "밥오늘" is rice, and today.
+        return None;
+    }
     let open = matches!(pattern.shape, Shape::Prefix | Shape::Anywhere);
     if pieces.spaces > 0 {
         evidence = evidence.min(across_spaces(
@@ -126,7 +150,9 @@ pub(crate) fn verify(pattern: &Pattern, text: &Folded, at: usize) -> Option<Evid
             Shape::Suffix => ends,
             Shape::Anywhere | Shape::Auto => true,
         };
-        if !fits {
+        // A phrase whose words run together is hardly by chance, but it has to be those words.
+        let phrase = pattern.origins.iter().skip(1).any(|o| o.gap == SPACE);
+        if !fits || (phrase && evidence == Evidence::Weak) {
             return None;
         }
         if found.iter().any(|o| o.is(DRAWN)) && !lone {
@@ -143,12 +169,15 @@ pub(crate) fn verify(pattern: &Pattern, text: &Folded, at: usize) -> Option<Evid
     Some(evidence)
 }
 
-/// Consonants or vowels that stand alone, with nothing of their kind around but laughter and tears.
+/// Jamo that stand alone, and are no part of a longer abbreviation. Consonants may have laughter or
+/// tears around them.
 fn abbreviation(text: &Folded, at: usize, end: usize) -> bool {
     let alone = |n: usize| text.origins[n].is(LONE);
+    let vowels = is_vowel(text.bytes[at]);
     let other = |n: usize| {
         let byte = text.bytes[n];
-        alone(n) && !LAUGHTER.contains(&byte) && !TEARS.contains(&byte)
+        let mood = LAUGHTER.contains(&byte) || (!vowels && TEARS.contains(&byte));
+        alone(n) && !mood
     };
     let before = at > 0 && text.origins[at].gap == 0 && other(at - 1);
     let after = text.origins.get(end).is_some_and(|o| o.gap == 0) && other(end);
@@ -193,41 +222,40 @@ fn literal(term: Origin, here: Origin) -> Option<Evidence> {
     }
 }
 
-/// Latin, Hangul, or anything else.
-fn script(origin: Origin) -> u8 {
-    origin.flags & (LATIN | HANGUL)
+/// Whether a symbol goes on with the word of the one before it. Of a Cyrillic word some letters look
+/// Latin and some do not; it is one word for all that.
+fn joined(text: &Folded, n: usize) -> bool {
+    let (Some(here), Some(before)) = (text.origins.get(n), n.checked_sub(1)) else {
+        return false;
+    };
+    let before = text.origins[before];
+    let script = |o: Origin| o.flags & (LATIN | HANGUL);
+    let mixed = |a: Origin, b: Origin| a.is(ALIKE) && !b.is(HANGUL);
+    let same = script(before) == script(*here) || mixed(before, *here) || mixed(*here, before);
+    here.gap < PUNCTUATION && same
 }
 
 fn starts_word(text: &Folded, at: usize) -> bool {
-    let joined = |n: usize| {
-        n > 0
-            && text.origins[n].gap < PUNCTUATION
-            && script(text.origins[n - 1]) == script(text.origins[n])
-    };
     // Digits before a word are not a part of it: "4ever".
     let mut start = at;
-    while joined(start) && text.origins[start - 1].is(LEET) {
+    while joined(text, start) && text.origins[start - 1].is(LEET) {
         start -= 1;
     }
-    !joined(start)
+    !joined(text, start)
 }
 
 fn ends_word(text: &Folded, end: usize, pattern: &Pattern) -> bool {
-    let joined = |n: usize| {
-        text.origins.get(n).is_some_and(|next| {
-            next.gap < PUNCTUATION && script(text.origins[n - 1]) == script(*next)
-        })
-    };
     let boundary = |mut n: usize| {
-        while joined(n) && text.origins[n].is(LEET) {
+        while joined(text, n) && text.origins[n].is(LEET) {
             n += 1;
         }
-        !joined(n)
+        !joined(text, n)
     };
-    // The plural of a Latin word.
+    // The plural of a Latin word: "idiots", but not "godless" for "go die".
     let plural = || {
-        let s = text.bytes.get(end) == Some(&b's') && text.origins[end].gap == 0;
-        s && pattern.units > 2 && text.origins[end].is(LATIN) && boundary(end + 1)
+        let one = |o: &Origin| o.gap == 0 && o.run == 1 && o.is(LATIN);
+        let s = text.bytes.get(end) == Some(&b's') && text.origins.get(end).is_some_and(one);
+        s && pattern.units > 2 && boundary(end + 1)
     };
     boundary(end) || plural()
 }
@@ -243,6 +271,12 @@ fn across_spaces(
 ) -> Option<Evidence> {
     let prefix = pattern.shape == Shape::Prefix;
     if !starts || !(ends || prefix) || pieces.single == 0 {
+        return None;
+    }
+    // "same as -s", "put a": short words, and the article.
+    if pieces.longer > 0
+        && (pattern.origins[0].is(LATIN) && pattern.units < UNITS_MIN || article(pattern, text, at))
+    {
         return None;
     }
     if pieces.longer > 0 || !ends {
@@ -261,6 +295,16 @@ fn across_spaces(
         (true, _) => Some(Evidence::Weak),
         (false, _) => Some(Evidence::Disguised),
     }
+}
+
+/// Whether an "a" or a last "I" of the match is a word of its own.
+fn article(pattern: &Pattern, text: &Folded, at: usize) -> bool {
+    let end = at + pattern.bytes.len();
+    let free = |n: usize| text.origins.get(n).is_none_or(|o| o.gap >= PUNCTUATION);
+    (at..end).any(|n| {
+        let word = text.bytes[n] == b'a' || (text.bytes[n] == b'i' && n + 1 == end);
+        word && free(n) && free(n + 1)
+    })
 }
 
 /// "f.u.c.k" and "시.발" are meant; "class.hit" is not.

@@ -52,10 +52,12 @@ fn short_latin_terms_are_whole_words() {
             "Äss",
             "진짜ass야",
         ],
-        &["as s", "аѕѕ"],
+        &["аѕѕ"],
         &[
             "class",
             "assassin",
+            "as s",
+            "same as -s",
             "as",
             "ass1gn",
             "therapist",
@@ -82,6 +84,24 @@ fn stars_and_quotes_shape_terms() {
         ],
         &[],
         &["unfuck", "holed", "해보지 마", "보지마", "mil ip"],
+    );
+}
+
+#[test]
+fn phrases_match_with_and_without_spaces() {
+    check(
+        &["go die", "kill yourself"],
+        &[
+            "go die",
+            "GO, DIE!",
+            "godie",
+            "killyourself",
+            "kill  yourself",
+            "go d1e",
+            "goooo die",
+        ],
+        &[],
+        &["godless", "go diet", "ego die", "kill your selfie"],
     );
 }
 
@@ -166,6 +186,25 @@ fn initials_match_only_as_such() {
 }
 
 #[test]
+fn scripts_are_kept_together() {
+    check(
+        &["バカ", "死ね", "kys", "сука"],
+        &[
+            "バカ",
+            "ばか",
+            "ﾊﾞｶ",
+            "バ.カ",
+            "死ね",
+            "死ネ",
+            "kysです",
+            "Сука!",
+        ],
+        &[],
+        &["サーバから", "カバ", "死ぬ", "ошибку %s", "рука"],
+    );
+}
+
+#[test]
 fn masked_words_are_suspected() {
     check(
         &["fuck", "shit", "bitch"],
@@ -196,6 +235,11 @@ fn allowed_words_excuse_terms() {
     let verdict = filter.judge("시발점은 시발", &mut scratch);
     assert_eq!(verdict, Verdict::Blocked(Reason::Term(id)));
     assert_eq!(filter.term(id), Some("시발"));
+}
+
+#[test]
+fn a_term_that_is_allowed_elsewhere_can_be_blocked() {
+    check(&["pls", "시발점"], &["pls", "시발점"], &[], &[]);
 }
 
 #[test]
