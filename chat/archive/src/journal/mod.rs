@@ -42,7 +42,9 @@ pub struct Receipt {
 }
 
 /// Called on the journal's thread; with [`AppendError::Closed`] if it goes without having been called.
-pub(crate) struct Done(Option<Box<dyn FnOnce(Result<Receipt, AppendError>) + Send>>);
+pub(crate) struct Done(Option<Callback>);
+
+type Callback = Box<dyn FnOnce(Result<Receipt, AppendError>) + Send>;
 
 impl Done {
     pub(crate) fn new(done: impl FnOnce(Result<Receipt, AppendError>) + Send + 'static) -> Self {

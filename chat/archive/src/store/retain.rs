@@ -23,7 +23,7 @@ impl Store {
             .await?
         {
             room = next;
-            while messages_before > 0 {
+            loop {
                 let piece = self.delete_messages(&room, signed(messages_before)).await?;
                 deleted += piece;
                 if piece < PIECE as u64 {
@@ -37,7 +37,7 @@ impl Store {
             .await?
         {
             room = next;
-            while audit_before > 0 {
+            loop {
                 let piece = self.delete_audit(&room, signed(audit_before)).await?;
                 deleted += piece;
                 if piece < PIECE as u64 {
