@@ -200,12 +200,13 @@ pub fn load(file: Option<&Path>, overrides: &[(&str, Value)]) -> anyhow::Result<
 /// Refuses a variable that means a setting and misses its second underscore. Other variables are
 /// not ours to judge: an orchestrator makes some of its own for a service of this name.
 fn environment_is_sound(names: &[String]) -> anyhow::Result<()> {
-    const SECTIONS: [&str; 7] = [
+    const SECTIONS: [&str; 8] = [
         "HTTP",
         "OPERATIONS",
         "AUTH",
         "MEDIA",
         "SIGNALING",
+        "CHAT",
         "LOG",
         "SHUTDOWN",
     ];

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use lightstick_chat::PlaneStats;
+use lightstick_chat::archive::{ArchiveStats, ArchiveStatsSnapshot};
 use lightstick_sfu::{Cell, DELAY_BOUNDS_US, ESTIMATE_BOUNDS_KBPS, ShardStats};
 use lightstick_signaling::{SignalingStats, StatsSnapshot};
 use prometheus::proto::{
@@ -38,6 +40,8 @@ pub struct Definition {
 }
 
 type ShardValue = fn(&ShardStats) -> f64;
+type ChatValue = fn(&PlaneStats) -> f64;
+type ArchiveValue = fn(&ArchiveStatsSnapshot) -> f64;
 type Rows = fn(&StatsSnapshot) -> Vec<(Vec<&'static str>, f64)>;
 
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +54,14 @@ enum Source {
     Histogram(fn(&ShardStats) -> Metric),
     /// Values of signaling, each with its labels' values.
     Signaling(Rows),
+    /// One value of all chats.
+    Chat(ChatValue),
+    /// Several values of all chats, by a label.
+    ChatBy(&'static [(&'static str, ChatValue)]),
+    /// One value of the chats' archive.
+    Archive(ArchiveValue),
+    /// Several values of it, by a label.
+    ArchiveBy(&'static [(&'static str, ArchiveValue)]),
     /// A constant 1 that carries the version.
     Build,
 }
@@ -355,6 +367,154 @@ pub const CATALOGUE: &[Definition] = &[
             ("ignored", |s| s.chat.channels_ignored.get() as f64),
         ]),
     ),
+    gauge(
+        "lightstick_chat_rooms",
+        "Rooms with a chat",
+        &[],
+        Source::Chat(|s| s.rooms.get() as f64),
+    ),
+    gauge(
+        "lightstick_chat_clients",
+        "Connections to chats over whatever transport",
+        &[],
+        Source::Chat(|s| s.clients.get() as f64),
+    ),
+    gauge(
+        "lightstick_chat_websockets",
+        "WebSockets of chats",
+        &[],
+        Source::Chat(|s| s.sockets.get() as f64),
+    ),
+    counter(
+        "lightstick_chat_accepted_total",
+        "Messages that were accepted",
+        &[],
+        Source::Chat(|s| s.accepted.get() as f64),
+    ),
+    counter(
+        "lightstick_chat_messages_total",
+        "Accepted messages by what became of them: shown to all, left out for want of room, or hidden",
+        &["outcome"],
+        Source::ChatBy(&[
+            ("shown", |s| s.shown.get() as f64),
+            ("skipped", |s| s.skipped.get() as f64),
+            ("hidden", |s| s.hidden.get() as f64),
+        ]),
+    ),
+    counter(
+        "lightstick_chat_held_total",
+        "Messages that waited for a moderator",
+        &[],
+        Source::Chat(|s| s.held.get() as f64),
+    ),
+    counter(
+        "lightstick_chat_refused_total",
+        "Requests that chats refused",
+        &[],
+        Source::Chat(|s| s.refused.get() as f64),
+    ),
+    counter(
+        "lightstick_chat_reactions_total",
+        "Reactions, counted and not",
+        &["outcome"],
+        Source::ChatBy(&[
+            ("counted", |s| s.reactions.get() as f64),
+            ("dropped", |s| s.reactions_dropped.get() as f64),
+        ]),
+    ),
+    counter(
+        "lightstick_chat_lost_total",
+        "What chats could not take or pass on: unreadable frames, frames for a room that is behind, commands for a shard that is behind, records that could not be kept, events that webhooks were not told of",
+        &["reason"],
+        Source::ChatBy(&[
+            ("malformed", |s| s.malformed.get() as f64),
+            ("room_behind", |s| s.overload.get() as f64),
+            ("shard_behind", |s| s.commands_dropped.get() as f64),
+            ("not_kept", |s| s.not_kept.get() as f64),
+            ("events", |s| s.events_dropped.get() as f64),
+        ]),
+    ),
+    counter(
+        "lightstick_chat_websocket_frames_sent_total",
+        "Frames sent to WebSockets",
+        &[],
+        Source::Chat(|s| s.socket_frames.get() as f64),
+    ),
+    counter(
+        "lightstick_chat_websocket_missed_total",
+        "Messages that slow WebSockets were not sent",
+        &[],
+        Source::Chat(|s| s.socket_missed.get() as f64),
+    ),
+    gauge(
+        "lightstick_chat_webhooks_waiting",
+        "Events that wait for a receiver of webhooks, or are on their way",
+        &[],
+        Source::Chat(|s| s.webhooks_waiting.get() as f64),
+    ),
+    counter(
+        "lightstick_chat_webhooks_total",
+        "Webhooks by outcome: delivered, one try failed, given up and kept, given up and not kept, not sent",
+        &["outcome"],
+        Source::ChatBy(&[
+            ("delivered", |s| s.webhooks_delivered.get() as f64),
+            ("failed", |s| s.webhooks_failed.get() as f64),
+            ("dead", |s| s.webhooks_dead.get() as f64),
+            ("lost", |s| s.webhooks_lost.get() as f64),
+            ("dropped", |s| s.webhooks_dropped.get() as f64),
+        ]),
+    ),
+    counter(
+        "lightstick_chat_reviews_total",
+        "Messages by what the review hook said in time",
+        &["verdict"],
+        Source::ChatBy(&[
+            ("allow", |s| s.reviews_allowed.get() as f64),
+            ("modify", |s| s.reviews_modified.get() as f64),
+            ("deny", |s| s.reviews_denied.get() as f64),
+            ("failed", |s| s.reviews_failed.get() as f64),
+        ]),
+    ),
+    counter(
+        "lightstick_chat_archive_records_total",
+        "Records of the chat's archive: in the journal, in the database, messages left out, refused, there already, unreadable",
+        &["outcome"],
+        Source::ArchiveBy(&[
+            ("journalled", |s| s.journalled as f64),
+            ("archived", |s| s.archived as f64),
+            ("unarchived", |s| s.unarchived as f64),
+            ("refused", |s| s.refused as f64),
+            ("duplicate", |s| s.duplicates as f64),
+            ("corrupt", |s| s.corrupt as f64),
+        ]),
+    ),
+    counter(
+        "lightstick_chat_archive_errors_total",
+        "Failed writes of the chat's archive, each tried again",
+        &["where"],
+        Source::ArchiveBy(&[
+            ("disk", |s| s.disk_errors as f64),
+            ("database", |s| s.database_errors as f64),
+        ]),
+    ),
+    gauge(
+        "lightstick_chat_archive_journal_bytes",
+        "What the chat's journal takes on the disk",
+        &[],
+        Source::Archive(|s| s.journal_bytes as f64),
+    ),
+    gauge(
+        "lightstick_chat_archive_lag_bytes",
+        "What of the chat's journal the database does not have yet",
+        &[],
+        Source::Archive(|s| s.lag_bytes as f64),
+    ),
+    gauge(
+        "lightstick_chat_archive_lag_seconds",
+        "How long the oldest of that has been waiting",
+        &[],
+        Source::Archive(|s| s.lag.as_secs_f64()),
+    ),
     Definition {
         name: "lightstick_forward_delay_seconds",
         kind: Kind::Histogram,
@@ -423,18 +583,36 @@ fn role_name(role: lightstick_signaling::rooms::SessionRole) -> &'static str {
     }
 }
 
+/// The counters of the chat; all zero without one.
+#[derive(Clone, Debug, Default)]
+pub struct ChatStats {
+    /// Of all rooms.
+    pub plane: Arc<PlaneStats>,
+    /// Of the archive.
+    pub archive: Arc<ArchiveStats>,
+}
+
 /// Reads the counters when it is asked to.
 #[derive(Debug)]
 pub struct Metrics {
     shards: Vec<Arc<ShardStats>>,
     signaling: Arc<SignalingStats>,
+    chat: ChatStats,
 }
 
 impl Metrics {
-    /// Metrics of these shards and this signaling.
+    /// Metrics of these shards, this signaling and this chat.
     #[must_use]
-    pub fn new(shards: Vec<Arc<ShardStats>>, signaling: Arc<SignalingStats>) -> Self {
-        Self { shards, signaling }
+    pub fn new(
+        shards: Vec<Arc<ShardStats>>,
+        signaling: Arc<SignalingStats>,
+        chat: ChatStats,
+    ) -> Self {
+        Self {
+            shards,
+            signaling,
+            chat,
+        }
     }
 
     /// Everything in the Prometheus text format.
@@ -443,9 +621,10 @@ impl Metrics {
     /// A family that the format cannot express; the catalogue's test rules it out.
     pub fn scrape(&self) -> Result<String, prometheus::Error> {
         let snapshot = self.signaling.snapshot();
+        let archive = self.chat.archive.snapshot();
         let mut families: Vec<MetricFamily> = CATALOGUE
             .iter()
-            .map(|definition| self.family(definition, &snapshot))
+            .map(|definition| self.family(definition, &snapshot, &archive))
             .collect();
         families.extend(prometheus::gather());
         let mut text = Vec::new();
@@ -453,7 +632,12 @@ impl Metrics {
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
-    fn family(&self, definition: &Definition, snapshot: &StatsSnapshot) -> MetricFamily {
+    fn family(
+        &self,
+        definition: &Definition,
+        snapshot: &StatsSnapshot,
+        archive: &ArchiveStatsSnapshot,
+    ) -> MetricFamily {
         let mut metrics = Vec::new();
         let mut add = |labels: Vec<&str>, value: Metric| {
             metrics.push(labelled(value, definition.labels, &labels));
@@ -464,6 +648,18 @@ impl Metrics {
             Source::Signaling(rows) => {
                 for (labels, value) in rows(snapshot) {
                     add(labels, number(value));
+                }
+            }
+            Source::Chat(value) => add(vec![], number(value(&self.chat.plane))),
+            Source::ChatBy(values) => {
+                for (label, value) in values {
+                    add(vec![label], number(value(&self.chat.plane)));
+                }
+            }
+            Source::Archive(value) => add(vec![], number(value(archive))),
+            Source::ArchiveBy(values) => {
+                for (label, value) in values {
+                    add(vec![label], number(value(archive)));
                 }
             }
             Source::Shard(value) => {
@@ -554,7 +750,11 @@ mod tests {
     use super::*;
 
     fn metrics() -> Metrics {
-        Metrics::new(vec![Arc::default(), Arc::default()], Arc::default())
+        Metrics::new(
+            vec![Arc::default(), Arc::default()],
+            Arc::default(),
+            ChatStats::default(),
+        )
     }
 
     #[test]
