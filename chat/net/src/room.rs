@@ -435,8 +435,8 @@ impl RoomTask {
             .common
             .reviews
             .as_ref()
-            .map(|reviews| reviews.try_send(request));
-        if !matches!(sent, Some(Ok(()))) {
+            .is_some_and(|reviews| reviews.try_send(request).is_ok());
+        if !sent {
             self.room.reviewed(now(), id, Reviewed::Failed);
         }
     }

@@ -296,6 +296,12 @@ async fn settings_moderation_and_who_may() {
     let response = ask(Method::PUT, &settings, Some(&lead), Some(json!([1]))).await;
     problem(response, Code::UnacceptableBody).await;
 
+    let options = ask(Method::OPTIONS, &settings, None, None).await;
+    assert_eq!(
+        header_of(&options, "allow"),
+        Some("GET, HEAD, PUT, OPTIONS")
+    );
+
     // A timeout reaches the fan, stands in the list, and can be appealed.
     let moderation = format!("{CHAT}/moderation");
     let timeout = json!({"reason": "loud", "timeout": {"user": "fan", "seconds": 60}});

@@ -5,7 +5,7 @@ mod support;
 use lightstick_chat::ChatConfig;
 use lightstick_chat_proto::client_frame::Frame as Request;
 use lightstick_chat_proto::part::Part;
-use lightstick_chat_proto::{Hello, Ping, React, Reaction, Role};
+use lightstick_chat_proto::{ClientFrame, Hello, Ping, React, Reaction, Role};
 use lightstick_signaling::Code;
 use support::ws::{JSON, PROTOBUF, Ws};
 use support::{Server, claims, problem, signer};
@@ -257,4 +257,29 @@ async fn who_does_not_read_hears_of_a_gap() {
     assert!(missed > 0);
     // The one who read lost nothing.
     assert!(writer.message().await.text.len() > 900);
+}
+
+/// What a client sends in docs/chat.md, and what it answers to webhooks, is what the protocol reads.
+#[test]
+fn the_documents_examples_are_sound() {
+    let text = include_str!("../../../docs/chat.md");
+    let frames = text.lines().filter_map(|line| line.strip_prefix("> "));
+    let mut seen = 0;
+    for frame in frames {
+        let read: ClientFrame = serde_json::from_str(frame).expect(frame);
+        assert!(read.frame.is_some(), "{frame}");
+        // Unknown names are passed over, so what was read must be all that was written.
+        let written = serde_json::to_value(&read).unwrap();
+        let meant: serde_json::Value = serde_json::from_str(frame).unwrap();
+        assert_eq!(written, meant);
+        seen += 1;
+    }
+    assert!(seen > 3, "only {seen} frames");
+    for code in Code::ALL {
+        let name = code.as_str();
+        let documented = name.strip_prefix("chat_").is_none_or(|short| {
+            text.contains(&format!("`{short}`")) || text.contains(&format!("`{name}`"))
+        });
+        assert!(documented, "{name} is not in docs/chat.md");
+    }
 }
