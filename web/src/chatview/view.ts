@@ -445,7 +445,10 @@ export class ChatView {
       const { Moderation } = await import("./moderation.ts");
       this.#panel ??= new Moderation({
         view: this, room: this.place.room, token: this.place.token,
-        onOpen: (open) => this.#panelButton.setAttribute("aria-expanded", String(open)),
+        onOpen: (open) => {
+          this.#panelButton.setAttribute("aria-expanded", String(open));
+          this.place.root.dataset["panel"] = open ? "open" : "";
+        },
       });
       this.#list.element.before(this.#panel.element);
     }
