@@ -93,6 +93,7 @@ pub const CATALOGUE: &[Definition] = &[
             ("names", |s| s.held_names.get() as f64),
             ("timers", |s| s.held_timers.get() as f64),
             ("joins", |s| s.joins_waiting.get() as f64),
+            ("chat_rooms", |s| s.held_chat_rooms.get() as f64),
         ]),
     ),
     counter(
@@ -266,6 +267,93 @@ pub const CATALOGUE: &[Definition] = &[
         "lightstick_shard_busy_seconds_total",
         "Time a shard spent working; its rate is the shard's load",
         |s| s.busy_us.get() as f64 / 1e6,
+    ),
+    gauge(
+        "lightstick_chat_members",
+        "Sessions that take part in a chat, and of those the ones whose links are too slow for it",
+        &["shard", "state"],
+        Source::ShardBy(&[
+            ("here", |s| s.chat.members.get() as f64),
+            ("behind", |s| s.chat.behind.get() as f64),
+            ("counts_only", |s| s.chat.counts_only.get() as f64),
+        ]),
+    ),
+    gauge(
+        "lightstick_chat_channels",
+        "Open data channels by label",
+        &["shard", "channel"],
+        Source::ShardBy(&[
+            ("ctl", |s| s.chat.channels[0].get() as f64),
+            ("chat", |s| s.chat.channels[1].get() as f64),
+            ("fx", |s| s.chat.channels[2].get() as f64),
+        ]),
+    ),
+    counter(
+        "lightstick_chat_frames_sent_total",
+        "Frames written to data channels, by the channel that they are meant for",
+        &["shard", "channel"],
+        Source::ShardBy(&[
+            ("ctl", |s| s.chat.frames_out[0].get() as f64),
+            ("chat", |s| s.chat.frames_out[1].get() as f64),
+            ("fx", |s| s.chat.frames_out[2].get() as f64),
+        ]),
+    ),
+    shard(
+        "lightstick_chat_sent_bytes_total",
+        "Bytes of those, before encryption",
+        |s| s.chat.bytes_out.get() as f64,
+    ),
+    shard(
+        "lightstick_chat_frames_received_total",
+        "Frames taken from data channels",
+        |s| s.chat.frames_in.get() as f64,
+    ),
+    shard(
+        "lightstick_chat_received_bytes_total",
+        "Bytes of those, after decryption",
+        |s| s.chat.bytes_in.get() as f64,
+    ),
+    shard(
+        "lightstick_chat_missed_total",
+        "Messages that members were not sent because their links were too slow; each is told how many",
+        |s| s.chat.missed.get() as f64,
+    ),
+    shard(
+        "lightstick_chat_resyncs_total",
+        "Times that a member had to be brought up to date from its room's history",
+        |s| s.chat.resyncs.get() as f64,
+    ),
+    counter(
+        "lightstick_chat_late_ticks_total",
+        "Ticks that met others not shown to all yet: shown together with them, or lost for some",
+        &["shard", "outcome"],
+        Source::ShardBy(&[
+            ("merged", |s| s.chat.late.get() as f64),
+            ("lost", |s| s.chat.overrun.get() as f64),
+        ]),
+    ),
+    counter(
+        "lightstick_chat_dropped_total",
+        "Chat frames and SCTP packets that were not processed or not sent, by reason",
+        &["shard", "reason"],
+        Source::ShardBy(&[
+            ("flood", |s| s.chat.drop_flood.get() as f64),
+            ("oversize", |s| s.chat.drop_oversize.get() as f64),
+            ("text", |s| s.chat.drop_text.get() as f64),
+            ("stray", |s| s.chat.drop_stray.get() as f64),
+            ("queue", |s| s.chat.drop_queue.get() as f64),
+            ("unsent", |s| s.chat.drop_unsent.get() as f64),
+            ("packet", |s| s.chat.drop_packet.get() as f64),
+        ]),
+    ),
+    counter(
+        "lightstick_chat_channels_closed_total",
+        "Data channels closed by us: of unknown labels or too many, and of sessions without a chat",
+        &["shard", "reason"],
+        Source::ShardBy(&[
+            ("refused", |s| s.chat.channels_refused.get() as f64),
+            ("ignored", |s| s.chat.channels_ignored.get() as f64),
+        ]),
     ),
     Definition {
         name: "lightstick_forward_delay_seconds",

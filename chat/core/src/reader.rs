@@ -139,6 +139,12 @@ impl Reader {
         !self.owed.is_empty()
     }
 
+    /// Whether it gets counts only, until its link has recovered.
+    #[must_use]
+    pub fn is_counts_only(&self) -> bool {
+        self.counts_only
+    }
+
     /// True once after too much had to wait: what must not be left out was. The client is to be
     /// given what it missed from the room's history, or a new snapshot.
     pub fn take_resync(&mut self) -> bool {

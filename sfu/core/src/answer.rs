@@ -50,8 +50,8 @@ pub struct Answer {
 const STREAM: &str = "lightstick";
 /// Most formats of a section that are read.
 const FORMATS_MAX: usize = 64;
-/// Largest message that a data channel takes, in bytes.
-const MESSAGE_MAX: usize = 262_144;
+/// Largest message that a data channel takes, in bytes: a few times the longest request of a chat.
+pub const MESSAGE_BYTES_MAX: u32 = 16_384;
 
 /// RTCP feedback that we act on, as `a=rtcp-fb` names it.
 const FEEDBACK: [&str; 5] = ["transport-cc", "goog-remb", "ccm fir", "nack", "nack pli"];
@@ -501,7 +501,7 @@ impl<'a> Section<'a> {
         let _ = write!(
             out,
             "m={} 9 {} {}\r\nc=IN IP4 0.0.0.0\r\n{}a=sctp-port:5000\r\n\
-             a=max-message-size:{MESSAGE_MAX}\r\n",
+             a=max-message-size:{MESSAGE_BYTES_MAX}\r\n",
             self.media,
             self.protocol,
             self.formats,

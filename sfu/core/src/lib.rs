@@ -12,12 +12,13 @@
 //! start from, [`start`] says whether they do; [`keyframe`] merges what viewers ask of the
 //! publisher, [`watched`] decides what it may leave out; [`path`] withholds bytes from addresses
 //! that have not proven themselves. [`offer`] says what an offer asks for, [`answer`] answers a
-//! viewer's.
+//! viewer's. [`sctp`] and [`bucket`] bound what a peer may send on data channels.
 
 // Virtual time starts somewhere.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod answer;
+pub mod bucket;
 pub mod bwe;
 pub mod clock;
 pub mod codec;
@@ -37,6 +38,7 @@ pub mod path;
 pub mod rewrite;
 pub mod ring;
 pub mod rtcp;
+pub mod sctp;
 pub mod srtp;
 pub mod start;
 pub mod temporal;

@@ -1,9 +1,12 @@
 //! What the control plane says to the media plane, and what it hears back.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, RoomId, SessionId, ShardId, TrackKind};
+use lightstick_types::{
+    Bitrate, ChatMember, Codec, Layer, LayerChoice, RoomId, SessionId, ShardId, TrackKind,
+};
 use serde::Serialize;
 
 /// What a new session is for.
@@ -31,6 +34,8 @@ pub struct OpenSession {
     pub room: RoomId,
     /// What it is for.
     pub role: Role,
+    /// Who it is in the room's chat. `None`: its data channels are closed as they open, and counted.
+    pub member: Option<Arc<ChatMember>>,
     /// The peer's SDP offer.
     pub offer: String,
 }

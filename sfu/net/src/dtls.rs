@@ -4,13 +4,14 @@
 //! is put into a [`KeyDrop`] instead of being shown to str0m, so that nobody else can ever seal
 //! anything under those keys.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use dimpl::crypto::aws_lc_rs::default_provider as aws_lc;
 use dimpl::{Config, Dtls};
+use lightstick_sfu_core::sctp::Guard;
 use lightstick_sfu_core::srtp::{self, End, KeyError, Profile, RtcpOpener, Sealer};
 use str0m::config::{CryptoProvider, DtlsCert, DtlsVersion};
 use str0m::crypto::CryptoError;
@@ -79,7 +80,13 @@ impl KeyDrop {
     }
 }
 
+/// SCTP packets that were refused on this thread.
+pub(crate) fn refused() -> u64 {
+    REFUSED.get()
+}
+
 thread_local! {
+    static REFUSED: Cell<u64> = const { Cell::new(0) };
     /// Of the session that is being built on this thread.
     static DROP: RefCell<Option<KeyDrop>> = const { RefCell::new(None) };
 }
@@ -131,6 +138,7 @@ impl DtlsProvider for Provider {
         Ok(Box::new(Instance {
             dtls,
             keys: DROP.with_borrow(Clone::clone),
+            guard: Guard::default(),
             now,
         }))
     }
@@ -139,6 +147,7 @@ impl DtlsProvider for Provider {
 struct Instance {
     dtls: Dtls,
     keys: Option<KeyDrop>,
+    guard: Guard,
     now: Instant,
 }
 
@@ -164,6 +173,15 @@ impl DtlsInstance for Instance {
             End::Server
         };
         let output = self.dtls.poll_output(buf);
+        if let DtlsOutput::ApplicationData(packet) = &output {
+            // `self.now` stands still between timeouts.
+            if self.guard.admits(packet, Instant::now()) {
+                return output;
+            }
+            REFUSED.set(REFUSED.get() + 1);
+            // Too short for SCTP: str0m goes on with what follows.
+            return DtlsOutput::ApplicationData(&[]);
+        }
         let (DtlsOutput::KeyingMaterial(material, profile), Some(keys)) = (&output, &self.keys)
         else {
             return output;

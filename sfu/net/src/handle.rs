@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -16,11 +16,12 @@ use crate::api::{
     COMMANDS_MAX, CommandError, EVENTS_MAX, LocalIce, MediaEvent, OpenError, OpenSession,
     RemoteIce, Role, RoomMedia, SessionMedia, SessionOpened,
 };
+use crate::chat::{CHAT_COMMANDS_MAX, CHAT_EVENTS_MAX, ChatCommand, ChatEvent, Desk};
 use crate::command::Command;
 use crate::config::{MediaConfig, MediaConfigError};
 use crate::link::{Links, mesh};
 use crate::session::Shared;
-use crate::shard::{FIRST_UDP, Shard, WAKER};
+use crate::shard::{FIRST_UDP, Outside, Shard, WAKER};
 use crate::sink::Io;
 use crate::stats::ShardStats;
 use crate::tcp::TcpPorts;
@@ -33,12 +34,16 @@ pub struct MediaPlane {
     stats: Arc<[Arc<ShardStats>]>,
     /// Where the next viewer goes, if all shards hold equally many.
     next: Arc<AtomicUsize>,
+    chat_events: Arc<Mutex<Option<mpsc::Receiver<ChatEvent>>>>,
 }
 
 /// The way to one shard.
 #[derive(Debug)]
 struct Port {
     commands: Sender<Command>,
+    chat: Sender<ChatCommand>,
+    /// The shard was woken for the chat, and has not looked yet.
+    chat_woken: Arc<AtomicBool>,
     waker: Arc<Waker>,
 }
 
@@ -141,17 +146,23 @@ impl MediaPlane {
         }
         let links = mesh(&wakers, config.ring_frames);
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let (chat_events, chat_receiver) = mpsc::channel(CHAT_EVENTS_MAX);
         let mut threads = Vec::with_capacity(shards);
         let mut ports = Vec::with_capacity(shards);
         for (index, ((poll, io), links)) in polls.into_iter().zip(ios).zip(links).enumerate() {
             let (commands, inbox) = bounded(COMMANDS_MAX);
+            let (chat, chat_inbox) = bounded(CHAT_COMMANDS_MAX);
+            let chat_woken = Arc::<AtomicBool>::default();
             let start = Start {
                 id: ShardId(index as u16),
                 shards,
                 shared: shared.clone(),
                 io,
                 links,
-                events: events.clone(),
+                outside: Outside {
+                    events: events.clone(),
+                    chat: Desk::new(chat_inbox, Arc::clone(&chat_woken), chat_events.clone()),
+                },
                 core: (config.pin && shards <= cores).then_some(index),
             };
             threads.push(
@@ -161,6 +172,8 @@ impl MediaPlane {
             );
             ports.push(Port {
                 commands,
+                chat,
+                chat_woken,
                 waker: Arc::clone(&wakers[index]),
             });
         }
@@ -168,6 +181,7 @@ impl MediaPlane {
             shards: ports.into(),
             stats,
             next: Arc::default(),
+            chat_events: Arc::new(Mutex::new(Some(chat_receiver))),
         };
         Ok((plane, receiver, MediaThreads { threads }))
     }
@@ -265,6 +279,45 @@ impl MediaPlane {
             .flatten()
     }
 
+    /// What happens on chat channels. There is one receiver: whoever asks first has it.
+    #[must_use]
+    pub fn take_chat_events(&self) -> Option<mpsc::Receiver<ChatEvent>> {
+        let mut place = self
+            .chat_events
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        place.take()
+    }
+
+    /// Hands a shard a command of the chat. Never blocks; what is handed over while the shard is
+    /// busy costs no further wake-up.
+    ///
+    /// # Errors
+    /// The command, when the shard's queue is full or the shard is gone: try again later. What
+    /// concerns the same room or session must wait behind it.
+    // Callers take the command back and keep it, so it comes as it went.
+    #[allow(clippy::result_large_err)]
+    pub fn chat(&self, shard: ShardId, command: ChatCommand) -> Result<(), ChatCommand> {
+        let port = &self.shards[usize::from(shard.0)];
+        match port.chat.try_send(command) {
+            Ok(()) => {}
+            Err(TrySendError::Full(command) | TrySendError::Disconnected(command)) => {
+                return Err(command);
+            }
+        }
+        if !port.chat_woken.swap(true, Ordering::SeqCst)
+            && let Err(error) = port.waker.wake()
+        {
+            tracing::error!(%error, "cannot wake a shard");
+        }
+        Ok(())
+    }
+
+    /// All shards: what a room shows goes to each of them.
+    pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.shards.len()).map(|index| ShardId(index as u16))
+    }
+
     /// Each shard's counters, in shard order.
     #[must_use]
     pub fn stats(&self) -> &[Arc<ShardStats>] {
@@ -306,7 +359,7 @@ struct Start {
     shared: Shared,
     io: Io,
     links: Links,
-    events: mpsc::Sender<MediaEvent>,
+    outside: Outside,
     core: Option<usize>,
 }
 
@@ -328,7 +381,7 @@ impl Start {
             self.shared,
             self.io,
             self.links,
-            self.events,
+            self.outside,
             now,
         )
         .run(poll, commands);
@@ -377,4 +430,57 @@ fn open_sockets(
     }
     let tcp = TcpPorts::open(config, &udp, FIRST_UDP + udp.len(), poll.registry())?;
     Ok(Io::new(udp.into(), tcp, stats))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A plane whose only shard does not look at its queues.
+    fn asleep(capacity: usize) -> (MediaPlane, Receiver<ChatCommand>, Poll) {
+        let poll = Poll::new().expect("a poller");
+        let (chat, inbox) = bounded(capacity);
+        let port = Port {
+            commands: bounded(1).0,
+            chat,
+            chat_woken: Arc::default(),
+            waker: Arc::new(Waker::new(poll.registry(), WAKER).expect("a waker")),
+        };
+        let plane = MediaPlane {
+            shards: [port].into(),
+            stats: [Arc::default()].into(),
+            next: Arc::default(),
+            chat_events: Arc::default(),
+        };
+        (plane, inbox, poll)
+    }
+
+    #[test]
+    fn a_full_queue_gives_the_command_back_and_one_wake_up_is_enough() {
+        let (plane, inbox, mut poll) = asleep(3);
+        let ids: Vec<SessionId> = (0..4).map(|_| SessionId::random()).collect();
+        let close = |n: usize| plane.chat(ShardId(0), ChatCommand::Close { session: ids[n] });
+        for n in 0..3 {
+            close(n).expect("room in the queue");
+        }
+        match close(3) {
+            Err(ChatCommand::Close { session }) => assert_eq!(session, ids[3]),
+            other => panic!("{other:?} of a full queue"),
+        }
+        let mut events = mio::Events::with_capacity(8);
+        let now = Some(std::time::Duration::ZERO);
+        poll.poll(&mut events, now).expect("a poll");
+        assert_eq!(events.iter().filter(|e| e.token() == WAKER).count(), 1);
+        inbox.recv().expect("the first");
+        close(3).expect("room in the queue");
+        poll.poll(&mut events, now).expect("a poll");
+        assert!(events.is_empty(), "the shard has not looked yet");
+        plane.shards[0].chat_woken.store(false, Ordering::SeqCst);
+        inbox.recv().expect("the second");
+        close(0).expect("room in the queue");
+        poll.poll(&mut events, now).expect("a poll");
+        assert!(!events.is_empty(), "it has looked");
+        drop(inbox);
+        assert!(close(1).is_err(), "the shard is gone");
+    }
 }

@@ -5,6 +5,7 @@
 //! `lightstick-sfu-core`.
 
 mod api;
+mod chat;
 mod command;
 mod config;
 mod demux;
@@ -30,6 +31,9 @@ mod udp;
 mod viewer;
 
 pub use api::*;
+pub use chat::{
+    CHAT_COMMANDS_MAX, CHAT_EVENTS_MAX, CHAT_REQUEST_BYTES_MAX, ChatCommand, ChatEvent, ChatStats,
+};
 pub use config::{MediaConfig, MediaConfigError};
 pub use handle::{MediaPlane, MediaThreads, StartError};
 pub use stats::{Cell, DELAY_BOUNDS_US, ESTIMATE_BOUNDS_KBPS, ShardStats};

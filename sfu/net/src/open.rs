@@ -13,6 +13,7 @@ use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Candidate, IceCreds, Rtc, RtcConfig};
 
 use crate::api::{LocalIce, OpenError, OpenSession, RemoteIce, Role, Unacceptable};
+use crate::chat::{Chat, UNSENT_BYTES_MAX};
 use crate::dtls::KeyDrop;
 use crate::ingress::Ingress;
 use crate::sdp;
@@ -61,7 +62,9 @@ impl Session {
             ufrag: offer.ufrag,
             pass: offer.pwd,
         };
-        let session = Self::new(request.session, request.room, rtc, role, remote_ice, now);
+        let chat = request.member.map(|member| Box::new(Chat::new(member)));
+        let (id, room) = (request.session, request.room);
+        let session = Self::new(id, room, rtc, role, chat, remote_ice, now);
         Ok((session, answer))
     }
 
@@ -210,6 +213,8 @@ fn rtc_config(shared: &Shared) -> RtcConfig {
         .set_dtls_cert(shared.certificate.clone())
         .set_ice_lite(true)
         .set_rtp_mode(true)
+        .set_sctp_max_buffered_amount(UNSENT_BYTES_MAX)
+        .set_sctp_max_message_size(answer::MESSAGE_BYTES_MAX)
         .clear_codecs()
 }
 

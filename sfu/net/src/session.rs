@@ -14,6 +14,7 @@ use str0m::net::{Protocol, Transmit};
 use str0m::{Event, IceCreds, Output, Rtc};
 
 use crate::api::{CloseReason, SessionMedia};
+use crate::chat::{ChannelEvent, Chat};
 use crate::config::MediaConfig;
 use crate::ingress::Ingress;
 use crate::proof::Challenge;
@@ -39,6 +40,8 @@ pub(crate) struct Session {
     pub(crate) room: RoomId,
     pub(crate) rtc: Rtc,
     pub(crate) role: RoleState,
+    /// Its part in the room's chat, where it may have one.
+    pub(crate) chat: Option<Box<Chat>>,
     pub(crate) paths: Paths,
     pub(crate) held: VecDeque<Transmit>,
     pub(crate) challenge: Challenge,
@@ -129,6 +132,7 @@ pub(crate) enum Signal {
     NacksSent(u64),
     /// A packet of a payload type or layer that we do not forward.
     Foreign,
+    Channel(ChannelEvent),
 }
 
 impl Session {
@@ -138,6 +142,7 @@ impl Session {
         room: RoomId,
         mut rtc: Rtc,
         role: RoleState,
+        chat: Option<Box<Chat>>,
         remote_ice: IceCreds,
         now: Instant,
     ) -> Self {
@@ -157,6 +162,7 @@ impl Session {
             room,
             rtc,
             role,
+            chat,
             paths: Paths::default(),
             held: VecDeque::new(),
             challenge: Challenge::default(),
@@ -238,6 +244,14 @@ impl Session {
                 self.loss = stats.loss.or(self.loss);
                 let reported = Reported::of(&mut self.reported, stats.mid, stats.rid);
                 signals.push(Signal::NacksSent(grown(&mut reported.nacks, stats.nacks)));
+            }
+            Event::ChannelOpen(id, label) => {
+                signals.push(Signal::Channel(ChannelEvent::Opened(id, label)));
+            }
+            Event::ChannelData(data) => signals.push(Signal::Channel(ChannelEvent::Data(data))),
+            Event::ChannelClose(id) => signals.push(Signal::Channel(ChannelEvent::Closed(id))),
+            Event::ChannelBufferedAmountLow(_) => {
+                signals.push(Signal::Channel(ChannelEvent::Drained));
             }
             Event::Closed => signals.push(Signal::Closed(CloseReason::PeerClosed)),
             _ => {}

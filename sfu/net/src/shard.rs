@@ -1,7 +1,8 @@
 //! One media thread: its sockets, its sessions and its share of every room.
 //!
 //! A turn of its loop is, in order: commands, messages from other shards, timers, datagrams,
-//! rooms, sessions with something to send, flush; then a slice of time for those who join.
+//! rooms, sessions with something to send, flush; then slices of time for the chat and for those
+//! who join.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -22,6 +23,7 @@ use str0m::{Candidate, Input};
 use tokio::sync::mpsc;
 
 use crate::api::{CloseReason, MediaEvent};
+use crate::chat::Desk;
 use crate::command::Command;
 use crate::joins::Joins;
 use crate::link::Links;
@@ -42,6 +44,14 @@ const BATCHES_A_TURN: usize = 8;
 const ROOM_EVERY: Duration = Duration::from_millis(500);
 /// Longest sleep. Wakers end it early.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
+
+/// What a shard has to do with that is no shard.
+pub(crate) struct Outside {
+    /// To the control plane.
+    pub(crate) events: mpsc::Sender<MediaEvent>,
+    /// To and from the chat.
+    pub(crate) chat: Desk,
+}
 
 /// One media thread's state.
 pub(crate) struct Shard {
@@ -81,6 +91,7 @@ pub(crate) struct Shard {
     events: mpsc::Sender<MediaEvent>,
     /// Events that the control plane had no room for; see `EVENTS_MAX`.
     waiting_events: VecDeque<MediaEvent>,
+    pub(crate) chat: Desk,
 }
 
 impl Shard {
@@ -90,7 +101,7 @@ impl Shard {
         shared: Shared,
         io: Io,
         links: Links,
-        events: mpsc::Sender<MediaEvent>,
+        outside: Outside,
         now: Instant,
     ) -> Self {
         let udp = io.udp.iter().flat_map(|port| &port.candidates);
@@ -124,8 +135,9 @@ impl Shard {
             given: Vec::new(),
             rooms_at: now + ROOM_EVERY,
             rooms_next: now + ROOM_EVERY,
-            events,
+            events: outside.events,
             waiting_events: VecDeque::new(),
+            chat: outside.chat,
         }
     }
 
@@ -139,6 +151,7 @@ impl Shard {
             let more = readable.contains(&true)
                 || self.io.tcp.has_more()
                 || !self.joins.is_empty()
+                || self.chat_waits()
                 || !self.touched_rooms.is_empty();
             let sleep = if more { Duration::ZERO } else { self.sleep() };
             if let Err(error) = poll.poll(&mut events, Some(sleep))
@@ -182,6 +195,10 @@ impl Shard {
             self.tend_rooms();
             self.send_dirty();
             self.flush();
+            if self.tend_chat() {
+                self.send_dirty();
+                self.flush();
+            }
             if self.tend_joins() {
                 self.send_dirty();
                 self.flush();
@@ -289,6 +306,7 @@ impl Shard {
             Signal::Packet(packet) => self.ingest(key, packet),
             Signal::NacksSent(n) => self.io.stats.nacks_out.add(n),
             Signal::Foreign => self.io.stats.drop_media.add(1),
+            Signal::Channel(event) => self.hear_channel(key, event),
             Signal::Closed(reason) => self.remove(key, reason),
         }
     }
@@ -355,6 +373,7 @@ impl Shard {
                 break;
             }
         }
+        self.chat.flush();
     }
 
     /// Says what is held, for those who look for leftovers.
@@ -365,6 +384,7 @@ impl Shard {
         stats.held_names.set(self.by_ufrag.len() as u64);
         stats.held_timers.set(self.timers.running() as u64);
         stats.joins_waiting.set(self.joins.len() as u64);
+        self.count_chat();
     }
 
     /// Tells the control plane.
@@ -405,6 +425,7 @@ impl Shard {
             }
         }
         self.leave_room(key, session.room);
+        self.end_chat(&mut session);
         let gauge = session.role.gauge(&self.io.stats);
         gauge.set(gauge.get().saturating_sub(1));
         tracing::debug!(?reason, "session closed");

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::chat::ChatStats;
+
 /// A counter or gauge with one writing thread.
 #[derive(Debug, Default)]
 pub struct Cell(AtomicU64);
@@ -97,6 +99,8 @@ pub struct ShardStats {
     pub held_names: Cell,
     /// Timers that run.
     pub held_timers: Cell,
+    /// Rooms whose chat somebody here takes part in.
+    pub held_chat_rooms: Cell,
     /// Times that a viewer was further behind than packets are kept, and had to wait for a keyframe.
     pub drop_behind: Cell,
     /// Newcomers that started from the last keyframe.
@@ -124,4 +128,6 @@ pub struct ShardStats {
     pub estimates: [Cell; ESTIMATE_BOUNDS_KBPS.len() + 1],
     /// Sum of those estimates, in bit/s.
     pub estimates_bps: Cell,
+    /// The chat's part.
+    pub chat: ChatStats,
 }

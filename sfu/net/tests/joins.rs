@@ -27,6 +27,7 @@ fn a_crowd_is_let_in_and_leaves_nothing_behind() {
             role: Role::Viewer {
                 choice: LayerChoice::Auto,
             },
+            member: None,
             offer,
         })
         .collect();

@@ -282,6 +282,7 @@ fn closing_tells_the_peer_and_frees_the_session() {
         role: Role::Viewer {
             choice: LayerChoice::Low,
         },
+        member: None,
         offer,
     };
     let session = request.session;

@@ -17,6 +17,7 @@ use rtc::rtp_transceiver::rtp_sender::{
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
+use webrtc::data_channel::{DataChannel, RTCDataChannelInit};
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
@@ -298,7 +299,31 @@ impl Viewer {
     /// # Errors
     /// When the stack refuses, or gathers no candidates.
     pub async fn offer(codec: Codec, repair: Repair) -> Result<(Self, String)> {
+        let (viewer, offer, _) = Self::offer_with_channels(codec, repair, &[]).await?;
+        Ok((viewer, offer))
+    }
+
+    /// The same with data channels: a label each, whether its messages come in order, and how often
+    /// a lost one is sent again at most.
+    ///
+    /// # Errors
+    /// When the stack refuses, or gathers no candidates.
+    pub async fn offer_with_channels(
+        codec: Codec,
+        repair: Repair,
+        channels: &[(&str, bool, Option<u16>)],
+    ) -> Result<(Self, String, Vec<Arc<dyn DataChannel>>)> {
         let mut peer = Peer::new(codec, repair).await?;
+        let mut open = Vec::new();
+        for &(label, ordered, max_retransmits) in channels {
+            let init = RTCDataChannelInit {
+                ordered,
+                max_retransmits,
+                ..Default::default()
+            };
+            let channel = peer.connection.create_data_channel(label, Some(init));
+            open.push(channel.await?);
+        }
         for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
             let init = RTCRtpTransceiverInit {
                 direction: RTCRtpTransceiverDirection::Recvonly,
@@ -309,7 +334,7 @@ impl Viewer {
                 .await?;
         }
         let offer = peer.offer().await?;
-        Ok((Self { peer }, offer))
+        Ok((Self { peer }, offer, open))
     }
 
     /// Takes the answer and waits for the connection.

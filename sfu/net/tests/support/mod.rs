@@ -2,12 +2,14 @@
 
 #![allow(dead_code)] // Each test file uses its part.
 
+pub(crate) mod fan;
 pub(crate) mod plane;
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::channel::{ChannelConfig, ChannelData, ChannelId};
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid, Pt, Rid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpPacket, RtpWrite};
@@ -22,6 +24,9 @@ pub(crate) enum Seen {
     Connected,
     Packet(Box<RtpPacket>),
     KeyframeRequest(Option<Rid>, KeyframeRequestKind),
+    Opened(ChannelId),
+    Data(ChannelData),
+    ChannelClosed(ChannelId),
     Closed,
 }
 
@@ -35,12 +40,21 @@ pub(crate) struct Client {
     pub(crate) seen: Vec<Seen>,
     /// Loses each n-th media packet on its way out or in; 0 loses none.
     pub(crate) lose_every: u32,
+    /// Loses all DTLS that comes in: its data channels hear nothing.
+    pub(crate) deaf: bool,
     media_packets: u32,
+    /// The channels that stood in its offer.
+    pub(crate) channels: Vec<ChannelId>,
 }
 
 impl Client {
     /// A client, and its offer to publish or to view.
     pub(crate) fn offer(direction: Direction) -> (Self, String) {
+        Self::offer_with(direction, &[])
+    }
+
+    /// The same with data channels.
+    pub(crate) fn offer_with(direction: Direction, channels: &[ChannelConfig]) -> (Self, String) {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let local = socket.local_addr().expect("an address");
         let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
@@ -49,6 +63,10 @@ impl Client {
         let stream = Some("live".to_owned());
         let audio = api.add_media(MediaKind::Audio, direction, stream.clone(), None, None);
         let video = api.add_media(MediaKind::Video, direction, stream, None, None);
+        let channels = channels
+            .iter()
+            .map(|config| api.add_channel_with_config(config.clone()))
+            .collect();
         let (offer, pending) = api.apply().expect("an offer");
         let client = Self {
             rtc,
@@ -59,7 +77,9 @@ impl Client {
             video,
             seen: Vec::new(),
             lose_every: 0,
+            deaf: false,
             media_packets: 0,
+            channels,
         };
         (client, offer.to_sdp_string())
     }
@@ -125,6 +145,8 @@ impl Client {
             let mut buffer = [0; 2_000];
             let input = match self.socket.recv_from(&mut buffer) {
                 Ok((n, _)) if self.loses(&buffer[..n]) => continue,
+                // RFC 7983 section 7 tells DTLS from the rest.
+                Ok((n, _)) if self.deaf && n > 0 && (20..=63).contains(&buffer[0]) => continue,
                 Ok((n, source)) => {
                     match Receive::new(Protocol::Udp, source, self.local, &buffer[..n]) {
                         Ok(receive) => Input::Receive(Instant::now(), receive),
@@ -157,6 +179,9 @@ impl Client {
             Event::Connected => Seen::Connected,
             Event::RtpPacket(packet) => Seen::Packet(Box::new(packet)),
             Event::KeyframeRequest(request) => Seen::KeyframeRequest(request.rid, request.kind),
+            Event::ChannelOpen(id, _) => Seen::Opened(id),
+            Event::ChannelData(data) => Seen::Data(data),
+            Event::ChannelClose(id) => Seen::ChannelClosed(id),
             Event::Closed => Seen::Closed,
             _ => return,
         };

@@ -1,7 +1,8 @@
 //! A media plane of the test's own.
 
 use lightstick_sfu::{
-    MediaConfig, MediaEvent, MediaPlane, MediaThreads, OpenError, OpenSession, Role, SessionOpened,
+    ChatEvent, MediaConfig, MediaEvent, MediaPlane, MediaThreads, OpenError, OpenSession, Role,
+    SessionOpened,
 };
 use lightstick_types::{Bitrate, LayerChoice, RoomId, SessionId};
 use str0m::media::Direction;
@@ -14,6 +15,7 @@ pub(crate) struct Plane {
     pub(crate) runtime: Runtime,
     pub(crate) plane: Option<MediaPlane>,
     pub(crate) events: mpsc::Receiver<MediaEvent>,
+    pub(crate) chat: mpsc::Receiver<ChatEvent>,
     pub(crate) threads: Option<MediaThreads>,
 }
 
@@ -33,6 +35,7 @@ impl Plane {
             ..config
         };
         let (plane, events, threads) = MediaPlane::start(config).expect("a media plane");
+        let chat = plane.take_chat_events().expect("nobody has them");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -41,6 +44,7 @@ impl Plane {
             runtime,
             plane: Some(plane),
             events,
+            chat,
             threads: Some(threads),
         }
     }
@@ -59,6 +63,7 @@ impl Plane {
             session: SessionId::random(),
             room: RoomId(room),
             role,
+            member: None,
             offer,
         };
         self.runtime.block_on(self.plane().open(request))
@@ -98,6 +103,15 @@ impl Plane {
             })
             .await
             .unwrap_or_else(|_| panic!("waited in vain for {what}"))
+        })
+    }
+
+    /// The next event of the chat.
+    pub(crate) fn chat_event(&mut self, what: &str) -> ChatEvent {
+        self.runtime.block_on(async {
+            let event = tokio::time::timeout(PATIENCE, self.chat.recv()).await;
+            let event = event.unwrap_or_else(|_| panic!("waited in vain for {what}"));
+            event.expect("a media plane")
         })
     }
 

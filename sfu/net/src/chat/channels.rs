@@ -1,0 +1,220 @@
+//! One session's chat: its data channels, and how frames leave on them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lightstick_chat_core::frame::{Channel, FRAME_BYTES_MAX, Frame};
+use lightstick_chat_core::reader::{BUSY_BYTES, Link, Reader};
+use lightstick_sfu_core::bucket::{Bucket, Limit};
+use lightstick_types::ChatMember;
+use str0m::Rtc;
+use str0m::channel::{ChannelData, ChannelId};
+
+use super::CHAT_REQUEST_BYTES_MAX;
+use super::stats::ChatStats;
+
+/// Bytes that were written to a session's channels and not acknowledged, at most: a link that is
+/// not busy yet takes a tick's longest frames.
+pub(crate) const UNSENT_BYTES_MAX: usize = BUSY_BYTES + 2 * FRAME_BYTES_MAX;
+/// At how many unacknowledged bytes a channel says that it has drained. Three channels together are
+/// busy only if one of them holds more.
+const DRAINED_BYTES: usize = BUSY_BYTES / 4;
+/// Channels that a session may open in its life. Further ones are closed at once.
+const OPENS_MAX: u8 = 32;
+/// Frames that are taken from one client. What is above it is dropped and counted.
+const FRAMES: Limit = Limit {
+    every: Duration::from_millis(50),
+    burst: 60,
+};
+
+/// Why a client's frame is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    /// More than [`FRAMES`].
+    Flood,
+    /// Longer than [`CHAT_REQUEST_BYTES_MAX`].
+    Oversize,
+    /// Text, where protobuf was to come.
+    Text,
+    /// On a channel that clients do not write on.
+    Stray,
+}
+
+/// What an opened channel changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opened {
+    /// No label of ours, or one channel too many: it is to be closed.
+    Unknown,
+    /// It takes the place of this one, which is to be closed.
+    Taken(Channel, Option<ChannelId>),
+}
+
+/// The chat of a session that has a member.
+pub(crate) struct Chat {
+    pub(crate) member: Arc<ChatMember>,
+    channels: [Option<ChannelId>; Channel::ALL.len()],
+    opens: u8,
+    frames: Bucket,
+    pub(crate) reader: Reader,
+    /// Its place in the list of its room, while `ctl` is open.
+    pub(crate) place: Option<Place>,
+    /// It is counted among those who are behind, and among those who get counts only.
+    counted: (bool, bool),
+}
+
+/// Where a session stands in its room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The room's key.
+    pub(crate) room: usize,
+    /// The index in the room's list.
+    pub(crate) index: u32,
+    /// The last tick that it was shown.
+    pub(crate) shown: u64,
+}
+
+impl Chat {
+    pub(crate) fn new(member: Arc<ChatMember>) -> Self {
+        Self {
+            member,
+            channels: [None; Channel::ALL.len()],
+            opens: 0,
+            frames: Bucket::default(),
+            reader: Reader::default(),
+            place: None,
+            counted: (false, false),
+        }
+    }
+
+    /// A channel has opened. The newest of a label counts: a client that has lost one opens another
+    /// before we hear of the loss.
+    pub(crate) fn open(&mut self, id: ChannelId, label: &str) -> Opened {
+        let channel = Channel::of(label).filter(|_| self.opens < OPENS_MAX);
+        let Some(channel) = channel else {
+            return Opened::Unknown;
+        };
+        self.opens += 1;
+        Opened::Taken(channel, self.channels[channel as usize].replace(id))
+    }
+
+    /// A channel has closed: which of ours it was.
+    pub(crate) fn close(&mut self, id: ChannelId) -> Option<Channel> {
+        let closed = Channel::ALL
+            .into_iter()
+            .find(|channel| self.channels[*channel as usize] == Some(id))?;
+        self.channels[closed as usize] = None;
+        Some(closed)
+    }
+
+    /// The channels that are open.
+    pub(crate) fn open_channels(&self) -> impl Iterator<Item = (Channel, ChannelId)> {
+        Channel::ALL
+            .into_iter()
+            .filter_map(|channel| Some((channel, self.channels[channel as usize]?)))
+    }
+
+    /// `ctl` is gone: what waited for it means nothing any more. Its place, if it had one.
+    pub(crate) fn leave(&mut self, stats: &ChatStats) -> Option<Place> {
+        let place = self.place.take()?;
+        stats.members.set(stats.members.get().saturating_sub(1));
+        self.reader = Reader::default();
+        self.count(stats);
+        Some(place)
+    }
+
+    /// Keeps count of those who are behind.
+    pub(crate) fn count(&mut self, stats: &ChatStats) {
+        let now = (self.reader.is_behind(), self.reader.is_counts_only());
+        let before = std::mem::replace(&mut self.counted, now);
+        for (gauge, before, now) in [
+            (&stats.behind, before.0, now.0),
+            (&stats.counts_only, before.1, now.1),
+        ] {
+            match (before, now) {
+                (false, true) => gauge.set(gauge.get() + 1),
+                (true, false) => gauge.set(gauge.get().saturating_sub(1)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes what a client has written.
+    pub(crate) fn take(&mut self, data: ChannelData, now: Instant) -> Result<Bytes, Dropped> {
+        if !self.frames.take(now, FRAMES) {
+            Err(Dropped::Flood)
+        } else if self.channels[Channel::Ctl as usize] != Some(data.id) {
+            Err(Dropped::Stray)
+        } else if !data.binary {
+            Err(Dropped::Text)
+        } else if data.data.len() > CHAT_REQUEST_BYTES_MAX {
+            Err(Dropped::Oversize)
+        } else {
+            Ok(data.data.into())
+        }
+    }
+
+    /// Its state, and the way to write.
+    pub(crate) fn split<'a>(
+        &'a mut self,
+        rtc: &'a mut Rtc,
+        stats: &'a ChatStats,
+    ) -> (&'a mut Reader, ChannelLink<'a>) {
+        let link = ChannelLink {
+            rtc,
+            channels: &self.channels,
+            stats,
+        };
+        (&mut self.reader, link)
+    }
+}
+
+/// Sets up a channel of ours.
+pub(crate) fn prepare(rtc: &mut Rtc, id: ChannelId) {
+    if let Some(mut channel) = rtc.channel(id) {
+        channel.set_buffered_amount_low_threshold(DRAINED_BYTES);
+    }
+}
+
+/// The data channels of a session. All share one budget of unacknowledged bytes.
+pub(crate) struct ChannelLink<'a> {
+    rtc: &'a mut Rtc,
+    channels: &'a [Option<ChannelId>; Channel::ALL.len()],
+    stats: &'a ChatStats,
+}
+
+impl Link for ChannelLink<'_> {
+    fn unsent_bytes(&mut self) -> usize {
+        let open = self.channels.iter().flatten();
+        open.map(|id| {
+            let channel = self.rtc.channel(*id);
+            channel.map_or(0, |mut channel| channel.buffered_amount())
+        })
+        .sum()
+    }
+
+    fn write(&mut self, channel: Channel, frame: &Frame) -> bool {
+        // A client may leave the others closed and hear everything on `ctl`.
+        let id = self.channels[channel as usize].or(self.channels[Channel::Ctl as usize]);
+        let open = id.and_then(|id| self.rtc.channel(id));
+        match open.map(|mut open| open.write(true, frame.proto())) {
+            Some(Ok(true)) => {
+                self.stats.frames_out[channel as usize].add(1);
+                self.stats.bytes_out.add(frame.len() as u64);
+                true
+            }
+            Some(Ok(false)) => false,
+            // The peer takes no message of this length, or the channel is closing: to wait would
+            // not help, and the session hears of the end in its own time.
+            Some(Err(error)) => {
+                tracing::debug!(%error, "a frame was refused");
+                self.stats.drop_unsent.add(1);
+                true
+            }
+            None => {
+                self.stats.drop_unsent.add(1);
+                true
+            }
+        }
+    }
+}

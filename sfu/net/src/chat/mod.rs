@@ -1,0 +1,130 @@
+//! Fan chat on data channels: what crosses between the shards and the chat.
+//!
+//! The shards own the channels of their sessions, the chat owns what is said in a room. A shard
+//! tells the chat who is there and what they write; the chat tells every shard what a room shows,
+//! and a shard what one session is told. See `docs/decisions/0016-chat-on-data-channels.md`.
+
+mod channels;
+mod rooms;
+mod stats;
+mod tend;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use bytes::Bytes;
+use crossbeam_channel::Receiver;
+use lightstick_chat_core::frame::{Frame, Tick};
+use lightstick_types::{ChatMember, RoomName, SessionId, ShardId};
+use tokio::sync::mpsc;
+
+pub(crate) use channels::{Chat, UNSENT_BYTES_MAX};
+use rooms::ChatRooms;
+pub use stats::ChatStats;
+pub(crate) use tend::ChannelEvent;
+
+/// Longest frame that is taken from a client, in bytes. Longer ones are dropped and counted.
+pub const CHAT_REQUEST_BYTES_MAX: usize = 4_096;
+
+/// Capacity of the channel that carries [`ChatEvent`]s. When it is full, frames are dropped and
+/// counted, and their writers hear nothing; all other events wait for room in their shard, at most
+/// one of each kind a session and opening.
+pub const CHAT_EVENTS_MAX: usize = 32_768;
+
+/// Capacity of a shard's queue of [`ChatCommand`]s. Full: the caller gets its command back.
+pub const CHAT_COMMANDS_MAX: usize = 8_192;
+
+/// What happens on the data channels of sessions with a [`ChatMember`], in order per session.
+#[derive(Clone, Debug)]
+pub enum ChatEvent {
+    /// The session's `ctl` channel is open: it may write, and gets what its room shows from now on.
+    Opened {
+        /// The shard that owns it: needed for every command to it.
+        shard: ShardId,
+        /// Which.
+        session: SessionId,
+        /// Who it is.
+        member: Arc<ChatMember>,
+    },
+    /// The session has written a binary message of at most [`CHAT_REQUEST_BYTES_MAX`] bytes. What
+    /// it says is not looked at.
+    Frame {
+        /// The shard that owns it.
+        shard: ShardId,
+        /// Which.
+        session: SessionId,
+        /// What it wrote: a `ClientFrame`, if it keeps to the protocol.
+        bytes: Bytes,
+    },
+    /// What must not be left out was, because the session's link was too slow. It drains again: the
+    /// session is to be told what it has missed.
+    Resync {
+        /// The shard that owns it.
+        shard: ShardId,
+        /// Which.
+        session: SessionId,
+    },
+    /// The session's `ctl` channel or the session itself is gone. Another `Opened` of the same
+    /// session may follow.
+    Closed {
+        /// The shard that owned it.
+        shard: ShardId,
+        /// Which.
+        session: SessionId,
+    },
+}
+
+/// What the chat asks of a shard. Each session gets what concerns it in the order of the commands.
+#[derive(Clone, Debug)]
+pub enum ChatCommand {
+    /// Shows the room's members on this shard a tick. Each of its frames has at most
+    /// [`FRAME_BYTES_MAX`](lightstick_chat_core::frame::FRAME_BYTES_MAX) bytes.
+    Show {
+        /// Where.
+        room: RoomName,
+        /// What.
+        tick: Arc<Tick>,
+    },
+    /// Tells one session something on `ctl`. A session whose chat is closed hears nothing.
+    Tell {
+        /// Whom.
+        session: SessionId,
+        /// What, at most
+        /// [`FRAME_BYTES_MAX`](lightstick_chat_core::frame::FRAME_BYTES_MAX) bytes.
+        frame: Frame,
+    },
+    /// Closes a session's chat channels, after what it was told before. Its media goes on.
+    /// [`ChatEvent::Closed`] follows, if they were open.
+    Close {
+        /// Whose.
+        session: SessionId,
+    },
+}
+
+/// A shard's end of the chat.
+pub(crate) struct Desk {
+    commands: Receiver<ChatCommand>,
+    /// Set by whoever has woken the shard for the chat; the shard clears it before it looks.
+    woken: Arc<AtomicBool>,
+    events: mpsc::Sender<ChatEvent>,
+    /// Events that the chat had no room for; see [`CHAT_EVENTS_MAX`].
+    waiting: VecDeque<ChatEvent>,
+    rooms: ChatRooms,
+}
+
+impl Desk {
+    pub(crate) fn new(
+        commands: Receiver<ChatCommand>,
+        woken: Arc<AtomicBool>,
+        events: mpsc::Sender<ChatEvent>,
+    ) -> Self {
+        Self {
+            commands,
+            woken,
+            events,
+            waiting: VecDeque::new(),
+            rooms: ChatRooms::default(),
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! What a shard does for the chat: channels that open and close, what members write, and what they
+//! are shown, in slices of time after the media has left.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use lightstick_chat_core::frame::{Channel, Frame};
+use lightstick_chat_core::reader::Given;
+use lightstick_types::SessionId;
+use str0m::channel::{ChannelData, ChannelId};
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::channels::{self, Chat, Dropped, Opened};
+use super::rooms::Due;
+use super::{ChatCommand, ChatEvent};
+use crate::session::Session;
+use crate::shard::Shard;
+
+/// What the chat gets of each turn, after the media and before those who join. A turn without it
+/// takes some milliseconds at full load, so it gets a part of the thread even then, and next to all
+/// of an idle one.
+const SLICE: Duration = Duration::from_micros(500);
+/// Commands obeyed before some members are shown something, and the other way round.
+const RUN: usize = 16;
+
+/// What happens on a session's data channels.
+#[derive(Debug)]
+pub(crate) enum ChannelEvent {
+    Opened(ChannelId, String),
+    Data(ChannelData),
+    Drained,
+    Closed(ChannelId),
+}
+
+/// What a member is given.
+enum Gift<'a> {
+    /// What its room shows.
+    Ticks(&'a Due),
+    /// Something of its own.
+    Own(&'a Frame),
+    /// What waits for its link.
+    Owed,
+}
+
+impl Shard {
+    /// Hears a session's data channels.
+    pub(crate) fn hear_channel(&mut self, key: u32, event: ChannelEvent) {
+        match event {
+            ChannelEvent::Opened(id, label) => self.channel_opened(key, id, &label),
+            ChannelEvent::Data(data) => self.channel_data(key, data),
+            ChannelEvent::Drained => {
+                if self.say(key, &Gift::Owed) {
+                    self.mark_dirty(key);
+                }
+            }
+            ChannelEvent::Closed(id) => self.channel_closed(key, id),
+        }
+    }
+
+    fn channel_opened(&mut self, key: u32, id: ChannelId, label: &str) {
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
+        let stats = &self.io.stats.chat;
+        let replaced = match &mut session.chat {
+            None => {
+                stats.channels_ignored.add(1);
+                session.rtc.direct_api().close_data_channel(id);
+                None
+            }
+            Some(chat) => match chat.open(id, label) {
+                Opened::Unknown => {
+                    stats.channels_refused.add(1);
+                    session.rtc.direct_api().close_data_channel(id);
+                    None
+                }
+                Opened::Taken(channel, before) => {
+                    channels::prepare(&mut session.rtc, id);
+                    match before {
+                        Some(before) => session.rtc.direct_api().close_data_channel(before),
+                        None => {
+                            let open = &stats.channels[channel as usize];
+                            open.set(open.get() + 1);
+                        }
+                    }
+                    Some((channel, before.is_some()))
+                }
+            },
+        };
+        self.mark_dirty(key);
+        if let Some((Channel::Ctl, replaced)) = replaced {
+            if replaced {
+                // What was on its way on the old one is lost: the member begins anew.
+                self.leave_chat(key);
+            }
+            self.enter_chat(key);
+        }
+    }
+
+    fn channel_closed(&mut self, key: u32, id: ChannelId) {
+        let Some(chat) = self.chat_of(key) else {
+            return;
+        };
+        let Some(closed) = chat.close(id) else {
+            return;
+        };
+        let open = &self.io.stats.chat.channels[closed as usize];
+        open.set(open.get().saturating_sub(1));
+        if closed == Channel::Ctl {
+            self.leave_chat(key);
+        }
+    }
+
+    fn channel_data(&mut self, key: u32, data: ChannelData) {
+        let (shard, now) = (self.id, self.now);
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
+        let id = session.id;
+        let Some(chat) = &mut session.chat else {
+            self.io.stats.chat.drop_stray.add(1);
+            return;
+        };
+        let taken = chat.take(data, now);
+        let stats = &self.io.stats.chat;
+        match taken {
+            Ok(bytes) => {
+                let length = bytes.len() as u64;
+                let event = ChatEvent::Frame {
+                    shard,
+                    session: id,
+                    bytes,
+                };
+                if self.chat.offer(event) {
+                    stats.frames_in.add(1);
+                    stats.bytes_in.add(length);
+                } else {
+                    stats.drop_queue.add(1);
+                }
+            }
+            Err(Dropped::Flood) => stats.drop_flood.add(1),
+            Err(Dropped::Oversize) => stats.drop_oversize.add(1),
+            Err(Dropped::Text) => stats.drop_text.add(1),
+            Err(Dropped::Stray) => stats.drop_stray.add(1),
+        }
+    }
+
+    /// A session's `ctl` channel is open.
+    fn enter_chat(&mut self, key: u32) {
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
+        let id = session.id;
+        let Some(chat) = &mut session.chat else {
+            return;
+        };
+        chat.place = Some(self.chat.rooms.join(&chat.member.room, key));
+        let member = Arc::clone(&chat.member);
+        let members = &self.io.stats.chat.members;
+        members.set(members.get() + 1);
+        let shard = self.id;
+        self.chat.emit(ChatEvent::Opened {
+            shard,
+            session: id,
+            member,
+        });
+    }
+
+    /// A session's `ctl` channel is gone.
+    fn leave_chat(&mut self, key: u32) {
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
+        let id = session.id;
+        if let Some(chat) = &mut session.chat {
+            let left = chat.leave(&self.io.stats.chat);
+            if let Some(place) = left {
+                self.forget_member(id, place);
+            }
+        }
+    }
+
+    /// A session is gone, and its chat with it.
+    pub(crate) fn end_chat(&mut self, session: &mut Session) {
+        let Some(mut chat) = session.chat.take() else {
+            return;
+        };
+        for (channel, _) in chat.open_channels() {
+            let open = &self.io.stats.chat.channels[channel as usize];
+            open.set(open.get().saturating_sub(1));
+        }
+        if let Some(place) = chat.leave(&self.io.stats.chat) {
+            self.forget_member(session.id, place);
+        }
+    }
+
+    fn forget_member(&mut self, session: SessionId, place: channels::Place) {
+        if let Some(moved) = self.chat.rooms.leave(place)
+            && let Some(chat) = self.chat_of(moved)
+            && let Some(moved) = &mut chat.place
+        {
+            moved.index = place.index;
+        }
+        let shard = self.id;
+        self.chat.emit(ChatEvent::Closed { shard, session });
+    }
+
+    fn chat_of(&mut self, key: u32) -> Option<&mut Chat> {
+        let session = self.sessions.get_mut(key as usize)?;
+        session.chat.as_deref_mut()
+    }
+
+    /// Whether the chat waits for a slice.
+    pub(crate) fn chat_waits(&self) -> bool {
+        self.chat.rooms.is_busy() || !self.chat.commands.is_empty()
+    }
+
+    /// Does for the chat what fits into a slice of time. False: nothing waited.
+    pub(crate) fn tend_chat(&mut self) -> bool {
+        // Whoever hands over a command from here on wakes this shard again.
+        self.chat.woken.swap(false, Ordering::SeqCst);
+        if !self.chat_waits() {
+            return false;
+        }
+        let begun = Instant::now();
+        // What is written now is timed from now.
+        self.now = begun;
+        let over = || begun.elapsed() >= SLICE;
+        loop {
+            let mut idle = true;
+            for _ in 0..RUN {
+                let Ok(command) = self.chat.commands.try_recv() else {
+                    break;
+                };
+                idle = false;
+                self.obey_chat(command);
+                if over() {
+                    return true;
+                }
+            }
+            for _ in 0..RUN {
+                let Some(key) = self.chat.rooms.next() else {
+                    break;
+                };
+                idle = false;
+                self.contained_session(key, |shard| {
+                    if shard.show_due(key) {
+                        shard.drive(key);
+                    }
+                });
+                if over() {
+                    return true;
+                }
+            }
+            if idle {
+                return true;
+            }
+        }
+    }
+
+    fn obey_chat(&mut self, command: ChatCommand) {
+        match command {
+            ChatCommand::Show { room, tick } => {
+                if let Some(shown) = self.chat.rooms.show(&room, tick) {
+                    let stats = &self.io.stats.chat;
+                    stats.late.add(shown.late.into());
+                    stats.overrun.add(shown.overrun.into());
+                }
+            }
+            ChatCommand::Tell { session, frame } => {
+                if let Some(&key) = self.by_id.get(&session) {
+                    self.contained_session(key, |shard| {
+                        let shown = shard.show_due(key);
+                        let told = shard.say(key, &Gift::Own(&frame));
+                        if shown || told {
+                            shard.drive(key);
+                        }
+                    });
+                }
+            }
+            ChatCommand::Close { session } => {
+                if let Some(&key) = self.by_id.get(&session) {
+                    self.contained_session(key, |shard| shard.close_chat(key));
+                }
+            }
+        }
+    }
+
+    fn close_chat(&mut self, key: u32) {
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
+        let Some(chat) = &session.chat else {
+            return;
+        };
+        let open: Vec<ChannelId> = chat.open_channels().map(|(_, id)| id).collect();
+        for id in open {
+            session.rtc.direct_api().close_data_channel(id);
+        }
+        // `ChannelClosed` follows for each.
+        self.drive(key);
+    }
+
+    /// Shows a member what its room has shown since it was last visited. True: something was
+    /// written.
+    fn show_due(&mut self, key: u32) -> bool {
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return false;
+        };
+        let id = session.id;
+        let place = session.chat.as_mut().and_then(|chat| chat.place.as_mut());
+        let Some(place) = place else {
+            return false;
+        };
+        let Some(due) = self.chat.rooms.due(*place) else {
+            return false;
+        };
+        place.shown = due.until;
+        if due.overrun {
+            self.resync(id);
+        }
+        self.say(key, &Gift::Ticks(&due))
+    }
+
+    /// Gives a member something, as far as its link takes it. True: something was written.
+    fn say(&mut self, key: u32, gift: &Gift<'_>) -> bool {
+        let now = self.now;
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return false;
+        };
+        let id = session.id;
+        let Some(chat) = session.chat.as_mut().filter(|chat| chat.place.is_some()) else {
+            return false;
+        };
+        let stats = &self.io.stats.chat;
+        let (reader, mut link) = chat.split(&mut session.rtc, stats);
+        let mut given = Given::default();
+        let mut add = |more: Given| {
+            given.frames += more.frames;
+            given.missed += more.missed;
+        };
+        match gift {
+            Gift::Ticks(due) => {
+                for tick in &due.ticks {
+                    add(reader.offer(now, tick, &mut link));
+                }
+            }
+            Gift::Own(frame) => add(reader.offer_own(now, frame, &mut link)),
+            Gift::Owed => add(reader.settle(now, &mut link)),
+        }
+        let resync = reader.take_resync();
+        chat.count(stats);
+        stats.missed.add(given.missed.into());
+        if resync {
+            self.resync(id);
+        }
+        given.frames > 0
+    }
+
+    fn resync(&mut self, session: SessionId) {
+        self.io.stats.chat.resyncs.add(1);
+        let shard = self.id;
+        self.chat.emit(ChatEvent::Resync { shard, session });
+    }
+
+    /// Says what is held, for those who look for leftovers.
+    pub(crate) fn count_chat(&self) {
+        let stats = &self.io.stats;
+        stats.held_chat_rooms.set(self.chat.rooms.len() as u64);
+        stats.chat.drop_packet.set(crate::dtls::refused());
+    }
+}
+
+impl super::Desk {
+    /// Tells the chat something that must not be lost.
+    fn emit(&mut self, event: ChatEvent) {
+        self.waiting.push_back(event);
+        self.flush();
+    }
+
+    /// Tells the chat something, if it has room.
+    fn offer(&mut self, event: ChatEvent) -> bool {
+        self.flush();
+        self.waiting.is_empty() && self.events.try_send(event).is_ok()
+    }
+
+    /// Tells what waits, as far as there is room.
+    pub(crate) fn flush(&mut self) {
+        while let Some(event) = self.waiting.pop_front() {
+            if let Err(TrySendError::Full(event)) = self.events.try_send(event) {
+                self.waiting.push_front(event);
+                return;
+            }
+        }
+    }
+}
