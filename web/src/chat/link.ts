@@ -17,6 +17,8 @@ export interface LinkOptions {
   /** A transport is open: say hello. */
   readonly onUp: (kind: Transport["kind"]) => void;
   readonly onDown: () => void;
+  /** The server refuses this client: the link has ended. */
+  readonly onRefused: (code: string) => void;
   readonly onFrame: (frame: Uint8Array) => void;
   /** Nothing was heard for a while over a socket: ask for a sign of life. */
   readonly ping: () => void;
@@ -137,8 +139,13 @@ export class Link {
         if (this.#socket === opened) this.#up(opened);
       },
       onFrame: (frame) => this.#heard(opened, frame),
-      onClose: () => {
-        if (this.#socket === opened) this.#lostSocket(0);
+      onClose: (refused) => {
+        if (this.#socket !== opened) return;
+        if (refused === undefined) this.#lostSocket(0);
+        else {
+          this.stop();
+          this.options.onRefused(refused);
+        }
       },
     });
     this.#socket = opened;

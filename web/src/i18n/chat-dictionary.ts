@@ -21,7 +21,6 @@ export const en = {
   "chat.status.replaced": "You opened this chat somewhere else.",
   "chat.status.here": "Chat here",
   "chat.status.again": "Try again",
-  "chat.refused.hello": "your token was not accepted.",
 
   "chat.write": "Say something",
   "chat.write.reply": "Answer {name}",
@@ -214,7 +213,6 @@ export const ko: Record<ChatKey, string> = {
   "chat.status.replaced": "다른 곳에서 이 채팅을 열었어요.",
   "chat.status.here": "여기서 채팅하기",
   "chat.status.again": "다시 시도",
-  "chat.refused.hello": "토큰이 받아들여지지 않았어요.",
 
   "chat.write": "메시지를 입력하세요",
   "chat.write.reply": "{name}님에게 답하기",
