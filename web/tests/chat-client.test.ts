@@ -180,6 +180,16 @@ test("a socket that closes is opened again, later each time, and asks for what w
   assert.equal(client.status.kind, "reconnecting");
 });
 
+test("that there is no session is said often, and shortens no back-off", async () => {
+  const { client, clock, sockets, socket } = await overSocket();
+  socket().events.onClose();
+  for (let i = 0; i < 10; i += 1) client.withoutSession();
+  await clock.advance(499);
+  assert.equal(sockets.length, 1);
+  await clock.advance(1);
+  assert.equal(sockets.length, 2);
+});
+
 test("a silent socket is asked, and given up when it does not answer", async () => {
   const { clock, socket, sockets } = await overSocket();
   await clock.advance(QUIET_MS);

@@ -1,7 +1,7 @@
 /** Where fans write: text, emotes, answers, hearts. */
 
 import { TEXT_CHARACTERS_MAX, characters, type Message } from "../chat/frames.ts";
-import { number } from "../i18n/index.ts";
+import { language, number } from "../i18n/index.ts";
 import { c } from "../i18n/chat.ts";
 import { make, setText } from "../ui/dom.ts";
 import { bdi, emoteOf } from "./line.ts";
@@ -123,7 +123,7 @@ export class Composer {
   hearts(count: number): void {
     if (count === this.#hearts) return;
     this.#hearts = count;
-    setText(this.#heartCount, Intl.NumberFormat("en", { notation: "compact" }).format(count));
+    setText(this.#heartCount, Intl.NumberFormat(language(), { notation: "compact" }).format(count));
   }
 
   #wire(): void {
