@@ -38,7 +38,7 @@ export interface ChatPlace {
   readonly choose?: (lines: readonly Line[]) => readonly Line[];
   /** For the artist: every message can be pinned by one tap. */
   readonly pinByTap?: boolean;
-  /** The chat can be shown from now on: it has been joined, or refused. */
+  /** The chat can be shown from now on. A server without one, or that wants another token, leaves the page as it is. */
   readonly onThere: () => void;
   readonly onHide?: () => void;
   /** Also called each second. */
@@ -212,7 +212,7 @@ export class ChatView {
         this.#painter.request(this.#paintPanel);
         break;
       case "status":
-        if (!this.#there && ["open", "refused"].includes(this.client?.status.kind)) {
+        if (!this.#there && this.client?.status.kind === "open") {
           this.#there = true;
           this.place.onThere();
         }
