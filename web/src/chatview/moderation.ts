@@ -364,7 +364,8 @@ function number(name: string, value: number, min: number, max: number): HTMLInpu
   input.name = name;
   input.min = String(min);
   input.max = String(max);
-  input.value = String(value);
+  // A form that is emptied comes back to it.
+  input.defaultValue = String(value);
   return input;
 }
 

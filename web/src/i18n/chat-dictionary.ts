@@ -63,7 +63,7 @@ export const en = {
   "chat.poll": "Poll",
   "chat.poll.left": "{seconds} s left",
   "chat.poll.ended": "Ended",
-  "chat.poll.votes": "{count} votes",
+  "chat.poll.votes": "Votes: {count}",
 
   "chat.captions": "Captions",
   "chat.captions.off": "No captions",
