@@ -60,12 +60,13 @@ for (const [count, wanted] of [[0, 0], [1, 1], [4, 4], [8, 6], [2_000, 22], [1e9
 }
 
 test("a page of a record is read with care", () => {
-  const full = pageOf({ messages: Array.from({ length: 50 }, (_, i) => ({ id: String(100 - i), text: "t" })) }, "chat/messages?user=a%20b");
-  assert.deepEqual([full.rows.length, full.rows[0]?.id("id"), full.next], [50, 100n, "chat/messages?user=a+b&before=51"]);
-  for (const junk of [null, 7, "x", {}, [], { bans: "no" }, { bans: [1, null] }]) {
-    assert.deepEqual(pageOf(junk, "chat/bans"), { rows: [], next: undefined });
+  const full = pageOf({ messages: [{ id: "100", text: "t" }, { id: "51" }], next: "51" }, "chat/messages?user=a%20b", "before");
+  assert.deepEqual([full.rows.length, full.rows[0]?.id("id"), full.next], [2, 100n, "chat/messages?user=a+b&before=51"]);
+  assert.equal(pageOf({ sanctions: [], next: "u7" }, "chat/sanctions", "after").next, "chat/sanctions?after=u7");
+  for (const junk of [null, 7, "x", {}, [], { sanctions: "no" }, { sanctions: [1, null], next: 7 }]) {
+    assert.deepEqual(pageOf(junk, "chat/sanctions", "after"), { rows: [], next: undefined });
   }
-  const [row] = pageOf([{ at_ms: "1700000000000", id: "-1", author: "no" }], "chat/audit").rows;
+  const [row] = pageOf({ records: [{ at_ms: "1700000000000", id: "-1", author: "no" }] }, "chat/audit", "before").rows;
   assert.deepEqual([row?.time("atMs", "at_ms"), row?.id("id"), row?.child("author").text("name"), row?.text("at")], [1_700_000_000_000, 0n, "", ""]);
 });
 
