@@ -20,7 +20,7 @@ use lightstick_types::{ChatMember, ChatRole};
 
 /// Messages a second that are written into the room.
 const MESSAGES_PER_SECOND: u64 = 5_000;
-const SECONDS: u64 = 20;
+const SECONDS: u64 = 60;
 /// Over how long the crowd comes back.
 const REJOIN: Duration = Duration::from_secs(20);
 
