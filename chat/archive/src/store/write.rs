@@ -212,8 +212,8 @@ async fn remove(tx: &mut Tx<'_>, removal: &Removal<'_>) -> Result<(), sqlx::Erro
             .execute(&mut **t).await.map(drop),
         Removal::User(r) => sqlx::query(
             "UPDATE messages SET removed_ms = $3, removed_key = $4, removed_by = $5 \
-             WHERE room = $1 AND id <= $2 AND removed_ms IS NULL \
-             AND key_id IN (SELECT key_id FROM user_keys WHERE user_hash = $6)")
+             WHERE room = $1 AND removed_ms IS NULL AND id IN (SELECT m.id FROM user_keys k CROSS JOIN messages m \
+             WHERE k.user_hash = $6 AND m.key_id = k.key_id AND m.room = $1 AND m.id <= $2)")
             .bind(&r.room[..]).bind(signed(r.up_to_id)).bind(signed(r.at_ms)).bind(&r.by_key[..]).bind(&r.by[..])
             .bind(&r.user_hash[..]).execute(&mut **t).await.map(drop),
     })
