@@ -111,18 +111,38 @@ fn sort(rows: &[Stored]) -> Batch<'_> {
     batch
 }
 
-// Statements with one, four, ... rows of placeholders.
-fn statements(head: &str, columns: usize) -> [String; ROWS.len()] {
-    ROWS.map(|rows| {
-        let row = |r: usize| {
-            let places: Vec<_> = (1..=columns)
-                .map(|c| format!("${}", r * columns + c))
-                .collect();
-            format!("({})", places.join(","))
+/// The statements of one insert, one for each of [`ROWS`].
+struct Insert {
+    sqlite: [String; ROWS.len()],
+    postgres: [String; ROWS.len()],
+}
+
+impl Insert {
+    fn new(head: &str, columns: usize) -> Self {
+        let statements = |place: fn(usize) -> String| {
+            ROWS.map(|rows| {
+                let row = |r: usize| {
+                    let places: Vec<_> = (1..=columns).map(|c| place(r * columns + c)).collect();
+                    format!("({})", places.join(","))
+                };
+                let values: Vec<_> = (0..rows).map(row).collect();
+                format!("{head} VALUES {} ON CONFLICT DO NOTHING", values.join(","))
+            })
         };
-        let values: Vec<_> = (0..rows).map(row).collect();
-        format!("{head} VALUES {} ON CONFLICT DO NOTHING", values.join(","))
-    })
+        // SQLite looks numbered places up in a list, one by one: with thousands of them that would
+        // cost more than all else.
+        Self {
+            sqlite: statements(|_| "?".to_owned()),
+            postgres: statements(|n| format!("${n}")),
+        }
+    }
+
+    fn of(&'static self, tx: &Tx<'_>) -> &'static [String; ROWS.len()] {
+        match tx {
+            Tx::Sqlite(_) => &self.sqlite,
+            Tx::Postgres(_) => &self.postgres,
+        }
+    }
 }
 
 /// Cuts rows into runs of the lengths in [`ROWS`], each with its statement.
@@ -142,13 +162,13 @@ fn runs<'r, T>(
 }
 
 async fn keys(tx: &mut Tx<'_>, rows: &[&KeyRow]) -> Result<(), sqlx::Error> {
-    static SQL: LazyLock<[String; ROWS.len()]> = LazyLock::new(|| {
-        statements(
+    static SQL: LazyLock<Insert> = LazyLock::new(|| {
+        Insert::new(
             "INSERT INTO user_keys (key_id, user_hash, wrapped, made_ms)",
             4,
         )
     });
-    for (sql, run) in runs(rows, &SQL) {
+    for (sql, run) in runs(rows, SQL.of(tx)) {
         both!(Tx, &mut *tx, t => {
             let mut query = sqlx::query(sql);
             for key in run {
@@ -161,13 +181,13 @@ async fn keys(tx: &mut Tx<'_>, rows: &[&KeyRow]) -> Result<(), sqlx::Error> {
 }
 
 async fn messages(tx: &mut Tx<'_>, rows: &[&MessageRow]) -> Result<u64, sqlx::Error> {
-    static SQL: LazyLock<[String; ROWS.len()]> = LazyLock::new(|| {
+    static SQL: LazyLock<Insert> = LazyLock::new(|| {
         let columns =
             "room, id, epoch, at_ms, key_id, body, role, reply_to, amount, currency, tier, shown";
-        statements(&format!("INSERT INTO messages ({columns})"), 12)
+        Insert::new(&format!("INSERT INTO messages ({columns})"), 12)
     });
     let mut written = 0;
-    for (sql, run) in runs(rows, &SQL) {
+    for (sql, run) in runs(rows, SQL.of(tx)) {
         written += both!(Tx, &mut *tx, t => {
             let mut query = sqlx::query(sql);
             for m in run {
@@ -192,8 +212,8 @@ async fn remove(tx: &mut Tx<'_>, removal: &Removal<'_>) -> Result<(), sqlx::Erro
             .execute(&mut **t).await.map(drop),
         Removal::User(r) => sqlx::query(
             "UPDATE messages SET removed_ms = $3, removed_key = $4, removed_by = $5 \
-             WHERE room = $1 AND id <= $2 AND removed_ms IS NULL \
-             AND key_id IN (SELECT key_id FROM user_keys WHERE user_hash = $6)")
+             WHERE room = $1 AND removed_ms IS NULL AND id IN (SELECT m.id FROM user_keys k CROSS JOIN messages m \
+             WHERE k.user_hash = $6 AND m.key_id = k.key_id AND m.room = $1 AND m.id <= $2)")
             .bind(&r.room[..]).bind(signed(r.up_to_id)).bind(signed(r.at_ms)).bind(&r.by_key[..]).bind(&r.by[..])
             .bind(&r.user_hash[..]).execute(&mut **t).await.map(drop),
     })
