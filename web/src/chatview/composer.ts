@@ -1,7 +1,7 @@
 /** Where fans write: text, emotes, answers, hearts. */
 
 import { TEXT_CHARACTERS_MAX, characters, type Message } from "../chat/frames.ts";
-import { number } from "../i18n/index.ts";
+import { language, number } from "../i18n/index.ts";
 import { c } from "../i18n/chat.ts";
 import { make, setText } from "../ui/dom.ts";
 import { bdi, emoteOf } from "./line.ts";
@@ -29,6 +29,7 @@ export class Composer {
   readonly #send: HTMLButtonElement;
   readonly #emotes: HTMLButtonElement;
   readonly #heart: HTMLButtonElement;
+  readonly #heartCount = make("span", "heart-count");
   readonly #replyBar = make("p", "composer-reply");
   readonly #replyEnd: HTMLButtonElement;
   readonly #left = make("p", "composer-left");
@@ -55,7 +56,6 @@ export class Composer {
     this.#emotes.setAttribute("aria-expanded", "false");
     this.#heart = iconButton("chat.heart", ICONS.heart, () => {}, "chat-heart");
     this.#heart.classList.add("composer-heart");
-    this.#heart.append(make("span", "heart-count"));
     this.#replyEnd = iconButton("chat.reply.end", ICONS.close, () => this.reply(undefined));
     this.#replyBar.hidden = true;
     this.#left.hidden = true;
@@ -65,7 +65,9 @@ export class Composer {
     this.#picker.setAttribute("role", "group");
     const field = make("div", "composer-field");
     field.append(this.#input, this.#emotes, this.#send);
-    this.#row.append(field, this.#heart);
+    const heart = make("div", "composer-hearts");
+    heart.append(this.#heart, this.#heartCount);
+    this.#row.append(field, heart);
     this.element.append(this.#picker, this.#replyBar, this.#left, this.#closed, this.#row);
     this.#wire();
     this.render();
@@ -121,8 +123,7 @@ export class Composer {
   hearts(count: number): void {
     if (count === this.#hearts) return;
     this.#hearts = count;
-    const text = this.#heart.querySelector(".heart-count");
-    if (text) setText(text, Intl.NumberFormat("en", { notation: "compact" }).format(count));
+    setText(this.#heartCount, Intl.NumberFormat(language(), { notation: "compact" }).format(count));
   }
 
   #wire(): void {

@@ -10,8 +10,9 @@ import { overChannels, overSocket } from "../chat/transport.ts";
 import { Backoff, VIEWER_BACKOFF } from "../client/backoff.ts";
 import type { ChatChannels } from "../client/channels.ts";
 import { c, known } from "../i18n/chat.ts";
-import { localised, number } from "../i18n/index.ts";
+import { localised, number, t } from "../i18n/index.ts";
 import { make, setText } from "../ui/dom.ts";
+import { problemKey } from "../ui/problems.ts";
 import { schedule } from "../ui/schedule.ts";
 import { Announcer } from "./announcer.ts";
 import { CaptionView } from "./captions.ts";
@@ -266,7 +267,7 @@ export class ChatView {
         parts.push(make("p", "", c(`chat.status.${status.kind}`)));
         break;
       case "refused":
-        parts.push(make("p", "", c("chat.status.refused", { reason: status.detail || c("chat.refused.hello") })),
+        parts.push(make("p", "", c("chat.status.refused", { reason: status.detail || t(problemKey({ code: status.code, status: 401 })) })),
           button("chat.status.again", "quiet", () => client.start(), "chat-again"));
         break;
       case "replaced":
@@ -445,7 +446,10 @@ export class ChatView {
       const { Moderation } = await import("./moderation.ts");
       this.#panel ??= new Moderation({
         view: this, room: this.place.room, token: this.place.token,
-        onOpen: (open) => this.#panelButton.setAttribute("aria-expanded", String(open)),
+        onOpen: (open) => {
+          this.#panelButton.setAttribute("aria-expanded", String(open));
+          this.place.root.dataset["panel"] = open ? "open" : "";
+        },
       });
       this.#list.element.before(this.#panel.element);
     }
