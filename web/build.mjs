@@ -20,25 +20,46 @@ async function buildPages() {
   const out = at("dist");
   await rm(out, { recursive: true, force: true });
   await mkdir(path.join(out, "assets"), { recursive: true });
+  // Each page by itself: what pages share is in each of them, for who watches does not visit the studio.
+  for (const page of PAGES) await buildPage(page, out);
+  await cp(at("pages/icon.svg"), path.join(out, "assets/icon.svg"));
+}
+
+/** What a file imports, and what that imports, but for what is fetched later. */
+function importsOf(metafile, file, found = new Set()) {
+  for (const { path: imported, kind } of metafile.outputs[file].imports) {
+    if (kind !== "import-statement" || found.has(imported)) continue;
+    found.add(imported);
+    importsOf(metafile, imported, found);
+  }
+  return found;
+}
+
+async function buildPage(page, out) {
   // Names carry a hash of the content, so that the server may let browsers keep them for ever.
   const { metafile } = await build({
     absWorkingDir: here,
-    entryPoints: PAGES.flatMap((page) => [`src/${page}/main.ts`, `src/${page}/page.css`]),
-    outdir: "dist/assets", outbase: "src", entryNames: "[dir]-[hash]", assetNames: "[name]-[hash]",
-    bundle: true, format: "esm", minify: true, target: ["es2022", "chrome111", "firefox115", "safari16.4"],
+    entryPoints: [`src/${page}/main.ts`, `src/${page}/page.css`],
+    outdir: "dist/assets", outbase: "src", entryNames: "[dir]-[hash]", assetNames: "[name]-[hash]", chunkNames: "[name]-[hash]",
+    // What a page fetches later, the chat for one, becomes a file of its own.
+    bundle: true, splitting: true, format: "esm", minify: true, target: ["es2022", "chrome111", "firefox115", "safari16.4"],
     metafile: true, logLevel: "warning", legalComments: "none",
   });
+  const url = (file) => "/" + path.posix.relative("dist", file);
   const built = new Map();
+  let early = [];
   for (const [file, { entryPoint }] of Object.entries(metafile.outputs)) {
-    if (entryPoint) built.set(entryPoint, "/" + path.posix.relative("dist", file));
+    if (!entryPoint) continue;
+    built.set(entryPoint, url(file));
+    if (entryPoint === `src/${page}/main.ts`) early = [...importsOf(metafile, file)].map(url);
   }
-  for (const page of PAGES) {
-    const html = (await readFile(at("pages", `${page}.html`), "utf8"))
-      .replaceAll("{{script}}", need(built, `src/${page}/main.ts`))
-      .replaceAll("{{style}}", need(built, `src/${page}/page.css`));
-    await writeFile(path.join(out, `${page}.html`), html);
-  }
-  await cp(at("pages/icon.svg"), path.join(out, "assets/icon.svg"));
+  const html = (await readFile(at("pages", `${page}.html`), "utf8"))
+    .replaceAll("{{script}}", need(built, `src/${page}/main.ts`))
+    .replaceAll("{{style}}", need(built, `src/${page}/page.css`))
+    // What the script imports is fetched along with it, not after it has been read.
+    .replace(/( *)<script type="module"/, (script, indent) =>
+      early.map((file) => `${indent}<link rel="modulepreload" href="${file}">\n`).join("") + script);
+  await writeFile(path.join(out, `${page}.html`), html);
 }
 
 function need(built, entry) {

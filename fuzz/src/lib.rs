@@ -4,6 +4,7 @@
 //! over its corpus and over mutations of it, on stable, in CI; the binaries of `libfuzzer/` run
 //! the same functions under libFuzzer.
 
+mod chat;
 mod codec;
 mod demux;
 mod feedback;
@@ -11,6 +12,7 @@ mod forward;
 mod rtcp;
 mod signaling;
 
+pub use chat::chat_filter;
 pub use codec::{codec_audio, codec_av1, codec_h264, codec_vp8, codec_vp9};
 pub use demux::{demux, tcp_deframer};
 pub use feedback::feedback;
@@ -23,6 +25,7 @@ pub type Target = fn(&[u8]);
 
 /// Every target with its name: that of its corpus folder and of its libFuzzer binary.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("chat_filter", chat_filter),
     ("codec_audio", codec_audio),
     ("codec_av1", codec_av1),
     ("codec_h264", codec_h264),

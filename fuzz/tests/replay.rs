@@ -127,6 +127,7 @@ macro_rules! replays {
 }
 
 replays!(
+    chat_filter,
     codec_audio,
     codec_av1,
     codec_h264,

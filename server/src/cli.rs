@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use lightstick_types::ChatRole;
 use serde_json::{Value, json};
 
 use crate::config::LogFormat;
@@ -112,6 +113,13 @@ pub struct TokenRequest {
     /// Who: the participant's name, the same over reconnects.
     #[arg(long, default_value = "cli")]
     pub name: String,
+    /// What is shown in the chat, if it is not the name.
+    #[arg(long)]
+    pub display_name: Option<String>,
+    /// What they are in the chat: guest, member, bot, moderator, lead-moderator or idol
+    /// [default: as the grants say].
+    #[arg(long, value_parser = parse_role)]
+    pub role: Option<ChatRole>,
     /// How long it holds, in seconds, or with a unit: 90m, 12h, 30d.
     #[arg(long, default_value = "12h", value_parser = parse_ttl)]
     pub ttl: Duration,
@@ -136,6 +144,13 @@ pub struct TokenRequest {
     /// Allow publishing where somebody else publishes.
     #[arg(long)]
     pub takeover: bool,
+}
+
+fn parse_role(text: &str) -> Result<ChatRole, String> {
+    let name = text.replace('-', "_");
+    serde_json::from_value(Value::String(name)).map_err(|_| {
+        "write guest, member, bot, moderator, lead-moderator, idol or server".to_owned()
+    })
 }
 
 fn parse_ttl(text: &str) -> Result<Duration, String> {

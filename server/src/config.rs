@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::{Env, Format as _, Serialized, Toml};
+use lightstick_chat::ChatConfig;
 use lightstick_sfu::MediaConfig;
 use lightstick_signaling::SignalingConfig;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,8 @@ pub struct Config {
     pub media: MediaConfig,
     /// WHIP, WHEP, the API and their limits.
     pub signaling: SignalingConfig,
+    /// The chat.
+    pub chat: ChatConfig,
     /// Logging.
     pub log: LogConfig,
     /// Stopping.
@@ -278,6 +281,7 @@ fn explain(figment: &Figment, errors: figment::Error) -> String {
 fn check(config: &Config) -> anyhow::Result<()> {
     config.signaling.validate().context("in [signaling]")?;
     config.media.validate().context("in [media]")?;
+    config.chat.validate().context("in [chat]")?;
     logging::filter(&config.log)?;
     if !(0.0..=3_600.0).contains(&config.shutdown.deadline) {
         bail!(

@@ -7,9 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use lightstick_chat::archive::ArchiveConfig;
+use lightstick_chat::{ChatConfig, ChatPlane, ChatTasks};
 use lightstick_sfu::MediaPlane;
 use lightstick_signaling::token::Grants;
-use lightstick_signaling::{Auth, Keys, Signaling};
+use lightstick_signaling::{Auth, Chat, Keys, Signaling};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -104,8 +107,15 @@ pub async fn serve(
     let (plane, events, threads) =
         MediaPlane::start(config.media.clone()).context("cannot start the media plane")?;
     let shards = plane.stats().to_vec();
-    let mut signaling = Signaling::start(config.signaling.clone(), auth, plane, events)
-        .context("in [signaling]")?;
+    let chat = Chatting::start(&config.chat, development, plane.clone()).await?;
+    let mut signaling = Signaling::start(
+        config.signaling.clone(),
+        auth,
+        plane,
+        events,
+        chat.as_ref().map(|chat| chat.handle.clone()),
+    )
+    .context("in [signaling]")?;
 
     let running = Running {
         http: http.local_addr()?,
@@ -156,11 +166,57 @@ pub async fn serve(
     let _ = tokio::time::timeout(LAST_REQUESTS, last).await;
     tasks.shutdown().await;
     drop(signaling);
+    if let Some(chat) = chat {
+        chat.tasks.shutdown(config.shutdown.deadline()).await;
+    }
     tokio::task::spawn_blocking(move || threads.join())
         .await
         .context("a media thread panicked")?;
     tracing::info!("ended");
     outcome
+}
+
+/// The chat, running.
+struct Chatting {
+    handle: Chat,
+    tasks: ChatTasks,
+    /// Where a chat without keys keeps what nobody will need: it goes when the server does.
+    _folder: Option<TempDir>,
+}
+
+impl Chatting {
+    async fn start(
+        config: &ChatConfig,
+        development: bool,
+        media: MediaPlane,
+    ) -> anyhow::Result<Option<Self>> {
+        if !config.enabled {
+            return Ok(None);
+        }
+        let mut config = config.clone();
+        // In development mode tokens die with the process, and so do those whom they named.
+        let unset = config.archive.data_dir == ArchiveConfig::default().data_dir;
+        let folder = match development && unset {
+            true => Some(tempfile::tempdir().context("cannot make a folder for the chat")?),
+            false => None,
+        };
+        if let Some(folder) = &folder {
+            config.archive.data_dir = folder.path().join("chat");
+        }
+        let (plane, tasks, feeds) = ChatPlane::start(&config, media, false)
+            .await
+            .context("in [chat]")?;
+        drop(feeds);
+        let handle = Chat {
+            plane,
+            guests_write: config.guests_write || development,
+        };
+        Ok(Some(Self {
+            handle,
+            tasks,
+            _folder: folder,
+        }))
+    }
 }
 
 async fn listen(addr: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {

@@ -23,12 +23,17 @@ pub(crate) fn mint(auth: &AuthConfig, request: &TokenRequest) -> anyhow::Result<
     if grants == Grants::default() {
         anyhow::bail!("the token would allow nothing: add --publish, --watch or another grant");
     }
-    Ok(key.mint(&claims(
-        &request.name,
-        &request.room,
-        request.ttl.as_secs(),
-        grants,
-    )?)?)
+    let mut claims = claims(&request.name, &request.room, request.ttl.as_secs(), grants)?;
+    claims.name.clone_from(&request.display_name);
+    claims.role = request.role;
+    if let Some(role) = request.role
+        && claims.chat_role() != role
+    {
+        anyhow::bail!(
+            "this role needs another grant: --moderate for a moderator, --publish for the artist"
+        );
+    }
+    Ok(key.mint(&claims)?)
 }
 
 /// Claims that hold from now on for `ttl_secs`.
@@ -47,5 +52,7 @@ pub(crate) fn claims(
         nbf: None,
         room: RoomPattern::new(room),
         grants,
+        name: None,
+        role: None,
     })
 }

@@ -3,37 +3,7 @@ import { test } from "node:test";
 import { Backoff } from "../src/client/backoff.ts";
 import { CONNECT_TIMEOUT_MS, DISCONNECTED_GRACE_MS, Keeper, STABLE_MS, type Connection, type KeeperStatus } from "../src/client/keeper.ts";
 import { ProblemError } from "../src/client/problem.ts";
-
-/** A clock that moves when told to. */
-class Clock {
-  #now = 0;
-  #due: { at: number; act: () => void }[] = [];
-
-  schedule = (ms: number, act: () => void): (() => void) => {
-    const entry = { at: this.#now + ms, act };
-    this.#due.push(entry);
-    return () => {
-      this.#due = this.#due.filter((other) => other !== entry);
-    };
-  };
-
-  async advance(ms: number): Promise<void> {
-    const end = this.#now + ms;
-    for (;;) {
-      const next = this.#due.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
-      if (!next) break;
-      this.#now = next.at;
-      this.#due = this.#due.filter((other) => other !== next);
-      next.act();
-      await settled();
-    }
-    this.#now = end;
-    await settled();
-  }
-}
-
-/** Lets promises that are already decided run to their ends. */
-const settled = () => new Promise<void>((done) => setImmediate(done));
+import { Clock, settled } from "./clock.ts";
 
 class FakeConnection implements Connection {
   closed: boolean | undefined;

@@ -1,6 +1,24 @@
 //! A room's chat, without IO and in virtual time.
 //!
-//! Every entry point takes `now`; nothing here reads a clock, opens a socket or waits.
+//! [`room::Room`] is one room: it is told who comes and what they ask for, and says what everybody
+//! is shown, what single clients are told and what is to be kept. [`reader::Reader`] is
+//! one client's back pressure. Every entry point takes `now`; nothing here reads a clock, opens a
+//! socket or waits.
 
+mod bucket;
+pub mod command;
+pub mod config;
+mod effects;
 pub mod frame;
+pub mod now;
+mod poll;
 pub mod reader;
+pub mod record;
+pub mod refusal;
+mod roles;
+pub mod room;
+mod sample;
+pub mod sanctions;
+mod screen;
+pub mod settings;
+mod stream;

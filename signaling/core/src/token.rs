@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use lightstick_types::RoomName;
+use lightstick_types::{ChatRole, RoomName};
 use serde::{Deserialize, Serialize};
 
 /// Longest token, in bytes.
@@ -16,6 +16,8 @@ pub const TOKEN_BYTES_MAX: usize = 4_096;
 pub const SECRET_BYTES_MIN: usize = 32;
 /// Longest `sub`, in bytes.
 pub const SUBJECT_BYTES_MAX: usize = 128;
+/// Longest `name`, in characters.
+pub const NAME_CHARS_MAX: usize = 50;
 
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +34,14 @@ pub struct Claims {
     /// What for.
     #[serde(default)]
     pub grants: Grants,
+    /// What is shown in the chat; the subject, if there is none. 1 to [`NAME_CHARS_MAX`]
+    /// characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What the bearer is in the chat. One that moderates needs the grant `moderate`, the artist's
+    /// and the server's need `publish` and `admin`; without, those grants decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<ChatRole>,
 }
 
 /// The rooms a token is for: one name, or `prefix-*` (`*` alone: every room).
@@ -153,6 +163,36 @@ impl TokenError {
 }
 
 impl Claims {
+    /// What the bearer is in the chat: its role, as far as its grants allow it.
+    #[must_use]
+    pub fn chat_role(&self) -> ChatRole {
+        let Grants {
+            publish,
+            moderate,
+            admin,
+            ..
+        } = self.grants;
+        let granted = match (admin, publish, moderate) {
+            (true, _, _) => ChatRole::Server,
+            (_, true, _) => ChatRole::Idol,
+            (_, _, true) => ChatRole::LeadModerator,
+            _ => ChatRole::Bot,
+        };
+        let default = match granted {
+            ChatRole::Bot => ChatRole::Member,
+            ChatRole::LeadModerator => ChatRole::Moderator,
+            role => role,
+        };
+        self.role
+            .map_or(default, |role| if role <= granted { role } else { default })
+    }
+
+    /// What is shown in the chat.
+    #[must_use]
+    pub fn chat_name(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.sub)
+    }
+
     /// Whether the claims allow something in one room.
     ///
     /// # Errors
@@ -286,6 +326,10 @@ impl KeySet {
             .map_err(|error| refusal(error.kind()))?
             .claims;
         if claims.sub.is_empty() || claims.sub.len() > SUBJECT_BYTES_MAX {
+            return Err(TokenError::Malformed);
+        }
+        let chars = claims.chat_name().chars().count();
+        if claims.name.is_some() && !(1..=NAME_CHARS_MAX).contains(&chars) {
             return Err(TokenError::Malformed);
         }
         if now_unix >= claims.exp.saturating_add(self.leeway_secs) {

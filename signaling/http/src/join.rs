@@ -1,16 +1,19 @@
 //! `POST /whip/{room}` and `POST /whep/{room}`: how sessions begin.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use lightstick_signaling_core::rooms::{Admission, Participant, SessionNumber, SessionRole};
-use lightstick_signaling_core::token::Grant;
+use lightstick_signaling_core::rooms::{Admission, SessionNumber, SessionRole};
+use lightstick_signaling_core::token::{Claims, Grant};
 use lightstick_signaling_core::turn;
-use lightstick_types::{RoomName, SessionId};
+use lightstick_types::{ChatMember, RoomName, SessionId};
 
 use crate::App;
 use crate::auth::unix_now;
+use crate::chat;
 use crate::config::SignalingConfig;
 use crate::director::{Join, Joined};
 use crate::extract::{ClientAddress, RoomPath, read_body, require_type};
@@ -50,6 +53,7 @@ pub(crate) async fn publish(
         async {
             let room = path?.0;
             let claims = app.auth.require(&headers, Grant::Publish, &room)?;
+            let member = chat::member(&app, Some(&claims), &room, client.ip);
             let admission = Admission {
                 session: SessionId::random(),
                 room,
@@ -58,7 +62,7 @@ pub(crate) async fn publish(
                 takeover: claims.grants.takeover,
                 address: client.ip,
             };
-            join(&app, admission, &headers, body).await
+            join(&app, admission, member, &headers, body).await
         }
         .await,
     )
@@ -92,7 +96,9 @@ pub(crate) async fn watch(
     counted.end(
         async {
             let room = path?.0;
-            let participant = viewer(&app, &headers, &room)?;
+            let claims = viewer(&app, &headers, &room)?;
+            let member = chat::member(&app, claims.as_ref(), &room, client.ip);
+            let participant = claims.map(|claims| claims.sub.into());
             let admission = Admission {
                 session: SessionId::random(),
                 room,
@@ -101,7 +107,7 @@ pub(crate) async fn watch(
                 takeover: false,
                 address: client.ip,
             };
-            join(&app, admission, &headers, body).await
+            join(&app, admission, member, &headers, body).await
         }
         .await,
     )
@@ -140,10 +146,10 @@ impl Drop for Counted<'_> {
 
 /// Who watches. Where watching is open, a token names its bearer if it is good, and is no reason
 /// to refuse if it is not.
-fn viewer(app: &App, headers: &HeaderMap, room: &RoomName) -> Result<Option<Participant>, Problem> {
+fn viewer(app: &App, headers: &HeaderMap, room: &RoomName) -> Result<Option<Claims>, Problem> {
     let claims = app.auth.require(headers, Grant::Watch, room);
     match claims {
-        Ok(claims) => Ok(Some(claims.sub.into())),
+        Ok(claims) => Ok(Some(claims)),
         Err(_) if app.watch_open() => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -152,6 +158,7 @@ fn viewer(app: &App, headers: &HeaderMap, room: &RoomName) -> Result<Option<Part
 async fn join(
     app: &App,
     admission: Admission,
+    member: Option<Arc<ChatMember>>,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -160,7 +167,14 @@ async fn join(
     let offer = String::from_utf8(body.into())
         .map_err(|_| Problem::new(Code::MalformedOffer, "the offer is not UTF-8"))?;
     let (room, session, role) = (admission.room.clone(), admission.session, admission.role);
-    let joined = app.director.join(Join { admission, offer }).await?;
+    let joined = app
+        .director
+        .join(Join {
+            admission,
+            member,
+            offer,
+        })
+        .await?;
     created(app, &room, session, role, joined)
 }
 

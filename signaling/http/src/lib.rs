@@ -9,6 +9,7 @@
 
 mod api;
 mod auth;
+mod chat;
 mod config;
 mod director;
 mod extract;
@@ -26,6 +27,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
+use lightstick_chat::ChatPlane;
 use lightstick_sfu::{MediaEvent, MediaPlane};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -40,6 +42,15 @@ pub use problem::{CONTENT_TYPE as PROBLEM_CONTENT_TYPE, Code};
 pub use router::openapi;
 pub use stats::{JoinOutcome, Route, SignalingStats, StatsSnapshot};
 
+/// The chat, and who may write in it.
+#[derive(Clone)]
+pub struct Chat {
+    /// The handle.
+    pub plane: ChatPlane,
+    /// Whether whoever comes without a token may write, as a guest.
+    pub guests_write: bool,
+}
+
 /// What handlers share.
 #[derive(Clone)]
 struct App(Arc<Shared>);
@@ -48,6 +59,7 @@ struct Shared {
     config: SignalingConfig,
     auth: Auth,
     media: MediaPlane,
+    chat: Option<Chat>,
     director: DirectorHandle,
     feed: FeedSource,
     stats: Arc<SignalingStats>,
@@ -77,7 +89,8 @@ pub struct Signaling {
 impl Signaling {
     /// Starts the director.
     ///
-    /// `events` is the other end of the media plane's events: nobody else may read it.
+    /// `events` is the other end of the media plane's events: nobody else may read it. Without
+    /// `chat` sessions have media only.
     ///
     /// # Errors
     /// [`ConfigError`]; nothing runs then.
@@ -89,6 +102,7 @@ impl Signaling {
         auth: Auth,
         media: MediaPlane,
         events: mpsc::Receiver<MediaEvent>,
+        chat: Option<Chat>,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let stats = Arc::new(SignalingStats::default());
@@ -111,6 +125,7 @@ impl Signaling {
             config,
             auth,
             media,
+            chat,
             feed: feed_source,
             stats,
         }));

@@ -121,7 +121,7 @@ fn options(template: &str) -> Response {
             "application/trickle-ice-sdpfrag",
         ),
         Route::Layer => (HeaderName::from_static("accept-post"), "application/json"),
-        Route::Events | Route::Api => return response,
+        Route::Events | Route::Api | Route::Chat => return response,
     };
     response
         .headers_mut()

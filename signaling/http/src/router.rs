@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use crate::api::{client_config, events, rooms, sessions};
 use crate::outer::{Outer, not_found, outer};
-use crate::{App, join, publisher, session, viewer};
+use crate::{App, chat, join, publisher, session, viewer};
 
 /// Where the description is served.
 const OPENAPI_PATH: &str = "/api/openapi.json";
@@ -92,6 +92,7 @@ pub(crate) fn router(app: App) -> Router {
     let description = Json(openapi);
     router
         .route(OPENAPI_PATH, get(move || async move { description }))
+        .route(chat::PATH, any(chat::connect))
         .merge(dead_ends())
         .layer(middleware::from_fn_with_state(outer_state, outer))
         .with_state(app)

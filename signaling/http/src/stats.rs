@@ -91,17 +91,20 @@ pub enum Route {
     Layer,
     /// `/api`.
     Api,
+    /// `/chat/{room}`.
+    Chat,
 }
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Whip,
         Self::Whep,
         Self::Session,
         Self::Events,
         Self::Layer,
         Self::Api,
+        Self::Chat,
     ];
 
     /// As a metric's label.
@@ -114,6 +117,7 @@ impl Route {
             Self::Events => "events",
             Self::Layer => "layer",
             Self::Api => "api",
+            Self::Chat => "chat",
         }
     }
 
@@ -124,6 +128,7 @@ impl Route {
             "/whep/{room}" => Self::Whep,
             "/whip/{room}/{session}/events" | "/whep/{room}/{session}/events" => Self::Events,
             "/whep/{room}/{session}/layer" => Self::Layer,
+            "/chat/{room}" => Self::Chat,
             _ if template.starts_with("/api") => Self::Api,
             _ => Self::Session,
         }

@@ -25,7 +25,7 @@ fn start() -> Signaling {
     };
     let (media, events, _threads) = MediaPlane::start(media).expect("a media plane");
     let auth = Auth::development(30).unwrap();
-    Signaling::start(SignalingConfig::default(), auth, media, events).unwrap()
+    Signaling::start(SignalingConfig::default(), auth, media, events, None).unwrap()
 }
 
 fn join(role: SessionRole) -> Join {

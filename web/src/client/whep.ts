@@ -1,5 +1,6 @@
 /** Watching by WHEP (draft-ietf-wish-whep), with its extensions for events and layers. */
 
+import { openChannels, type ChatChannels } from "./channels.ts";
 import type { LayerChoice } from "./events.ts";
 import type { Connection } from "./keeper.ts";
 import { REL_EVENTS, REL_LAYER, linkTarget } from "./link.ts";
@@ -31,11 +32,14 @@ export class PlaySession implements Connection {
   private constructor(
     readonly peer: Peer,
     readonly stream: MediaStream,
+    /** The chat's; they open if the server has a chat. */
+    readonly channels: ChatChannels | undefined,
   ) {}
 
   /** POSTs an offer for one video and one audio track. Throws as [`Peer.open`] does. */
   static async open(options: PlayOptions, signal: AbortSignal): Promise<PlaySession> {
     const stream = new MediaStream();
+    let channels: ChatChannels | undefined;
     const peer = await Peer.open(
       {
         fetch: (url, init) => fetch(url, init),
@@ -48,6 +52,7 @@ export class PlaySession implements Connection {
             keepShort(transceiver.receiver);
             stream.addTrack(transceiver.receiver.track);
           }
+          channels = openChannels(pc);
         },
         // Browsers decode Opus to mono unless their own description asks for stereo.
         mungeOffer: withStereoOpus,
@@ -55,7 +60,7 @@ export class PlaySession implements Connection {
       },
       signal,
     );
-    return new PlaySession(peer, stream);
+    return new PlaySession(peer, stream, channels);
   }
 
   onState(listener: (state: RTCPeerConnectionState) => void): void {

@@ -1,5 +1,6 @@
 /** Publishing by WHIP (RFC 9725). */
 
+import { openChannels, type ChatChannels } from "./channels.ts";
 import { Peer } from "./peer.ts";
 import type { Connection } from "./keeper.ts";
 import { REL_WISHES, linkTarget } from "./link.ts";
@@ -34,12 +35,15 @@ export class PublishSession implements Connection {
     readonly peer: Peer,
     private readonly video: RTCRtpSender | undefined,
     private readonly audio: RTCRtpSender | undefined,
+    /** The chat's; they open if the server has a chat. */
+    readonly channels: ChatChannels | undefined,
   ) {}
 
   /** POSTs an offer with the given tracks. Throws as [`Peer.open`] does. */
   static async open(options: PublishOptions, signal: AbortSignal): Promise<PublishSession> {
     let video: RTCRtpSender | undefined;
     let audio: RTCRtpSender | undefined;
+    let channels: ChatChannels | undefined;
     const peer = await Peer.open(
       {
         fetch: (url, init) => fetch(url, init),
@@ -50,6 +54,7 @@ export class PublishSession implements Connection {
           const stream = new MediaStream();
           audio = addAudio(pc, stream, options);
           video = addVideo(pc, stream, options);
+          channels = openChannels(pc);
         },
         mungeOffer: withStereoOpus,
         // The answer's `stereo` is what makes the browser encode two channels.
@@ -57,7 +62,7 @@ export class PublishSession implements Connection {
       },
       signal,
     );
-    return new PublishSession(peer, video, audio);
+    return new PublishSession(peer, video, audio, channels);
   }
 
   onState(listener: (state: RTCPeerConnectionState) => void): void {

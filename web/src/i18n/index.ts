@@ -32,15 +32,21 @@ export function t(key: Key, values: Readonly<Record<string, string | number>> = 
   return fill(DICTIONARIES[current][key], values);
 }
 
+/** The page's language. */
+export function language(): Language {
+  return current;
+}
+
 /** A number as the page's language writes it. */
 export function number(value: number, digits = 0): string {
   return value.toLocaleString(current, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
-/** Runs `render` now and after each change of language. */
-export function localised(render: () => void): void {
+/** Runs `render` now and after each change of language, until the returned function is called. */
+export function localised(render: () => void): () => void {
   listeners.add(render);
   render();
+  return () => listeners.delete(render);
 }
 
 /**

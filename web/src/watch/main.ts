@@ -1,11 +1,13 @@
 /** The watch page: from a room's name to the artist's picture. */
 
+import type { ChatChannels } from "../client/channels.ts";
 import { LAYERS, type LayerChoice } from "../client/events.ts";
 import { localised, number, startLanguage, t, type Key } from "../i18n/index.ts";
 import { drawCrowd } from "../ui/crowd.ts";
 import { byId, byTestId, setOptions, setText } from "../ui/dom.ts";
 import { problemKey, wantsToken } from "../ui/problems.ts";
 import { keepToken, roomOfPath, takeToken } from "../ui/room.ts";
+import type { WatchChat } from "./chat.ts";
 import { showOverlay } from "./overlay.ts";
 import { Player } from "./player.ts";
 import { watchState, type WatchState } from "./state.ts";
@@ -37,8 +39,10 @@ const statsToggle = byTestId("stats-toggle", HTMLButtonElement);
 const latencies = new RunningMedian(31);
 let token = room ? takeToken("watch", room) : undefined;
 let figures: WatchFigures | undefined;
+let chat: WatchChat | undefined;
+let channels: ChatChannels | undefined;
 
-const player = new Player({ i: toggleStats, q: () => quality.focus() });
+const player = new Player({ i: toggleStats, q: () => quality.focus(), c: () => chat?.toggle() });
 const viewing = new Viewing(
   new URL(`/whep/${encodeURIComponent(room ?? "")}`, location.href).href,
   () => token,
@@ -48,6 +52,10 @@ const viewing = new Viewing(
       latencies.clear();
       void player.play(stream);
       watchFrames();
+    },
+    onChannels(latest) {
+      channels = latest;
+      chat?.attach(latest);
     },
     onFigures(latest) {
       figures = latest;
@@ -99,6 +107,8 @@ function render(): void {
   const { status } = viewing.known;
   byId("ticket", HTMLElement).hidden = !(status.kind === "refused" && wantsToken(status.problem));
   byId("again", HTMLElement).hidden = status.kind !== "refused" || wantsToken(status.problem);
+  // Without a place before the picture, there may still be one in the chat.
+  if (status.kind === "refused" && !wantsToken(status.problem)) chat?.withoutSession();
   renderQuality();
   mediaSession(now);
 }
@@ -151,6 +161,20 @@ function mediaSession(now: WatchState): void {
   navigator.mediaSession.playbackState = now === "live" ? "playing" : "none";
 }
 
+/** Begins anew, as whom the token names. */
+function enter(): void {
+  chat?.start();
+  viewing.start();
+}
+
+/** The chat comes after the request for the picture, and is there before the picture's connection is. */
+async function openChat(name: string): Promise<void> {
+  const { WatchChat } = await import("./chat.ts");
+  chat = new WatchChat(name, () => token);
+  if (channels) chat.attach(channels);
+  render();
+}
+
 let toastTimer: ReturnType<typeof setTimeout> | undefined;
 function toast(text: string): void {
   setText(byId("toast", HTMLElement), text);
@@ -171,25 +195,31 @@ function wire(): void {
     event.preventDefault();
     token = byTestId("token", HTMLInputElement).value.trim() || undefined;
     if (room && token) keepToken("watch", room, token);
-    viewing.start();
+    enter();
   });
   window.addEventListener("online", () => viewing.networkChanged());
   window.addEventListener("offline", () => viewing.networkChanged());
-  window.addEventListener("pagehide", () => viewing.stop(true));
+  window.addEventListener("pagehide", () => {
+    viewing.stop(true);
+    chat?.stop();
+  });
   // Back from the browser's page cache: the session was given back when the page was left.
   window.addEventListener("pageshow", (event) => {
-    if (event.persisted && room) viewing.start();
+    if (event.persisted && room) enter();
   });
   window.addEventListener("hashchange", () => {
     const fresh = room && takeToken("watch", room);
     if (!fresh || fresh === token) return;
     token = fresh;
-    viewing.start();
+    enter();
   });
 }
 
 // The request goes out before anything is drawn: every millisecond here is one before the first frame.
-if (room) viewing.start();
+if (room) {
+  viewing.start();
+  void openChat(room);
+}
 wire();
 setText(byId("room", HTMLElement), room ?? "");
 drawCrowd(byId("crowd", HTMLElement), 40);

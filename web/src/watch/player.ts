@@ -107,8 +107,8 @@ export class Player {
 
   #key(event: KeyboardEvent): void {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const target = event.target;
-    if (target instanceof HTMLInputElement || target instanceof HTMLSelectElement) return;
+    // Who writes, or walks through the chat, means no player.
+    if (event.target instanceof Element && event.target.closest("input, select, textarea, [data-own-keys]")) return;
     const keys: Readonly<Record<string, () => void>> = {
       m: () => this.#sound(this.video.muted),
       f: () => this.toggleFullscreen(),

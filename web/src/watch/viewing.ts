@@ -1,6 +1,7 @@
 /** A seat in the room: one viewing session kept alive, its events and its figures. */
 
 import { Backoff, VIEWER_BACKOFF } from "../client/backoff.ts";
+import type { ChatChannels } from "../client/channels.ts";
 import { followEvents, type Layer, type LayerChoice, type ShowEvent } from "../client/events.ts";
 import { Keeper, type KeeperStatus } from "../client/keeper.ts";
 import { ProblemError } from "../client/problem.ts";
@@ -15,6 +16,8 @@ export interface ViewingListener {
   /** Something that the page shows has changed. */
   onChange(): void;
   onStream(stream: MediaStream): void;
+  /** A session has channels for the chat. */
+  onChannels(channels: ChatChannels): void;
   onFigures(figures: WatchFigures): void;
   /** Latency of recent frames in milliseconds, if known. */
   frameLatency(): number | undefined;
@@ -153,6 +156,7 @@ export class Viewing {
     this.#quietMs = 0;
     this.#giveUpMs = GIVE_UP_MS + Math.random() * GIVE_UP_SPREAD_MS;
     this.listener.onStream(session.stream);
+    if (session.channels) this.listener.onChannels(session.channels);
     if (this.#choice !== "auto") {
       void session.chooseLayer(this.#choice).catch(() => {
         this.#choice = "auto";

@@ -20,6 +20,8 @@ fn claims() -> Claims {
             publish: true,
             ..Grants::default()
         },
+        name: None,
+        role: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What handlers ask of the director, and what it answers.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use lightstick_sfu::{OpenError, RemoteIce};
@@ -10,7 +11,7 @@ use lightstick_signaling_core::rooms::{
 };
 use lightstick_signaling_core::sdpfrag::Fragment;
 use lightstick_signaling_core::token::RoomPattern;
-use lightstick_types::{RoomId, RoomName, SessionId, ShardId};
+use lightstick_types::{ChatMember, RoomId, RoomName, SessionId, ShardId};
 use tokio::sync::{oneshot, watch};
 
 use super::handle::JoinGuard;
@@ -20,6 +21,8 @@ use crate::problem::{Code, Problem};
 /// A POST.
 pub(crate) struct Join {
     pub(crate) admission: Admission,
+    /// Who it is in the chat, where there is one.
+    pub(crate) member: Option<Arc<ChatMember>>,
     pub(crate) offer: String,
 }
 

@@ -103,7 +103,11 @@ impl Director {
     }
 
     fn join(&mut self, now: Instant, join: Join, reply: Reply<Result<Joined, JoinError>>) {
-        let Join { admission, offer } = join;
+        let Join {
+            admission,
+            member,
+            offer,
+        } = join;
         let (session, role) = (admission.session, admission.role);
         let (address, name) = (admission.address, admission.room.clone());
         let room = match self.rooms.admit(now, admission) {
@@ -133,8 +137,7 @@ impl Director {
                     choice: LayerChoice::Auto,
                 },
             },
-            // Who the token says they are in the chat, once tokens say so.
-            member: None,
+            member,
             offer,
         };
         let within = span.clone();

@@ -55,7 +55,7 @@ impl Server {
             ..MediaConfig::default()
         };
         let (media, events, _threads) = MediaPlane::start(media).expect("a media plane");
-        let signaling = Signaling::start(config, auth.clone(), media, events).unwrap();
+        let signaling = Signaling::start(config, auth.clone(), media, events, None).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let service = signaling
@@ -167,6 +167,8 @@ pub(crate) fn claims(who: &str, room: &str, grant: impl FnOnce(&mut Grants)) -> 
         nbf: None,
         room: RoomPattern::new(room),
         grants,
+        name: None,
+        role: None,
     }
 }
 

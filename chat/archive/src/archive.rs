@@ -1,0 +1,403 @@
+//! The handle, and what runs behind it.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lightstick_types::RoomName;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::ArchiveConfig;
+use crate::entry::{
+    AuditEntry, DeadLetter, HistoryPage, HistoryQuery, MessageEntry, RoomState, Verified,
+};
+use crate::error::{AppendError, ArchiveError, OpenError};
+use crate::journal::reader::Reader;
+use crate::journal::{self, Done, Folder, Journal, Receipt};
+use crate::node_key::NodeKey;
+use crate::record::Record;
+use crate::seal::Sealer;
+use crate::stats::ArchiveStats;
+use crate::store::Store;
+use crate::writer::{Settings, Writer};
+
+/// How often rows are looked at for their age.
+const RETAIN_EVERY: Duration = Duration::from_secs(3600);
+
+/// The way to the archive. Cheap to clone.
+#[derive(Clone)]
+pub struct Archive {
+    journal: Journal,
+    store: Arc<Store>,
+    written: watch::Receiver<u64>,
+    hurry: Arc<Notify>,
+    stats: Arc<ArchiveStats>,
+    timeout: Duration,
+}
+
+/// The threads and tasks of an archive. Dropped, they end at once: what is in the journal is written at the next start.
+pub struct ArchiveTasks {
+    journal: Journal,
+    thread: Option<thread::JoinHandle<()>>,
+    writer: JoinSet<()>,
+    retention: JoinSet<()>,
+    store: Arc<Store>,
+    written: watch::Receiver<u64>,
+    closing: CancellationToken,
+    abort: CancellationToken,
+}
+
+/// What a shutdown left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flushed {
+    /// The database has everything.
+    Everything,
+    /// So many bytes stay in the journal until the next start.
+    LeftInJournal(u64),
+}
+
+/// How far an erasure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Erasure {
+    /// The user's keys are gone, from the database and from the journal.
+    Done,
+    /// It is in the journal, and will be done when the database has caught up.
+    Accepted,
+}
+
+impl Archive {
+    /// Opens or makes everything in `data_dir`, brings the database up to date, and starts. The database must be there
+    /// now; later it may go and come.
+    ///
+    /// # Errors
+    /// Settings, files or a database that cannot be used.
+    pub async fn open(config: ArchiveConfig) -> Result<(Self, ArchiveTasks), OpenError> {
+        config.validate()?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&config.data_dir)?;
+        let folder = Folder::open(config.data_dir.join("journal"))?;
+        let node = Arc::new(match config.node_key_bytes()? {
+            Some(secret) => NodeKey::new(&secret),
+            None => NodeKey::load(&config.data_dir.join("node.key"))?,
+        });
+        let store = Arc::new(Store::new(&config, node.clone())?);
+        let id = folder.id;
+        let (connection, position) = store.connect(&id).await?;
+
+        let stats = Arc::new(ArchiveStats::default());
+        let path = folder.path();
+        let (journal, thread) = journal::start(
+            folder,
+            position,
+            config.journal_bytes_max,
+            config.fsync,
+            Sealer::new(node),
+            stats.clone(),
+        )?;
+        let (written_out, written) = watch::channel(position);
+        let (closing, abort) = (CancellationToken::new(), CancellationToken::new());
+        let hurry = Arc::new(Notify::new());
+        let writer = Writer {
+            store: store.clone(),
+            reader: Some(Reader::new(path, journal.shared.clone())),
+            journal: journal.clone(),
+            id,
+            connection: Some(connection),
+            position,
+            written: written_out,
+            settings: Settings {
+                records_max: config.batch_records_max,
+                wait: config.batch_wait(),
+                timeout: config.database_timeout(),
+                retry_wait_max: config.retry_wait_max(),
+            },
+            hurry: hurry.clone(),
+            closing: closing.clone(),
+            abort: abort.clone(),
+        };
+        let archive = Self {
+            journal: journal.clone(),
+            store: store.clone(),
+            written: written.clone(),
+            hurry,
+            stats,
+            timeout: config.database_timeout(),
+        };
+        let mut tasks = ArchiveTasks {
+            journal,
+            thread: Some(thread),
+            writer: JoinSet::new(),
+            retention: JoinSet::new(),
+            store,
+            written,
+            closing,
+            abort,
+        };
+        tasks.writer.spawn(writer.run());
+        if config.retain_days > 0 || config.retain_audit_days > 0 {
+            tasks.retention.spawn(retention(
+                archive.clone(),
+                config.retain_days,
+                config.retain_audit_days,
+            ));
+        }
+        Ok((archive, tasks))
+    }
+
+    /// Keeps records. Resolved when they are in the journal, which survives the process; with [`crate::Fsync`] also the
+    /// machine. Never waits for the database. Batches appended by one task are kept in their order.
+    ///
+    /// Above seven eighths of `journal_bytes_max` ordinary messages are not kept any more ([`Receipt::unarchived`]).
+    ///
+    /// # Errors
+    /// Nothing of the batch was kept. What [must be kept](Record::must_keep) is to be refused to whoever asked for it;
+    /// ordinary messages may go on, they are counted.
+    pub async fn append(&self, batch: Vec<Record>) -> Result<Receipt, AppendError> {
+        let (done, receipt) = oneshot::channel();
+        self.append_with(batch, move |result| drop(done.send(result)));
+        receipt.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// The same for threads without a runtime. `done` is called once, on the journal's thread or at once on this one,
+    /// and must not block.
+    pub fn append_with(
+        &self,
+        batch: Vec<Record>,
+        done: impl FnOnce(Result<Receipt, AppendError>) + Send + 'static,
+    ) {
+        self.journal.append(batch, Done::new(done));
+    }
+
+    /// Waits until the database has all that was acknowledged before, at most `database_timeout_ms`.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Timeout`], and [`ArchiveError::Closed`] while or after it is shut down.
+    pub async fn flushed(&self) -> Result<(), ArchiveError> {
+        let end = *self.journal.end().borrow();
+        self.reached(end).await
+    }
+
+    /// What a room must know again after a restart. Waits for the database to catch up: what was acknowledged is in it.
+    ///
+    /// # Errors
+    /// The database, or its lag.
+    pub async fn room_state(&self, room: &RoomName) -> Result<RoomState, ArchiveError> {
+        self.flushed().await?;
+        self.count_read();
+        self.store.room_state(room).await
+    }
+
+    /// One message.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn message(
+        &self,
+        room: &RoomName,
+        id: u64,
+    ) -> Result<Option<MessageEntry>, ArchiveError> {
+        self.count_read();
+        self.store.message(room, id).await
+    }
+
+    /// A page of a room's messages; `limit` is at most 1,000. The latest fifth of a second may not be there yet.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn history(
+        &self,
+        room: &RoomName,
+        query: &HistoryQuery,
+        limit: usize,
+    ) -> Result<HistoryPage, ArchiveError> {
+        self.count_read();
+        self.store.history(room, query, limit).await
+    }
+
+    /// A page of a room's audit records, the oldest first; `limit` is at most 1,000.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn audit(
+        &self,
+        room: &RoomName,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, ArchiveError> {
+        self.count_read();
+        self.store.audit(room, after_seq, limit).await
+    }
+
+    /// Holds a room's audit records against their hashes.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn verify(&self, room: &RoomName) -> Result<Verified, ArchiveError> {
+        self.count_read();
+        self.store.verify(room).await
+    }
+
+    /// A page of webhooks that nobody took, by their ids; `limit` is at most 1,000.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn dead_letters(
+        &self,
+        after_id: &str,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, ArchiveError> {
+        self.count_read();
+        self.store.dead_letters(after_id, limit).await
+    }
+
+    /// Deletes a dead letter; whether there was one.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn remove_dead_letter(&self, id: &str) -> Result<bool, ArchiveError> {
+        self.store.remove_dead_letter(id).await
+    }
+
+    /// Makes everything unreadable that a user said, did or had done to them up to now, in every room. Rows and audit
+    /// chains stay. Waits at most `database_timeout_ms` for the end of it.
+    ///
+    /// Not reached: the state that a room saved, other nodes that hold a key of this user (erase there as well), and
+    /// backups and logs that the database's keeper made.
+    ///
+    /// # Errors
+    /// It could not be written down, and must be asked for again.
+    pub async fn erase_user(&self, user: &str) -> Result<Erasure, ArchiveError> {
+        let (done, position) = oneshot::channel();
+        self.journal.erase(
+            user.to_owned(),
+            Box::new(move |result| drop(done.send(result))),
+        );
+        let position = position.await.unwrap_or(Err(AppendError::Closed))?;
+        let mut oldest = self.journal.oldest();
+        let gone = async {
+            self.reached(position).await?;
+            oldest
+                .wait_for(|oldest| *oldest >= position)
+                .await
+                .map_err(|_| ArchiveError::Closed)
+                .map(drop)
+        };
+        match tokio::time::timeout(self.timeout, gone).await {
+            Ok(Ok(())) => Ok(Erasure::Done),
+            Ok(Err(_)) | Err(_) => Ok(Erasure::Accepted),
+        }
+    }
+
+    /// Deletes what is older than these times, in milliseconds since 1970 (0: nothing): messages and dead letters, and
+    /// audit records. Gives the number of rows. The archive does it by itself once an hour.
+    ///
+    /// # Errors
+    /// The database; what was deleted before stays deleted.
+    pub async fn retain(
+        &self,
+        messages_from_ms: u64,
+        audit_from_ms: u64,
+    ) -> Result<u64, ArchiveError> {
+        let deleted = self.store.retain(messages_from_ms, audit_from_ms).await?;
+        self.stats.deleted.fetch_add(deleted, Relaxed);
+        Ok(deleted)
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<ArchiveStats> {
+        &self.stats
+    }
+
+    async fn reached(&self, position: u64) -> Result<(), ArchiveError> {
+        let mut written = self.written.clone();
+        self.hurry.notify_one();
+        match tokio::time::timeout(self.timeout, written.wait_for(|w| *w >= position)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(ArchiveError::Closed),
+            Err(_) => Err(ArchiveError::Timeout),
+        }
+    }
+
+    fn count_read(&self) {
+        self.stats.reads.fetch_add(1, Relaxed);
+    }
+}
+
+impl std::fmt::Debug for Archive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Archive").finish_non_exhaustive()
+    }
+}
+
+impl ArchiveTasks {
+    /// Takes no more records, writes what waits into the journal, and the journal into the database until `deadline` is
+    /// over. What is left is written at the next start.
+    pub async fn shutdown(mut self, deadline: Duration) -> Flushed {
+        self.retention.abort_all();
+        self.journal.close();
+        self.closing.cancel();
+        if let Some(thread) = self.thread.take() {
+            let ended = tokio::task::spawn_blocking(move || thread.join()).await;
+            if !matches!(ended, Ok(Ok(()))) {
+                tracing::error!("the chat journal's thread panicked");
+            }
+        }
+        let end = *self.journal.end().borrow();
+        let done = async { while self.writer.join_next().await.is_some() {} };
+        if tokio::time::timeout(deadline, done).await.is_err() {
+            self.abort.cancel();
+            while self.writer.join_next().await.is_some() {}
+        }
+        // A database that hangs would hold this up as well.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.store.close()).await;
+        let written = *self.written.borrow();
+        match end.saturating_sub(written) {
+            0 => Flushed::Everything,
+            left => Flushed::LeftInJournal(left),
+        }
+    }
+}
+
+impl std::fmt::Debug for ArchiveTasks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ArchiveTasks").finish_non_exhaustive()
+    }
+}
+
+impl Drop for ArchiveTasks {
+    fn drop(&mut self) {
+        self.journal.close();
+    }
+}
+
+async fn retention(archive: Archive, days: u32, audit_days: u32) {
+    let mut every = tokio::time::interval(RETAIN_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let before = |days: u32| match days {
+            0 => 0,
+            days => now
+                .saturating_sub(Duration::from_secs(u64::from(days) * 24 * 3600))
+                .as_millis() as u64,
+        };
+        match archive.retain(before(days), before(audit_days)).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "old chat rows deleted"),
+            Err(error) => {
+                tracing::warn!(%error, "old chat rows could not be deleted; trying again later")
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! A room's limits.
+
+use std::time::Duration;
+
+use lightstick_chat_proto::Settings;
+use serde::{Deserialize, Serialize};
+
+use crate::screen::Screen;
+
+/// What no room wants to read, and what every room may.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FilterSettings {
+    /// Block the few strong terms that come with Lightstick.
+    pub built_in_terms: bool,
+    /// Terms that are blocked in all rooms: `word`, `word*`, `*word`, `*word*` or `"word"`.
+    pub blocked_terms: Vec<String>,
+    /// Words in which a blocked term is fine.
+    pub allowed_terms: Vec<String>,
+    /// Hosts, with their subdomains, that may be linked to where links are off.
+    pub link_hosts: Vec<String>,
+}
+
+impl Default for FilterSettings {
+    fn default() -> Self {
+        Self {
+            built_in_terms: true,
+            blocked_terms: Vec::new(),
+            allowed_terms: Vec::new(),
+            link_hosts: Vec::new(),
+        }
+    }
+}
+
+/// Limits of every room. All are explicit; none can be switched off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RoomConfig {
+    /// Milliseconds between two batches of messages: 100 to 200 read well.
+    pub tick_ms: u32,
+    /// Milliseconds that a deletion, or anything else that is never left out, waits for company.
+    pub urgent_ms: u32,
+    /// What everything that is shown may take of each viewer's link, in bits per second. What is
+    /// never left out counts, and is sent even so.
+    pub viewer_bitrate: u32,
+    /// Messages that a newcomer finds.
+    pub snapshot_messages: usize,
+    /// Entries that are kept for those who come back.
+    pub history_entries: usize,
+    /// Longest message, in characters.
+    pub text_chars_max: usize,
+    /// Messages of one user within `rate_seconds`.
+    pub messages_per_user: u32,
+    /// The same of a moderator or the artist.
+    pub messages_per_moderator: u32,
+    /// The same of a bot.
+    pub messages_per_bot: u32,
+    /// The span of these limits, in seconds.
+    pub rate_seconds: u32,
+    /// Reactions of one client a second; what is above counts no more.
+    pub reactions_per_second: u32,
+    /// Rooms of up to so many say who is there.
+    pub names_max: usize,
+    /// Messages that wait for a moderator. The oldest are denied when there are more.
+    pub held_max: usize,
+    /// Seconds that a message waits for a moderator before it is denied.
+    pub held_seconds: u32,
+    /// Users banned, timed out or shadowed in one room. More are refused.
+    pub sanctions_max: usize,
+    /// Open appeals. More are refused.
+    pub appeals_max: usize,
+    /// Accepted messages of one tick that are never left out. More are refused until they are sent.
+    pub urgent_max: usize,
+    /// Milliseconds that the review hook has for one message.
+    pub review_ms: u32,
+    /// Messages that wait for the review hook. More pass without.
+    pub reviews_max: usize,
+    /// Whether a message that was not reviewed in time is held rather than shown.
+    pub review_late_holds: bool,
+    /// What is filtered in all rooms.
+    pub filter: FilterSettings,
+}
+
+impl Default for RoomConfig {
+    fn default() -> Self {
+        Self {
+            tick_ms: 200,
+            urgent_ms: 40,
+            viewer_bitrate: 16_000,
+            snapshot_messages: 50,
+            history_entries: 1_000,
+            text_chars_max: 500,
+            messages_per_user: 20,
+            messages_per_moderator: 100,
+            messages_per_bot: 60,
+            rate_seconds: 30,
+            reactions_per_second: 40,
+            names_max: 50,
+            held_max: 500,
+            held_seconds: 600,
+            sanctions_max: 1_000,
+            appeals_max: 500,
+            urgent_max: 200,
+            review_ms: 800,
+            reviews_max: 1_000,
+            review_late_holds: false,
+            filter: FilterSettings::default(),
+        }
+    }
+}
+
+/// A setting that cannot work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} must be {range}")]
+pub struct RoomConfigError {
+    /// The setting.
+    pub name: &'static str,
+    /// What it may be.
+    pub range: &'static str,
+}
+
+impl RoomConfig {
+    /// Checks every limit.
+    ///
+    /// # Errors
+    /// [`RoomConfigError`] for the first that cannot work.
+    pub fn validate(&self) -> Result<(), RoomConfigError> {
+        let check = |good, name, range| match good {
+            true => Ok(()),
+            false => Err(RoomConfigError { name, range }),
+        };
+        check(
+            (50..=1_000).contains(&self.tick_ms),
+            "tick_ms",
+            "50 to 1000",
+        )?;
+        check(
+            (10..=self.tick_ms).contains(&self.urgent_ms),
+            "urgent_ms",
+            "10 to tick_ms",
+        )?;
+        check(
+            (4_000..=1_000_000).contains(&self.viewer_bitrate),
+            "viewer_bitrate",
+            "4000 to 1000000",
+        )?;
+        check(
+            (1..=200).contains(&self.snapshot_messages),
+            "snapshot_messages",
+            "1 to 200",
+        )?;
+        check(
+            (100..=100_000).contains(&self.history_entries),
+            "history_entries",
+            "100 to 100000",
+        )?;
+        check(
+            (1..=1_000).contains(&self.text_chars_max),
+            "text_chars_max",
+            "1 to 1000",
+        )?;
+        check(self.messages_per_user > 0, "messages_per_user", "1 or more")?;
+        check(
+            self.messages_per_moderator > 0,
+            "messages_per_moderator",
+            "1 or more",
+        )?;
+        check(self.messages_per_bot > 0, "messages_per_bot", "1 or more")?;
+        check(
+            (1..=3_600).contains(&self.rate_seconds),
+            "rate_seconds",
+            "1 to 3600",
+        )?;
+        check(
+            self.reactions_per_second > 0,
+            "reactions_per_second",
+            "1 or more",
+        )?;
+        check(self.names_max <= 200, "names_max", "0 to 200")?;
+        check(
+            (1..=10_000).contains(&self.held_max),
+            "held_max",
+            "1 to 10000",
+        )?;
+        check(self.held_seconds > 0, "held_seconds", "1 or more")?;
+        check(self.sanctions_max > 0, "sanctions_max", "1 or more")?;
+        check(
+            (1..=10_000).contains(&self.appeals_max),
+            "appeals_max",
+            "1 to 10000",
+        )?;
+        check(
+            (1..=10_000).contains(&self.urgent_max),
+            "urgent_max",
+            "1 to 10000",
+        )?;
+        check(
+            (10..=10_000).contains(&self.review_ms),
+            "review_ms",
+            "10 to 10000",
+        )?;
+        let compiled = Screen::new(&self.filter, &Settings::default());
+        check(
+            compiled.is_ok(),
+            "filter",
+            "terms of 1 to 100 characters, host names, and 500 of each at most",
+        )
+    }
+
+    pub(crate) fn tick(&self) -> Duration {
+        Duration::from_millis(self.tick_ms.into())
+    }
+
+    pub(crate) fn urgent(&self) -> Duration {
+        Duration::from_millis(self.urgent_ms.into())
+    }
+
+    /// Bytes a second that may be shown.
+    pub(crate) fn bytes_per_second(&self) -> f64 {
+        f64::from(self.viewer_bitrate) / 8.0
+    }
+}

@@ -1,0 +1,145 @@
+//! What a room says and does, as it is kept and told to integrators.
+
+use std::sync::Arc;
+
+use lightstick_chat_proto as proto;
+use lightstick_types::ChatRole;
+
+use crate::refusal::Refusal;
+use crate::room::ClientKey;
+
+/// Who waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Asker {
+    /// A connection, by the nonce of its request.
+    Client {
+        /// Which.
+        client: ClientKey,
+        /// Its request.
+        nonce: u64,
+    },
+    /// A request over HTTP, by a number of the caller's.
+    Request(u64),
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Of the message or poll that came of it; 0: none.
+    pub id: u64,
+    /// The message waits for a moderator.
+    pub held: bool,
+    /// When, in milliseconds of the Unix time.
+    pub at_ms: u64,
+    /// The text as it stands now, where it was changed.
+    pub text: Option<String>,
+}
+
+/// An answer, given once what it speaks of is kept.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Who asked.
+    pub to: Asker,
+    /// What came of it.
+    pub result: Result<Done, Refusal>,
+}
+
+/// Something to keep, in order.
+#[derive(Clone, Debug)]
+pub enum Record {
+    /// A message was accepted.
+    Message(MessageRecord),
+    /// Messages were taken away.
+    Removed {
+        /// Which; empty: all of the user's.
+        ids: Vec<u64>,
+        /// The user, where all of its messages went.
+        user: Option<Arc<str>>,
+        /// Who did it.
+        by: String,
+        /// When, in milliseconds of the Unix time.
+        at_ms: u64,
+    },
+    /// Somebody used their power.
+    Audit(AuditRecord),
+    /// A part of the room's state, under a name; `None`: no longer.
+    State {
+        /// `settings`, `pinned`, `sanction/USER`, `appeal/USER`.
+        key: String,
+        /// JSON.
+        value: Option<String>,
+    },
+}
+
+impl Record {
+    /// Whether losing it costs somebody money or safety: it goes to the disk at once.
+    #[must_use]
+    pub fn is_precious(&self) -> bool {
+        match self {
+            Self::Message(message) => message.message.paid.is_some(),
+            Self::Removed { .. } | Self::Audit(_) | Self::State { .. } => true,
+        }
+    }
+}
+
+/// A message as it is kept.
+#[derive(Clone, Debug)]
+pub struct MessageRecord {
+    /// As it was shown.
+    pub message: proto::Message,
+    /// It was in the stream, not left out for want of room or hidden.
+    pub shown: bool,
+    /// Only its author sees it.
+    pub hidden: bool,
+}
+
+/// Who did what to whom, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRecord {
+    /// Milliseconds of the Unix time.
+    pub at_ms: u64,
+    /// Who: a user, or the name of the integrator's token.
+    pub actor: String,
+    /// What the actor was.
+    pub role: ChatRole,
+    /// `delete`, `timeout`, ...: see [`crate::room`].
+    pub action: &'static str,
+    /// A user, a message's id, or empty.
+    pub target: String,
+    /// As the actor gave it.
+    pub reason: String,
+    /// What was there before, as JSON or text.
+    pub before: String,
+    /// What is there now.
+    pub after: String,
+}
+
+/// What webhooks tell.
+#[derive(Clone, Debug)]
+pub enum RoomEvent {
+    /// A message was accepted.
+    MessageCreated(proto::Message),
+    /// Messages were taken away.
+    MessagesDeleted {
+        /// Which.
+        ids: Vec<u64>,
+    },
+    /// A message waits for a moderator.
+    MessageHeld {
+        /// Which.
+        message: proto::Message,
+        /// What was suspected.
+        reason: String,
+    },
+    /// A user was sanctioned, or is free again.
+    UserModerated(AuditRecord),
+    /// Somebody asks to be heard.
+    AppealOpened {
+        /// Who.
+        user: String,
+        /// Their words.
+        text: String,
+    },
+    /// A poll is over.
+    PollEnded(proto::Poll),
+}

@@ -1,0 +1,528 @@
+//! Rooms in virtual time.
+
+mod crowd;
+mod moderation;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use lightstick_chat_proto::ServerFrame;
+use lightstick_chat_proto::entry::Entry;
+use lightstick_chat_proto::moderate::Action;
+use lightstick_types::ChatMember;
+use prost::Message as _;
+
+use super::*;
+
+/// A room, its clock, and what everybody heard.
+struct World {
+    room: Room,
+    now: Now,
+    /// What everybody was shown.
+    parts: Vec<(Instant, Part)>,
+    /// What single clients were told.
+    told: HashMap<u64, Vec<Part>>,
+    records: Vec<Record>,
+    /// Answers, those of clients by their nonce.
+    answers: Vec<(Asker, Result<Done, Refusal>)>,
+    reviews: Vec<Review>,
+    /// Bytes of all that everybody was shown.
+    bytes: usize,
+}
+
+fn parts_of(frame: &Frame) -> Vec<Part> {
+    let read = ServerFrame::decode(frame.proto().clone()).unwrap();
+    read.parts
+        .into_iter()
+        .filter_map(|part| part.part)
+        .collect()
+}
+
+fn member(user: &str, role: ChatRole) -> Arc<ChatMember> {
+    Arc::new(ChatMember {
+        room: "live".parse().unwrap(),
+        user: user.into(),
+        name: user.to_uppercase(),
+        role,
+        write: true,
+        caption: false,
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+    })
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(RoomConfig::default(), false, &Stored::new())
+    }
+
+    fn with(config: RoomConfig, review: bool, stored: &Stored) -> Self {
+        config.validate().unwrap();
+        let now = Now {
+            at: Instant::now(),
+            unix_ms: 1_700_000_000_000,
+        };
+        Self {
+            room: Room::new(config, 7, 1, review, stored, now),
+            now,
+            parts: Vec::new(),
+            told: HashMap::new(),
+            records: Vec::new(),
+            answers: Vec::new(),
+            reviews: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    fn collect(&mut self) {
+        while let Some(output) = self.room.poll() {
+            match output {
+                Output::Show(tick) => {
+                    for frame in [tick.ctl, tick.chat, tick.fx].into_iter().flatten() {
+                        self.bytes += frame.len();
+                        let at = self.now.at;
+                        self.parts
+                            .extend(parts_of(&frame).into_iter().map(|part| (at, part)));
+                    }
+                }
+                Output::Tell { client, frame } => {
+                    self.told
+                        .entry(client.0)
+                        .or_default()
+                        .extend(parts_of(&frame));
+                }
+                Output::Commit { records, answers } => {
+                    self.records.extend(records);
+                    self.answers
+                        .extend(answers.into_iter().map(|a| (a.to, a.result)));
+                }
+                Output::Answer(answer) => self.answers.push((answer.to, answer.result)),
+                Output::Review(review) => self.reviews.push(review),
+                Output::Event(_) | Output::Caption(_) => {}
+            }
+        }
+    }
+
+    fn join(&mut self, client: u64, user: &str, role: ChatRole) {
+        let address = client % 1_000;
+        self.room
+            .connect(self.now, ClientKey(client), member(user, role), address);
+        self.hello(client, None);
+    }
+
+    fn hello(&mut self, client: u64, position: Option<proto::Position>) {
+        let hello = proto::Hello {
+            position,
+            token: String::new(),
+        };
+        self.ask(client, Request::Hello(hello));
+    }
+
+    fn ask(&mut self, client: u64, request: Request) {
+        self.room.receive(self.now, ClientKey(client), request);
+        self.collect();
+    }
+
+    fn send(&mut self, client: u64, nonce: u64, text: &str) {
+        let send = proto::Send {
+            nonce,
+            text: text.into(),
+            reply_to: 0,
+        };
+        self.ask(client, Request::Send(send));
+    }
+
+    /// Lets time pass, turn by turn.
+    fn pass(&mut self, span: Duration) {
+        let end = self.now.after(span);
+        while let Some(at) = self.room.deadline().filter(|at| *at <= end.at) {
+            self.now = self.now.after(at.saturating_duration_since(self.now.at));
+            self.room.turn(self.now);
+            self.collect();
+            let next = self.room.deadline();
+            assert!(
+                next.is_none_or(|next| next > self.now.at),
+                "a turn leaves nothing due"
+            );
+        }
+        self.now = end;
+    }
+
+    fn answer(&self, nonce: u64) -> Result<Done, Code> {
+        let of = |to: &Asker| match to {
+            Asker::Client { nonce, .. } => *nonce,
+            Asker::Request(number) => *number,
+        };
+        let mut answers = self.answers.iter().rev();
+        let (_, result) = answers.find(|(to, _)| of(to) == nonce).expect("an answer");
+        result.clone().map_err(|refusal| refusal.code)
+    }
+
+    fn refused(&self, nonce: u64) -> Option<Code> {
+        self.answer(nonce).err()
+    }
+
+    fn act(&mut self, client: u64, nonce: u64, action: Action) {
+        let request = proto::Moderate {
+            nonce,
+            reason: "because".into(),
+            action: Some(action),
+        };
+        self.ask(client, Request::Moderate(request));
+    }
+
+    /// Entries with their offsets, and how many messages were skipped.
+    fn shown(&self) -> (Vec<(u64, Entry)>, u32) {
+        let mut entries = Vec::new();
+        let mut skipped = 0;
+        for (_, part) in &self.parts {
+            if let Part::Batch(batch) = part {
+                let all = batch.entries.iter().filter_map(|entry| entry.entry.clone());
+                entries.extend((batch.first_offset..).zip(all));
+                skipped += batch.skipped;
+            }
+        }
+        (entries, skipped)
+    }
+
+    fn texts(&self) -> Vec<String> {
+        let (entries, _) = self.shown();
+        let texts = entries.into_iter().filter_map(|(_, entry)| match entry {
+            Entry::Message(message) => Some(message.text),
+            _ => None,
+        });
+        texts.collect()
+    }
+
+    fn welcome(&self, client: u64) -> (proto::Welcome, Vec<Part>) {
+        let parts = &self.told[&client];
+        let at = parts
+            .iter()
+            .rposition(|part| matches!(part, Part::Welcome(_)))
+            .unwrap();
+        let Part::Welcome(welcome) = &parts[at] else {
+            unreachable!()
+        };
+        (welcome.clone(), parts[at + 1..].to_vec())
+    }
+
+    fn snapshot(&mut self, client: u64) -> proto::Snapshot {
+        self.hello(client, None);
+        match &self.welcome(client).1[0] {
+            Part::Snapshot(snapshot) => snapshot.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Some words that are like nobody else's.
+fn words(seed: u64) -> String {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut word = |_| {
+        let letters = (0..5).map(|_| rng.lowercase());
+        letters.collect::<String>()
+    };
+    (0..5).map(&mut word).collect::<Vec<_>>().join(" ")
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_message_is_shown_acknowledged_and_kept() {
+    let mut world = World::new();
+    world.join(1, "mina", ChatRole::Guest);
+    world.send(1, 11, "  안녕하세요  ");
+    assert!(world.answers.is_empty(), "only once it is kept");
+    world.pass(SECOND);
+    assert_eq!(world.texts(), ["안녕하세요"]);
+    let done = world.answer(11).unwrap();
+    assert_eq!(
+        (done.held, done.text.as_deref()),
+        (false, Some("안녕하세요"))
+    );
+    match &world.records[..] {
+        [Record::Message(record)] => {
+            assert_eq!(record.message.id, done.id);
+            assert!(record.shown && !record.hidden);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(world.room.totals().shown, 1);
+}
+
+#[test]
+fn the_same_nonce_writes_once() {
+    let mut world = World::new();
+    world.join(1, "mina", ChatRole::Guest);
+    world.send(1, 11, "once");
+    world.send(1, 11, "once");
+    world.pass(SECOND);
+    // Over another transport, after the first is gone.
+    world.room.disconnect(world.now, ClientKey(1));
+    world.pass(10 * SECOND);
+    world.join(2, "mina", ChatRole::Guest);
+    world.send(2, 11, "once");
+    world.pass(SECOND);
+    assert_eq!(world.texts(), ["once"]);
+    let ids: Vec<_> = world
+        .answers
+        .iter()
+        .map(|(_, result)| result.as_ref().unwrap().id)
+        .collect();
+    assert_eq!(ids.len(), 3);
+    assert!(ids.iter().all(|id| *id == ids[0]));
+}
+
+#[test]
+fn refusals_table() {
+    for (text, code) in [
+        ("", Code::Empty),
+        ("   ", Code::Empty),
+        (&*"x".repeat(501), Code::TooLong),
+        (&*format!("a{}", "\u{301}".repeat(30)), Code::Characters),
+        ("\u{202e}\u{200b}", Code::Empty),
+        ("/ban mina", Code::NotModerator),
+    ] {
+        let mut world = World::new();
+        world.join(1, "mina", ChatRole::Member);
+        world.send(1, 11, text);
+        assert_eq!(world.refused(11), Some(code), "{text:?}");
+        world.pass(SECOND);
+        assert!(world.texts().is_empty());
+    }
+    let mut world = World::new();
+    let mut reader = (*member("hana", ChatRole::Guest)).clone();
+    reader.write = false;
+    world
+        .room
+        .connect(world.now, ClientKey(5), Arc::new(reader), 5);
+    world.hello(5, None);
+    assert!(!world.welcome(5).0.may.unwrap().write);
+    world.send(5, 12, "hi");
+    assert_eq!(world.refused(12), Some(Code::ReadOnly));
+}
+
+#[test]
+fn one_user_writes_twenty_in_thirty_seconds() {
+    let mut world = World::new();
+    world.join(1, "mina", ChatRole::Guest);
+    for nonce in 1..=21 {
+        world.send(1, nonce, &words(nonce));
+    }
+    let (_, last) = world.answers.last().unwrap();
+    let refusal = last.clone().unwrap_err();
+    assert_eq!(refusal.code, Code::RateLimited);
+    assert_eq!(refusal.retry_after, Some(Duration::from_millis(1_500)));
+    world.pass(Duration::from_millis(1_500));
+    world.send(1, 22, "again");
+    world.pass(SECOND);
+    assert!(world.answer(22).is_ok());
+}
+
+#[test]
+fn a_newcomer_finds_what_was_said() {
+    let mut world = World::new();
+    world.join(1, "idol", ChatRole::Idol);
+    for n in 0..80 {
+        world.send(1, n + 1, &format!("line {n}"));
+        world.pass(SECOND);
+    }
+    let snapshot = world.snapshot(1);
+    assert_eq!(snapshot.messages.len(), 50);
+    assert_eq!(snapshot.messages.last().unwrap().text, "line 79");
+    assert_eq!(snapshot.present, 1);
+    let (welcome, _) = world.welcome(1);
+    assert_eq!(welcome.position.unwrap().offset, 80);
+}
+
+#[test]
+fn who_comes_back_gets_what_was_missed_or_is_told_that_it_is_not_all() {
+    let mut world = World::new();
+    world.join(1, "idol", ChatRole::Idol);
+    world.send(1, 1, "one");
+    world.pass(SECOND);
+    let position = world.welcome(1).0.position;
+    world.hello(1, None);
+    let before = world.welcome(1).0.position.unwrap();
+    assert_ne!(Some(before), position);
+    world.send(1, 2, "two");
+    world.send(1, 3, "three");
+    world.pass(SECOND);
+    world.hello(1, Some(before));
+    let (welcome, parts) = world.welcome(1);
+    assert!(welcome.recovered);
+    match &parts[..] {
+        [Part::Batch(batch)] => {
+            assert_eq!(batch.first_offset, before.offset + 1);
+            assert_eq!(batch.entries.len(), 2);
+        }
+        other => panic!("{other:?}"),
+    }
+    for strange in [
+        proto::Position { epoch: 8, ..before },
+        proto::Position {
+            offset: 1_000,
+            ..before
+        },
+    ] {
+        world.hello(1, Some(strange));
+        let (welcome, parts) = world.welcome(1);
+        assert!(!welcome.recovered && matches!(parts[0], Part::Snapshot(_)));
+    }
+    // More was said than one frame holds.
+    for n in 0..200 {
+        world.send(1, n + 10, &"x".repeat(120));
+        world.pass(SECOND);
+    }
+    world.hello(1, Some(before));
+    assert!(!world.welcome(1).0.recovered);
+}
+
+#[test]
+fn a_paid_message_is_the_servers_to_write() {
+    let mut world = World::new();
+    world.join(1, "mina", ChatRole::Guest);
+    let server = Actor {
+        user: "shop".into(),
+        role: ChatRole::Server,
+    };
+    let paid = proto::Paid {
+        amount: 5_000,
+        currency: "krw".into(),
+        tier: 3,
+        pin_seconds: 60,
+    };
+    let posted = Posted {
+        user: "mina".into(),
+        name: "Mina".into(),
+        text: "사랑해요".into(),
+        paid: Some(paid.clone()),
+        ..Posted::default()
+    };
+    world
+        .room
+        .post(world.now, &server, posted.clone(), Asker::Request(1));
+    world.collect();
+    world.pass(SECOND);
+    assert_eq!(world.texts(), ["사랑해요"]);
+    assert!(world.answer(1).is_ok());
+    assert!(world.records.iter().all(Record::is_precious));
+    let snapshot = world.snapshot(1);
+    assert_eq!(
+        snapshot.highlighted[0].paid.as_ref().unwrap().currency,
+        "KRW"
+    );
+    world.pass(60 * SECOND);
+    assert!(world.snapshot(1).highlighted.is_empty());
+    for bad in [
+        proto::Paid {
+            currency: "won".repeat(2),
+            ..paid.clone()
+        },
+        proto::Paid {
+            tier: 0,
+            ..paid.clone()
+        },
+        proto::Paid {
+            pin_seconds: 1_000_000,
+            ..paid
+        },
+    ] {
+        let posted = Posted {
+            paid: Some(bad),
+            ..posted.clone()
+        };
+        world
+            .room
+            .post(world.now, &server, posted, Asker::Request(2));
+        world.collect();
+        assert_eq!(world.refused(2), Some(Code::OutOfRange));
+    }
+}
+
+#[test]
+fn reviews_allow_change_deny_or_come_too_late() {
+    let mut world = World::with(RoomConfig::default(), true, &Stored::new());
+    world.join(1, "mina", ChatRole::Guest);
+    for (nonce, reviewed) in [
+        (1, Reviewed::Allow),
+        (2, Reviewed::Modify("flowers".into())),
+        (3, Reviewed::Deny("rude".into())),
+    ] {
+        world.send(1, nonce, &format!("text {nonce}"));
+        let id = world.reviews.pop().unwrap().id;
+        world.send(1, nonce, "asked again meanwhile");
+        assert!(world.reviews.is_empty());
+        world.room.reviewed(world.now, id, reviewed);
+        world.collect();
+        world.pass(SECOND);
+    }
+    world.send(1, 4, "late");
+    let late = world.reviews.pop().unwrap().id;
+    world.pass(SECOND);
+    world
+        .room
+        .reviewed(world.now, late, Reviewed::Deny("too late".into()));
+    assert_eq!(world.texts(), ["text 1", "flowers", "late"]);
+    assert_eq!(world.answer(2).unwrap().text.as_deref(), Some("flowers"));
+    assert_eq!(world.refused(3), Some(Code::Denied));
+}
+
+#[test]
+fn ids_rise_though_the_clock_jumps() {
+    let mut stored = Stored::new();
+    stored.insert("last_id".into(), (1_800_000_000_000_u64 << 20).to_string());
+    let mut world = World::with(RoomConfig::default(), false, &stored);
+    world.join(1, "idol", ChatRole::Idol);
+    let mut last = 1_800_000_000_000 << 20;
+    for (nonce, unix_ms) in [
+        (1, 0),
+        (2, 1_900_000_000_000),
+        (3, 5),
+        (4, u64::from(u32::MAX)),
+    ] {
+        world.now.unix_ms = unix_ms;
+        world.send(1, nonce, "tick");
+        world.pass(SECOND);
+        let id = world.answer(nonce).unwrap().id;
+        assert!(id > last);
+        last = id;
+    }
+}
+
+#[test]
+fn captions_go_to_everybody_at_once() {
+    let mut world = World::new();
+    world.join(1, "mina", ChatRole::Guest);
+    let cue = proto::CaptionCue {
+        language: "ko".into(),
+        text: "네".into(),
+        ..Default::default()
+    };
+    world.ask(1, Request::Caption(cue.clone()));
+    assert_eq!(world.refused(0), Some(Code::ReadOnly));
+    world.join(2, "idol", ChatRole::Idol);
+    world.ask(2, Request::Caption(cue));
+    let captions = world.parts.iter().filter_map(|(_, part)| match part {
+        Part::Caption(cue) => Some((cue.text.clone(), cue.duration_ms)),
+        _ => None,
+    });
+    assert_eq!(captions.collect::<Vec<_>>(), [("네".to_owned(), 4_000)]);
+}
+
+#[test]
+fn a_room_forgets_who_has_left() {
+    let mut world = World::new();
+    for client in 0..100 {
+        world.join(client, &format!("user-{client}"), ChatRole::Guest);
+    }
+    for client in 0..100 {
+        world.room.disconnect(world.now, ClientKey(client));
+    }
+    world.pass(SECOND);
+    assert!(!world.room.is_idle(), "they may come back");
+    world.join(7, "user-7", ChatRole::Guest);
+    world.room.disconnect(world.now, ClientKey(7));
+    world.pass(2 * LINGER);
+    assert!(world.room.is_idle());
+    assert!(world.room.users.is_empty() && world.room.names.is_empty());
+}

@@ -1,0 +1,367 @@
+//! Roles, sanctions, the queue, appeals, settings.
+
+use super::*;
+
+fn world() -> World {
+    let mut world = World::new();
+    world.join(1, "mina", ChatRole::Guest);
+    world.join(2, "mod", ChatRole::Moderator);
+    world.join(3, "lead", ChatRole::LeadModerator);
+    world.join(4, "idol", ChatRole::Idol);
+    world.join(5, "hana", ChatRole::Member);
+    world
+}
+
+fn timeout(user: &str, seconds: u32) -> Action {
+    Action::Timeout(proto::Timeout {
+        user: user.into(),
+        seconds,
+    })
+}
+
+#[test]
+fn a_deleted_message_is_gone_everywhere() {
+    let mut world = world();
+    world.send(1, 1, "oops");
+    world.pass(SECOND);
+    let id = world.answer(1).unwrap().id;
+    let at = world.now.at;
+    world.act(2, 2, Action::Delete(id));
+    world.pass(SECOND);
+    let deleted = world.parts.iter().find_map(|(at, part)| match part {
+        Part::Batch(batch) => batch.entries.iter().find_map(|entry| match &entry.entry {
+            Some(Entry::Deleted(deleted)) => Some((*at, deleted.ids.clone())),
+            _ => None,
+        }),
+        _ => None,
+    });
+    let (told_at, ids) = deleted.unwrap();
+    assert_eq!(ids, [id]);
+    assert!(told_at - at <= Duration::from_millis(50));
+    assert!(world.snapshot(5).messages.is_empty());
+    let audit = world.records.iter().find_map(|record| match record {
+        Record::Audit(audit) => Some(audit.clone()),
+        _ => None,
+    });
+    let audit = audit.unwrap();
+    assert_eq!((audit.actor.as_str(), audit.action), ("mod", "delete"));
+    assert_eq!(
+        (audit.before.as_str(), audit.reason.as_str()),
+        ("oops", "because")
+    );
+}
+
+#[test]
+fn a_message_deleted_before_its_tick_is_never_shown() {
+    let mut world = world();
+    world.send(1, 1, "oops");
+    world.send(4, 2, "from the idol");
+    world.act(4, 3, Action::ClearUser("mina".into()));
+    let idols = world.room.accepted[1].record.message.id;
+    world.act(4, 4, Action::Delete(idols));
+    world.pass(SECOND);
+    assert!(world.texts().is_empty());
+    let totals = world.room.totals();
+    assert_eq!((totals.accepted, totals.hidden, totals.shown), (2, 2, 0));
+}
+
+#[test]
+fn who_may_do_what_to_whom() {
+    for (client, action, expected) in [
+        (1, Action::Delete(1), Some(Code::NotModerator)),
+        (2, Action::Ban("mina".into()), Some(Code::NotModerator)),
+        (3, Action::Ban("mina".into()), None),
+        (2, timeout("mina", 60), None),
+        (2, timeout("lead", 60), Some(Code::RoleTooHigh)),
+        (3, timeout("lead", 60), Some(Code::RoleTooHigh)),
+        (3, timeout("mod", 60), None),
+        (4, timeout("lead", 60), None),
+        (2, timeout("mina", 9), Some(Code::OutOfRange)),
+        (2, timeout("mina", 86_401), Some(Code::OutOfRange)),
+        (2, timeout("", 60), Some(Code::NotFound)),
+        (3, Action::Unban("mina".into()), Some(Code::NotFound)),
+        (2, Action::Delete(u64::MAX), Some(Code::NotFound)),
+        (2, Action::Approve(5), Some(Code::NotFound)),
+        (2, Action::Pin(5), Some(Code::NotFound)),
+        (
+            2,
+            Action::Settings(proto::Settings::default()),
+            Some(Code::NotModerator),
+        ),
+    ] {
+        let mut world = world();
+        world.act(client, 9, action.clone());
+        world.pass(SECOND);
+        assert_eq!(world.refused(9), expected, "{client} {action:?}");
+    }
+}
+
+#[test]
+fn commands_do_what_buttons_do() {
+    let mut world = world();
+    world.send(1, 1, "spam");
+    world.pass(SECOND);
+    world.send(2, 2, "/timeout mina 60 spam");
+    world.pass(SECOND);
+    assert!(world.answer(2).is_ok());
+    world.send(1, 3, "more");
+    assert_eq!(world.refused(3), Some(Code::TimedOut));
+    assert_eq!(world.texts(), ["spam"]);
+    let notices = world.told[&1].iter().filter_map(|part| match part {
+        Part::Notice(notice) => Some((notice.code.clone(), notice.seconds)),
+        _ => None,
+    });
+    assert_eq!(notices.collect::<Vec<_>>(), [("timed_out".to_owned(), 60)]);
+    world.pass(60 * SECOND);
+    world.send(1, 4, "sorry");
+    world.pass(SECOND);
+    assert!(world.answer(4).is_ok());
+}
+
+#[test]
+fn a_ban_outlives_the_process_and_follows_a_guest() {
+    let mut world = world();
+    world.act(3, 1, Action::Ban("mina".into()));
+    world.pass(SECOND);
+    let mut stored = Stored::new();
+    for record in &world.records {
+        if let Record::State { key, value } = record {
+            match value {
+                Some(value) => stored.insert(key.clone(), value.clone()),
+                None => stored.remove(key),
+            };
+        }
+    }
+    let mut world = World::with(RoomConfig::default(), false, &stored);
+    world.join(1, "mina", ChatRole::Guest);
+    world.join(1_001, "not-mina", ChatRole::Guest);
+    world.join(7, "hana", ChatRole::Guest);
+    world.send(1, 1, "back");
+    world.send(1_001, 2, "back, with another name");
+    world.send(7, 3, "hi");
+    assert_eq!(world.refused(1), Some(Code::Banned));
+    assert_eq!(world.refused(2), Some(Code::Banned));
+    world.pass(SECOND);
+    assert_eq!(world.texts(), ["hi"]);
+}
+
+#[test]
+fn the_shadowed_do_not_know() {
+    let mut world = world();
+    world.act(3, 1, Action::Shadow("mina".into()));
+    world.send(1, 2, "can you hear me");
+    world.pass(SECOND);
+    assert!(world.answer(2).is_ok());
+    assert!(world.texts().is_empty());
+    let hidden = world.records.iter().filter(|record| match record {
+        Record::Message(record) => record.hidden && !record.shown,
+        _ => false,
+    });
+    assert_eq!(hidden.count(), 1);
+}
+
+#[test]
+fn modes_table() {
+    let settings = proto::Settings::default;
+    for (settings, client, text, expected) in [
+        (
+            proto::Settings {
+                muted: true,
+                ..settings()
+            },
+            1,
+            "hi",
+            Some(Code::Muted),
+        ),
+        (
+            proto::Settings {
+                muted: true,
+                ..settings()
+            },
+            2,
+            "hi",
+            None,
+        ),
+        (
+            proto::Settings {
+                members_only: true,
+                ..settings()
+            },
+            1,
+            "hi",
+            Some(Code::MembersOnly),
+        ),
+        (
+            proto::Settings {
+                members_only: true,
+                ..settings()
+            },
+            5,
+            "hi",
+            None,
+        ),
+        (
+            proto::Settings {
+                emote_only: true,
+                ..settings()
+            },
+            1,
+            "hi",
+            Some(Code::EmoteOnly),
+        ),
+        (
+            proto::Settings {
+                emote_only: true,
+                ..settings()
+            },
+            1,
+            "💜",
+            None,
+        ),
+    ] {
+        let mut world = world();
+        world.act(4, 1, Action::Settings(settings.clone()));
+        world.send(client, 9, text);
+        world.pass(SECOND);
+        assert_eq!(world.refused(9), expected, "{settings:?} {client} {text}");
+    }
+}
+
+#[test]
+fn slow_mode_and_unique_only() {
+    let mut world = world();
+    world.send(3, 1, "/slow 30");
+    world.send(1, 2, "one");
+    world.send(1, 3, "two");
+    assert_eq!(world.refused(3), Some(Code::SlowMode));
+    world.pass(30 * SECOND);
+    world.send(3, 4, "/unique on");
+    world.send(1, 5, "Three");
+    world.send(5, 6, "three");
+    assert_eq!(world.refused(6), Some(Code::NotUnique));
+    world.pass(SECOND);
+    assert_eq!(world.texts(), ["one", "Three"]);
+}
+
+#[test]
+fn held_messages_wait_for_a_moderator() {
+    let mut world = world();
+    let hold = proto::Settings {
+        hold: proto::HoldPolicy::HoldAll.into(),
+        ..Default::default()
+    };
+    world.act(4, 1, Action::Settings(hold));
+    for (nonce, text) in [(2, "good"), (3, "bad"), (4, "forgotten")] {
+        world.send(1, nonce, text);
+    }
+    world.pass(SECOND);
+    let ids: Vec<_> = world
+        .room
+        .queue()
+        .held
+        .iter()
+        .map(|h| h.message.as_ref().unwrap().id)
+        .collect();
+    assert_eq!(ids.len(), 3);
+    assert!(world.answer(2).unwrap().held);
+    world.act(2, 5, Action::Approve(ids[0]));
+    world.act(2, 6, Action::Deny(ids[1]));
+    world.act(2, 7, Action::Queue(true));
+    world.pass(SECOND);
+    assert_eq!(world.texts(), ["good"]);
+    let queues = world.told[&2]
+        .iter()
+        .filter(|part| matches!(part, Part::Queue(_)));
+    assert_eq!(queues.count(), 1);
+    world.pass(600 * SECOND);
+    assert!(world.room.queue().held.is_empty());
+    assert_eq!(world.texts(), ["good"]);
+}
+
+#[test]
+fn an_appeal_is_heard_once() {
+    let mut world = world();
+    let appeal = |nonce| {
+        Request::Appeal(proto::Appeal {
+            nonce,
+            text: "it was not me".into(),
+        })
+    };
+    world.ask(1, appeal(1));
+    assert_eq!(world.refused(1), Some(Code::NoAppeal));
+    world.act(3, 2, Action::Ban("mina".into()));
+    world.ask(1, appeal(3));
+    world.pass(SECOND);
+    assert!(world.answer(3).is_ok());
+    assert_eq!(world.room.queue().appeals.len(), 1);
+    let decision = |accepted| {
+        Action::Appeal(proto::AppealDecision {
+            user: "mina".into(),
+            accepted,
+        })
+    };
+    world.act(3, 4, decision(false));
+    world.ask(1, appeal(5));
+    assert_eq!(world.refused(5), Some(Code::NoAppeal));
+    world.act(3, 6, Action::Unban("mina".into()));
+    world.act(3, 7, Action::Ban("mina".into()));
+    world.ask(1, appeal(8));
+    world.act(3, 9, decision(true));
+    world.send(1, 10, "thank you");
+    world.pass(SECOND);
+    assert_eq!(world.texts(), ["thank you"]);
+}
+
+#[test]
+fn polls_count_and_end() {
+    let mut world = world();
+    world.send(4, 1, "/poll Encore? | yes | no");
+    world.pass(SECOND);
+    let poll = world.answer(1).unwrap().id;
+    for (client, choice) in [(1, 0), (5, 0), (1, 1)] {
+        world.ask(
+            client,
+            Request::Vote(proto::Vote {
+                nonce: 2,
+                poll,
+                choice,
+            }),
+        );
+    }
+    world.ask(
+        1,
+        Request::Vote(proto::Vote {
+            nonce: 3,
+            poll: 1,
+            choice: 0,
+        }),
+    );
+    assert_eq!(world.refused(3), Some(Code::NotFound));
+    world.pass(2 * SECOND);
+    let votes = world.parts.iter().rev().find_map(|(_, part)| match part {
+        Part::Effects(effects) if !effects.votes.is_empty() => Some(effects.votes.clone()),
+        _ => None,
+    });
+    assert_eq!(votes, Some(vec![1, 1]));
+    world.pass(120 * SECOND);
+    let ended = world
+        .shown()
+        .0
+        .into_iter()
+        .filter(|(_, entry)| matches!(entry, Entry::Poll(poll) if poll.ended));
+    assert_eq!(ended.count(), 1);
+    assert!(world.snapshot(1).poll.is_none());
+}
+
+#[test]
+fn blocked_terms_are_for_moderators_to_know() {
+    let mut world = world();
+    let terms = proto::Settings {
+        blocked_terms: vec!["secret".into()],
+        ..Default::default()
+    };
+    world.act(4, 1, Action::Settings(terms));
+    world.pass(SECOND);
+    assert_eq!(world.room.settings().blocked_terms, ["secret"]);
+    assert!(world.snapshot(1).settings.unwrap().blocked_terms.is_empty());
+}

@@ -1,0 +1,98 @@
+//! What a text has to pass before anybody is shown it.
+
+use std::time::Instant;
+
+use lightstick_chat_filter::{
+    Action, Filter, FilterConfig, Flood, FloodSettings, Flooding, LinkPolicy, Reason, Scratch,
+    Term, TermError, TextError, TextLimits, sanitise,
+};
+use lightstick_chat_proto::Settings;
+
+use crate::config::FilterSettings;
+use crate::refusal::{Code, Refusal};
+
+/// Bytes of UTF-8 that a character takes at most.
+const CHAR_BYTES: usize = 4;
+
+/// What is thought of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Clean,
+    /// A moderator should look at it, for this reason.
+    Suspected(String),
+    Blocked(Code),
+}
+
+#[derive(Debug)]
+pub(crate) struct Screen {
+    filter: Filter,
+    scratch: Scratch,
+    flood: Flood,
+}
+
+impl Screen {
+    /// Compiles what an operator and a room do not want to read.
+    pub(crate) fn new(operator: &FilterSettings, room: &Settings) -> Result<Self, TermError> {
+        let links = match room.links_off || room.shield {
+            true => LinkPolicy::Block,
+            false => LinkPolicy::Allow,
+        };
+        let block = |terms: &[String]| {
+            let terms = terms.iter().map(|term| Term::parse(term, Action::Block));
+            terms.collect()
+        };
+        let filter = Filter::new(&FilterConfig {
+            built_in: operator.built_in_terms,
+            operator_terms: block(&operator.blocked_terms),
+            room_terms: block(&room.blocked_terms),
+            allowed: operator.allowed_terms.clone(),
+            links,
+            hosts: operator.link_hosts.clone(),
+        })?;
+        Ok(Self {
+            filter,
+            scratch: Scratch::default(),
+            flood: Flood::new(FloodSettings::default()),
+        })
+    }
+
+    /// Takes other terms and rules. What was said before is remembered.
+    pub(crate) fn replace(&mut self, other: Self) {
+        self.filter = other.filter;
+    }
+
+    /// The text as it will be shown.
+    pub(crate) fn clean(&self, text: &str, chars_max: usize) -> Result<String, Refusal> {
+        let limits = TextLimits {
+            bytes_max: CHAR_BYTES * chars_max,
+            chars_max,
+            ..TextLimits::default()
+        };
+        match sanitise(text, &limits) {
+            Ok(text) => Ok(text.into_owned()),
+            Err(TextError::Empty) => Err(Code::Empty.into()),
+            Err(TextError::TooLong) => Err(Code::TooLong.into()),
+            Err(TextError::Zalgo) => Err(Code::Characters.into()),
+        }
+    }
+
+    /// What the filter thinks of a text that is clean.
+    pub(crate) fn judge(&mut self, now: Instant, author: u64, text: &str) -> Verdict {
+        use lightstick_chat_filter::Verdict as Judged;
+        let judged = self.filter.judge(text, &mut self.scratch);
+        let print = self.scratch.fingerprint();
+        match judged {
+            Judged::Blocked(Reason::Link) => Verdict::Blocked(Code::LinksOff),
+            Judged::Blocked(_) => Verdict::Blocked(Code::Blocked),
+            Judged::Suspected(reason) => Verdict::Suspected(match reason {
+                Reason::Term(_) => "term".to_owned(),
+                Reason::Link => "link".to_owned(),
+                _ => "too_much".to_owned(),
+            }),
+            Judged::Clean => match self.flood.check(author, print, now) {
+                Flooding::No => Verdict::Clean,
+                Flooding::Repeat { .. } | Flooding::Crowd { .. } => Verdict::Blocked(Code::Flood),
+            },
+        }
+    }
+}

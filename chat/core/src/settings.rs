@@ -1,0 +1,149 @@
+//! A room's settings, checked.
+
+use std::collections::HashSet;
+
+use lightstick_chat_proto::{HoldPolicy, Settings};
+
+use crate::refusal::{Code, Refusal};
+
+/// Longest slow mode, in seconds.
+pub const SLOW_SECONDS_MAX: u32 = 120;
+/// Blocked terms of a room.
+pub const TERMS_MAX: usize = 500;
+/// Longest blocked term, in characters.
+pub const TERM_CHARS_MAX: usize = 100;
+/// Emotes of a room.
+pub const EMOTES_MAX: usize = 200;
+/// Longest name of an emote, in bytes.
+pub const EMOTE_NAME_MAX: usize = 32;
+/// Longest address of an emote's picture, in bytes.
+pub const EMOTE_URL_MAX: usize = 512;
+
+/// Takes settings that somebody sent.
+pub(crate) fn checked(settings: Settings) -> Result<Settings, Refusal> {
+    let out = |what: &str| Err(Refusal::because(Code::OutOfRange, what));
+    if settings.slow_seconds > SLOW_SECONDS_MAX {
+        return out("slow_seconds: 0 to 120");
+    }
+    if HoldPolicy::try_from(settings.hold).is_err() {
+        return out("hold: unknown");
+    }
+    if settings.blocked_terms.len() > TERMS_MAX {
+        return out("blocked_terms: at most 500");
+    }
+    let is_term = |term: &String| !term.trim().is_empty() && term.chars().count() <= TERM_CHARS_MAX;
+    if !settings.blocked_terms.iter().all(is_term) {
+        return out("blocked_terms: 1 to 100 characters each");
+    }
+    if settings.emotes.len() > EMOTES_MAX {
+        return out("emotes: at most 200");
+    }
+    let mut names = HashSet::new();
+    for emote in &settings.emotes {
+        if !is_emote_name(&emote.name) || !names.insert(&emote.name) {
+            return out("emotes: a name is 1 to 32 of a-z 0-9 _, once");
+        }
+        let safe = emote.url.starts_with("https://")
+            || emote.url.starts_with('/') && !emote.url.starts_with("//");
+        let printable = emote.url.bytes().all(|byte| byte.is_ascii_graphic());
+        if !safe || !printable || emote.url.len() > EMOTE_URL_MAX {
+            return out("emotes: a url is https or a path, of up to 512 bytes");
+        }
+    }
+    Ok(settings)
+}
+
+/// Whether a name can be an emote's.
+pub(crate) fn is_emote_name(name: &str) -> bool {
+    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
+    (1..=EMOTE_NAME_MAX).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+/// Whether a text is nothing but emotes: `:name:` of the room, or pictographs.
+pub(crate) fn is_emotes_only(text: &str, settings: &Settings) -> bool {
+    let known = |name: &str| settings.emotes.iter().any(|emote| emote.name == name);
+    text.split_whitespace().all(|word| {
+        let named = word
+            .strip_prefix(':')
+            .and_then(|word| word.strip_suffix(':'));
+        match named {
+            Some(names) => names.split("::").all(known),
+            None => word.chars().all(is_pictograph),
+        }
+    })
+}
+
+/// Roughly: symbols and what joins them. Letters and digits are none.
+fn is_pictograph(c: char) -> bool {
+    matches!(u32::from(c),
+        0x200d | 0xfe0f | 0x20e3 | 0x00a9 | 0x00ae
+        | 0x203c..=0x2049 | 0x2190..=0x2bff | 0x3030..=0x303d | 0x3297..=0x3299
+        | 0x1f000..=0x1faff | 0xe0020..=0xe007f)
+}
+
+#[cfg(test)]
+mod tests {
+    use lightstick_chat_proto::Emote;
+
+    use super::*;
+
+    fn emote(name: &str, url: &str) -> Settings {
+        Settings {
+            emotes: vec![Emote {
+                name: name.into(),
+                url: url.into(),
+            }],
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn settings_table() {
+        let slow = |slow_seconds| Settings {
+            slow_seconds,
+            ..Settings::default()
+        };
+        let terms = |term: &str, count| Settings {
+            blocked_terms: vec![term.to_owned(); count],
+            ..Settings::default()
+        };
+        for (settings, good) in [
+            (Settings::default(), true),
+            (slow(120), true),
+            (slow(121), false),
+            (terms("x", 500), true),
+            (terms("x", 501), false),
+            (terms(" ", 1), false),
+            (terms(&"한".repeat(100), 1), true),
+            (terms(&"한".repeat(101), 1), false),
+            (emote("wave", "https://example.org/wave.png"), true),
+            (emote("wave", "/emotes/wave.png"), true),
+            (emote("wave", "//example.org/wave.png"), false),
+            (emote("wave", "javascript:alert(1)"), false),
+            (emote("wave", "https://example.org/a b"), false),
+            (emote("Wave", "/w.png"), false),
+            (emote("", "/w.png"), false),
+        ] {
+            assert_eq!(checked(settings.clone()).is_ok(), good, "{settings:?}");
+        }
+        let mut twice = emote("wave", "/w.png");
+        twice.emotes.push(twice.emotes[0].clone());
+        assert!(checked(twice).is_err());
+    }
+
+    #[test]
+    fn emotes_only_table() {
+        let settings = emote("wave", "/w.png");
+        for (text, only) in [
+            (":wave:", true),
+            (":wave::wave: 💜", true),
+            ("💜💜 👩‍🎤", true),
+            (":wave", false),
+            (":other:", false),
+            ("hi 💜", false),
+            ("사랑해", false),
+        ] {
+            assert_eq!(is_emotes_only(text, &settings), only, "{text}");
+        }
+    }
+}

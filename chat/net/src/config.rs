@@ -1,0 +1,84 @@
+//! Settings of the chat.
+
+use lightstick_chat_archive::{ArchiveConfig, ConfigError as ArchiveConfigError};
+use lightstick_chat_core::config::{RoomConfig, RoomConfigError};
+use serde::{Deserialize, Serialize};
+
+/// Settings of the chat.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ChatConfig {
+    /// Whether there is a chat at all.
+    pub enabled: bool,
+    /// Rooms with a chat at one time. More are refused.
+    pub rooms_max: usize,
+    /// Seconds that a room's chat is kept in memory once nobody is there.
+    pub idle_seconds: u32,
+    /// WebSockets at one time. More are refused.
+    pub sockets_max: usize,
+    /// WebSockets of one address at one time. More are refused.
+    pub sockets_per_address_max: usize,
+    /// Whether whoever comes without a token may write, as a guest. In development mode they may.
+    pub guests_write: bool,
+    /// Limits of every room.
+    pub room: RoomConfig,
+    /// What is kept, and where.
+    pub archive: ArchiveConfig,
+}
+
+impl Default for ChatConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            rooms_max: 1_000,
+            idle_seconds: 300,
+            sockets_max: 20_000,
+            sockets_per_address_max: 100,
+            guests_write: false,
+            room: RoomConfig::default(),
+            archive: ArchiveConfig::default(),
+        }
+    }
+}
+
+/// A setting that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// In `chat` itself.
+    #[error("chat.{name} must be {range}")]
+    Range {
+        /// The setting.
+        name: &'static str,
+        /// What it may be.
+        range: &'static str,
+    },
+    /// In `chat.room`.
+    #[error("chat.room.{0}")]
+    Room(#[from] RoomConfigError),
+    /// In `chat.archive`.
+    #[error("chat.archive: {0}")]
+    Archive(#[from] ArchiveConfigError),
+}
+
+impl ChatConfig {
+    /// Checks all of it.
+    ///
+    /// # Errors
+    /// The first setting that cannot work.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let positive = |value: usize, name| match value {
+            0 => Err(ConfigError::Range {
+                name,
+                range: "1 or more",
+            }),
+            _ => Ok(()),
+        };
+        positive(self.rooms_max, "rooms_max")?;
+        positive(self.sockets_max, "sockets_max")?;
+        positive(self.sockets_per_address_max, "sockets_per_address_max")?;
+        positive(self.idle_seconds as usize, "idle_seconds")?;
+        self.room.validate()?;
+        self.archive.validate()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,187 @@
+//! What rooms want kept, in the words of the archive.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lightstick_chat_archive as archive;
+use lightstick_chat_archive::Archive;
+use lightstick_chat_core::record::{AuditRecord, MessageRecord, Record};
+use lightstick_chat_core::room::Stored;
+use lightstick_types::RoomName;
+
+/// Format of a room's stored state: a JSON object of texts by name.
+const STATE_VERSION: u32 = 1;
+/// How often a room that cannot be read is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Something that must not be lost could not be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotKept;
+
+/// Keeps what rooms say. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Keeper(pub(crate) Archive);
+
+impl Keeper {
+    /// What a room must know again. Waits for the database: a room that has forgotten whom it
+    /// banned is worse than one that opens late. `None` where nobody waits any more.
+    pub(crate) async fn load(&self, room: &RoomName, gone: impl Fn() -> bool) -> Option<Stored> {
+        loop {
+            match self.0.room_state(room).await {
+                Ok(state) => {
+                    let mut stored = match &state.saved {
+                        Some((STATE_VERSION, bytes)) => serde_json::from_slice(bytes)
+                            .unwrap_or_else(|error| {
+                                tracing::error!(%room, %error, "the stored state is unreadable");
+                                Stored::new()
+                            }),
+                        Some((version, _)) => {
+                            tracing::error!(%room, version, "the stored state is of another version");
+                            Stored::new()
+                        }
+                        None => Stored::new(),
+                    };
+                    stored.insert("last_id".to_owned(), state.last_id.to_string());
+                    return Some(stored);
+                }
+                Err(error) => tracing::warn!(%room, %error, "the chat waits for the archive"),
+            }
+            if gone() {
+                return None;
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Takes records, in order; the future says when they are safe. `stored` is kept up to date.
+    pub(crate) fn keep(
+        &self,
+        room: &RoomName,
+        stored: &mut Stored,
+        epoch: u64,
+        records: Vec<Record>,
+    ) -> impl Future<Output = Result<(), NotKept>> + Send + use<> {
+        let must = records.iter().any(Record::is_precious);
+        let mut state_changed = false;
+        let mut kept = Vec::with_capacity(records.len());
+        for record in records {
+            match record {
+                Record::Message(message) => kept.push(message_record(room, epoch, message)),
+                Record::Removed {
+                    ids,
+                    user,
+                    by,
+                    at_ms,
+                } => {
+                    kept.extend(ids.into_iter().map(|id| {
+                        archive::Record::MessageRemoved(archive::MessageRemoved {
+                            room: room.clone(),
+                            id,
+                            by: by.clone(),
+                            at_ms,
+                        })
+                    }));
+                    if let Some(user) = user {
+                        let removed = archive::UserMessagesRemoved {
+                            room: room.clone(),
+                            user: user.to_string(),
+                            up_to_id: archive::NUMBER_MAX,
+                            by,
+                            at_ms,
+                        };
+                        kept.push(archive::Record::UserMessagesRemoved(removed));
+                    }
+                }
+                Record::Audit(audit) => kept.push(audit_record(room, audit)),
+                Record::State { key, value } => {
+                    state_changed = true;
+                    match value {
+                        Some(value) => stored.insert(key, value),
+                        None => stored.remove(&key),
+                    };
+                }
+            }
+        }
+        if state_changed {
+            kept.push(archive::Record::RoomState(archive::RoomStateRecord {
+                room: room.clone(),
+                version: STATE_VERSION,
+                state: serde_json::to_vec(&stored).unwrap_or_default(),
+            }));
+        }
+        let (done, receipt) = tokio::sync::oneshot::channel();
+        let done = Arc::new(std::sync::Mutex::new(Some(done)));
+        // Appended here and now: the order of appends is the order of what happened.
+        let mut rest = kept;
+        let mut last = None;
+        while !rest.is_empty() || last.is_none() {
+            let tail = rest.split_off(rest.len().min(archive::BATCH_RECORDS_MAX));
+            last = Some(std::mem::replace(&mut rest, tail));
+            if rest.is_empty() {
+                break;
+            }
+            if let Some(batch) = last.take() {
+                self.0.append_with(batch, |_| {});
+            }
+        }
+        let room = room.clone();
+        self.0.append_with(last.unwrap_or_default(), move |result| {
+            if let Some(done) = done.lock().ok().and_then(|mut done| done.take()) {
+                // The room is gone: nobody waits.
+                let _ = done.send(result);
+            }
+        });
+        async move {
+            match receipt.await {
+                Ok(Ok(_)) => Ok(()),
+                // Counted by the archive: the show goes on without it.
+                Ok(Err(_)) | Err(_) if !must => Ok(()),
+                Ok(Err(error)) => {
+                    tracing::error!(%room, %error, "what must not be lost could not be kept");
+                    Err(NotKept)
+                }
+                Err(_) => Err(NotKept),
+            }
+        }
+    }
+}
+
+fn message_record(room: &RoomName, epoch: u64, record: MessageRecord) -> archive::Record {
+    let MessageRecord { message, shown, .. } = record;
+    let author = message.author.unwrap_or_default();
+    archive::Record::Message(archive::MessageRecord {
+        room: room.clone(),
+        id: message.id,
+        epoch,
+        at_ms: message.at_ms,
+        user: author.user,
+        name: author.name,
+        role: author.role as u8,
+        text: message.text,
+        reply_to: message.reply.map(|reply| reply.id),
+        paid: message.paid.map(|paid| archive::PaidRecord {
+            amount: paid.amount,
+            currency: paid.currency,
+            tier: paid.tier as u8,
+            reference: String::new(),
+        }),
+        shown,
+    })
+}
+
+fn audit_record(room: &RoomName, audit: AuditRecord) -> archive::Record {
+    let detail = serde_json::json!({
+        "role": audit.role,
+        "before": audit.before,
+        "after": audit.after,
+    });
+    archive::Record::Audit(archive::AuditRecord {
+        room: room.clone(),
+        at_ms: audit.at_ms,
+        actor: audit.actor,
+        action: audit.action.to_owned(),
+        target: (!audit.target.is_empty()).then_some(audit.target),
+        reason: audit.reason,
+        detail: detail.to_string(),
+    })
+}

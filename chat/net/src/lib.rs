@@ -1,0 +1,295 @@
+//! The chat of all rooms.
+//!
+//! One task a room calls the core (`lightstick-chat-core`) and carries out what it says: what is
+//! shown goes to the shards, which have the data channels, and to the tasks of WebSockets;
+//! what is kept goes to the archive, and answers leave when it is safe there.
+//!
+//! [`ChatPlane`] is the handle that HTTP handlers use.
+
+mod address;
+mod bridge;
+mod config;
+mod hub;
+mod keep;
+mod room;
+mod shards;
+mod socket;
+mod stats;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lightstick_chat_archive::{Archive, ArchiveTasks, OpenError};
+use lightstick_chat_core::record::Done;
+use lightstick_chat_core::refusal::{Code, Refusal};
+use lightstick_chat_core::room::{Actor, ClientKey, Posted};
+use lightstick_chat_proto::CaptionCue;
+use lightstick_chat_proto::moderate::Action;
+use lightstick_sfu::MediaPlane;
+use lightstick_types::{ChatMember, RoomName};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use address::AddressKey;
+use bridge::Bridge;
+pub use config::{ChatConfig, ConfigError};
+use hub::Hub;
+pub use hub::NoRoom;
+use keep::Keeper;
+pub use lightstick_chat_archive as archive;
+pub use lightstick_chat_core as core;
+pub use lightstick_chat_proto as proto;
+use room::{Command, Common, Reply};
+pub use room::{Happened, Overview, ReviewRequest};
+use shards::Shards;
+pub use socket::{Heard, Refused, Socket};
+pub use stats::{Number, PlaneStats};
+
+/// Events that wait for webhooks. More are dropped, and counted there.
+const EVENTS_MAX: usize = 16_384;
+/// Messages that wait for the review hook; more pass as if it had failed.
+const REVIEWS_MAX: usize = 1_024;
+
+/// The handle on the chat. Cheap to clone.
+#[derive(Clone)]
+pub struct ChatPlane {
+    hub: Hub,
+    archive: Archive,
+    stats: Arc<PlaneStats>,
+    addresses: AddressKey,
+    next_client: Arc<AtomicU64>,
+    sockets: socket::Sockets,
+}
+
+/// The running tasks.
+pub struct ChatTasks {
+    tasks: JoinSet<()>,
+    archive: ArchiveTasks,
+    cancel: CancellationToken,
+}
+
+/// What others may listen to.
+pub struct Feeds {
+    /// What happened in rooms, for webhooks.
+    pub events: mpsc::Receiver<Happened>,
+    /// Messages for the review hook; present if it was asked for.
+    pub reviews: Option<mpsc::Receiver<ReviewRequest>>,
+}
+
+/// Why the chat did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting that cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The archive.
+    #[error("chat.archive: {0}")]
+    Archive(#[from] OpenError),
+    /// Somebody else reads the media plane's chat events.
+    #[error("the media plane has another chat")]
+    Taken,
+}
+
+pub(crate) fn next_client(counter: &AtomicU64) -> ClientKey {
+    ClientKey(counter.fetch_add(1, Ordering::Relaxed))
+}
+
+impl ChatPlane {
+    /// Opens the archive and starts the tasks. `review` says whether messages go to a review hook.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub async fn start(
+        config: &ChatConfig,
+        media: MediaPlane,
+        review: bool,
+    ) -> Result<(Self, ChatTasks, Feeds), StartError> {
+        config.validate()?;
+        let events = media.take_chat_events().ok_or(StartError::Taken)?;
+        let (archive, archive_tasks) = Archive::open(config.archive.clone()).await?;
+        let stats = Arc::new(PlaneStats::default());
+        let addresses = AddressKey::new();
+        let next_client = Arc::new(AtomicU64::new(1));
+        let cancel = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let shards = Shards::new(media, Arc::clone(&stats));
+        let retry = shards.clone().retry();
+        let stop = cancel.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = retry => {}
+                () = stop.cancelled() => {}
+            }
+        });
+        let (happened, events_out) = mpsc::channel(EVENTS_MAX);
+        let (reviews, reviews_out) = mpsc::channel(REVIEWS_MAX);
+        let common = Common {
+            config: config.room.clone(),
+            keeper: Keeper(archive.clone()),
+            shards: shards.clone(),
+            stats: Arc::clone(&stats),
+            events: Some(happened),
+            reviews: review.then_some(reviews),
+        };
+        let idle = Duration::from_secs(config.idle_seconds.into());
+        let hub = Hub::start(common, config.rooms_max, idle, cancel.clone(), &mut tasks);
+        let bridge = Bridge {
+            hub: hub.clone(),
+            shards,
+            addresses: addresses.clone(),
+            stats: Arc::clone(&stats),
+            next_client: Arc::clone(&next_client),
+        };
+        let stop = cancel.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = bridge.run(events) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+        let plane = Self {
+            hub,
+            archive,
+            sockets: socket::Sockets::new(config, Arc::clone(&stats)),
+            stats,
+            addresses,
+            next_client,
+        };
+        let tasks = ChatTasks {
+            tasks,
+            archive: archive_tasks,
+            cancel,
+        };
+        let feeds = Feeds {
+            events: events_out,
+            reviews: review.then_some(reviews_out),
+        };
+        Ok((plane, tasks, feeds))
+    }
+
+    /// What moderators do, over HTTP. Opens the room's chat if it must.
+    ///
+    /// # Errors
+    /// [`Refusal`]; [`Code::Closing`] also where the room cannot be opened.
+    pub async fn act(
+        &self,
+        room: RoomName,
+        actor: Actor,
+        action: Action,
+        reason: String,
+    ) -> Result<Done, Refusal> {
+        let action = Box::new(action);
+        self.ask(room, |reply| Command::Act {
+            actor,
+            action,
+            reason,
+            reply,
+        })
+        .await
+    }
+
+    /// Writes a message of the integrator's server. Answers once it is safe.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn post(
+        &self,
+        room: RoomName,
+        actor: Actor,
+        posted: Posted,
+    ) -> Result<Done, Refusal> {
+        let posted = Box::new(posted);
+        self.ask(room, |reply| Command::Post {
+            actor,
+            posted,
+            reply,
+        })
+        .await
+    }
+
+    /// Shows a live caption.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn caption(&self, room: RoomName, cue: CaptionCue) -> Result<Done, Refusal> {
+        self.ask(room, |reply| Command::Caption { cue, reply })
+            .await
+    }
+
+    /// A room's chat as it is now. Opens it if it must: settings and sanctions are there also
+    /// while nobody is.
+    ///
+    /// # Errors
+    /// [`NoRoom`].
+    pub async fn look(&self, room: RoomName) -> Result<Overview, NoRoom> {
+        let (reply, answer) = oneshot::channel();
+        let room = self.hub.open(room).await?;
+        let asked = room.commands.send(Command::Look { reply }).await;
+        asked.map_err(|_| NoRoom::Closing)?;
+        answer.await.map_err(|_| NoRoom::Closing)
+    }
+
+    /// Whether a room's chat is open.
+    pub async fn is_open(&self, room: RoomName) -> bool {
+        self.hub.find(room).await.is_ok()
+    }
+
+    /// Connects a WebSocket.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn connect(&self, member: Arc<ChatMember>) -> Result<Socket, Refused> {
+        let place = self.sockets.take(member.address)?;
+        let room = self.hub.open(member.room.clone()).await?;
+        let client = next_client(&self.next_client);
+        let address = self.addresses.hash(member.address);
+        Socket::open(room, client, member, address, place).await
+    }
+
+    /// What was said and done, as it is kept.
+    #[must_use]
+    pub fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<PlaneStats> {
+        &self.stats
+    }
+
+    async fn ask(
+        &self,
+        room: RoomName,
+        command: impl FnOnce(Reply) -> Command,
+    ) -> Result<Done, Refusal> {
+        let closing = || Refusal::later(Code::Closing, Duration::from_secs(1));
+        let room = self.hub.open(room).await.map_err(|error| match error {
+            NoRoom::TooMany => Refusal::because(Code::Full, error.to_string()),
+            NoRoom::NotOpen | NoRoom::Closing => closing(),
+        })?;
+        let (reply, answer) = oneshot::channel();
+        room.commands
+            .send(command(reply))
+            .await
+            .map_err(|_| closing())?;
+        answer.await.map_err(|_| closing())?
+    }
+}
+
+impl ChatTasks {
+    /// Closes all rooms, keeps what is on its way, and ends by a deadline.
+    pub async fn shutdown(mut self, deadline: Duration) {
+        let end = tokio::time::Instant::now() + deadline;
+        self.cancel.cancel();
+        let rooms = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout_at(end, rooms).await.is_err() {
+            tracing::warn!("some of the chat's tasks did not end in time");
+        }
+        let left = end.saturating_duration_since(tokio::time::Instant::now());
+        let flushed = self.archive.shutdown(left).await;
+        tracing::info!(?flushed, "the chat's archive is closed");
+    }
+}

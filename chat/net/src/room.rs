@@ -1,0 +1,476 @@
+//! One room's task: the core's only caller.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
+use lightstick_chat_core::frame::{Frame, Tick};
+use lightstick_chat_core::now::Now;
+use lightstick_chat_core::record::{Answer, Asker, Done, RoomEvent};
+use lightstick_chat_core::refusal::{Code, Refusal};
+use lightstick_chat_core::room::{
+    Actor, ClientKey, Output, Posted, Review, Reviewed, Room, Stored, answer_frame,
+};
+use lightstick_chat_core::sanctions::Sanction;
+use lightstick_chat_proto as proto;
+use lightstick_chat_proto::client_frame::Frame as Request;
+use lightstick_chat_proto::moderate::Action;
+use lightstick_sfu::ChatCommand;
+use lightstick_types::{ChatMember, RoomName, SessionId, ShardId};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::keep::{Keeper, NotKept};
+use crate::shards::Shards;
+use crate::stats::PlaneStats;
+
+/// Requests that wait for one room. A client whose request finds no place is counted and, over a
+/// WebSocket, waits; over data channels it is dropped.
+pub(crate) const COMMANDS_MAX: usize = 4_096;
+/// Ticks that a WebSocket may be behind with before it has to begin anew.
+pub(crate) const TICKS_MAX: usize = 32;
+/// Frames of its own that wait for one WebSocket. One that reads no more is closed.
+pub(crate) const OWN_FRAMES_MAX: usize = 64;
+/// Commands that are taken in one turn before the room's own clock is looked at.
+const BURST_MAX: usize = 256;
+/// Cues that are kept for those who read captions as WebVTT.
+const CAPTIONS_MAX: usize = 1_000;
+
+/// The way to a client.
+#[derive(Clone, Debug)]
+pub(crate) enum Route {
+    /// Data channels of a session on a shard.
+    Session(ShardId, SessionId),
+    /// A WebSocket's task.
+    Socket(mpsc::Sender<Frame>),
+}
+
+/// What a room's task is asked.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Connect {
+        client: ClientKey,
+        member: Arc<ChatMember>,
+        /// A keyed hash.
+        address: u64,
+        route: Route,
+    },
+    Request {
+        client: ClientKey,
+        request: Request,
+    },
+    Malformed {
+        client: ClientKey,
+    },
+    Resync {
+        client: ClientKey,
+    },
+    Disconnect {
+        client: ClientKey,
+    },
+    Act {
+        actor: Actor,
+        action: Box<Action>,
+        reason: String,
+        reply: Reply,
+    },
+    Post {
+        actor: Actor,
+        posted: Box<Posted>,
+        reply: Reply,
+    },
+    Caption {
+        cue: proto::CaptionCue,
+        reply: Reply,
+    },
+    Reviewed {
+        id: u64,
+        reviewed: Reviewed,
+    },
+    Look {
+        reply: oneshot::Sender<Overview>,
+    },
+}
+
+pub(crate) type Reply = oneshot::Sender<Result<Done, Refusal>>;
+
+/// A room's chat as integrators and moderators see it.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    /// Connections.
+    pub present: usize,
+    /// The settings in force.
+    pub settings: proto::Settings,
+    /// Held messages and open appeals.
+    pub queue: proto::Queue,
+    /// Bans, timeouts and shadows, by user.
+    pub sanctions: BTreeMap<String, Sanction>,
+    /// What was counted since the room's chat was opened.
+    pub totals: lightstick_chat_core::room::Totals,
+    /// The last captions, oldest first.
+    pub captions: Vec<proto::CaptionCue>,
+}
+
+/// What happened in a room, for webhooks.
+#[derive(Clone, Debug)]
+pub struct Happened {
+    /// Where.
+    pub room: RoomName,
+    /// What.
+    pub event: RoomEvent,
+}
+
+/// A message for the review hook, and where to answer.
+#[derive(Debug)]
+pub struct ReviewRequest {
+    /// Where.
+    pub room: RoomName,
+    /// What.
+    pub review: Review,
+    pub(crate) answer: mpsc::WeakSender<Command>,
+}
+
+impl ReviewRequest {
+    /// Gives the verdict. A room that is gone, or has decided by itself, hears nothing.
+    pub async fn answer(self, reviewed: Reviewed) {
+        if let Some(room) = self.answer.upgrade() {
+            let id = self.review.id;
+            // The room is gone: nobody waits.
+            let _ = room.send(Command::Reviewed { id, reviewed }).await;
+        }
+    }
+}
+
+/// What all rooms share.
+#[derive(Clone)]
+pub(crate) struct Common {
+    pub(crate) config: lightstick_chat_core::config::RoomConfig,
+    pub(crate) keeper: Keeper,
+    pub(crate) shards: Shards,
+    pub(crate) stats: Arc<PlaneStats>,
+    pub(crate) events: Option<mpsc::Sender<Happened>>,
+    pub(crate) reviews: Option<mpsc::Sender<ReviewRequest>>,
+}
+
+type Kept = Pin<Box<dyn Future<Output = (Vec<Answer>, Result<(), NotKept>)> + Send>>;
+
+pub(crate) struct RoomTask {
+    name: RoomName,
+    common: Common,
+    room: Room,
+    me: mpsc::WeakSender<Command>,
+    ticks: broadcast::Sender<Arc<Tick>>,
+    routes: HashMap<ClientKey, Route>,
+    /// Sessions of this room on each shard.
+    on_shards: HashMap<ShardId, usize>,
+    requests: HashMap<u64, Reply>,
+    next_request: u64,
+    /// In the order in which they were made.
+    commits: FuturesOrdered<Kept>,
+    epoch: u64,
+    stored: Stored,
+    captions: std::collections::VecDeque<proto::CaptionCue>,
+    counted: lightstick_chat_core::room::Totals,
+}
+
+fn now() -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+    Now {
+        at: Instant::now(),
+        unix_ms: unix.map_or(0, |since| since.as_millis() as u64),
+    }
+}
+
+impl RoomTask {
+    /// Runs until nobody holds a sender of its commands any more.
+    pub(crate) async fn run(
+        name: RoomName,
+        common: Common,
+        me: mpsc::WeakSender<Command>,
+        mut commands: mpsc::Receiver<Command>,
+        ticks: broadcast::Sender<Arc<Tick>>,
+    ) {
+        let Some(stored) = common.keeper.load(&name, || me.strong_count() <= 1).await else {
+            return;
+        };
+        let start = now();
+        let epoch = start.unix_ms << 16 | u64::from(fastrand::u16(..));
+        let review = common.reviews.is_some();
+        let config = common.config.clone();
+        let room = Room::new(config, epoch, fastrand::u64(..), review, &stored, start);
+        common.stats.rooms.add(1);
+        tracing::info!(room = %name, "the chat is open");
+        let mut task = Self {
+            name,
+            common,
+            room,
+            me,
+            ticks,
+            routes: HashMap::new(),
+            on_shards: HashMap::new(),
+            requests: HashMap::new(),
+            next_request: 0,
+            commits: FuturesOrdered::new(),
+            epoch,
+            stored,
+            captions: std::collections::VecDeque::new(),
+            counted: Default::default(),
+        };
+        let mut burst = Vec::new();
+        loop {
+            let deadline = task.room.deadline();
+            let sleep = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                count = commands.recv_many(&mut burst, BURST_MAX) => {
+                    if count == 0 {
+                        break;
+                    }
+                    let now = now();
+                    for command in burst.drain(..) {
+                        task.obey(now, command);
+                        task.outputs();
+                    }
+                }
+                () = sleep => {}
+                Some((answers, kept)) = task.commits.next() => task.give(answers, kept),
+            }
+            let now = now();
+            if task.room.deadline().is_some_and(|at| at <= now.at) {
+                task.room.turn(now);
+            }
+            task.outputs();
+            task.common
+                .stats
+                .add_room(&mut task.counted, task.room.totals());
+        }
+        // What was accepted is kept, though nobody waits for the answer.
+        let end = now();
+        while let Some(at) = task.room.deadline() {
+            let wait = at.saturating_duration_since(end.at);
+            if task.room.is_idle() || wait > task.common.config_tick() {
+                break;
+            }
+            task.room.turn(end.after(wait));
+            task.outputs();
+        }
+        while let Some((answers, kept)) = task.commits.next().await {
+            task.give(answers, kept);
+        }
+        task.common
+            .stats
+            .add_room(&mut task.counted, task.room.totals());
+        task.common.stats.rooms.sub(1);
+        tracing::info!(room = %task.name, "the chat is closed");
+    }
+
+    fn obey(&mut self, now: Now, command: Command) {
+        match command {
+            Command::Connect {
+                client,
+                member,
+                address,
+                route,
+            } => {
+                if let Route::Session(shard, _) = &route {
+                    *self.on_shards.entry(*shard).or_default() += 1;
+                }
+                self.common.stats.clients.add(1);
+                self.routes.insert(client, route);
+                self.room.connect(now, client, member, address);
+            }
+            Command::Request { client, request } => self.room.receive(now, client, request),
+            Command::Malformed { client } => {
+                self.common.stats.malformed.add(1);
+                self.room.malformed(client);
+            }
+            Command::Resync { client } => self.room.resume(now, client),
+            Command::Disconnect { client } => {
+                let Some(route) = self.routes.remove(&client) else {
+                    return;
+                };
+                if let Route::Session(shard, _) = route
+                    && let Some(count) = self.on_shards.get_mut(&shard)
+                {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.on_shards.remove(&shard);
+                    }
+                }
+                self.common.stats.clients.sub(1);
+                self.room.disconnect(now, client);
+            }
+            Command::Act {
+                actor,
+                action,
+                reason,
+                reply,
+            } => {
+                let to = self.request(reply);
+                self.room.moderate(now, &actor, *action, &reason, to);
+            }
+            Command::Post {
+                actor,
+                posted,
+                reply,
+            } => {
+                let to = self.request(reply);
+                self.room.post(now, &actor, *posted, to);
+            }
+            Command::Caption { cue, reply } => {
+                let result = self.room.caption(now, cue);
+                let done = Done {
+                    at_ms: now.unix_ms,
+                    ..Done::default()
+                };
+                // Whoever asked may have stopped waiting.
+                let _ = reply.send(result.map(|()| done));
+            }
+            Command::Reviewed { id, reviewed } => self.room.reviewed(now, id, reviewed),
+            Command::Look { reply } => {
+                let sanctions = self.room.sanctions();
+                // Whoever asked may have stopped waiting.
+                let _ = reply.send(Overview {
+                    present: self.room.present(),
+                    settings: self.room.settings().clone(),
+                    queue: self.room.queue(),
+                    sanctions: sanctions
+                        .map(|(user, s)| (user.to_owned(), s.clone()))
+                        .collect(),
+                    totals: self.room.totals(),
+                    captions: self.captions.iter().cloned().collect(),
+                });
+            }
+        }
+    }
+
+    fn request(&mut self, reply: Reply) -> Asker {
+        self.next_request += 1;
+        self.requests.insert(self.next_request, reply);
+        Asker::Request(self.next_request)
+    }
+
+    fn outputs(&mut self) {
+        while let Some(output) = self.room.poll() {
+            match output {
+                Output::Show(tick) => self.show(tick),
+                Output::Tell { client, frame } => self.tell(client, frame),
+                Output::Answer(answer) => self.answer(answer),
+                Output::Commit { records, answers } => {
+                    let kept =
+                        self.common
+                            .keeper
+                            .keep(&self.name, &mut self.stored, self.epoch, records);
+                    self.commits
+                        .push_back(Box::pin(async move { (answers, kept.await) }));
+                }
+                Output::Review(review) => self.review(review),
+                Output::Event(event) => {
+                    if let Some(events) = &self.common.events {
+                        let room = self.name.clone();
+                        // A full queue is counted where it is read: see the webhooks.
+                        let _ = events.try_send(Happened {
+                            room,
+                            event: *event,
+                        });
+                    }
+                }
+                Output::Caption(cue) => {
+                    if self.captions.len() == CAPTIONS_MAX {
+                        self.captions.pop_front();
+                    }
+                    self.captions.push_back(cue);
+                }
+            }
+        }
+    }
+
+    fn review(&mut self, review: Review) {
+        let id = review.id;
+        let request = ReviewRequest {
+            room: self.name.clone(),
+            review,
+            answer: self.me.clone(),
+        };
+        let sent = self
+            .common
+            .reviews
+            .as_ref()
+            .map(|reviews| reviews.try_send(request));
+        if !matches!(sent, Some(Ok(()))) {
+            self.room.reviewed(now(), id, Reviewed::Failed);
+        }
+    }
+
+    fn show(&mut self, tick: Tick) {
+        let tick = Arc::new(tick);
+        for shard in self.on_shards.keys() {
+            let show = ChatCommand::Show {
+                room: self.name.clone(),
+                tick: Arc::clone(&tick),
+            };
+            self.common.shards.command(*shard, show);
+        }
+        // No WebSocket is no error.
+        let _ = self.ticks.send(tick);
+    }
+
+    fn tell(&self, client: ClientKey, frame: Frame) {
+        match self.routes.get(&client) {
+            Some(Route::Session(shard, session)) => {
+                let tell = ChatCommand::Tell {
+                    session: *session,
+                    frame,
+                };
+                self.common.shards.command(*shard, tell);
+            }
+            // One that has so many unread is closed by its task, which finds the queue full.
+            Some(Route::Socket(own)) => {
+                let _ = own.try_send(frame);
+            }
+            None => {}
+        }
+    }
+
+    fn give(&mut self, answers: Vec<Answer>, kept: Result<(), NotKept>) {
+        if kept.is_err() {
+            self.common.stats.not_kept.add(1);
+        }
+        for answer in answers {
+            self.answer(match kept {
+                Ok(()) => answer,
+                Err(NotKept) => Answer {
+                    result: Err(Code::NotKept.into()),
+                    ..answer
+                },
+            });
+        }
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        match answer.to {
+            Asker::Client { client, nonce } => {
+                self.tell(client, answer_frame(nonce, &answer.result));
+            }
+            Asker::Request(number) => {
+                if let Some(reply) = self.requests.remove(&number) {
+                    // Whoever asked may have stopped waiting.
+                    let _ = reply.send(answer.result);
+                }
+            }
+        }
+    }
+}
+
+impl Common {
+    fn config_tick(&self) -> Duration {
+        Duration::from_millis(self.config.tick_ms.into())
+    }
+}

@@ -1,0 +1,231 @@
+//! A WebSocket's place in a room, whatever carries its bytes.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use lightstick_chat_core::frame::{Frame, Tick};
+use lightstick_chat_core::reader::{Given, Link, Reader};
+use lightstick_chat_core::room::ClientKey;
+use lightstick_chat_proto::client_frame::Frame as Request;
+use lightstick_types::ChatMember;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
+
+use crate::config::ChatConfig;
+use crate::hub::{NoRoom, RoomHandle};
+use crate::room::{Command, OWN_FRAMES_MAX, Route};
+use crate::stats::PlaneStats;
+
+/// Why a WebSocket gets no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// As many as there may be.
+    #[error("too many WebSockets")]
+    TooMany,
+    /// As many as one address may have.
+    #[error("too many WebSockets from this address")]
+    TooManyOfAddress,
+    /// The room.
+    #[error(transparent)]
+    Room(#[from] NoRoom),
+}
+
+/// Counts WebSockets, all and by address.
+#[derive(Clone, Debug)]
+pub(crate) struct Sockets {
+    max: usize,
+    per_address_max: usize,
+    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    stats: Arc<PlaneStats>,
+}
+
+/// A place among the WebSockets; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Place {
+    sockets: Sockets,
+    address: IpAddr,
+}
+
+impl Sockets {
+    pub(crate) fn new(config: &ChatConfig, stats: Arc<PlaneStats>) -> Self {
+        Self {
+            max: config.sockets_max,
+            per_address_max: config.sockets_per_address_max,
+            open: Arc::default(),
+            stats,
+        }
+    }
+
+    pub(crate) fn take(&self, address: IpAddr) -> Result<Place, Refused> {
+        let address = address.to_canonical();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.stats.sockets.get() as usize >= self.max {
+            return Err(Refused::TooMany);
+        }
+        let count = open.entry(address).or_default();
+        if *count >= self.per_address_max {
+            return Err(Refused::TooManyOfAddress);
+        }
+        *count += 1;
+        self.stats.sockets.add(1);
+        Ok(Place {
+            sockets: self.clone(),
+            address,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let open = &self.sockets.open;
+        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.address);
+            }
+        }
+        self.sockets.stats.sockets.sub(1);
+    }
+}
+
+/// What a room has for a WebSocket.
+#[derive(Debug)]
+pub enum Heard {
+    /// Shown to everybody.
+    Tick(Arc<Tick>),
+    /// For this one.
+    Own(Frame),
+    /// It was so far behind that ticks are gone: the room brings it up to date.
+    Resync,
+    /// The room is gone.
+    Closed,
+}
+
+/// A WebSocket in a room. Dropping it leaves.
+#[derive(Debug)]
+pub struct Socket {
+    room: RoomHandle,
+    client: ClientKey,
+    ticks: broadcast::Receiver<Arc<Tick>>,
+    own: mpsc::Receiver<Frame>,
+    reader: Reader,
+    place: Place,
+}
+
+impl Socket {
+    pub(crate) async fn open(
+        room: RoomHandle,
+        client: ClientKey,
+        member: Arc<ChatMember>,
+        address: u64,
+        place: Place,
+    ) -> Result<Self, Refused> {
+        let (sender, own) = mpsc::channel(OWN_FRAMES_MAX);
+        let ticks = room.ticks.subscribe();
+        let route = Route::Socket(sender);
+        let connect = Command::Connect {
+            client,
+            member,
+            address,
+            route,
+        };
+        room.commands
+            .send(connect)
+            .await
+            .map_err(|_| NoRoom::Closing)?;
+        Ok(Self {
+            room,
+            client,
+            ticks,
+            own,
+            reader: Reader::default(),
+            place,
+        })
+    }
+
+    /// Passes a request on; waits where the room is behind. False: the room is gone.
+    pub async fn request(&self, request: Request) -> bool {
+        let client = self.client;
+        self.room
+            .commands
+            .send(Command::Request { client, request })
+            .await
+            .is_ok()
+    }
+
+    /// Passes on that a frame could not be read. False: the room is gone.
+    pub async fn malformed(&self) -> bool {
+        let malformed = Command::Malformed {
+            client: self.client,
+        };
+        self.room.commands.send(malformed).await.is_ok()
+    }
+
+    /// The next thing to be sent. Safe to cancel.
+    pub async fn heard(&mut self) -> Heard {
+        tokio::select! {
+            biased;
+            own = self.own.recv() => own.map_or(Heard::Closed, Heard::Own),
+            tick = self.ticks.recv() => match tick {
+                Ok(tick) => Heard::Tick(tick),
+                Err(RecvError::Lagged(_)) => Heard::Resync,
+                Err(RecvError::Closed) => Heard::Closed,
+            },
+        }
+    }
+
+    /// Gives what was heard to the link, as far as it takes it. False: the room is gone.
+    pub async fn give(&mut self, now: Instant, heard: Heard, link: &mut impl Link) -> bool {
+        let mut resync = false;
+        let given = match heard {
+            Heard::Tick(tick) => self.reader.offer(now, &tick, link),
+            Heard::Own(frame) => self.reader.offer_own(now, &frame, link),
+            Heard::Resync => {
+                resync = true;
+                Given::default()
+            }
+            Heard::Closed => return false,
+        };
+        self.note(given);
+        self.resync(resync).await
+    }
+
+    /// Sends what waits. To be called when the link has drained. False: the room is gone.
+    pub async fn settle(&mut self, now: Instant, link: &mut impl Link) -> bool {
+        let given = self.reader.settle(now, link);
+        self.note(given);
+        self.resync(false).await
+    }
+
+    async fn resync(&mut self, also: bool) -> bool {
+        if !(self.reader.take_resync() || also) {
+            return true;
+        }
+        let resync = Command::Resync {
+            client: self.client,
+        };
+        self.room.commands.send(resync).await.is_ok()
+    }
+
+    fn note(&self, given: Given) {
+        let stats = &self.place.sockets.stats;
+        stats.socket_frames.add(given.frames.into());
+        stats.socket_missed.add(given.missed.into());
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let disconnect = Command::Disconnect {
+            client: self.client,
+        };
+        let commands = self.room.commands.clone();
+        if let Err(mpsc::error::TrySendError::Full(disconnect)) = commands.try_send(disconnect) {
+            // The room is behind; it must hear of this all the same.
+            tokio::spawn(async move { commands.send(disconnect).await });
+        }
+    }
+}
