@@ -43,8 +43,8 @@ async function visit(where, options) {
 /** Waits until the page's chat is open over one transport. */
 async function joined(page, via) {
   await page.waitForFunction((kind) => {
-    const { status, via: by } = document.querySelector('[data-testid="chat"]').dataset;
-    return status === 'open' && by === kind;
+    const chat = document.querySelector('[data-testid="chat"]');
+    return chat?.dataset.status === 'open' && chat.dataset.via === kind;
   }, via, { timeout: 20_000 });
 }
 

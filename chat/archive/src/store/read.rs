@@ -13,7 +13,7 @@ use crate::entry::{
 };
 use crate::error::ArchiveError;
 use crate::node_key::{NodeKey, open, to_hex};
-use crate::stored::{Body, Note, Place};
+use crate::stored::{Body, Note, Place, StateBody};
 
 /// Messages of one page, at most.
 pub(crate) const PAGE_MAX: usize = 1_000;
@@ -201,29 +201,30 @@ impl Store {
     }
 
     pub(crate) async fn room_state(&self, room: &RoomName) -> Result<RoomState, ArchiveError> {
-        let row: Option<(i64, Option<i64>, Option<Vec<u8>>)> = self
+        let (last, rows): (Option<(i64,)>, Vec<(Vec<u8>,)>) = self
             .read(async {
-                both!(Pool, &self.pool, p => sqlx::query_as("SELECT last_id, version, state FROM rooms WHERE room = $1")
-                    .bind(room.as_str()).fetch_optional(p).await)
+                let last = both!(Pool, &self.pool, p => sqlx::query_as("SELECT last_id FROM rooms WHERE room = $1")
+                    .bind(room.as_str()).fetch_optional(p).await)?;
+                let rows = both!(Pool, &self.pool, p => sqlx::query_as("SELECT state FROM room_states WHERE room = $1")
+                    .bind(room.as_str()).fetch_all(p).await)?;
+                Ok((last, rows))
             })
             .await?;
-        let Some((last_id, version, state)) = row else {
-            return Ok(RoomState::default());
-        };
-        let saved = version.zip(state).map(|(version, state)| {
-            let version = u32::try_from(version).unwrap_or(u32::MAX);
-            let aad = Place::State.aad(room.as_str(), u64::from(version));
+        let aad = Place::State.aad(room.as_str(), 0);
+        let saved = rows.into_iter().map(|(state,)| {
+            let body = self.node.open_blob(&aad, &state);
+            let body = body.and_then(|body| StateBody::decode(&body[..]).ok());
             // The key was held against the database when it was opened, so the row was changed.
-            let state = self.node.open_blob(&aad, &state).ok_or_else(|| {
+            let body = body.ok_or_else(|| {
                 sqlx::Error::Decode(
                     format!("the state of room {room} was not written by us").into(),
                 )
             })?;
-            Ok::<_, ArchiveError>((version, state))
+            Ok::<_, ArchiveError>((body.name, body.value))
         });
         Ok(RoomState {
-            last_id: unsigned(last_id),
-            saved: saved.transpose()?,
+            last_id: last.map_or(0, |(last,)| unsigned(last)),
+            saved: saved.collect::<Result<_, _>>()?,
         })
     }
 

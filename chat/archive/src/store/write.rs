@@ -31,7 +31,8 @@ struct Batch<'a> {
     messages: Vec<&'a MessageRow>,
     removals: Vec<Removal<'a>>,
     audit: Vec<&'a AuditRow>,
-    states: HashMap<&'a str, &'a StateRow>,
+    /// By room and the hash of the name.
+    states: HashMap<(&'a str, &'a [u8]), &'a StateRow>,
     last_ids: HashMap<&'a str, u64>,
     letters: Vec<&'a LetterRow>,
     erased: Option<&'a [u8]>,
@@ -102,7 +103,7 @@ fn sort(rows: &[Stored]) -> Batch<'_> {
             Stored::UserRemoved(row) => batch.removals.push(Removal::User(row)),
             Stored::Audit(row) => batch.audit.push(row),
             Stored::State(row) => {
-                batch.states.insert(&row.room, row);
+                batch.states.insert((&row.room, &row.name_hash), row);
             }
             Stored::Letter(row) => batch.letters.push(row),
             Stored::Erased(row) => batch.erased = Some(&row.user_hash),
@@ -303,12 +304,17 @@ async fn rooms(tx: &mut Tx<'_>, batch: &Batch<'_>) -> Result<(), sqlx::Error> {
             .bind(*room).bind(signed(*last_id)).execute(&mut **t).await.map(drop)?);
     }
     let mut states: Vec<_> = batch.states.iter().collect();
-    states.sort_unstable_by_key(|(room, _)| **room);
-    for (room, row) in states {
-        both!(Tx, &mut *tx, t => sqlx::query(
-            "INSERT INTO rooms (room, last_id, version, state) VALUES ($1, 0, $2, $3) ON CONFLICT (room) DO UPDATE \
-             SET version = excluded.version, state = excluded.state")
-            .bind(*room).bind(i64::from(row.version)).bind(&row.state[..]).execute(&mut **t).await.map(drop)?);
+    states.sort_unstable_by_key(|(place, _)| **place);
+    for ((room, name), row) in states {
+        match &row.state {
+            Some(state) => both!(Tx, &mut *tx, t => sqlx::query(
+                "INSERT INTO room_states (room, name_hash, state) VALUES ($1, $2, $3) \
+                 ON CONFLICT (room, name_hash) DO UPDATE SET state = excluded.state")
+                .bind(*room).bind(*name).bind(&state[..]).execute(&mut **t).await.map(drop)?),
+            None => both!(Tx, &mut *tx, t => sqlx::query(
+                "DELETE FROM room_states WHERE room = $1 AND name_hash = $2")
+                .bind(*room).bind(*name).execute(&mut **t).await.map(drop)?),
+        }
     }
     Ok(())
 }
