@@ -1,5 +1,4 @@
-// Fans and the artist chat on the pages: over data channels beside the video, and over a WebSocket
-// where there is no session.
+// The chat as people use it: fans beside a picture and over it, a moderator, and the artist.
 import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
@@ -8,25 +7,18 @@ import { assertAccessible } from '../lib/accessible.mjs';
 import { scene } from '../lib/scene.mjs';
 import { OUT } from '../lib/server.mjs';
 import { KEY, mintToken } from '../lib/token.mjs';
-import { until } from '../lib/wait.mjs';
 
 const DESK = { viewport: { width: 1280, height: 800 }, locale: 'en-GB' };
 const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true, locale: 'ko-KR' };
 
 const here = scene('chat', {
-  settings: {
-    auth: { keys: { [KEY.kid]: { secret: KEY.secret } } },
-    signaling: { watch_open: true },
-  },
+  settings: { auth: { keys: { [KEY.kid]: { secret: KEY.secret } } }, signaling: { watch_open: true } },
 });
-const at = (page, id) => page.locator(`[data-testid="${id}"]`);
-const fan = (room, name) => mintToken(KEY, { sub: name.toLowerCase(), name, room, grants: { watch: true, chat: true } });
-const moderator = (room) => mintToken(KEY, {
-  sub: 'mod', name: 'Mod', role: 'lead_moderator', room, grants: { watch: true, chat: true, moderate: true },
-});
-const artist = (room) => mintToken(KEY, { sub: 'idol', name: 'Idol', room, grants: { publish: true, chat: true } });
 
-async function visit(where, options) {
+const fan = (room, name) => mintToken(KEY, { sub: name.toLowerCase(), name, room, grants: { watch: true, chat: true } });
+const moderator = (room, role = 'moderator') => mintToken(KEY, { sub: role, name: 'Momo', role, room, grants: { watch: true, chat: true, moderate: true } });
+
+async function visit(where, token, options = DESK, prepare = async () => {}) {
   const context = await here.chromium.browser.newContext(options);
   context.setDefaultTimeout(15_000);
   const page = await context.newPage();
@@ -36,118 +28,150 @@ async function visit(where, options) {
     if (/Content Security Policy|TypeError|ReferenceError/.test(message.text())) page.faults.push(message.text());
   });
   here.keep(page);
-  await page.goto(here.server.base + where);
+  await prepare(page);
+  await page.goto(`${here.server.base}${where}${token ? `#token=${token}` : ''}`);
   return page;
 }
 
-/** Waits until the page's chat is open over one transport. */
-async function joined(page, via) {
-  await page.waitForFunction((kind) => {
-    const chat = document.querySelector('[data-testid="chat"]');
-    return chat?.dataset.status === 'open' && chat.dataset.via === kind;
-  }, via, { timeout: 20_000 });
+const at = (page, id) => page.locator(`[data-testid="${id}"]`);
+const line = (page, text) => page.locator('li.line', { hasText: text });
+const joined = (page, via) => page.locator(`[data-testid="chat"][data-status="open"][data-via="${via}"]`).waitFor();
+
+async function watch(room, token, options, prepare) {
+  const page = await visit(`/watch/${room}`, token, options, prepare);
+  await joined(page, prepare ? 'socket' : 'channels');
+  return page;
 }
 
 async function write(page, text) {
   await at(page, 'chat-input').fill(text);
-  await at(page, 'chat-input').press('Enter');
+  await page.keyboard.press('Enter');
 }
 
-/** The texts that a page shows, oldest first. */
-const texts = (page) => page.locator('[data-testid="chat-messages"] .line[data-state="shown"] .line-text').allTextContents();
-const shows = (page, text) => until(`"${text}" is shown`, async () => {
-  const value = await texts(page);
-  return { ok: value.includes(text), value };
-});
-
-async function shoot(page, name) {
+async function assertSound(page, name) {
   await mkdir(OUT, { recursive: true });
   await page.screenshot({ path: path.join(OUT, `${name}.png`) });
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  assert.equal(wide, 0, 'the page is wider than the screen');
   await assertAccessible(page);
   assert.deepEqual(page.faults, []);
 }
 
-async function goLive(room) {
-  const studio = await visit(`/studio/${room}#token=${artist(room)}`, DESK);
-  await studio.waitForFunction(() => document.querySelector('[data-testid="preview"]')?.videoWidth > 0, null, { timeout: 20_000 });
+test('fans write over data channels and over a WebSocket, and read each other', async () => {
+  const room = here.room();
+  const mina = await watch(room, fan(room, 'Mina'));
+  const sora = await watch(room, fan(room, 'Sora'), PHONE);
+  // Somebody whose network lets no WHEP through.
+  const leo = await watch(room, fan(room, 'Leo'), DESK, (page) => page.route('**/whep/**', (route) => route.abort()));
+
+  const markup = '<img src=x onerror="document.title=1"> & <b>bold</b>';
+  await write(mina, markup);
+  await write(sora, '안녕하세요 @Mina');
+  await write(leo, 'hello from far away');
+  for (const page of [mina, sora, leo]) {
+    for (const text of [markup, '안녕하세요 @Mina', 'hello from far away']) await line(page, text).and(page.locator('[data-state="shown"]')).waitFor();
+    assert.equal(await page.locator('li.line').count(), 3, 'one line a message, one’s own included');
+    assert.equal(await page.locator('.line-text img, .line-text b:not(.mention)').count(), 0, 'what people write is text');
+  }
+  await mina.locator('.line-to-you').waitFor();
+  await assertSound(mina, 'chat-desk');
+  await assertSound(sora, 'chat-phone');
+
+  // Who comes later finds what was said.
+  const late = await watch(room, fan(room, 'Late'));
+  await line(late, 'hello from far away').waitFor();
+
+  // Hearts are counted for everybody.
+  await at(mina, 'chat-heart').click();
+  for (const page of [mina, sora, leo]) await page.waitForFunction(() => /[1-9]/.test(document.querySelector('.heart-count').textContent));
+});
+
+test('a session that breaks leaves the chat to a WebSocket, and nothing is missed or said twice', async () => {
+  const room = here.room();
+  const mina = await watch(room, fan(room, 'Mina'));
+  const sora = await watch(room, fan(room, 'Sora'));
+  await write(sora, 'one');
+  await line(mina, 'one').waitFor();
+  // From now on no media session comes about; the one there is ends at the server's word.
+  await mina.route('**/whep/**', (route) => (route.request().method() === 'POST' ? route.abort() : route.continue()));
+  const token = mintToken(KEY, { sub: 'ops', room: '*', grants: { admin: true } });
+  const { body } = await here.server.api(`/rooms/${room}/sessions`, { token });
+  await Promise.all(body.sessions.map(({ id }) => here.server.api(`/rooms/${room}/sessions/${id}`, { method: 'DELETE', token })));
+  await at(mina, 'again').click();
+  await at(sora, 'again').click();
+  await joined(sora, 'channels');
+  await write(sora, 'two');
+  await joined(mina, 'socket');
+  await line(mina, 'two').waitFor();
+  await write(mina, 'three');
+  await line(sora, 'three').waitFor();
+  assert.deepEqual(await mina.locator('li.line .line-text').allTextContents(), ['one', 'two', 'three']);
+});
+
+test('whoever may only read is told so, and reads', async () => {
+  const room = here.room();
+  const guest = await watch(room);
+  assert.equal(await at(guest, 'chat-input').isVisible(), false);
+  const mina = await watch(room, fan(room, 'Mina'));
+  await write(mina, 'can you read this?');
+  await line(guest, 'can you read this?').waitFor();
+  await assertSound(guest, 'chat-readonly');
+});
+
+test('a moderator deletes, pauses and holds; those it concerns are told', async () => {
+  const room = here.room();
+  const mina = await watch(room, fan(room, 'Mina'));
+  const momo = await watch(room, moderator(room, 'lead_moderator'));
+  await write(mina, 'something rude');
+  await line(momo, 'something rude').click();
+  await at(momo, 'line-delete').click();
+  for (const page of [mina, momo]) await line(page, 'something rude').waitFor({ state: 'detached' });
+
+  // Everything waits for a moderator from here on.
+  await at(momo, 'mod-toggle').click();
+  await at(momo, 'mod-settings').click();
+  await momo.locator('select[name="hold"]').selectOption('2');
+  await momo.locator('.mod-body button', { hasText: 'Save' }).click();
+  await at(momo, 'chat-note').filter({ hasText: 'Done' }).waitFor();
+  await write(mina, 'is this alright?');
+  await line(mina, 'is this alright?').and(mina.locator('[data-state="held"]')).waitFor();
+  await at(momo, 'mod-queue').click();
+  await at(momo, 'approve').click();
+  await line(momo, 'is this alright?').waitFor();
+  await line(mina, 'is this alright?').and(mina.locator('[data-state="shown"]')).waitFor();
+  await assertSound(momo, 'chat-moderator');
+
+  await at(momo, 'mod-toggle').click();
+  await line(momo, 'is this alright?').click();
+  await at(momo, 'line-timeout').click();
+  await at(mina, 'chat-note').filter({ hasText: 'may not write' }).waitFor();
+  assert.match(await at(mina, 'chat-send').getAttribute('aria-label'), /in \d+ s/);
+});
+
+test('the artist reads on stage, pins, asks and speaks in captions', async () => {
+  const room = here.room();
+  const mina = await watch(room, fan(room, 'Mina'));
+  const studio = await visit(`/studio/${room}`, mintToken(KEY, { room, name: 'LUNA', grants: { publish: true, chat: true } }));
+  await studio.waitForFunction(() => document.querySelector('video').videoWidth > 0);
   await at(studio, 'go-live').click();
-  await studio.waitForFunction(() => document.documentElement.dataset.state === 'live', null, { timeout: 20_000 });
-  return studio;
-}
-
-test('the chat travels beside the video, is moderated, and finds those who come back', async () => {
-  const room = here.room();
-  const studio = await goLive(room);
   await joined(studio, 'channels');
-  const mina = await visit(`/watch/${room}#token=${fan(room, 'Mina')}`, DESK);
-  const hana = await visit(`/watch/${room}#token=${fan(room, 'Hana')}`, PHONE);
-  const mod = await visit(`/watch/${room}#token=${moderator(room)}`, DESK);
-  for (const page of [mina, hana, mod]) await joined(page, 'channels');
+  await write(mina, 'your voice is so clear today');
+  await line(studio, 'your voice is so clear today').click();
+  await at(studio, 'line-pin').click();
+  await at(mina, 'chat-pinned').filter({ hasText: 'so clear today' }).waitFor();
 
-  await write(mina, '안녕하세요 <b>bold</b>');
-  for (const page of [mina, hana, mod, studio]) await shows(page, '안녕하세요 <b>bold</b>');
-  await write(studio, 'Hello everybody');
-  await shows(hana, 'Hello everybody');
-  await write(hana, 'this will be deleted');
-  await shows(mina, 'this will be deleted');
+  await at(studio, 'caption-text').fill('Thank you all for coming');
+  await at(studio, 'caption-text').press('Enter');
+  await at(mina, 'captions').filter({ hasText: 'Thank you all' }).waitFor();
 
-  await write(mod, '/timeout hana 60 spoilers');
-  await until('the message is gone everywhere', async () => {
-    const value = await Promise.all([mina, hana, mod, studio].map(texts));
-    return { ok: value.every((all) => !all.includes('this will be deleted')), value };
-  });
-  await write(hana, 'still here?');
-  await until('the sanction is told', async () => {
-    const value = await hana.locator('[data-testid="chat"]').innerText();
-    return { ok: !(await texts(mina)).includes('still here?') && value.length > 0, value };
-  });
-
-  await shoot(mina, 'chat-desk');
-  await shoot(hana, 'chat-phone');
-  await shoot(studio, 'chat-studio');
-
-  // The session is gone; what is written meanwhile is there when its page comes back.
-  await mina.context().setOffline(true);
-  await write(studio, 'while you were away');
-  await shows(mod, 'while you were away');
-  await mina.context().setOffline(false);
-  await shows(mina, 'while you were away');
-  assert.deepEqual((await texts(mina)).slice(0, 2), ['안녕하세요 <b>bold</b>', 'Hello everybody'], 'nothing twice, nothing lost');
-});
-
-test('who has no session chats over a WebSocket', async () => {
-  const room = here.room();
-  const mina = await visit(`/watch/${room}#token=${fan(room, 'Mina')}`, DESK);
-  await joined(mina, 'channels');
-  // The JSON of the same protocol, as an integrator's program speaks it.
-  const heard = await mina.evaluate(async ([url, token]) => {
-    const socket = new WebSocket(url, ['lightstick.chat.v1.json']);
-    const parts = [];
-    await new Promise((done, fail) => {
-      socket.onerror = fail;
-      socket.onopen = () => {
-        socket.send(JSON.stringify({ hello: { token } }));
-        socket.send(JSON.stringify({ send: { nonce: '1', text: 'from a program' } }));
-      };
-      socket.onmessage = ({ data }) => {
-        parts.push(...JSON.parse(data).parts);
-        if (parts.some((part) => part.ack)) done();
-      };
-    });
-    socket.close();
-    return parts;
-  }, [`${here.server.base.replace('http', 'ws')}/chat/${room}`, fan(room, 'Program')]);
-  assert.equal(heard[0].welcome.you.name, 'Program');
-  await shows(mina, 'from a program');
-});
-
-test('who may not write reads along', async () => {
-  const room = here.room();
-  const guest = await visit(`/watch/${room}`, PHONE);
-  await joined(guest, 'channels');
-  await until('the field is closed', async () => {
-    const input = at(guest, 'chat-input');
-    return (await input.count()) === 0 || !(await input.isEnabled()) || !(await input.isVisible());
-  });
-  await shoot(guest, 'chat-phone-guest');
+  await studio.locator('.stage-forms summary').click();
+  await at(studio, 'poll-question').fill('Encore?');
+  await at(studio, 'poll-choices').fill('Yes\nOf course');
+  await at(studio, 'poll-start').click();
+  await at(mina, 'chat-poll').getByText('Of course').click();
+  await at(mina, 'chat-poll').locator('[aria-pressed="true"]', { hasText: 'Of course' }).waitFor();
+  await at(studio, 'chat-poll').filter({ hasText: '100 %' }).waitFor();
+  await at(studio, 'stage-chat').scrollIntoViewIfNeeded();
+  await assertSound(studio, 'chat-studio');
+  await assertSound(mina, 'chat-poll');
 });

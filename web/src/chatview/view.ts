@@ -38,7 +38,7 @@ export interface ChatPlace {
   readonly choose?: (lines: readonly Line[]) => readonly Line[];
   /** For the artist: every message can be pinned by one tap. */
   readonly pinByTap?: boolean;
-  /** The chat can be shown from now on: it has been joined, or refused. */
+  /** The chat can be shown from now on. A server without one, or that wants another token, leaves the page as it is. */
   readonly onThere: () => void;
   readonly onHide?: () => void;
   /** Also called each second. */
@@ -116,6 +116,7 @@ export class ChatView {
       voted: (poll) => this.#votes.get(poll),
       vote: (poll, choice) => void this.client.vote(poll, choice),
       mayModerate: () => room.may.moderate,
+      mayModerateAll: () => room.may.moderateAll,
       unpin: () => this.moderate({ $case: "pin", value: 0n }),
       endPoll: (poll) => this.moderate({ $case: "pollEnd", value: poll }),
     });
@@ -211,7 +212,7 @@ export class ChatView {
         this.#painter.request(this.#paintPanel);
         break;
       case "status":
-        if (!this.#there && ["open", "refused"].includes(this.client?.status.kind)) {
+        if (!this.#there && this.client?.status.kind === "open") {
           this.#there = true;
           this.place.onThere();
         }
@@ -434,10 +435,10 @@ export class ChatView {
     else actions.push(pin);
     actions.push({ name: "delete", label: c("mod.delete"), act: () => this.moderate({ $case: "delete", value: message.id }) });
     if (user === you?.user || (message.author?.role ?? 0) >= 4) return actions;
-    actions.push(
-      { name: "timeout", label: c("mod.timeout"), act: () => this.moderate({ $case: "timeout", value: { user, seconds: TIMEOUT_SECONDS } }) },
-      { name: "ban", label: c("mod.ban"), danger: true, sure: c("mod.ban.sure"), act: () => this.moderate({ $case: "ban", value: user }) },
-    );
+    actions.push({ name: "timeout", label: c("mod.timeout"), act: () => this.moderate({ $case: "timeout", value: { user, seconds: TIMEOUT_SECONDS } }) });
+    if (may.moderateAll) {
+      actions.push({ name: "ban", label: c("mod.ban"), danger: true, sure: c("mod.ban.sure"), act: () => this.moderate({ $case: "ban", value: user }) });
+    }
     return actions;
   }
 

@@ -53,7 +53,7 @@ export class StudioChat {
         setText(this.#present, present === undefined ? "–" : number(present));
         setText(this.#hearts, number(hearts));
         this.#captioning.element.hidden = !this.#view.client.room.may.caption;
-        this.#stage.hidden = !this.#view.client.room.may.moderate;
+        this.#stage.hidden = !this.#view.client.room.may.moderateAll;
       },
     });
     this.#captioning = new Captioning((language, text) => this.#view.client.caption(language, text));
