@@ -33,7 +33,6 @@ export class Composer {
   readonly #replyBar = make("p", "composer-reply");
   readonly #replyEnd: HTMLButtonElement;
   readonly #left = make("p", "composer-left");
-  readonly #wait = make("span", "composer-wait");
   readonly #closed = make("p", "composer-closed");
   readonly #picker = make("div", "picker");
   readonly #row = make("div", "composer-row");
@@ -51,7 +50,6 @@ export class Composer {
     this.#send = iconButton("chat.send", ICONS.send, () => {}, "chat-send");
     this.#send.type = "submit";
     this.#send.classList.add("composer-send");
-    this.#send.append(this.#wait);
     this.#emotes = iconButton("chat.emotes", ICONS.smile, () => this.#togglePicker(), "chat-emotes");
     this.#emotes.setAttribute("aria-expanded", "false");
     this.#heart = iconButton("chat.heart", ICONS.heart, () => {}, "chat-heart");
@@ -113,9 +111,10 @@ export class Composer {
   wait(seconds: number): void {
     if (seconds === this.#seconds) return;
     this.#seconds = seconds;
-    this.#send.toggleAttribute("data-wait", seconds > 0);
+    // Drawn by the style sheet: the button's name says it in a sentence.
+    if (seconds > 0) this.#send.dataset["wait"] = String(seconds);
+    else delete this.#send.dataset["wait"];
     this.#send.setAttribute("aria-disabled", String(seconds > 0));
-    setText(this.#wait, seconds > 0 ? String(seconds) : "");
     this.render();
   }
 
