@@ -77,6 +77,10 @@ pub(crate) struct Store {
 }
 
 impl Store {
+    pub(crate) fn derived_key(&self, purpose: &str) -> [u8; 32] {
+        self.node.derived(purpose)
+    }
+
     /// Connects to nothing yet.
     pub(crate) fn new(config: &ArchiveConfig, node: Arc<NodeKey>) -> Result<Self, OpenError> {
         let timeout = config.database_timeout();
