@@ -103,8 +103,8 @@ impl Room {
             urgent.place = None;
         }
         // Presence is said once a second, and may have changed since.
-        if self.counter.is_owed(self.clients.len() as u32) {
-            self.tick_at = Some(now.at + Duration::from_secs(1));
+        if let Some(after) = self.counter.owed_after(self.clients.len() as u32) {
+            self.tick_at = Some(now.at + after);
         }
     }
 
