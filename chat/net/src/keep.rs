@@ -9,8 +9,6 @@ use lightstick_chat_core::record::{AuditRecord, MessageRecord, Record};
 use lightstick_chat_core::room::Stored;
 use lightstick_types::RoomName;
 
-/// Format of a room's stored state: a JSON object of texts by name.
-const STATE_VERSION: u32 = 1;
 /// How often a room that cannot be read is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -29,18 +27,14 @@ impl Keeper {
         loop {
             match self.0.room_state(room).await {
                 Ok(state) => {
-                    let mut stored = match &state.saved {
-                        Some((STATE_VERSION, bytes)) => serde_json::from_slice(bytes)
-                            .unwrap_or_else(|error| {
-                                tracing::error!(%room, %error, "the stored state is unreadable");
-                                Stored::new()
-                            }),
-                        Some((version, _)) => {
-                            tracing::error!(%room, version, "the stored state is of another version");
-                            Stored::new()
+                    let texts = state.saved.into_iter().filter_map(|(name, value)| {
+                        let text = String::from_utf8(value);
+                        if text.is_err() {
+                            tracing::error!(%room, "a part of the stored state is unreadable");
                         }
-                        None => Stored::new(),
-                    };
+                        Some((name, text.ok()?))
+                    });
+                    let mut stored: Stored = texts.collect();
                     stored.insert("last_id".to_owned(), state.last_id.to_string());
                     return Some(stored);
                 }
@@ -53,16 +47,14 @@ impl Keeper {
         }
     }
 
-    /// Takes records, in order; the future says when they are safe. `stored` is kept up to date.
+    /// Takes records, in order; the future says when they are safe.
     pub(crate) fn keep(
         &self,
         room: &RoomName,
-        stored: &mut Stored,
         epoch: u64,
         records: Vec<Record>,
     ) -> impl Future<Output = Result<(), NotKept>> + Send + use<> {
         let must = records.iter().any(Record::is_precious);
-        let mut state_changed = false;
         let mut kept = Vec::with_capacity(records.len());
         for record in records {
             match record {
@@ -94,20 +86,13 @@ impl Keeper {
                 }
                 Record::Audit(audit) => kept.push(audit_record(room, audit)),
                 Record::State { key, value } => {
-                    state_changed = true;
-                    match value {
-                        Some(value) => stored.insert(key, value),
-                        None => stored.remove(&key),
-                    };
+                    kept.push(archive::Record::RoomState(archive::RoomStateRecord {
+                        room: room.clone(),
+                        name: key,
+                        value: value.map(String::into_bytes),
+                    }));
                 }
             }
-        }
-        if state_changed {
-            kept.push(archive::Record::RoomState(archive::RoomStateRecord {
-                room: room.clone(),
-                version: STATE_VERSION,
-                state: serde_json::to_vec(&stored).unwrap_or_default(),
-            }));
         }
         let (done, receipt) = tokio::sync::oneshot::channel();
         let done = Arc::new(std::sync::Mutex::new(Some(done)));

@@ -13,7 +13,7 @@ use lightstick_chat_core::now::Now;
 use lightstick_chat_core::record::{Answer, Asker, Done, RoomEvent};
 use lightstick_chat_core::refusal::{Code, Refusal};
 use lightstick_chat_core::room::{
-    Actor, ClientKey, Output, Posted, Review, Reviewed, Room, Stored, answer_frame,
+    Actor, ClientKey, Output, Posted, Review, Reviewed, Room, answer_frame,
 };
 use lightstick_chat_core::sanctions::Sanction;
 use lightstick_chat_proto as proto;
@@ -171,7 +171,6 @@ pub(crate) struct RoomTask {
     /// In the order in which they were made.
     commits: FuturesOrdered<Kept>,
     epoch: u64,
-    stored: Stored,
     captions: std::collections::VecDeque<proto::CaptionCue>,
     counted: lightstick_chat_core::room::Totals,
 }
@@ -215,7 +214,6 @@ impl RoomTask {
             next_request: 0,
             commits: FuturesOrdered::new(),
             epoch,
-            stored,
             captions: std::collections::VecDeque::new(),
             counted: Default::default(),
         };
@@ -364,10 +362,7 @@ impl RoomTask {
                 Output::Tell { client, frame } => self.tell(client, frame),
                 Output::Answer(answer) => self.answer(answer),
                 Output::Commit { records, answers } => {
-                    let kept =
-                        self.common
-                            .keeper
-                            .keep(&self.name, &mut self.stored, self.epoch, records);
+                    let kept = self.common.keeper.keep(&self.name, self.epoch, records);
                     self.commits
                         .push_back(Box::pin(async move { (answers, kept.await) }));
                 }

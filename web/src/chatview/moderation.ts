@@ -65,7 +65,7 @@ export class Moderation {
   render(): void {
     this.element.setAttribute("aria-label", c("mod.panel"));
     this.#tabs.setAttribute("aria-label", c("mod.panel"));
-    this.#tabs.replaceChildren(...TABS.map((tab) => {
+    this.#tabs.replaceChildren(...this.#mine.map((tab) => {
       const element = button(`mod.tab.${tab}`, "mod-tab", () => this.#show(tab), `mod-${tab}`);
       element.setAttribute("role", "tab");
       element.setAttribute("aria-controls", "mod-body");
@@ -127,11 +127,16 @@ export class Moderation {
     }
   }
 
+  get #mine(): readonly Tab[] {
+    return TABS.filter((tab) => tab !== "stage" || this.owner.view.client.room.may.moderateAll);
+  }
+
   #key(event: KeyboardEvent): void {
     const step = event.key === "ArrowLeft" ? -1 : event.key === "ArrowRight" ? 1 : 0;
     if (step === 0 || !this.#tabs.contains(document.activeElement)) return;
     event.preventDefault();
-    const next = TABS[(TABS.indexOf(this.#tab) + step + TABS.length) % TABS.length] ?? "queue";
+    const tabs = this.#mine;
+    const next = tabs[(tabs.indexOf(this.#tab) + step + tabs.length) % tabs.length] ?? "queue";
     this.#show(next);
     this.#tabs.querySelector<HTMLElement>(`[data-tab="${next}"]`)?.focus();
   }
@@ -233,11 +238,15 @@ export class Moderation {
       deed("mod.timeout", () => ({ $case: "timeout", value: { user, seconds: 600 } })),
       deed("mod.clear", () => ({ $case: "clearUser", value: user }), true),
       deed("mod.warn", () => ({ $case: "warn", value: user })),
-      deed("mod.shadow", () => ({ $case: "shadow", value: user })),
-      deed("mod.unshadow", () => ({ $case: "unshadow", value: user })),
-      deed("mod.ban", () => ({ $case: "ban", value: user }), true),
-      deed("mod.unban", () => ({ $case: "unban", value: user })),
     );
+    if (this.owner.view.client.room.may.moderateAll) {
+      row.append(
+        deed("mod.shadow", () => ({ $case: "shadow", value: user })),
+        deed("mod.unshadow", () => ({ $case: "unshadow", value: user })),
+        deed("mod.ban", () => ({ $case: "ban", value: user }), true),
+        deed("mod.unban", () => ({ $case: "unban", value: user })),
+      );
+    }
     box.append(field("mod.reason", reason), row);
     return box;
   }

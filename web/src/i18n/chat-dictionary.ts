@@ -21,7 +21,6 @@ export const en = {
   "chat.status.replaced": "You opened this chat somewhere else.",
   "chat.status.here": "Chat here",
   "chat.status.again": "Try again",
-  "chat.refused.hello": "your token was not accepted.",
 
   "chat.write": "Say something",
   "chat.write.reply": "Answer {name}",
@@ -35,7 +34,6 @@ export const en = {
   "chat.emotes.room": "Of this room",
   "chat.emotes.common": "Common",
   "chat.heart": "Send hearts. Hold for more.",
-  "chat.hearts": "{count} hearts",
   "chat.close": "Close",
   "chat.actions": "What to do with this message of {name}",
 
@@ -51,7 +49,6 @@ export const en = {
   "chat.line.failed": "Not sent",
   "chat.line.again": "Send again",
   "chat.line.drop": "Discard",
-  "chat.you": "you",
 
   "chat.role.1": "Member",
   "chat.role.2": "Mod",
@@ -67,13 +64,9 @@ export const en = {
   "chat.poll.left": "{seconds} s left",
   "chat.poll.ended": "Ended",
   "chat.poll.votes": "{count} votes",
-  "chat.poll.yours": "your vote",
-  "chat.more": "Show more",
-  "chat.less": "Show less",
 
   "chat.captions": "Captions",
   "chat.captions.off": "No captions",
-  "chat.captions.language": "Captions: {language}",
 
   "chat.refusal.empty": "There is nothing to send.",
   "chat.refusal.too_long": "That is too long: {count} characters at most.",
@@ -126,7 +119,6 @@ export const en = {
   "mod.ban.sure": "Ban: sure?",
   "mod.clear": "Delete all of theirs",
   "mod.warn": "Warn",
-  "mod.warn.text": "What to tell {name}",
   "mod.shadow": "Hide quietly",
   "mod.unshadow": "Show again",
   "mod.pin": "Pin",
@@ -178,8 +170,10 @@ export const en = {
   "mod.poll.end": "End the poll",
 
   "stage.chat": "Your fans",
-  "stage.chat.none": "The chat appears here once you are on air.",
-  "stage.pace": "Messages a second",
+  "stage.pace": "How many messages are shown",
+  "stage.pace.value": "{count} a second",
+  "stage.pace.all": "All messages",
+  "stage.forms": "News and polls",
   "stage.hearts": "Hearts",
   "stage.present": "Here",
   "stage.captions": "Captions",
@@ -219,7 +213,6 @@ export const ko: Record<ChatKey, string> = {
   "chat.status.replaced": "다른 곳에서 이 채팅을 열었어요.",
   "chat.status.here": "여기서 채팅하기",
   "chat.status.again": "다시 시도",
-  "chat.refused.hello": "토큰이 받아들여지지 않았어요.",
 
   "chat.write": "메시지를 입력하세요",
   "chat.write.reply": "{name}님에게 답하기",
@@ -233,7 +226,6 @@ export const ko: Record<ChatKey, string> = {
   "chat.emotes.room": "이 방의 이모트",
   "chat.emotes.common": "자주 쓰는 이모지",
   "chat.heart": "하트 보내기. 길게 누르면 계속 보내요.",
-  "chat.hearts": "하트 {count}개",
   "chat.close": "닫기",
   "chat.actions": "{name}님의 메시지로 할 일",
 
@@ -249,7 +241,6 @@ export const ko: Record<ChatKey, string> = {
   "chat.line.failed": "보내지 못했어요",
   "chat.line.again": "다시 보내기",
   "chat.line.drop": "지우기",
-  "chat.you": "나",
 
   "chat.role.1": "멤버",
   "chat.role.2": "운영진",
@@ -265,13 +256,9 @@ export const ko: Record<ChatKey, string> = {
   "chat.poll.left": "{seconds}초 남음",
   "chat.poll.ended": "종료됨",
   "chat.poll.votes": "{count}표",
-  "chat.poll.yours": "내 선택",
-  "chat.more": "더 보기",
-  "chat.less": "접기",
 
   "chat.captions": "자막",
   "chat.captions.off": "자막 끄기",
-  "chat.captions.language": "자막: {language}",
 
   "chat.refusal.empty": "보낼 내용이 없어요.",
   "chat.refusal.too_long": "너무 길어요. 최대 {count}자까지 쓸 수 있어요.",
@@ -324,7 +311,6 @@ export const ko: Record<ChatKey, string> = {
   "mod.ban.sure": "정말 차단할까요?",
   "mod.clear": "모두 삭제",
   "mod.warn": "경고",
-  "mod.warn.text": "{name}님에게 할 말",
   "mod.shadow": "조용히 숨기기",
   "mod.unshadow": "다시 보이기",
   "mod.pin": "고정",
@@ -376,8 +362,10 @@ export const ko: Record<ChatKey, string> = {
   "mod.poll.end": "투표 끝내기",
 
   "stage.chat": "팬들의 이야기",
-  "stage.chat.none": "라이브를 시작하면 여기에 채팅이 나타나요.",
-  "stage.pace": "초당 메시지",
+  "stage.pace": "보여 줄 메시지 수",
+  "stage.pace.value": "초당 {count}개",
+  "stage.pace.all": "모든 메시지",
+  "stage.forms": "소식과 투표",
   "stage.hearts": "하트",
   "stage.present": "함께하는 사람",
   "stage.captions": "자막",

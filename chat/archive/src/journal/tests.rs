@@ -194,7 +194,9 @@ fn segments_end_go_when_done_and_bound_the_journal() {
     );
     assert!(segment::list(folder.path()).unwrap().len() > 10);
     // The last eighth is for what must not be lost, and what must not goes on beside it.
-    let receipt = open.append(vec![paid(10_000), sized(10_001, 4_000)]).unwrap();
+    let receipt = open
+        .append(vec![paid(10_000), sized(10_001, 4_000)])
+        .unwrap();
     assert_eq!(
         receipt,
         Receipt {
