@@ -159,8 +159,8 @@ pub struct Chat {
     pub blocked: u64,
     /// Messages that the server accepted.
     pub acknowledged: u64,
-    /// Messages that it refused.
-    pub refused: u64,
+    /// Messages that it refused, by code.
+    pub refused: BTreeMap<String, u64>,
 }
 
 impl Chat {
@@ -181,7 +181,7 @@ impl Chat {
             written: tally.written,
             blocked: tally.blocked,
             acknowledged: tally.acknowledged,
-            refused: tally.refused,
+            refused: tally.refused.clone(),
         }
     }
 }

@@ -246,10 +246,12 @@ impl Display for Chat {
         line(
             f,
             "written",
-            format_args!(
-                "{written}, {acknowledged} accepted, {refused} refused, {blocked} not sent"
-            ),
-        )
+            format_args!("{written}, {acknowledged} accepted, {blocked} not sent"),
+        )?;
+        for (code, count) in refused {
+            line(f, "", format_args!("{count} x refused: {code}"))?;
+        }
+        Ok(())
     }
 }
 

@@ -109,7 +109,7 @@ impl Chat {
         let (seed, number) = (self.seed, self.written);
         let send = Send {
             nonce: number << 16 | u64::from(seed),
-            text: format!("message {number} of fan {seed}, who is glad to be here"),
+            text: text(u64::from(seed) << 32 | number),
             reply_to: 0,
         };
         if self.write(rtc, client_frame::Frame::Send(send)) {
@@ -124,6 +124,22 @@ impl Chat {
         let channel = rtc.channel(self.ctl);
         channel.is_some_and(|mut channel| matches!(channel.write(true, &frame), Ok(true)))
     }
+}
+
+/// A text that is like no other: what many write alike is taken for a flood.
+fn text(seed: u64) -> String {
+    const SYLLABLES: [&str; 16] = [
+        "ba", "do", "fi", "ga", "hu", "jo", "ki", "la", "me", "no", "pu", "ra", "si", "to", "ve",
+        "zu",
+    ];
+    let mut random = fastrand::Rng::with_seed(seed);
+    let words = (0..random.usize(3..8)).map(|_| {
+        let syllables = 2..random.usize(4..6);
+        let word = syllables.map(|_| SYLLABLES[random.usize(..SYLLABLES.len())]);
+        word.collect::<String>()
+    });
+    let words: Vec<String> = words.collect();
+    words.join(" ")
 }
 
 fn count(part: part::Part, at_ms: u64, tally: &mut ChatTally) {
@@ -141,7 +157,7 @@ fn count(part: part::Part, at_ms: u64, tally: &mut ChatTally) {
         }
         part::Part::Gap(gap) => tally.missed += u64::from(gap.messages),
         part::Part::Ack(_) => tally.acknowledged += 1,
-        part::Part::Refusal(_) => tally.refused += 1,
+        part::Part::Refusal(refusal) => *tally.refused.entry(refusal.code).or_default() += 1,
         _ => {}
     }
 }
@@ -180,7 +196,10 @@ mod tests {
             part::Part::Batch(batch),
             part::Part::Gap(gap),
             part::Part::Ack(Ack::default()),
-            part::Part::Refusal(Refusal::default()),
+            part::Part::Refusal(Refusal {
+                code: "slow".to_owned(),
+                ..Refusal::default()
+            }),
         ] {
             count(part, 1_050, &mut tally);
         }
@@ -189,12 +208,12 @@ mod tests {
             skipped,
             missed,
             acknowledged,
-            refused,
+            ref refused,
             ref delay,
             ..
         } = tally;
         assert_eq!((messages, skipped, missed), (2, 5, 7));
-        assert_eq!((acknowledged, refused), (1, 1));
+        assert_eq!((acknowledged, refused["slow"]), (1, 1));
         assert!((149.0..151.0).contains(&delay.max_ms()), "{delay:?}");
         tally.welcomed = 3;
         tally.begin_window();

@@ -1,5 +1,7 @@
 //! What viewers count of the chat.
 
+use std::collections::BTreeMap;
+
 use super::Times;
 
 /// Of all viewers of one thread that take part, within the window.
@@ -27,8 +29,8 @@ pub struct ChatTally {
     pub blocked: u64,
     /// Messages that the server accepted.
     pub acknowledged: u64,
-    /// Messages that it did not.
-    pub refused: u64,
+    /// Messages that it did not, by the code of its refusal.
+    pub refused: BTreeMap<String, u64>,
 }
 
 impl ChatTally {
@@ -46,9 +48,11 @@ impl ChatTally {
             (&mut self.written, other.written),
             (&mut self.blocked, other.blocked),
             (&mut self.acknowledged, other.acknowledged),
-            (&mut self.refused, other.refused),
         ] {
             *mine += others;
+        }
+        for (code, count) in &other.refused {
+            *self.refused.entry(code.clone()).or_default() += count;
         }
     }
 
