@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
-use crate::metrics::Metrics;
+use crate::metrics::{ChatStats, Metrics};
 use crate::{keys, operations, pages, token};
 
 /// How often key files are looked at.
@@ -123,7 +123,15 @@ pub async fn serve(
         publish_token,
     };
     let ready = Arc::new(AtomicBool::new(true));
-    let metrics = Arc::new(Metrics::new(shards, Arc::clone(signaling.stats())));
+    let chat_stats = chat.as_ref().map(|chat| ChatStats {
+        plane: Arc::clone(chat.handle.plane.stats()),
+        archive: Arc::clone(chat.handle.plane.archive().stats()),
+    });
+    let metrics = Arc::new(Metrics::new(
+        shards,
+        Arc::clone(signaling.stats()),
+        chat_stats.unwrap_or_default(),
+    ));
     let ended = CancellationToken::new();
     let mut tasks = JoinSet::new();
     let router = pages::router(signaling.router());
@@ -203,10 +211,9 @@ impl Chatting {
         if let Some(folder) = &folder {
             config.archive.data_dir = folder.path().join("chat");
         }
-        let (plane, tasks, feeds) = ChatPlane::start(&config, media, false)
+        let (plane, tasks) = ChatPlane::start(&config, media)
             .await
             .context("in [chat]")?;
-        drop(feeds);
         let handle = Chat {
             plane,
             guests_write: config.guests_write || development,

@@ -227,6 +227,37 @@ impl Archive {
         self.store.history(room, query, limit).await
     }
 
+    /// A room's last messages that were paid for, oldest first; `limit` is at most 1,000.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn paid(
+        &self,
+        room: &RoomName,
+        limit: usize,
+    ) -> Result<Vec<MessageEntry>, ArchiveError> {
+        self.count_read();
+        self.store.paid(room, limit).await
+    }
+
+    /// Rooms that have saved a state.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn rooms(&self) -> Result<Vec<RoomName>, ArchiveError> {
+        self.count_read();
+        self.store.rooms().await
+    }
+
+    /// The place of a room's last audit record; 0 where there is none.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn audit_end(&self, room: &RoomName) -> Result<u64, ArchiveError> {
+        self.count_read();
+        self.store.audit_end(room).await
+    }
+
     /// A page of a room's audit records, the oldest first; `limit` is at most 1,000.
     ///
     /// # Errors
@@ -261,6 +292,15 @@ impl Archive {
     ) -> Result<Vec<DeadLetter>, ArchiveError> {
         self.count_read();
         self.store.dead_letters(after_id, limit).await
+    }
+
+    /// One webhook that nobody took.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn dead_letter(&self, id: &str) -> Result<Option<DeadLetter>, ArchiveError> {
+        self.count_read();
+        self.store.dead_letter(id).await
     }
 
     /// Deletes a dead letter; whether there was one.

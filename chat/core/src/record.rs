@@ -91,6 +91,8 @@ pub struct MessageRecord {
     pub shown: bool,
     /// Only its author sees it.
     pub hidden: bool,
+    /// What the integrator's server names its request by; empty: nothing. See [`crate::room::Posted`].
+    pub key: String,
 }
 
 /// Who did what to whom, and why.

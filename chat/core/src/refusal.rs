@@ -85,6 +85,12 @@ pub enum Code {
     /// The room is closing.
     #[error("the room is closing")]
     Closing,
+    /// A request with this key is being worked on.
+    #[error("a request with this key is being worked on")]
+    InProgress,
+    /// The key was used for another request.
+    #[error("this key was used for another request")]
+    KeyReused,
 }
 
 impl Code {
@@ -118,6 +124,8 @@ impl Code {
             Self::Full => "full",
             Self::NotKept => "not_kept",
             Self::Closing => "closing",
+            Self::InProgress => "in_progress",
+            Self::KeyReused => "key_reused",
         }
     }
 }

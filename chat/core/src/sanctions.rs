@@ -69,6 +69,25 @@ impl Sanctions {
         (!sanction.is_over(now)).then_some(sanction)
     }
 
+    /// Forgets why a user was sanctioned, and whom a user has sanctioned: not that they were. Returns
+    /// whose have changed.
+    pub(crate) fn erase(&mut self, user: &str) -> Vec<String> {
+        let mut changed = Vec::new();
+        for (whose, sanction) in &mut self.by_user {
+            let own = whose == user && !sanction.reason.is_empty();
+            if own {
+                sanction.reason.clear();
+            }
+            if sanction.by == user {
+                sanction.by.clear();
+            } else if !own {
+                continue;
+            }
+            changed.push(whose.clone());
+        }
+        changed
+    }
+
     /// What holds for a user at an address.
     pub(crate) fn holds(&self, user: &str, address: u64, now: Now) -> Option<&Sanction> {
         self.of(user, now).or_else(|| {

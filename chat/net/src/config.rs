@@ -4,6 +4,8 @@ use lightstick_chat_archive::{ArchiveConfig, ConfigError as ArchiveConfigError};
 use lightstick_chat_core::config::{RoomConfig, RoomConfigError};
 use serde::{Deserialize, Serialize};
 
+use crate::webhook::{self, DeliveryConfig, HookConfigError, ReviewConfig, WebhookConfig};
+
 /// Settings of the chat.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -24,6 +26,12 @@ pub struct ChatConfig {
     pub room: RoomConfig,
     /// What is kept, and where.
     pub archive: ArchiveConfig,
+    /// Who is told what happens. At most 16.
+    pub webhooks: Vec<WebhookConfig>,
+    /// How they are told.
+    pub delivery: DeliveryConfig,
+    /// Who is asked about messages; how long it may take stands in `room.review_ms`.
+    pub review: ReviewConfig,
 }
 
 impl Default for ChatConfig {
@@ -37,6 +45,9 @@ impl Default for ChatConfig {
             guests_write: false,
             room: RoomConfig::default(),
             archive: ArchiveConfig::default(),
+            webhooks: Vec::new(),
+            delivery: DeliveryConfig::default(),
+            review: ReviewConfig::default(),
         }
     }
 }
@@ -58,6 +69,9 @@ pub enum ConfigError {
     /// In `chat.archive`.
     #[error("chat.archive: {0}")]
     Archive(#[from] ArchiveConfigError),
+    /// In `chat.webhooks`, `chat.delivery` or `chat.review`.
+    #[error("chat.{0}")]
+    Hook(#[from] HookConfigError),
 }
 
 impl ChatConfig {
@@ -79,6 +93,7 @@ impl ChatConfig {
         positive(self.idle_seconds as usize, "idle_seconds")?;
         self.room.validate()?;
         self.archive.validate()?;
+        webhook::validate(&self.webhooks, &self.delivery, &self.review)?;
         Ok(())
     }
 }

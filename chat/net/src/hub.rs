@@ -38,11 +38,17 @@ pub enum NoRoom {
     Closing,
 }
 
-struct Request {
-    room: RoomName,
-    /// Open the room if it is not.
-    open: bool,
-    reply: oneshot::Sender<Result<RoomHandle, NoRoom>>,
+enum Request {
+    One {
+        room: RoomName,
+        /// Open the room if it is not.
+        open: bool,
+        reply: oneshot::Sender<Result<RoomHandle, NoRoom>>,
+    },
+    /// The names of those that are open.
+    All {
+        reply: oneshot::Sender<Vec<RoomName>>,
+    },
 }
 
 /// Asks the hub. Cheap to clone.
@@ -51,9 +57,10 @@ pub(crate) struct Hub(mpsc::Sender<Request>);
 
 impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Request")
-            .field("room", &self.room)
-            .finish_non_exhaustive()
+        match self {
+            Self::One { room, .. } => f.debug_tuple("One").field(room).finish(),
+            Self::All { .. } => f.write_str("All"),
+        }
     }
 }
 
@@ -81,7 +88,15 @@ impl Hub {
             loop {
                 tokio::select! {
                     request = requests.recv() => {
-                        let Some(Request { room, open, reply }) = request else { break };
+                        let (room, open, reply) = match request {
+                            None => break,
+                            Some(Request::One { room, open, reply }) => (room, open, reply),
+                            Some(Request::All { reply }) => {
+                                // Whoever asked may have stopped waiting.
+                                let _ = reply.send(rooms.keys().cloned().collect());
+                                continue;
+                            }
+                        };
                         let found = rooms.get(&room).map(|open| open.handle.clone());
                         let handle = match found {
                             Some(handle) => Ok(handle),
@@ -133,9 +148,17 @@ impl Hub {
         self.ask(room, false).await
     }
 
+    /// The rooms that are open.
+    pub(crate) async fn all(&self) -> Result<Vec<RoomName>, NoRoom> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::All { reply };
+        self.0.send(request).await.map_err(|_| NoRoom::Closing)?;
+        answer.await.map_err(|_| NoRoom::Closing)
+    }
+
     async fn ask(&self, room: RoomName, open: bool) -> Result<RoomHandle, NoRoom> {
         let (reply, answer) = oneshot::channel();
-        let request = Request { room, open, reply };
+        let request = Request::One { room, open, reply };
         self.0.send(request).await.map_err(|_| NoRoom::Closing)?;
         answer.await.map_err(|_| NoRoom::Closing)?
     }

@@ -6,9 +6,13 @@ use std::time::Duration;
 use lightstick_chat_archive as archive;
 use lightstick_chat_archive::Archive;
 use lightstick_chat_core::record::{AuditRecord, MessageRecord, Record};
-use lightstick_chat_core::room::Stored;
+use lightstick_chat_core::room::{KeptPost, Stored};
 use lightstick_types::RoomName;
 
+/// Where the room finds the keys of highlighted messages. They are not a part of its stored state.
+const POSTED: &str = "posted";
+/// Highlighted messages that a room is told of when it opens, so that none is made twice.
+const PAID_MAX: usize = 1_000;
 /// How often a room that cannot be read is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -25,8 +29,12 @@ impl Keeper {
     /// banned is worse than one that opens late. `None` where nobody waits any more.
     pub(crate) async fn load(&self, room: &RoomName, gone: impl Fn() -> bool) -> Option<Stored> {
         loop {
-            match self.0.room_state(room).await {
-                Ok(state) => {
+            let loaded = async {
+                let state = self.0.room_state(room).await?;
+                Ok::<_, archive::ArchiveError>((state, self.0.paid(room, PAID_MAX).await?))
+            };
+            match loaded.await {
+                Ok((state, paid)) => {
                     let texts = state.saved.into_iter().filter_map(|(name, value)| {
                         let text = String::from_utf8(value);
                         if text.is_err() {
@@ -36,6 +44,9 @@ impl Keeper {
                     });
                     let mut stored: Stored = texts.collect();
                     stored.insert("last_id".to_owned(), state.last_id.to_string());
+                    let posted: Vec<_> = paid.into_iter().filter_map(kept_post).collect();
+                    let posted = serde_json::to_string(&posted).unwrap_or_default();
+                    stored.insert(POSTED.to_owned(), posted);
                     return Some(stored);
                 }
                 Err(error) => tracing::warn!(%room, %error, "the chat waits for the archive"),
@@ -131,8 +142,25 @@ impl Keeper {
     }
 }
 
+/// `None` where there was no key, or the author's data were erased.
+fn kept_post(entry: archive::MessageEntry) -> Option<KeptPost> {
+    let body = entry.body.filter(|body| !body.reference.is_empty())?;
+    Some(KeptPost {
+        key: body.reference,
+        id: entry.id,
+        at_ms: entry.at_ms,
+        user: body.user,
+        text: body.text,
+    })
+}
+
 fn message_record(room: &RoomName, epoch: u64, record: MessageRecord) -> archive::Record {
-    let MessageRecord { message, shown, .. } = record;
+    let MessageRecord {
+        message,
+        shown,
+        key,
+        ..
+    } = record;
     let author = message.author.unwrap_or_default();
     archive::Record::Message(archive::MessageRecord {
         room: room.clone(),
@@ -148,7 +176,8 @@ fn message_record(room: &RoomName, epoch: u64, record: MessageRecord) -> archive
             amount: paid.amount,
             currency: paid.currency,
             tier: paid.tier as u8,
-            reference: String::new(),
+            // A request that is repeated after a restart is found by it.
+            reference: key,
         }),
         shown,
     })

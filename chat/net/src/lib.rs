@@ -11,16 +11,18 @@ mod bridge;
 mod config;
 mod hub;
 mod keep;
+mod review;
 mod room;
 mod shards;
 mod socket;
 mod stats;
+mod webhook;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lightstick_chat_archive::{Archive, ArchiveTasks, OpenError};
+use lightstick_chat_archive::{Archive, ArchiveError, ArchiveTasks, Erasure, OpenError};
 use lightstick_chat_core::record::Done;
 use lightstick_chat_core::refusal::{Code, Refusal};
 use lightstick_chat_core::room::{Actor, ClientKey, Posted};
@@ -41,11 +43,14 @@ use keep::Keeper;
 pub use lightstick_chat_archive as archive;
 pub use lightstick_chat_core as core;
 pub use lightstick_chat_proto as proto;
+use review::Reviewer;
+pub use room::Overview;
 use room::{Command, Common, Reply};
-pub use room::{Happened, Overview, ReviewRequest};
 use shards::Shards;
 pub use socket::{Heard, Refused, Socket};
 pub use stats::{Number, PlaneStats};
+use webhook::Webhooks;
+pub use webhook::{DeliveryConfig, HookConfigError, RetryError, ReviewConfig, WebhookConfig};
 
 /// Events that wait for webhooks. More are dropped, and counted there.
 const EVENTS_MAX: usize = 16_384;
@@ -61,6 +66,7 @@ pub struct ChatPlane {
     addresses: AddressKey,
     next_client: Arc<AtomicU64>,
     sockets: socket::Sockets,
+    webhooks: Option<Webhooks>,
 }
 
 /// The running tasks.
@@ -68,14 +74,6 @@ pub struct ChatTasks {
     tasks: JoinSet<()>,
     archive: ArchiveTasks,
     cancel: CancellationToken,
-}
-
-/// What others may listen to.
-pub struct Feeds {
-    /// What happened in rooms, for webhooks.
-    pub events: mpsc::Receiver<Happened>,
-    /// Messages for the review hook; present if it was asked for.
-    pub reviews: Option<mpsc::Receiver<ReviewRequest>>,
 }
 
 /// Why the chat did not start.
@@ -87,9 +85,32 @@ pub enum StartError {
     /// The archive.
     #[error("chat.archive: {0}")]
     Archive(#[from] OpenError),
+    /// No client for webhooks could be made.
+    #[error("the HTTP client of webhooks: {0}")]
+    Client(#[from] reqwest::Error),
     /// Somebody else reads the media plane's chat events.
     #[error("the media plane has another chat")]
     Taken,
+}
+
+/// Why a user was not forgotten, or not everywhere.
+#[derive(Debug, thiserror::Error)]
+pub enum EraseError {
+    /// A room did not open.
+    #[error(transparent)]
+    Room(#[from] NoRoom),
+    /// A room could not keep what is left.
+    #[error("a room refused: {}", .0.text())]
+    Refused(Refusal),
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+}
+
+impl From<Refusal> for EraseError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }
 
 pub(crate) fn next_client(counter: &AtomicU64) -> ClientKey {
@@ -97,16 +118,16 @@ pub(crate) fn next_client(counter: &AtomicU64) -> ClientKey {
 }
 
 impl ChatPlane {
-    /// Opens the archive and starts the tasks. `review` says whether messages go to a review hook.
+    /// Opens the archive and starts the tasks, those of webhooks and the review hook too.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub async fn start(
         config: &ChatConfig,
         media: MediaPlane,
-        review: bool,
-    ) -> Result<(Self, ChatTasks, Feeds), StartError> {
+    ) -> Result<(Self, ChatTasks), StartError> {
         config.validate()?;
+        let client = webhook::client()?;
         let events = media.take_chat_events().ok_or(StartError::Taken)?;
         let (archive, archive_tasks) = Archive::open(config.archive.clone()).await?;
         let stats = Arc::new(PlaneStats::default());
@@ -123,15 +144,37 @@ impl ChatPlane {
                 () = stop.cancelled() => {}
             }
         });
-        let (happened, events_out) = mpsc::channel(EVENTS_MAX);
-        let (reviews, reviews_out) = mpsc::channel(REVIEWS_MAX);
+        let (happened, webhooks) = match config.webhooks.is_empty() {
+            true => (None, None),
+            false => {
+                let (happened, events) = mpsc::channel(EVENTS_MAX);
+                let webhooks = Webhooks::start(
+                    &config.webhooks,
+                    &config.delivery,
+                    &client,
+                    &archive,
+                    &stats,
+                    events,
+                    &mut tasks,
+                );
+                (Some(happened), Some(webhooks))
+            }
+        };
+        let budget = Duration::from_millis(config.room.review_ms.into());
+        let reviewer = Reviewer::new(&config.review, budget, client, Arc::clone(&stats));
+        let reviews = reviewer.map(|reviewer| {
+            let (reviews, requests) = mpsc::channel(REVIEWS_MAX);
+            tasks.spawn(reviewer.run(requests));
+            reviews
+        });
         let common = Common {
             config: config.room.clone(),
             keeper: Keeper(archive.clone()),
             shards: shards.clone(),
             stats: Arc::clone(&stats),
-            events: Some(happened),
-            reviews: review.then_some(reviews),
+            events: happened,
+            reviews,
+            cancel: cancel.clone(),
         };
         let idle = Duration::from_secs(config.idle_seconds.into());
         let hub = Hub::start(common, config.rooms_max, idle, cancel.clone(), &mut tasks);
@@ -156,17 +199,14 @@ impl ChatPlane {
             stats,
             addresses,
             next_client,
+            webhooks,
         };
         let tasks = ChatTasks {
             tasks,
             archive: archive_tasks,
             cancel,
         };
-        let feeds = Feeds {
-            events: events_out,
-            reviews: review.then_some(reviews_out),
-        };
-        Ok((plane, tasks, feeds))
+        Ok((plane, tasks))
     }
 
     /// What moderators do, over HTTP. Opens the room's chat if it must.
@@ -246,6 +286,35 @@ impl ChatPlane {
         let client = next_client(&self.next_client);
         let address = self.addresses.hash(member.address);
         Socket::open(room, client, member, address, place).await
+    }
+
+    /// Forgets a user everywhere: in rooms that are open or have saved something, then in the
+    /// archive. Bans and timeouts hold on, without their reasons.
+    ///
+    /// # Errors
+    /// [`EraseError`]; then it must be asked for again.
+    pub async fn erase_user(&self, actor: Actor, user: &str) -> Result<Erasure, EraseError> {
+        let mut rooms = self.hub.all().await?;
+        rooms.extend(self.archive.rooms().await?);
+        rooms.sort_unstable();
+        rooms.dedup();
+        for room in rooms {
+            let (actor, user) = (actor.clone(), user.to_owned());
+            self.ask(room, |reply| Command::Erase { actor, user, reply })
+                .await?;
+        }
+        Ok(self.archive.erase_user(user).await?)
+    }
+
+    /// Tries a webhook again that nobody took. It goes from the archive when it is taken.
+    ///
+    /// # Errors
+    /// [`RetryError`].
+    pub async fn retry_dead_letter(&self, id: &str) -> Result<(), RetryError> {
+        let letter = self.archive.dead_letter(id).await?;
+        let letter = letter.ok_or(RetryError::NotFound)?;
+        let webhooks = self.webhooks.as_ref().ok_or(RetryError::NoReceiver)?;
+        webhooks.retry(letter)
     }
 
     /// What was said and done, as it is kept.

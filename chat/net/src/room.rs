@@ -22,6 +22,7 @@ use lightstick_chat_proto::moderate::Action;
 use lightstick_sfu::ChatCommand;
 use lightstick_types::{ChatMember, RoomName, SessionId, ShardId};
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::keep::{Keeper, NotKept};
 use crate::shards::Shards;
@@ -86,6 +87,11 @@ pub(crate) enum Command {
         cue: proto::CaptionCue,
         reply: Reply,
     },
+    Erase {
+        actor: Actor,
+        user: String,
+        reply: Reply,
+    },
     Reviewed {
         id: u64,
         reviewed: Reviewed,
@@ -104,6 +110,14 @@ pub struct Overview {
     pub present: usize,
     /// The settings in force.
     pub settings: proto::Settings,
+    /// The place of the last entry that was shown.
+    pub position: proto::Position,
+    /// The pinned message.
+    pub pinned: Option<proto::Message>,
+    /// The poll that runs.
+    pub poll: Option<proto::Poll>,
+    /// The last announcement.
+    pub announcement: Option<proto::Announcement>,
     /// Held messages and open appeals.
     pub queue: proto::Queue,
     /// Bans, timeouts and shadows, by user.
@@ -116,26 +130,30 @@ pub struct Overview {
 
 /// What happened in a room, for webhooks.
 #[derive(Clone, Debug)]
-pub struct Happened {
+pub(crate) struct Happened {
     /// Where.
-    pub room: RoomName,
+    pub(crate) room: RoomName,
+    /// When, in milliseconds of the Unix time.
+    pub(crate) at_ms: u64,
     /// What.
-    pub event: RoomEvent,
+    pub(crate) event: RoomEvent,
 }
 
 /// A message for the review hook, and where to answer.
 #[derive(Debug)]
-pub struct ReviewRequest {
+pub(crate) struct ReviewRequest {
     /// Where.
-    pub room: RoomName,
+    pub(crate) room: RoomName,
     /// What.
-    pub review: Review,
+    pub(crate) review: Review,
+    /// When the room began to wait.
+    pub(crate) asked: Instant,
     pub(crate) answer: mpsc::WeakSender<Command>,
 }
 
 impl ReviewRequest {
     /// Gives the verdict. A room that is gone, or has decided by itself, hears nothing.
-    pub async fn answer(self, reviewed: Reviewed) {
+    pub(crate) async fn answer(self, reviewed: Reviewed) {
         if let Some(room) = self.answer.upgrade() {
             let id = self.review.id;
             // The room is gone: nobody waits.
@@ -153,6 +171,8 @@ pub(crate) struct Common {
     pub(crate) stats: Arc<PlaneStats>,
     pub(crate) events: Option<mpsc::Sender<Happened>>,
     pub(crate) reviews: Option<mpsc::Sender<ReviewRequest>>,
+    /// Ends all rooms: their clients may hold on to them.
+    pub(crate) cancel: CancellationToken,
 }
 
 type Kept = Pin<Box<dyn Future<Output = (Vec<Answer>, Result<(), NotKept>)> + Send>>;
@@ -218,6 +238,7 @@ impl RoomTask {
             counted: Default::default(),
         };
         let mut burst = Vec::new();
+        let cancel = task.common.cancel.clone();
         loop {
             let deadline = task.room.deadline();
             let sleep = async {
@@ -238,6 +259,7 @@ impl RoomTask {
                     }
                 }
                 () = sleep => {}
+                () = cancel.cancelled() => break,
                 Some((answers, kept)) = task.commits.next() => task.give(answers, kept),
             }
             let now = now();
@@ -322,6 +344,10 @@ impl RoomTask {
                 let to = self.request(reply);
                 self.room.post(now, &actor, *posted, to);
             }
+            Command::Erase { actor, user, reply } => {
+                let to = self.request(reply);
+                self.room.erase(now, &actor, &user, to);
+            }
             Command::Caption { cue, reply } => {
                 let result = self.room.caption(now, cue);
                 let done = Done {
@@ -338,6 +364,10 @@ impl RoomTask {
                 let _ = reply.send(Overview {
                     present: self.room.present(),
                     settings: self.room.settings().clone(),
+                    position: self.room.position(),
+                    pinned: self.room.pinned().cloned(),
+                    poll: self.room.poll_running(),
+                    announcement: self.room.announcement().cloned(),
                     queue: self.room.queue(),
                     sanctions: sanctions
                         .map(|(user, s)| (user.to_owned(), s.clone()))
@@ -370,11 +400,11 @@ impl RoomTask {
                 Output::Event(event) => {
                     if let Some(events) = &self.common.events {
                         let room = self.name.clone();
-                        // A full queue is counted where it is read: see the webhooks.
-                        let _ = events.try_send(Happened {
-                            room,
-                            event: *event,
-                        });
+                        let at_ms = now().unix_ms;
+                        let event = *event;
+                        if events.try_send(Happened { room, at_ms, event }).is_err() {
+                            self.common.stats.events_dropped.add(1);
+                        }
                     }
                 }
                 Output::Caption(cue) => {
@@ -392,6 +422,7 @@ impl RoomTask {
         let request = ReviewRequest {
             room: self.name.clone(),
             review,
+            asked: Instant::now(),
             answer: self.me.clone(),
         };
         let sent = self
@@ -439,6 +470,7 @@ impl RoomTask {
             self.common.stats.not_kept.add(1);
         }
         for answer in answers {
+            self.room.settled(answer.to, kept.is_ok());
             self.answer(match kept {
                 Ok(()) => answer,
                 Err(NotKept) => Answer {

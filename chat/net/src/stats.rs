@@ -59,6 +59,28 @@ pub struct PlaneStats {
     pub commands_dropped: Number,
     /// Batches of records that could not be kept.
     pub not_kept: Number,
+    /// Events that webhooks were not told of, for too many waited.
+    pub events_dropped: Number,
+    /// Events that wait for a receiver of webhooks now, or are on their way.
+    pub webhooks_waiting: Number,
+    /// Webhooks that were taken.
+    pub webhooks_delivered: Number,
+    /// Tries of webhooks that failed.
+    pub webhooks_failed: Number,
+    /// Webhooks that became dead letters.
+    pub webhooks_dead: Number,
+    /// Of these, those that could not be kept.
+    pub webhooks_lost: Number,
+    /// Events that were not sent: their receiver's queue was full, or it is gone.
+    pub webhooks_dropped: Number,
+    /// Messages that the review hook allowed.
+    pub reviews_allowed: Number,
+    /// Messages that the review hook changed.
+    pub reviews_modified: Number,
+    /// Messages that the review hook denied.
+    pub reviews_denied: Number,
+    /// Messages that the review hook gave no answer about in time.
+    pub reviews_failed: Number,
     /// Frames that were sent to WebSockets.
     pub socket_frames: Number,
     /// Messages that slow WebSockets missed.

@@ -56,6 +56,12 @@ impl RoomPattern {
         Self(pattern.into())
     }
 
+    /// Whether the pattern takes in every room there could be.
+    #[must_use]
+    pub fn is_every(&self) -> bool {
+        self.0 == "*"
+    }
+
     /// Whether the pattern takes in a room.
     #[must_use]
     pub fn matches(&self, room: &RoomName) -> bool {

@@ -130,7 +130,7 @@ async fn two(parts: &mut Parts, app: &App) -> Result<(RoomName, String), Problem
     Ok((room_name(&room)?, session))
 }
 
-fn room_name(text: &str) -> Result<RoomName, Problem> {
+pub(crate) fn room_name(text: &str) -> Result<RoomName, Problem> {
     text.parse()
         .map_err(|error: lightstick_types::RoomNameError| {
             Problem::new(Code::RoomName, error.to_string())

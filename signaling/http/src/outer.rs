@@ -17,9 +17,10 @@ use crate::stats::Route;
 
 /// Methods that some resource knows. A preflight is answered for them all: whether the resource
 /// has the method is its own answer.
-const METHODS: &str = "GET, HEAD, POST, PATCH, DELETE, OPTIONS";
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /// Request headers that pages may set.
-const REQUEST_HEADERS: &str = "Authorization, Content-Type, If-Match, Accept, Last-Event-ID";
+const REQUEST_HEADERS: &str =
+    "Authorization, Content-Type, If-Match, Accept, Last-Event-ID, Idempotency-Key";
 /// Response headers that pages may read.
 const EXPOSED: &str =
     "Location, ETag, Link, Retry-After, WWW-Authenticate, Accept-Post, Accept-Patch, Allow";
@@ -41,6 +42,7 @@ impl Outer {
             let known = [
                 (item.get.is_some(), "GET, HEAD"),
                 (item.post.is_some(), "POST"),
+                (item.put.is_some(), "PUT"),
                 (item.patch.is_some(), "PATCH"),
                 (item.delete.is_some(), "DELETE"),
                 (true, "OPTIONS"),

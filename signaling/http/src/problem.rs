@@ -107,6 +107,68 @@ codes! {
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "The server is overloaded";
     /// The server is about to stop.
     Draining = "draining", SERVICE_UNAVAILABLE, "The server is shutting down";
+    /// The chat: the request cannot be read.
+    ChatMalformed = "chat_malformed", BAD_REQUEST, "The request cannot be read";
+    /// The chat: the text is empty.
+    ChatEmpty = "chat_empty", UNPROCESSABLE_ENTITY, "The text is empty";
+    /// The chat: the text is too long.
+    ChatTooLong = "chat_too_long", UNPROCESSABLE_ENTITY, "The text is too long";
+    /// The chat: the text has characters that are not allowed.
+    ChatCharacters = "chat_characters", UNPROCESSABLE_ENTITY, "The text has characters that are not allowed";
+    /// The chat: too many messages.
+    ChatRateLimited = "chat_rate_limited", TOO_MANY_REQUESTS, "Too many messages";
+    /// The chat: the room is in slow mode.
+    ChatSlowMode = "chat_slow_mode", TOO_MANY_REQUESTS, "The room is in slow mode";
+    /// The chat: timed out by a moderator.
+    ChatTimedOut = "chat_timed_out", FORBIDDEN, "Timed out by a moderator";
+    /// The chat: banned from writing here.
+    ChatBanned = "chat_banned", FORBIDDEN, "Banned from writing here";
+    /// The chat: not allowed to write here.
+    ChatReadOnly = "chat_read_only", FORBIDDEN, "Not allowed to write here";
+    /// The chat: only members may write now.
+    ChatMembersOnly = "chat_members_only", FORBIDDEN, "Only members may write now";
+    /// The chat: only emotes may be written now.
+    ChatEmoteOnly = "chat_emote_only", FORBIDDEN, "Only emotes may be written now";
+    /// The chat: this has been written already.
+    ChatNotUnique = "chat_not_unique", CONFLICT, "This has been written already";
+    /// The chat: links are not allowed here.
+    ChatLinksOff = "chat_links_off", FORBIDDEN, "Links are not allowed here";
+    /// The chat: the chat is muted.
+    ChatMuted = "chat_muted", FORBIDDEN, "The chat is muted";
+    /// The chat: the message was blocked.
+    ChatBlocked = "chat_blocked", FORBIDDEN, "The message was blocked";
+    /// The chat: too many like this.
+    ChatFlood = "chat_flood", CONFLICT, "Too many like this";
+    /// The chat: the message was denied.
+    ChatDenied = "chat_denied", FORBIDDEN, "The message was denied";
+    /// The chat: the role does not allow this.
+    ChatNotModerator = "chat_not_moderator", FORBIDDEN, "The role does not allow this";
+    /// The chat: not against somebody of this role.
+    ChatRoleTooHigh = "chat_role_too_high", FORBIDDEN, "Not against somebody of this role";
+    /// The chat: there is no such thing in this chat.
+    ChatNotFound = "chat_not_found", NOT_FOUND, "There is no such thing in this chat";
+    /// The chat: a value is out of its range.
+    ChatOutOfRange = "chat_out_of_range", UNPROCESSABLE_ENTITY, "A value is out of its range";
+    /// The chat: the command is not known.
+    ChatBadCommand = "chat_bad_command", UNPROCESSABLE_ENTITY, "The command is not known";
+    /// The chat: there is nothing to appeal.
+    ChatNoAppeal = "chat_no_appeal", CONFLICT, "There is nothing to appeal";
+    /// The chat: the room holds as much of this as it may.
+    ChatFull = "chat_full", CONFLICT, "The room holds as much of this as it may";
+    /// The chat: this cannot be kept safely now.
+    ChatNotKept = "chat_not_kept", SERVICE_UNAVAILABLE, "This cannot be kept safely now";
+    /// The chat: the room's chat is closing.
+    ChatClosing = "chat_closing", SERVICE_UNAVAILABLE, "The room's chat is closing";
+    /// The chat: a request with this key is being worked on.
+    ChatInProgress = "chat_in_progress", CONFLICT, "A request with this key is being worked on";
+    /// The chat: the key was used for another request.
+    ChatKeyReused = "chat_key_reused", UNPROCESSABLE_ENTITY, "The key was used for another request";
+    /// The server has no chat.
+    ChatOff = "chat_off", NOT_FOUND, "This server has no chat";
+    /// The dead letter cannot be tried again.
+    ChatNoReceiver = "chat_no_receiver", CONFLICT, "Nobody takes this dead letter";
+    /// The archive of the chat cannot be read or changed now.
+    ChatArchive = "chat_archive", SERVICE_UNAVAILABLE, "The chat's archive does not answer";
     /// A fault of the server.
     Internal = "internal", INTERNAL_SERVER_ERROR, "The server has failed";
 }
@@ -181,6 +243,10 @@ impl Problem {
             Code::SessionNotFound,
             "the session does not exist, or is over",
         )
+    }
+
+    pub(crate) fn chat_off() -> Self {
+        Self::new(Code::ChatOff, "[chat] enabled is false")
     }
 
     pub(crate) fn room_not_found() -> Self {

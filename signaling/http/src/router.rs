@@ -46,6 +46,7 @@ fn described() -> (Router<App>, OpenApi) {
             .routes(routes!(sessions::kick))
             .routes(routes!(events::get))
             .routes(routes!(client_config::get))
+            .merge(chat::api::routes())
             .split_for_parts();
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)

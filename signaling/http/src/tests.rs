@@ -47,6 +47,7 @@ fn join(role: SessionRole) -> Join {
             address: Ipv4Addr::LOCALHOST.into(),
         },
         offer: offer.to_sdp_string(),
+        member: None,
     }
 }
 

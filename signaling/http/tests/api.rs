@@ -248,6 +248,8 @@ fn filled(template: &str) -> String {
     template
         .replace("{room}", "nowhere")
         .replace("{session}", &"0".repeat(32))
+        .replace("{user}", "mina")
+        .replace("{id}", "7")
 }
 
 /// A method that is described exists, and one that is not is refused: the description is whole.
@@ -261,10 +263,28 @@ async fn every_route_is_described() {
     assert_eq!(
         listed,
         [
+            "/api/v1/chat/dead-letters",
+            "/api/v1/chat/dead-letters/{id}",
+            "/api/v1/chat/dead-letters/{id}/retry",
+            "/api/v1/chat/statistics",
+            "/api/v1/chat/users/{user}",
             "/api/v1/client-config",
             "/api/v1/events",
             "/api/v1/rooms",
             "/api/v1/rooms/{room}",
+            "/api/v1/rooms/{room}/chat",
+            "/api/v1/rooms/{room}/chat/audit",
+            "/api/v1/rooms/{room}/chat/audit/verify",
+            "/api/v1/rooms/{room}/chat/captions",
+            "/api/v1/rooms/{room}/chat/captions.vtt",
+            "/api/v1/rooms/{room}/chat/export",
+            "/api/v1/rooms/{room}/chat/messages",
+            "/api/v1/rooms/{room}/chat/messages/{id}",
+            "/api/v1/rooms/{room}/chat/moderation",
+            "/api/v1/rooms/{room}/chat/queue",
+            "/api/v1/rooms/{room}/chat/sanctions",
+            "/api/v1/rooms/{room}/chat/settings",
+            "/api/v1/rooms/{room}/chat/users/{user}",
             "/api/v1/rooms/{room}/sessions",
             "/api/v1/rooms/{room}/sessions/{session}",
             "/whep/{room}",

@@ -28,10 +28,16 @@ pub(crate) use read::EXPORT_PAGE;
 pub(crate) use write::Outcome;
 
 /// What made each version of the tables, in both dialects. Only ever added to.
-const MIGRATIONS: [(&str, &str); 1] = [(
-    include_str!("sql/sqlite-0001.sql"),
-    include_str!("sql/postgres-0001.sql"),
-)];
+const MIGRATIONS: [(&str, &str); 2] = [
+    (
+        include_str!("sql/sqlite-0001.sql"),
+        include_str!("sql/postgres-0001.sql"),
+    ),
+    (
+        include_str!("sql/paid-0002.sql"),
+        include_str!("sql/paid-0002.sql"),
+    ),
+];
 
 /// How long a connection to SQLite waits for the one that writes.
 const SQLITE_BUSY: Duration = Duration::from_secs(5);

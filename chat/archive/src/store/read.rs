@@ -53,6 +53,16 @@ macro_rules! select_messages {
     };
 }
 
+macro_rules! select_letters {
+    ($behind:literal) => {
+        concat!(
+            "SELECT d.id, d.url, d.event, d.key_id, d.body, d.attempts, d.last_error, d.at_ms, k.wrapped ",
+            "FROM dead_letters d LEFT JOIN user_keys k ON k.key_id = d.key_id ",
+            $behind
+        )
+    };
+}
+
 // Every query begins with the same parameters, so that one place binds them.
 const FORWARD: &str = select_messages!(
     "m.room = $1 AND m.id > $2 AND m.id < $3 AND m.at_ms >= $4 AND m.at_ms < $5 ORDER BY m.id LIMIT $6"
@@ -121,6 +131,54 @@ impl Store {
             .filter(|_| more)
             .map(|m: &MessageEntry| m.id);
         Ok(HistoryPage { messages, next })
+    }
+
+    /// A room's last messages that were paid for, oldest first, at most [`PAGE_MAX`].
+    pub(crate) async fn paid(
+        &self,
+        room: &RoomName,
+        limit: usize,
+    ) -> Result<Vec<MessageEntry>, ArchiveError> {
+        const PAID: &str =
+            select_messages!("m.room = $1 AND m.amount IS NOT NULL ORDER BY m.id DESC LIMIT $2");
+        let limit = limit.clamp(1, PAGE_MAX) as i64;
+        let tuples: Vec<MessageTuple> = self
+            .read(async {
+                both!(Pool, &self.pool, p => sqlx::query_as(PAID)
+                    .bind(room.as_str()).bind(limit).fetch_all(p).await)
+            })
+            .await?;
+        let mut opener = Opener::new(&self.node);
+        let newest_last = tuples.into_iter().rev();
+        Ok(newest_last
+            .map(|tuple| opener.message(room, tuple))
+            .collect())
+    }
+
+    /// Rooms that have saved a state.
+    pub(crate) async fn rooms(&self) -> Result<Vec<RoomName>, ArchiveError> {
+        let rows: Vec<(String,)> = self
+            .read(async {
+                both!(Pool, &self.pool, p => sqlx::query_as(
+                    "SELECT DISTINCT room FROM room_states ORDER BY room").fetch_all(p).await)
+            })
+            .await?;
+        // Only names that were parsed once are written.
+        Ok(rows
+            .into_iter()
+            .filter_map(|(room,)| room.parse().ok())
+            .collect())
+    }
+
+    /// The place of a room's last audit row; 0 where there is none.
+    pub(crate) async fn audit_end(&self, room: &RoomName) -> Result<u64, ArchiveError> {
+        let row: Option<(i64,)> = self
+            .read(async {
+                both!(Pool, &self.pool, p => sqlx::query_as("SELECT seq FROM audit_heads WHERE room = $1")
+                    .bind(room.as_str()).fetch_optional(p).await)
+            })
+            .await?;
+        Ok(row.map_or(0, |(seq,)| unsigned(seq)))
     }
 
     pub(crate) async fn message(
@@ -234,6 +292,23 @@ impl Store {
         after_id: &str,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, ArchiveError> {
+        const AFTER: &str = select_letters!("WHERE d.id > $1 ORDER BY d.id LIMIT $2");
+        let limit = limit.clamp(1, PAGE_MAX) as i64;
+        self.letters(AFTER, after_id, limit).await
+    }
+
+    /// One dead letter.
+    pub(crate) async fn dead_letter(&self, id: &str) -> Result<Option<DeadLetter>, ArchiveError> {
+        const ONE: &str = select_letters!("WHERE d.id = $1 LIMIT $2");
+        Ok(self.letters(ONE, id, 1).await?.pop())
+    }
+
+    async fn letters(
+        &self,
+        sql: &'static str,
+        id: &str,
+        limit: i64,
+    ) -> Result<Vec<DeadLetter>, ArchiveError> {
         type Tuple = (
             String,
             String,
@@ -245,14 +320,9 @@ impl Store {
             i64,
             Option<Vec<u8>>,
         );
-        let limit = limit.clamp(1, PAGE_MAX) as i64;
         let tuples: Vec<Tuple> = self
             .read(async {
-                both!(Pool, &self.pool, p => sqlx::query_as(
-                    "SELECT d.id, d.url, d.event, d.key_id, d.body, d.attempts, d.last_error, d.at_ms, k.wrapped \
-                     FROM dead_letters d LEFT JOIN user_keys k ON k.key_id = d.key_id \
-                     WHERE d.id > $1 ORDER BY d.id LIMIT $2")
-                    .bind(after_id).bind(limit).fetch_all(p).await)
+                both!(Pool, &self.pool, p => sqlx::query_as(sql).bind(id).bind(limit).fetch_all(p).await)
             })
             .await?;
         let mut opener = Opener::new(&self.node);

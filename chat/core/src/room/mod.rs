@@ -5,11 +5,12 @@
 //!
 //! Actions in the audit log: `delete`, `clear_user`, `timeout`, `ban`, `unban`, `shadow`,
 //! `unshadow`, `approve`, `deny`, `pin`, `unpin`, `settings`, `announce`, `poll_start`, `poll_end`,
-//! `warn`, `appeal_accepted`, `appeal_denied`, `message` (written by the integrator's server).
+//! `warn`, `appeal_accepted`, `appeal_denied`, `message` (written by the integrator's server), `erase`.
 
 mod held;
 mod moderate;
 mod people;
+mod posts;
 mod show;
 mod write;
 
@@ -35,6 +36,7 @@ use crate::screen::Screen;
 use crate::stream::Stream;
 use held::Held;
 use people::{Client, User};
+pub use posts::{KeptPost, POSTED_KEY_BYTES_MAX};
 pub use write::{Posted, Review, Reviewed};
 
 /// A connection of a client; the shell gives them out.
@@ -101,6 +103,9 @@ pub struct Totals {
 }
 
 /// The state that outlives a process: see [`Record::State`].
+///
+/// Two keys are not the room's to keep, but what the archive knows: `last_id`, the highest id it has seen, and
+/// `posted`, a list of [`KeptPost`].
 pub type Stored = BTreeMap<String, String>;
 
 /// What an appeal says.
@@ -133,6 +138,7 @@ pub struct Room {
     appeals: BTreeMap<String, Appeal>,
     held: VecDeque<Held>,
     reviews: HashMap<u64, write::Waiting>,
+    posts: posts::Posts,
     /// Hashes of what was written lately, oldest first: see `unique_only`.
     recent: VecDeque<u64>,
     poll: Option<Poll>,
@@ -212,6 +218,7 @@ impl Room {
             appeals,
             held: VecDeque::new(),
             reviews: HashMap::new(),
+            posts: posts::Posts::new(read(stored, "posted").unwrap_or_default()),
             recent: VecDeque::new(),
             poll: None,
             pinned: read(stored, "pinned"),
@@ -387,6 +394,30 @@ impl Room {
     #[must_use]
     pub fn present(&self) -> usize {
         self.clients.len()
+    }
+
+    /// The pinned message.
+    #[must_use]
+    pub fn pinned(&self) -> Option<&proto::Message> {
+        self.pinned.as_ref()
+    }
+
+    /// The poll that runs, with its votes so far.
+    #[must_use]
+    pub fn poll_running(&self) -> Option<proto::Poll> {
+        self.poll.as_ref().map(|poll| poll.shown(false))
+    }
+
+    /// The last announcement.
+    #[must_use]
+    pub fn announcement(&self) -> Option<&proto::Announcement> {
+        self.announcement.as_ref()
+    }
+
+    /// The place of the last entry that was shown.
+    #[must_use]
+    pub fn position(&self) -> proto::Position {
+        self.stream.position()
     }
 
     /// All bans, timeouts and shadows.

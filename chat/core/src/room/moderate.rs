@@ -254,6 +254,34 @@ impl Room {
         ids
     }
 
+    /// Forgets what a user has said and what was said about it. Bans and timeouts hold on: they are
+    /// all that is left. The answer comes when everything of before is kept.
+    pub fn erase(&mut self, now: Now, actor: &Actor, user: &str, to: Asker) {
+        let before = self.held.len();
+        let ids = self.take_away(|_, author| author == user);
+        let mut found = !ids.is_empty() || self.held.len() != before;
+        if self.appeals.remove(user).is_some() {
+            self.keep_state(format!("appeal/{user}"), None::<&Sanction>);
+            found = true;
+        }
+        for whose in self.sanctions.erase(user) {
+            let sanction = self.sanctions.of(&whose, now).cloned();
+            self.keep_state(format!("sanction/{whose}"), sanction.as_ref());
+            found = true;
+        }
+        self.posts.erase(user);
+        if found {
+            // The audit log must not name whom it is to forget.
+            self.audit(now, actor, "erase", "", "", "", "");
+            self.show_entry(now, Entry::UserCleared(user.to_owned()));
+        }
+        let done = Done {
+            at_ms: now.unix_ms,
+            ..Done::default()
+        };
+        self.answer(to, Ok(done));
+    }
+
     fn sanction(
         &mut self,
         now: Now,

@@ -185,6 +185,7 @@ impl Room {
             message,
             shown,
             hidden,
+            ..
         } in self.accepted.iter().map(|accepted| &accepted.record)
         {
             if *shown || *hidden {

@@ -439,6 +439,138 @@ fn a_paid_message_is_the_servers_to_write() {
     }
 }
 
+fn super_chat(key: &str, text: &str) -> Posted {
+    Posted {
+        user: "mina".into(),
+        text: text.into(),
+        paid: Some(proto::Paid {
+            amount: 100,
+            currency: "KRW".into(),
+            tier: 1,
+            pin_seconds: 0,
+        }),
+        key: key.into(),
+        ..Posted::default()
+    }
+}
+
+#[test]
+fn a_key_gives_the_same_answer_once_it_is_kept() {
+    let mut world = World::new();
+    let server = Actor {
+        user: "shop".into(),
+        role: ChatRole::Server,
+    };
+    let post = |world: &mut World, number, posted| {
+        world
+            .room
+            .post(world.now, &server, posted, Asker::Request(number));
+        world.collect();
+    };
+    post(&mut world, 1, super_chat("order-1", "one"));
+    world.pass(SECOND);
+    post(&mut world, 2, super_chat("order-1", "one"));
+    assert_eq!(world.refused(2), Some(Code::InProgress));
+    // It could not be kept: the next try is a new one.
+    world.room.settled(Asker::Request(1), false);
+    post(&mut world, 3, super_chat("order-1", "one"));
+    world.pass(SECOND);
+    world.room.settled(Asker::Request(3), true);
+    let first = world.answer(3).unwrap();
+    post(&mut world, 4, super_chat("order-1", "one"));
+    assert_eq!(world.answer(4), Ok(first.clone()));
+    post(&mut world, 5, super_chat("order-1", "two"));
+    assert_eq!(world.refused(5), Some(Code::KeyReused));
+    post(&mut world, 6, super_chat(&"k".repeat(129), "x"));
+    assert_eq!(world.refused(6), Some(Code::OutOfRange));
+    // Free messages have keys of their own number, and push out no paid one.
+    for number in 0..1_100 {
+        let posted = Posted {
+            paid: None,
+            ..super_chat(&format!("free-{number}"), "hi")
+        };
+        post(&mut world, 10 + number, posted);
+        if number % 100 == 0 {
+            world.pass(SECOND);
+        }
+        world.room.settled(Asker::Request(10 + number), true);
+    }
+    world.pass(SECOND);
+    post(&mut world, 7, super_chat("order-1", "one"));
+    assert_eq!(world.answer(7), Ok(first));
+    assert_eq!(
+        world.texts().iter().filter(|text| *text == "one").count(),
+        2
+    );
+
+    // The archive tells the next life of the room.
+    let kept = serde_json::json!([{"key": "order-9", "id": 9, "at_ms": 8, "user": "mina", "text": "nine"}]);
+    let stored = Stored::from([("posted".to_owned(), kept.to_string())]);
+    let mut world = World::with(RoomConfig::default(), false, &stored);
+    post(&mut world, 1, super_chat("order-9", "nine"));
+    let done = world.answer(1).unwrap();
+    assert_eq!((done.id, done.at_ms), (9, 8));
+    assert!(world.texts().is_empty());
+}
+
+#[test]
+fn an_erased_user_leaves_bans_and_nothing_else() {
+    let mut world = World::new();
+    world.join(1, "mina", ChatRole::Guest);
+    world.join(2, "hana", ChatRole::Moderator);
+    world.send(1, 1, "call me");
+    world.send(2, 2, "no");
+    world.pass(SECOND);
+    let sent = world.answer(1).unwrap().id;
+    world.act(2, 3, Action::Pin(sent));
+    world.act(
+        2,
+        4,
+        Action::Timeout(proto::Timeout {
+            user: "mina".into(),
+            seconds: 600,
+        }),
+    );
+    let appeal = proto::Appeal {
+        nonce: 5,
+        text: "sorry".into(),
+    };
+    world.ask(1, Request::Appeal(appeal));
+    world.pass(SECOND);
+    let admin = Actor {
+        user: "legal".into(),
+        role: ChatRole::Server,
+    };
+    world.records.clear();
+    world
+        .room
+        .erase(world.now, &admin, "mina", Asker::Request(6));
+    world.collect();
+    world.pass(SECOND);
+    assert!(world.answer(6).is_ok());
+    assert!(world.room.queue().appeals.is_empty());
+    assert!(world.room.pinned().is_none());
+    let (user, sanction) = world.room.sanctions().next().unwrap();
+    assert_eq!(
+        (user, &*sanction.reason, &*sanction.by),
+        ("mina", "", "hana")
+    );
+    let text = format!("{:?}", world.records);
+    assert!(
+        !text.contains("because") && !text.contains("sorry"),
+        "{text}"
+    );
+    let said = world.snapshot(2).messages;
+    assert_eq!(said.len(), 1, "the other's message stays");
+    // Who moderated is forgotten as well.
+    world
+        .room
+        .erase(world.now, &admin, "hana", Asker::Request(7));
+    world.collect();
+    let (_, sanction) = world.room.sanctions().next().unwrap();
+    assert_eq!(&*sanction.by, "");
+}
+
 #[test]
 fn reviews_allow_change_deny_or_come_too_late() {
     let mut world = World::with(RoomConfig::default(), true, &Stored::new());

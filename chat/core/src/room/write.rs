@@ -11,6 +11,7 @@ use lightstick_types::{ChatMember, ChatRole};
 use prost::Message as _;
 
 use super::people::{author, folded};
+use super::posts::{self, POSTED_KEY_BYTES_MAX};
 use super::show::{Accepted, Urgent};
 use super::{Actor, ClientKey, Output, Room};
 use crate::command;
@@ -35,6 +36,10 @@ const ACCEPTED_MAX: usize = 20_000;
 const NAME_CHARS_MAX: usize = 50;
 /// Currencies are three letters (ISO 4217).
 const CURRENCY_LEN: usize = 3;
+/// Longest name of a user in whose name is written, in bytes: that of a token's `sub`.
+const USER_BYTES_MAX: usize = 128;
+/// In the smallest unit of the currency. What is above is no payment, and no number of JavaScript's.
+const AMOUNTS: std::ops::RangeInclusive<u64> = 1..=1 << 53;
 const TIERS: std::ops::RangeInclusive<u32> = 1..=7;
 /// Longest time on top of the chat, in seconds.
 const PIN_SECONDS_MAX: u32 = 18_000;
@@ -52,8 +57,9 @@ pub struct Posted {
     pub reply_to: u64,
     /// Highlighted.
     pub paid: Option<proto::Paid>,
-    /// The same key again gives the same answer; 0: none.
-    pub key: u64,
+    /// The same key again gives the same answer and no second message; empty: none. At most
+    /// [`POSTED_KEY_BYTES_MAX`].
+    pub key: String,
 }
 
 /// A message that the review hook is asked about.
@@ -87,6 +93,8 @@ pub(super) struct Draft {
     /// Why a moderator should look at it.
     pub(super) suspicion: Option<String>,
     pub(super) to: Option<Asker>,
+    /// Of [`Posted`].
+    pub(super) key: String,
 }
 
 /// A message that the review hook has.
@@ -190,6 +198,7 @@ impl Room {
             visible: visible == Visible::Everybody,
             suspicion,
             to: Some(to),
+            key: String::new(),
         })
     }
 
@@ -371,6 +380,7 @@ impl Room {
             role,
             visible,
             to,
+            key,
             ..
         } = draft;
         self.totals.accepted += 1;
@@ -432,6 +442,7 @@ impl Room {
             message,
             shown: false,
             hidden: !visible,
+            key,
         };
         self.accepted.push(Accepted { record });
         self.wants_tick(now);
@@ -447,13 +458,20 @@ impl Room {
     }
 
     /// A message of the integrator's server. Filters and limits do not hold for it; a highlighted
-    /// one is answered once it is safe.
+    /// one is answered once it is safe. The shell says so with [`Room::settled`].
     ///
     /// # Errors
     /// None here: a refusal is an [`Output::Answer`].
     pub fn post(&mut self, now: Now, actor: &Actor, posted: Posted, to: Asker) {
+        let print = posts::print_of(&posted);
+        match self.posts.find(&posted.key, print) {
+            Some(Ok(done)) => return self.answer(to, Ok(done)),
+            Some(Err(refusal)) => return self.refuse(to, refusal),
+            None => {}
+        }
         match self.posted(now, actor, posted, to) {
             Ok(draft) => {
+                self.posts.begin(&draft, print, to);
                 if draft.message.paid.is_none() {
                     self.audit(
                         now,
@@ -471,6 +489,12 @@ impl Room {
         }
     }
 
+    /// What a request over HTTP asked for is safe, or could not be kept: then it may be asked for
+    /// again.
+    pub fn settled(&mut self, to: Asker, kept: bool) {
+        self.posts.settle(to, kept);
+    }
+
     fn posted(
         &mut self,
         now: Now,
@@ -480,6 +504,10 @@ impl Room {
     ) -> Result<Draft, Refusal> {
         if self.urgent.len() >= self.config.urgent_max {
             return Err(Refusal::later(Code::Full, self.config.urgent()));
+        }
+        if posted.key.len() > POSTED_KEY_BYTES_MAX || posted.user.len() > USER_BYTES_MAX {
+            let detail = "the key and the user have at most 128 bytes";
+            return Err(Refusal::because(Code::OutOfRange, detail));
         }
         let text = match posted.text.is_empty() && posted.paid.is_some() {
             // Paying without a word is fine.
@@ -519,6 +547,7 @@ impl Room {
             visible: true,
             suspicion: None,
             to: Some(to),
+            key: posted.key,
         })
     }
 
@@ -555,6 +584,9 @@ fn checked_paid(mut paid: proto::Paid) -> Result<proto::Paid, Refusal> {
     let letters = paid.currency.bytes().all(|byte| byte.is_ascii_alphabetic());
     if paid.currency.len() != CURRENCY_LEN || !letters {
         return Err(Refusal::because(Code::OutOfRange, "currency: ISO 4217"));
+    }
+    if !AMOUNTS.contains(&paid.amount) {
+        return Err(Refusal::because(Code::OutOfRange, "amount: 1 to 2^53"));
     }
     if !TIERS.contains(&paid.tier) {
         return Err(Refusal::because(Code::OutOfRange, "tier: 1 to 7"));

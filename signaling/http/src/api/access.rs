@@ -3,8 +3,9 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use lightstick_chat::core::room::Actor;
 use lightstick_signaling_core::token::{Claims, Grant, RoomPattern, TokenError};
-use lightstick_types::RoomName;
+use lightstick_types::{ChatRole, RoomName};
 
 use crate::App;
 use crate::extract::ClientAddress;
@@ -43,17 +44,104 @@ impl FromRequestParts<App> for Admin {
                     claims: Some(claims),
                 })
             }
-            Err(TokenError::Missing)
-                if app.auth.is_development()
-                    && client.direct
-                    && client.ip.is_loopback()
-                    && is_local_page(&parts.headers) =>
-            {
+            Err(TokenError::Missing) if is_open(app, client, &parts.headers) => {
                 Ok(Self { claims: None })
             }
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Who acts in chats where no token says it, in development mode.
+const DEVELOPER: &str = "development";
+
+/// A caller that may use the API of chats, for the rooms of its token: a moderator or the
+/// integrator's server.
+pub(crate) struct Operator {
+    /// None in development mode on this machine: the server, for every room.
+    claims: Option<Claims>,
+}
+
+impl Operator {
+    /// Who acts in a room: the integrator's server with `admin`, else a moderator as it is in the
+    /// chat itself.
+    pub(crate) fn moderates(&self, room: &RoomName) -> Result<Actor, Problem> {
+        let Some(claims) = &self.claims else {
+            return Ok(server(DEVELOPER));
+        };
+        match claims.allow(Grant::Admin, room) {
+            Ok(()) => return Ok(server(&claims.sub)),
+            // One that moderates may still do that here.
+            Err(error) if !claims.grants.moderate => return Err(error.into()),
+            Err(_) => claims.allow(Grant::Moderate, room)?,
+        }
+        let role = claims.chat_role();
+        if role < ChatRole::Moderator {
+            return Err(TokenError::NoGrant(Grant::Moderate).into());
+        }
+        let user = claims.sub.clone();
+        Ok(Actor { user, role })
+    }
+
+    /// The integrator's server, in a room.
+    pub(crate) fn serves(&self, room: &RoomName) -> Result<Actor, Problem> {
+        match &self.claims {
+            Some(claims) => {
+                claims.allow(Grant::Admin, room)?;
+                Ok(server(&claims.sub))
+            }
+            None => Ok(server(DEVELOPER)),
+        }
+    }
+
+    /// The integrator's server, for what belongs to no room: the token must be for every room.
+    pub(crate) fn serves_all(&self) -> Result<Actor, Problem> {
+        match &self.claims {
+            Some(claims) => {
+                claims.has(Grant::Admin)?;
+                match claims.room.is_every() {
+                    true => Ok(server(&claims.sub)),
+                    false => Err(TokenError::WrongRoom.into()),
+                }
+            }
+            None => Ok(server(DEVELOPER)),
+        }
+    }
+}
+
+fn server(name: &str) -> Actor {
+    Actor {
+        user: name.to_owned(),
+        role: ChatRole::Server,
+    }
+}
+
+impl FromRequestParts<App> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let client = ClientAddress::from_request_parts(parts, app).await?;
+        match app.auth.claims(&parts.headers) {
+            Ok(claims) => {
+                if claims.has(Grant::Admin).is_err() {
+                    claims.has(Grant::Moderate)?;
+                }
+                Ok(Self {
+                    claims: Some(claims),
+                })
+            }
+            Err(TokenError::Missing) if is_open(app, client, &parts.headers) => {
+                Ok(Self { claims: None })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Whether the API needs no token: in development mode, on this machine.
+fn is_open(app: &App, client: ClientAddress, headers: &HeaderMap) -> bool {
+    let here = client.direct && client.ip.is_loopback();
+    app.auth.is_development() && here && is_local_page(headers)
 }
 
 /// Whether the request can only come from this machine's own pages and programs.

@@ -33,6 +33,6 @@ pub(crate) async fn get(State(app): State<App>) -> Json<ClientConfig> {
         development_mode: app.auth.is_development(),
         watch_open: app.watch_open(),
         max_publish_bitrate_kbps: app.config.publish_bitrate_max_kbps,
-        chat: false,
+        chat: app.chat.is_some(),
     })
 }

@@ -1,6 +1,6 @@
 //! `/api/v1`: rooms and sessions for integrators.
 
-mod access;
+pub(crate) mod access;
 pub(crate) mod client_config;
 pub(crate) mod events;
 pub(crate) mod rooms;

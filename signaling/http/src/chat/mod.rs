@@ -1,5 +1,6 @@
 //! The chat over HTTP: who somebody is in it, and the WebSocket.
 
+pub(crate) mod api;
 mod socket;
 
 use std::net::IpAddr;

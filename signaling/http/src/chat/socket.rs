@@ -66,7 +66,7 @@ pub(crate) async fn connect(
 ) -> Result<Response, Problem> {
     let room = path?.0;
     if app.chat.is_none() {
-        return Err(Problem::new(Code::NotFound, "this server has no chat"));
+        return Err(Problem::chat_off());
     }
     // A token in the header is good or refused here; without one, the hello may bring it.
     let claims = match app.auth.claims(&headers) {

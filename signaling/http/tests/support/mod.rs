@@ -2,22 +2,30 @@
 
 #![allow(dead_code)] // Each test file uses its part.
 
+pub(crate) mod hook;
 pub(crate) mod peer;
 pub(crate) mod sse;
+pub(crate) mod ws;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use lightstick_chat::{ChatConfig, ChatPlane, ChatTasks, PlaneStats};
 use lightstick_sfu::{MediaConfig, MediaPlane};
 use lightstick_signaling::token::{Claims, Grants, KeySet, RoomPattern, SigningKey};
-use lightstick_signaling::{Auth, Code, Keys, Signaling, SignalingConfig};
+use lightstick_signaling::{Auth, Chat, Code, Keys, Signaling, SignalingConfig};
 use reqwest::{Method, Response, StatusCode, header};
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tempfile::TempDir;
+use tokio::net::TcpSocket;
 use tokio_util::task::AbortOnDropHandle;
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the kernel keeps of the server's for each connection.
+const SEND_BUFFER_BYTES: u32 = 16 * 1_024;
 
 pub(crate) const SDP: &str = "application/sdp";
 pub(crate) const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
@@ -29,6 +37,8 @@ pub(crate) struct Server {
     pub(crate) auth: Auth,
     pub(crate) keys: Keys,
     http: reqwest::Client,
+    chat: Option<(ChatTasks, TempDir)>,
+    chat_stats: Option<Arc<PlaneStats>>,
     _serving: AbortOnDropHandle<()>,
 }
 
@@ -36,16 +46,56 @@ impl Server {
     /// In development mode.
     pub(crate) async fn start(config: SignalingConfig) -> Self {
         let auth = Auth::development(30).unwrap();
-        Self::with(config, auth, Keys::new(KeySet::new(0))).await
+        Self::with(config, auth, Keys::new(KeySet::new(0)), None).await
     }
 
     /// With one configured key, `a`.
     pub(crate) async fn keyed(config: SignalingConfig) -> Self {
         let keys = Keys::new(key_set("a"));
-        Self::with(config, Auth::keyed(keys.clone()), keys).await
+        Self::with(config, Auth::keyed(keys.clone()), keys, None).await
     }
 
-    async fn with(config: SignalingConfig, auth: Auth, keys: Keys) -> Self {
+    /// With a chat, in development mode.
+    pub(crate) async fn chatting(chat: ChatConfig) -> Self {
+        let auth = Auth::development(30).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let chat = Some((chat, folder));
+        Self::with(Default::default(), auth, Keys::new(KeySet::new(0)), chat).await
+    }
+
+    /// With a chat and one configured key, `a`. Watching is open.
+    pub(crate) async fn chatting_keyed(chat: ChatConfig) -> Self {
+        let keys = Keys::new(key_set("a"));
+        let config = SignalingConfig {
+            watch_open: true,
+            ..SignalingConfig::default()
+        };
+        let chat = Some((chat, tempfile::tempdir().unwrap()));
+        Self::with(config, Auth::keyed(keys.clone()), keys, chat).await
+    }
+
+    /// Ends the chat as a server's shutdown does; a server that begins again finds the same archive.
+    pub(crate) async fn restarted(self, chat: ChatConfig) -> Self {
+        let Self {
+            signaling,
+            auth,
+            keys,
+            chat: before,
+            _serving: serving,
+            ..
+        } = self;
+        drop((signaling, serving));
+        let (tasks, folder) = before.expect("a chat");
+        tasks.shutdown(PATIENCE).await;
+        Self::with(Default::default(), auth, keys, Some((chat, folder))).await
+    }
+
+    async fn with(
+        config: SignalingConfig,
+        auth: Auth,
+        keys: Keys,
+        chat: Option<(ChatConfig, TempDir)>,
+    ) -> Self {
         let media = MediaConfig {
             shards: 1,
             pin: false,
@@ -55,8 +105,25 @@ impl Server {
             ..MediaConfig::default()
         };
         let (media, events, _threads) = MediaPlane::start(media).expect("a media plane");
-        let signaling = Signaling::start(config, auth.clone(), media, events, None).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut chat_handle = None;
+        let mut chat_running = None;
+        let mut chat_stats = None;
+        if let Some((mut config, folder)) = chat {
+            config.archive.data_dir = folder.path().join("chat");
+            let (plane, tasks) = ChatPlane::start(&config, media.clone()).await.unwrap();
+            chat_stats = Some(Arc::clone(plane.stats()));
+            chat_handle = Some(Chat {
+                plane,
+                guests_write: auth.is_development(),
+            });
+            chat_running = Some((tasks, folder));
+        }
+        let signaling = Signaling::start(config, auth.clone(), media, events, chat_handle).unwrap();
+        // A client who does not read is noticed after kilobytes, not megabytes.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(SEND_BUFFER_BYTES).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1_024).unwrap();
         let addr = listener.local_addr().unwrap();
         let service = signaling
             .router()
@@ -70,8 +137,15 @@ impl Server {
             auth,
             keys,
             http: reqwest::Client::new(),
+            chat: chat_running,
+            chat_stats,
             _serving: AbortOnDropHandle::new(serving),
         }
+    }
+
+    /// The chat's counters.
+    pub(crate) fn stats(&self) -> Arc<PlaneStats> {
+        Arc::clone(self.chat_stats.as_ref().expect("a chat"))
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

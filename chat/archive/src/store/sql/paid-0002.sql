@@ -1,0 +1,1 @@
+CREATE INDEX messages_paid ON messages (room, id) WHERE amount IS NOT NULL;

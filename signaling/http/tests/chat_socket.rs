@@ -1,0 +1,260 @@
+//! The chat over WebSockets.
+
+mod support;
+
+use lightstick_chat::ChatConfig;
+use lightstick_chat_proto::client_frame::Frame as Request;
+use lightstick_chat_proto::part::Part;
+use lightstick_chat_proto::{Hello, Ping, React, Reaction, Role};
+use lightstick_signaling::Code;
+use support::ws::{JSON, PROTOBUF, Ws};
+use support::{Server, claims, problem, signer};
+use tokio_tungstenite::tungstenite::Message;
+
+fn token(who: &str, room: &str) -> String {
+    let mut claims = claims(who, room, |grants| grants.chat = true);
+    claims.name = Some(who.to_uppercase());
+    signer("a").mint(&claims).unwrap()
+}
+
+/// Texts that nobody takes for each other, of so many words.
+fn texts(words: usize) -> impl Iterator<Item = String> {
+    let mut random = fastrand::Rng::with_seed(7);
+    std::iter::repeat_with(move || {
+        let word = |_| random.u32(1_000..10_000).to_string();
+        (0..words).map(word).collect::<Vec<_>>().join(" ")
+    })
+}
+
+#[tokio::test]
+async fn two_clients_see_each_other_in_both_encodings() {
+    let server = Server::chatting(ChatConfig::default()).await;
+    let (mut binary, welcome) = Ws::join(&server, "stage", "").await;
+    assert!(!welcome.recovered && welcome.may.unwrap().write);
+    let mut text = Ws::open(&server, "stage", JSON).await;
+    text.hello("", None).await;
+    binary.say(7, "from protobuf").await;
+    let id = binary.answer(7).await.unwrap();
+    let heard = text.message().await;
+    assert_eq!((heard.id, &*heard.text), (id, "from protobuf"));
+    // As a person would write it.
+    let frame = r#"{"send": {"nonce": "8", "text": "from JSON 💜", "replyTo": "ID"}}"#;
+    text.raw(Message::text(frame.replace("ID", &id.to_string())))
+        .await;
+    text.answer(8).await.unwrap();
+    let heard = loop {
+        let heard = binary.message().await;
+        if heard.id != id {
+            break heard;
+        }
+    };
+    assert_eq!(heard.text, "from JSON 💜");
+    let reply = heard.reply.unwrap();
+    assert_eq!((reply.id, &*reply.excerpt), (id, "from protobuf"));
+    // The same nonce again is the same message.
+    binary.say(7, "from protobuf").await;
+    assert_eq!(binary.answer(7).await, Ok(id));
+    let hearts = React {
+        reactions: vec![Reaction {
+            kind: "heart".into(),
+            count: 3,
+        }],
+    };
+    binary.ask(Request::React(hearts)).await;
+    let count = text
+        .until(|part| match part {
+            Part::Effects(effects) => effects.reactions.first().map(|r| r.count),
+            _ => None,
+        })
+        .await;
+    assert_eq!(count, 3);
+    binary.ask(Request::Ping(Ping { number: 42 })).await;
+    let number = binary
+        .until(|part| match part {
+            Part::Pong(pong) => Some(pong.number),
+            _ => None,
+        })
+        .await;
+    assert_eq!(number, 42);
+}
+
+#[tokio::test]
+async fn who_comes_back_gets_what_it_missed_over_another_encoding_too() {
+    let server = Server::chatting(ChatConfig::default()).await;
+    let (mut talker, _) = Ws::join(&server, "stage", "").await;
+    let (away, welcome) = Ws::join(&server, "stage", "").await;
+    let position = welcome.position;
+    drop(away);
+    for nonce in 1..=3 {
+        talker.say(nonce, &format!("m{nonce}")).await;
+        talker.answer(nonce).await.unwrap();
+    }
+    let mut back = Ws::open(&server, "stage", JSON).await;
+    assert!(back.hello("", position).await.recovered);
+    let mut missed = Vec::new();
+    while missed.len() < 3 {
+        let batch = back
+            .until(|part| match part {
+                Part::Batch(batch) => Some(batch),
+                _ => None,
+            })
+            .await;
+        missed.extend(batch.entries);
+    }
+    assert_eq!(missed.len(), 3);
+    // A place of another life of the room is no place.
+    let mut lost = Ws::open(&server, "stage", PROTOBUF).await;
+    let elsewhere = position.map(|mut position| {
+        position.epoch += 1;
+        position
+    });
+    assert!(!lost.hello("", elsewhere).await.recovered);
+}
+
+#[tokio::test]
+async fn tokens_come_in_the_hello_and_guests_read_along() {
+    let server = Server::chatting_keyed(ChatConfig::default()).await;
+    let (mut mina, welcome) = Ws::join(&server, "stage", &token("mina", "stage")).await;
+    let you = welcome.you.unwrap();
+    assert_eq!(
+        (&*you.user, &*you.name, you.role()),
+        ("mina", "MINA", Role::Member)
+    );
+    let (mut guest, welcome) = Ws::join(&server, "stage", "").await;
+    assert!(!welcome.may.unwrap().write);
+    guest.say(1, "hi").await;
+    assert_eq!(guest.answer(1).await, Err("read_only".into()));
+    mina.say(1, "hello @mina").await;
+    mina.answer(1).await.unwrap();
+    assert_eq!(guest.message().await.mentions, ["mina"]);
+    mina.say(2, "/ban guest").await;
+    assert_eq!(mina.answer(2).await, Err("not_moderator".into()));
+    mina.say(3, "   ").await;
+    assert_eq!(mina.answer(3).await, Err("empty".into()));
+    for (token, reason) in [
+        (token("mina", "other"), "token_wrong_room"),
+        ("nonsense".into(), "token_malformed"),
+    ] {
+        let mut ws = Ws::open(&server, "stage", PROTOBUF).await;
+        ws.ask(Request::Hello(Hello {
+            position: None,
+            token,
+        }))
+        .await;
+        assert_eq!(ws.closed().await, (4_001, reason.into()));
+    }
+    let plain = server.get("/chat/stage").await;
+    problem(plain, Code::MalformedRequest).await;
+    let off = Server::start(Default::default()).await;
+    problem(off.get("/chat/stage").await, Code::ChatOff).await;
+}
+
+#[tokio::test]
+async fn nonsense_is_answered_and_too_much_of_it_closes() {
+    let server = Server::chatting(ChatConfig::default()).await;
+    let mut silent = Ws::open(&server, "stage", PROTOBUF).await;
+    silent.raw(Message::binary(b"\xff\xff".to_vec())).await;
+    assert_eq!(silent.closed().await.0, 4_000);
+    let (mut ws, _) = Ws::join(&server, "stage", "").await;
+    ws.raw(Message::binary(b"\xff\xff".to_vec())).await;
+    assert_eq!(ws.answer(0).await, Err("malformed".into()));
+    ws.raw(Message::text("{}")).await;
+    assert_eq!(ws.answer(0).await, Err("malformed".into()));
+    // Still there.
+    ws.say(1, "hi").await;
+    ws.answer(1).await.unwrap();
+    ws.raw(Message::binary(vec![0; 5_000])).await;
+    ws.closed().await;
+    let (mut other, _) = Ws::join(&server, "stage", "").await;
+    other.say(1, "nobody else was hurt").await;
+    other.answer(1).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_flood_is_refused_with_a_time() {
+    let mut config = ChatConfig::default();
+    config.room.messages_per_user = 5;
+    let server = Server::chatting(config).await;
+    let (mut ws, _) = Ws::join(&server, "stage", "").await;
+    let (mut reader, _) = Ws::join(&server, "stage", "").await;
+    for (nonce, text) in (1..=20).zip(texts(3)) {
+        ws.say(nonce, &text).await;
+    }
+    let mut refused = 0;
+    let mut accepted = 0;
+    while refused + accepted < 20 {
+        ws.until(|part| match part {
+            Part::Ack(_) => {
+                accepted += 1;
+                Some(())
+            }
+            Part::Refusal(refusal) => {
+                assert_eq!(refusal.code, "rate_limited");
+                assert!(refusal.retry_after_ms > 0);
+                refused += 1;
+                Some(())
+            }
+            _ => None,
+        })
+        .await;
+    }
+    assert_eq!((accepted, refused), (5, 15));
+    assert_eq!(Some(reader.message().await.text), texts(3).next());
+}
+
+#[tokio::test]
+async fn places_of_an_address_are_counted_and_given_back() {
+    let config = ChatConfig {
+        sockets_per_address_max: 2,
+        ..ChatConfig::default()
+    };
+    let server = Server::chatting(config).await;
+    let (first, _) = Ws::join(&server, "stage", "").await;
+    let (_second, _) = Ws::join(&server, "stage", "").await;
+    let mut third = Ws::open(&server, "stage", PROTOBUF).await;
+    third.ask(Request::Hello(Hello::default())).await;
+    assert_eq!(third.closed().await, (4_002, "full".into()));
+    drop(first);
+    let stats = server.stats();
+    server
+        .until("a place that is free", |_| stats.sockets.get() == 1)
+        .await;
+    Ws::join(&server, "stage", "").await;
+}
+
+#[tokio::test]
+async fn who_does_not_read_hears_of_a_gap() {
+    // More is shown than its socket holds: that of a client who reads nothing is small.
+    let mut config = ChatConfig::default();
+    config.room.viewer_bitrate = 1_000_000;
+    config.room.text_chars_max = 1_000;
+    config.room.tick_ms = 50;
+    config.room.messages_per_user = 100_000;
+    let server = Server::chatting(config).await;
+    let mut slow = Ws::narrow(&server, "stage").await;
+    slow.hello("", None).await;
+    let stats = server.stats();
+    let (mut writer, _) = Ws::join(&server, "stage", "").await;
+    let mut texts = (1..).zip(texts(190));
+    let waited = tokio::time::timeout(6 * support::PATIENCE, async {
+        while stats.socket_missed.get() == 0 {
+            for (nonce, text) in texts.by_ref().take(10) {
+                writer.say(nonce, &text).await;
+                if nonce % 10 == 0 {
+                    writer.answer(nonce).await.unwrap();
+                }
+            }
+        }
+    });
+    waited.await.expect("messages that are left out");
+    // It reads again, and hears how many it has not seen.
+    let missed = slow
+        .until(|part| match part {
+            Part::Gap(gap) => Some(gap.messages),
+            _ => None,
+        })
+        .await;
+    assert!(missed > 0);
+    // The one who read lost nothing.
+    assert!(writer.message().await.text.len() > 900);
+}
