@@ -21,7 +21,9 @@ async function buildPages() {
   await rm(out, { recursive: true, force: true });
   await mkdir(path.join(out, "assets"), { recursive: true });
   // Each page by itself: what pages share is in each of them, for who watches does not visit the studio.
-  for (const page of PAGES) await buildPage(page, out);
+  const inputs = new Set();
+  for (const page of PAGES) for (const input of await buildPage(page, out)) inputs.add(input);
+  await writeFile(path.join(out, "assets/licences.txt"), await licences(inputs));
   await cp(at("pages/icon.svg"), path.join(out, "assets/icon.svg"));
 }
 
@@ -60,6 +62,25 @@ async function buildPage(page, out) {
     .replace(/( *)<script type="module"/, (script, indent) =>
       early.map((file) => `${indent}<link rel="modulepreload" href="${file}">\n`).join("") + script);
   await writeFile(path.join(out, `${page}.html`), html);
+  return Object.keys(metafile.inputs);
+}
+
+/** What files say of their licences at their beginnings. */
+async function headers(files) {
+  const texts = await Promise.all(files.map((file) => readFile(at(file), "utf8")));
+  return [...new Set(texts.map((text) => text.split("\n").filter((line, i, all) => all.slice(0, i + 1).every((l) => l.startsWith("//"))).join("\n")))].join("\n\n");
+}
+
+/** The licences of packages that reached the pages: they ask to go along. */
+async function licences(inputs) {
+  const packages = new Set([...inputs].flatMap((input) => /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1] ?? []));
+  const texts = [...packages].sort().map(async (name) => {
+    const { version, license } = JSON.parse(await readFile(at("node_modules", name, "package.json"), "utf8"));
+    const file = (await readdir(at("node_modules", name))).find((found) => /^licen[cs]e/i.test(found));
+    const text = file ? await readFile(at("node_modules", name, file), "utf8") : await headers([...inputs].filter((input) => input.includes(`/${name}/`)));
+    return `${name} ${version} (${license})\n\n${text.trim()}\n`;
+  });
+  return (await Promise.all(texts)).join("\n\n");
 }
 
 function need(built, entry) {

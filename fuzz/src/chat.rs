@@ -1,6 +1,19 @@
 //! What comes in chat: the text of messages, and the terms of a room.
 
 use std::cell::RefCell;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lightstick_chat_core::config::RoomConfig;
+use lightstick_chat_core::frame::{FRAME_BYTES_MAX, Frame};
+use lightstick_chat_core::now::Now;
+use lightstick_chat_core::room::{ClientKey, Output, Room, Stored};
+use lightstick_chat_proto::entry::Entry;
+use lightstick_chat_proto::part::Part;
+use lightstick_chat_proto::{ClientFrame, ServerFrame};
+use lightstick_types::{ChatMember, ChatRole};
+use prost::Message as _;
 use std::sync::LazyLock;
 
 use lightstick_chat_filter::{
@@ -81,4 +94,142 @@ fn term(text: &str, used: &mut Scratch) {
         let text = &config.room_terms[0].text;
         assert_ne!(filter.judge(text, used), Verdict::Clean, "{text:?}");
     }
+}
+
+/// What clients of a room send: frames of several of them, as protobuf or JSON, with time between.
+///
+/// The first byte of each frame says who sends it and how, the second how long it is, the third
+/// how much time passes before.
+pub fn chat_request(data: &[u8]) {
+    ROOM.with_borrow_mut(|room| room.run(data));
+}
+
+thread_local! {
+    /// One room for all inputs of a thread: to compile the filter for each would take most of the
+    /// time.
+    static ROOM: RefCell<Fuzzed> = RefCell::new(Fuzzed::new());
+}
+
+const ROLES: [ChatRole; 4] = [
+    ChatRole::Guest,
+    ChatRole::Member,
+    ChatRole::Moderator,
+    ChatRole::Idol,
+];
+
+struct Fuzzed {
+    room: Room,
+    now: Now,
+    /// The place of the last entry that was shown.
+    offset: u64,
+}
+
+impl Fuzzed {
+    fn new() -> Self {
+        let now = Now {
+            at: Instant::now(),
+            unix_ms: 1_700_000_000_000,
+        };
+        let config = RoomConfig::default();
+        Self {
+            room: Room::new(config, 1, 1, false, &Stored::new(), now),
+            now,
+            offset: 0,
+        }
+    }
+
+    fn run(&mut self, mut data: &[u8]) {
+        for (client, role) in (0..).zip(ROLES) {
+            let member = ChatMember {
+                room: "live".parse().expect("a name"),
+                user: format!("user-{client}"),
+                name: format!("User {client}"),
+                role,
+                write: true,
+                caption: false,
+                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            };
+            let member = Arc::new(member);
+            self.room
+                .connect(self.now, ClientKey(client), member, client);
+        }
+        while let [who, length, pause, rest @ ..] = data {
+            let (bytes, after) = rest.split_at(rest.len().min(usize::from(*length)));
+            data = after;
+            self.pass(Duration::from_millis(4 * u64::from(*pause)));
+            let client = ClientKey(u64::from(*who) % ROLES.len() as u64);
+            let frame = match who & 0x80 {
+                0 => ClientFrame::decode(bytes).ok(),
+                _ => serde_json::from_slice(bytes).ok(),
+            };
+            match frame.and_then(|frame| frame.frame) {
+                Some(request) => self.room.receive(self.now, client, request),
+                None => self.room.malformed(client),
+            }
+            self.collect();
+        }
+        self.pass(Duration::from_secs(1));
+        for client in 0..ROLES.len() as u64 {
+            self.room.disconnect(self.now, ClientKey(client));
+        }
+        self.pass(Duration::from_secs(3));
+        let totals = self.room.totals();
+        assert_eq!(
+            totals.shown + totals.skipped + totals.hidden,
+            totals.accepted
+        );
+    }
+
+    fn pass(&mut self, span: Duration) {
+        let end = self.now.after(span);
+        let mut turns = 0;
+        while let Some(at) = self.room.deadline().filter(|at| *at <= end.at) {
+            self.now = self.now.after(at.saturating_duration_since(self.now.at));
+            self.room.turn(self.now);
+            self.collect();
+            turns += 1;
+            assert!(turns < 1_000, "time goes on");
+        }
+        self.now = end;
+    }
+
+    fn collect(&mut self) {
+        while let Some(output) = self.room.poll() {
+            let frames = match output {
+                Output::Show(tick) => [tick.ctl, tick.chat, tick.fx],
+                Output::Tell { frame, .. } => {
+                    check(&frame);
+                    continue;
+                }
+                _ => continue,
+            };
+            for frame in frames.into_iter().flatten() {
+                for part in check(&frame) {
+                    if let Some(Part::Batch(batch)) = part.part {
+                        if !batch.entries.is_empty() {
+                            assert_eq!(batch.first_offset, self.offset + 1);
+                        }
+                        self.offset += batch.entries.len() as u64;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A frame is short, can be read, and shows no text that a room would not take.
+fn check(frame: &Frame) -> Vec<lightstick_chat_proto::Part> {
+    assert!(frame.proto().len() <= FRAME_BYTES_MAX + 4_096);
+    assert!(serde_json::from_slice::<serde_json::Value>(frame.json()).is_ok());
+    let read = ServerFrame::decode(frame.proto().clone()).expect("our own frame");
+    for part in &read.parts {
+        if let Some(Part::Batch(batch)) = &part.part {
+            for entry in &batch.entries {
+                if let Some(Entry::Message(message)) = &entry.entry {
+                    assert!((1..=500).contains(&message.text.chars().count()));
+                }
+            }
+        }
+    }
+    read.parts
 }

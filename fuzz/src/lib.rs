@@ -12,7 +12,7 @@ mod forward;
 mod rtcp;
 mod signaling;
 
-pub use chat::chat_filter;
+pub use chat::{chat_filter, chat_request};
 pub use codec::{codec_audio, codec_av1, codec_h264, codec_vp8, codec_vp9};
 pub use demux::{demux, tcp_deframer};
 pub use feedback::feedback;
@@ -26,6 +26,7 @@ pub type Target = fn(&[u8]);
 /// Every target with its name: that of its corpus folder and of its libFuzzer binary.
 pub const TARGETS: &[(&str, Target)] = &[
     ("chat_filter", chat_filter),
+    ("chat_request", chat_request),
     ("codec_audio", codec_audio),
     ("codec_av1", codec_av1),
     ("codec_h264", codec_h264),

@@ -128,6 +128,7 @@ macro_rules! replays {
 
 replays!(
     chat_filter,
+    chat_request,
     codec_audio,
     codec_av1,
     codec_h264,

@@ -180,6 +180,16 @@ test("a socket that closes is opened again, later each time, and asks for what w
   assert.equal(client.status.kind, "reconnecting");
 });
 
+test("that there is no session is said often, and shortens no back-off", async () => {
+  const { client, clock, sockets, socket } = await overSocket();
+  socket().events.onClose();
+  for (let i = 0; i < 10; i += 1) client.withoutSession();
+  await clock.advance(499);
+  assert.equal(sockets.length, 1);
+  await clock.advance(1);
+  assert.equal(sockets.length, 2);
+});
+
 test("a silent socket is asked, and given up when it does not answer", async () => {
   const { clock, socket, sockets } = await overSocket();
   await clock.advance(QUIET_MS);
@@ -309,6 +319,34 @@ test("a hello that is refused for now is said again when the server said, not be
   assert.equal(sockets.length, 1);
   await clock.advance(1);
   assert.equal(sockets.length, 2);
+});
+
+test("what overtakes the welcome on another channel stands behind it", async () => {
+  const { client, channels } = setUp();
+  client.start();
+  const session = channels();
+  session.events.onOpen();
+  session.say(batch(6, message(6)));
+  assert.deepEqual(texts(client), []);
+  session.say(welcome(5), {
+    $case: "snapshot",
+    value: { settings: undefined, messages: [message(5)], pinned: undefined, poll: undefined, highlighted: [], present: 0, announcement: undefined },
+  });
+  assert.deepEqual([texts(client), client.room.frontier.position?.offset], [["m5", "m6"], 6n]);
+  // Brought up to date in the middle of it, and overtaken again.
+  session.say(batch(8, message(8)));
+  session.say(welcome(7), {
+    $case: "snapshot",
+    value: { settings: undefined, messages: [message(6), message(7)], pinned: undefined, poll: undefined, highlighted: [], present: 0, announcement: undefined },
+  });
+  assert.deepEqual([texts(client), client.room.frontier.position?.offset], [["m6", "m7", "m8"], 8n]);
+});
+
+test("a socket that the server closes for its token is not opened again", async () => {
+  const { client, clock, sockets, socket } = await overSocket();
+  socket().events.onClose("token_expired");
+  await clock.advance(600_000);
+  assert.deepEqual([client.status, sockets.length], [{ kind: "refused", code: "token_expired", detail: "" }, 1]);
 });
 
 test("another page of the same user takes over: this one rests", async () => {

@@ -36,6 +36,16 @@ test("frontier: a gap that the server admits never fills", () => {
   assert.deepEqual(frontier.position, at(16));
 });
 
+test("frontier: a newer beginning in the same count keeps what was seen behind it", () => {
+  const frontier = seen([13, 2], [17, 1]);
+  frontier.reset(at(12));
+  assert.deepEqual([frontier.position, frontier.high], [at(14), 17]);
+  frontier.reset(at(11));
+  assert.deepEqual(frontier.position, at(14), "it does not go back");
+  frontier.reset({ epoch: 8n, offset: 2n });
+  assert.deepEqual([frontier.position, frontier.high], [{ epoch: 8n, offset: 2n }, 2]);
+});
+
 test("frontier: without a welcome there is no position", () => assert.equal(new Frontier().position, undefined));
 
 test("frontier: holes are bounded", () => {

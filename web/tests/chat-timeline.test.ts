@@ -96,9 +96,16 @@ test("a newcomer's view replaces everything but what is on its way", () => {
   const timeline = filled();
   const old = timeline.byId(3n);
   timeline.addPending(message(0, "me", "hello"), 1n);
-  timeline.replace([message(20), message(21)], 30);
+  timeline.replace([message(20), message(21)], 30, false);
   timeline.add(message(31), 31);
   assert.deepEqual([texts(timeline), old?.gone], [["m20", "m21", "m31", "hello"], true]);
+});
+
+test("a view that was overtaken keeps what came after it", () => {
+  const timeline = filled();
+  timeline.delete([21n]);
+  timeline.replace([message(3), message(21)], 3, true);
+  assert.deepEqual(texts(timeline), ["m3", "m4"]);
 });
 
 test("the list is bounded: the oldest go", () => {

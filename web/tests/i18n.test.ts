@@ -2,11 +2,13 @@ import assert from "node:assert/strict";
 import { readFile, readdir } from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
+import * as chat from "../src/i18n/chat-dictionary.ts";
 import { en, ko } from "../src/i18n/dictionary.ts";
 import { fill, pickLanguage } from "../src/i18n/index.ts";
 
 const FOLDER = process.cwd();
 const keys = Object.keys(en) as (keyof typeof en)[];
+const chatKeys = Object.keys(chat.en) as chat.ChatKey[];
 const places = (text: string) => [...text.matchAll(/\{\w+\}/g)].map(([place]) => place).sort();
 
 test("both languages have the same keys, with the same places for values", () => {
@@ -15,6 +17,11 @@ test("both languages have the same keys, with the same places for values", () =>
     assert.ok(en[key].trim() && ko[key].trim(), `${key} is empty`);
     assert.deepEqual(places(ko[key]), places(en[key]), key);
   }
+  assert.deepEqual(Object.keys(chat.ko).sort(), [...chatKeys].sort());
+  for (const key of chatKeys) {
+    assert.ok(chat.en[key].trim() && chat.ko[key].trim(), `${key} is empty`);
+    assert.deepEqual(places(chat.ko[key]), places(chat.en[key]), key);
+  }
 });
 
 test("Korean is Korean, but for names and units", () => {
@@ -22,6 +29,7 @@ test("Korean is Korean, but for names and units", () => {
   assert.deepEqual(alike.sort(), [
     "home.title", "studio.bitrate.value", "studio.stats.fps", "studio.stats.rate", "watch.live", "watch.stats.none",
   ]);
+  assert.deepEqual(chatKeys.filter((key) => !/[가-힣]/.test(chat.ko[key])), []);
 });
 
 test("pages ask for strings that there are, and hold no text in one language only", async () => {
@@ -39,8 +47,11 @@ test("every string is used somewhere", async () => {
     .filter((file) => /^(src|pages)\/.*\.(ts|html)$/.test(file) && !file.endsWith("dictionary.ts"));
   const text = (await Promise.all(files.map((file) => readFile(path.join(FOLDER, file), "utf8")))).join("\n");
   // Keys that are put together from a family and a value: `problem.${code}`.
-  const families = [...text.matchAll(/`([a-z.]+\.)\$\{/g)].map(([, family]) => family ?? "");
-  const unused = keys.filter((key) => !text.includes(`"${key}"`) && !families.some((family) => key.startsWith(family)));
+  const families = [
+    ...[...text.matchAll(/`([a-z.]+\.)\$\{/g)].map(([, family]) => family ?? ""),
+    ...[...text.matchAll(/known\("([a-z.]+)"/g)].map(([, family]) => `${family}.`),
+  ];
+  const unused = [...keys, ...chatKeys].filter((key) => !text.includes(`"${key}"`) && !families.some((family) => key.startsWith(family)));
   assert.deepEqual(unused, []);
 });
 

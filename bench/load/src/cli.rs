@@ -29,6 +29,8 @@ Examples:
     lightstick-bench run http://127.0.0.1:8080 --viewers 1000 --full 50 --threads 2
   Viewers behind 5 % loss and 100 ms of round-trip time:
     lightstick-bench run http://127.0.0.1:8080 --viewers 20 --secs 60 --link-loss 5 --link-rtt 100
+  200 viewers who chat, ten of them writing two messages a second:
+    lightstick-bench run http://127.0.0.1:8080 --viewers 200 --chat --chat-writers 10 --chat-rate 2
   How many viewers a server holds, step by step:
     lightstick-bench sweep http://127.0.0.1:8080 --server-pid \"$(pidof lightstick)\"
   A thousand who join a room of 400 within ten seconds, and what the 400 feel of it:

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::janus::Janus;
-use crate::session::{Depth, LinkConfig, Role, Session};
+use crate::session::{ChatConfig, Depth, LinkConfig, Role, Session};
 use crate::signal::{Signal, SignalError};
 use crate::tally::Times;
 use crate::worker::{Id, WorkerHandle};
@@ -31,6 +31,17 @@ pub struct Joiner {
     pub full: usize,
     /// What stands between full viewers and the server.
     pub link: Option<LinkConfig>,
+    /// Full viewers take part in the chat.
+    pub chat: Option<ChatCrowd>,
+}
+
+/// Who of the viewers writes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ChatCrowd {
+    /// The first so many.
+    pub writers: usize,
+    /// Messages of each in a second.
+    pub rate: f64,
 }
 
 /// How sessions are opened and ended.
@@ -44,11 +55,16 @@ pub enum Protocol {
 
 impl Protocol {
     /// Opens a session. Gives it, its URL and how long the server took. Blocks.
-    fn open(&self, role: Role, bind: IpAddr) -> Result<(Session, String, Duration)> {
+    fn open(
+        &self,
+        role: Role,
+        chat: Option<ChatConfig>,
+        bind: IpAddr,
+    ) -> Result<(Session, String, Duration)> {
         if let (Self::Janus(janus), Role::View(_)) = (self, role) {
             return invited(janus, role, bind);
         }
-        let offered = Session::offer(role, bind)?;
+        let offered = Session::offer_with(role, chat, bind)?;
         let asked = Instant::now();
         let opened = match self {
             Self::Whip(signal) => signal.open(&offered.offer)?,
@@ -130,8 +146,12 @@ impl Joiner {
     /// # Errors
     /// When there is no socket, the server refuses or its answer is no good.
     pub fn join(&self, id: Id, role: Role) -> Result<(Joined, Duration)> {
-        let (mut session, url, took) = self.signal.open(role, self.bind)?;
-        if let (Role::View(Depth::Full), Some(link)) = (role, self.link) {
+        let full = matches!(role, Role::View(Depth::Full));
+        let chat = self.chat.filter(|_| full).map(|chat| ChatConfig {
+            rate: if id < chat.writers { chat.rate } else { 0.0 },
+        });
+        let (mut session, url, took) = self.signal.open(role, chat, self.bind)?;
+        if let (true, Some(link)) = (full, self.link) {
             session = session.behind(link);
         }
         self.worker(id).add(id, session);

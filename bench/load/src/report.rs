@@ -12,7 +12,7 @@ use crate::process::{Machine, Usage};
 use crate::session::{LinkConfig, PublisherTally};
 use crate::storm::Storm;
 use crate::sweep::{Step, Sweep};
-use crate::tally::{Times, ViewerTally};
+use crate::tally::{ChatTally, Times, ViewerTally};
 use crate::worker::WorkerReport;
 
 /// A worker that is busier than this share of the time measures itself as much as the server.
@@ -132,6 +132,60 @@ impl From<LinkConfig> for Link {
     }
 }
 
+/// What viewers saw of the chat within the window.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Chat {
+    /// Viewers that were welcomed.
+    pub welcomed: u64,
+    /// Frames that came to all of them.
+    pub frames: u64,
+    /// Frames that came to each in a second.
+    pub frames_per_sec: f64,
+    /// Mean bit rate of each, in bit/s: of frames, without what carries them.
+    pub bitrate_mean: f64,
+    /// Messages that came to all of them.
+    pub messages: u64,
+    /// From the server's stamp on a message to its arrival, in steps of a millisecond.
+    pub delay_ms: Millis,
+    /// Messages that nobody was shown, as told to all of them.
+    pub skipped: u64,
+    /// Messages that some were not sent because their links were too slow.
+    pub missed: u64,
+    /// Frames that are none.
+    pub unreadable: u64,
+    /// Messages that they wrote.
+    pub written: u64,
+    /// Messages that a channel did not take.
+    pub blocked: u64,
+    /// Messages that the server accepted.
+    pub acknowledged: u64,
+    /// Messages that it refused, by code.
+    pub refused: BTreeMap<String, u64>,
+}
+
+impl Chat {
+    /// From what the viewers counted in `secs` seconds.
+    #[must_use]
+    pub fn new(tally: &ChatTally, secs: f64) -> Self {
+        let each = |sum: u64| sum as f64 / (secs * tally.welcomed.max(1) as f64);
+        Self {
+            welcomed: tally.welcomed,
+            frames: tally.frames,
+            frames_per_sec: each(tally.frames),
+            bitrate_mean: each(tally.bytes * 8),
+            messages: tally.messages,
+            delay_ms: Millis::from(&tally.delay),
+            skipped: tally.skipped,
+            missed: tally.missed,
+            unreadable: tally.unreadable,
+            written: tally.written,
+            blocked: tally.blocked,
+            acknowledged: tally.acknowledged,
+            refused: tally.refused.clone(),
+        }
+    }
+}
+
 /// What the viewers received.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Delivery {
@@ -173,6 +227,8 @@ pub struct Delivery {
     pub playback: Vec<Playback>,
     /// What was sent again to full viewers.
     pub repair: Option<Repair>,
+    /// The chat, where they take part in it.
+    pub chat: Option<Chat>,
 }
 
 impl Delivery {
@@ -222,6 +278,7 @@ impl Delivery {
             transit_ms: Millis::from(transit),
             playback: Vec::new(),
             repair: None,
+            chat: None,
         }
     }
 }
@@ -514,6 +571,11 @@ impl Report {
                 note(delivery.rtp_missing, "RTP sequence numbers are missing");
             }
             note(delivery.corrupt, "packets were damaged");
+            if let Some(chat) = &delivery.chat {
+                note(chat.unreadable, "chat frames cannot be read");
+                let unwelcome = delivery.viewers_full.saturating_sub(chat.welcomed);
+                note(unwelcome, "viewers are not in the chat");
+            }
             if delivery.expected.is_some() {
                 note(delivery.unstamped, "packets carry no stamp");
             }

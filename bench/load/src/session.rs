@@ -1,5 +1,6 @@
 //! One WebRTC peer: its str0m state, its socket, its counters.
 
+mod chat;
 mod link;
 mod publish;
 mod receive;
@@ -17,6 +18,8 @@ use str0m::format::Codec as Str0mCodec;
 use str0m::media::{Direction, MediaKind, Mid};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
+use self::chat::Chat;
+pub use self::chat::ChatConfig;
 use self::link::Link;
 pub use self::link::LinkConfig;
 pub use self::publish::PublisherTally;
@@ -25,7 +28,7 @@ use self::receive::without_feedback;
 pub use self::receive::{LIGHT_READS_EVERY, ReceiveBuffers};
 use crate::source::{MediaSource, SourceConfig};
 use crate::stamp;
-use crate::tally::{Burst, Times, ViewerTally, Window, WireLog};
+use crate::tally::{Burst, ChatTally, Times, ViewerTally, Window, WireLog};
 
 /// Asked of the kernel for each socket, in bytes; it may give less.
 const RECEIVE_BUFFER: usize = 1 << 20;
@@ -64,6 +67,8 @@ pub struct Gauges {
     pub lag: Times,
     /// What came to full viewers within the window.
     pub wire: WireLog,
+    /// Of viewers that take part in the chat.
+    pub chat: ChatTally,
     /// Datagrams that the kernel did not take.
     pub send_blocked: u64,
     /// Datagrams that str0m refused.
@@ -92,6 +97,7 @@ pub struct Session {
     light: bool,
     /// None: nothing is lost or delayed but by the machine itself.
     link: Option<Box<Link>>,
+    chat: Option<Box<Chat>>,
     codecs: [Option<Codec>; 128],
     /// Payload types of what is sent again.
     resends: [bool; 128],
@@ -126,6 +132,14 @@ impl Session {
     /// # Errors
     /// When there is no socket to be had.
     pub fn offer(role: Role, bind: IpAddr) -> Result<Offered> {
+        Self::offer_with(role, None, bind)
+    }
+
+    /// The same, with data channels if it takes part in the chat.
+    ///
+    /// # Errors
+    /// When there is no socket to be had.
+    pub fn offer_with(role: Role, chat: Option<ChatConfig>, bind: IpAddr) -> Result<Offered> {
         let mut session = Self::new(role, bind)?;
         let mut changes = session.rtc.sdp_api();
         let direction = match role {
@@ -134,7 +148,10 @@ impl Session {
         };
         let audio = changes.add_media(MediaKind::Audio, direction, stream(), None, None);
         let video = changes.add_media(MediaKind::Video, direction, stream(), None, None);
+        let seed = session.local.port();
+        let chat = chat.map(|config| Box::new(Chat::offer(&mut changes, config, seed)));
         let (offer, pending) = changes.apply().context("an offer with two tracks")?;
+        session.chat = chat;
         if let Side::Publish(publisher) = &mut session.side {
             (publisher.audio, publisher.video) = (audio, video);
         }
@@ -231,6 +248,7 @@ impl Session {
             ended: None,
             light,
             link: None,
+            chat: None,
             codecs: [None; 128],
             resends: [false; 128],
             side,
@@ -331,7 +349,8 @@ impl Session {
     #[must_use]
     pub fn deadline(&self) -> Instant {
         let link = self.link.as_ref().and_then(|link| link.due());
-        [self.reads_at, link]
+        let chat = self.chat.as_ref().and_then(|chat| chat.due);
+        [self.reads_at, link, chat]
             .into_iter()
             .flatten()
             .fold(self.due, Instant::min)
@@ -350,8 +369,14 @@ impl Session {
             self.reads_at = Some((at + LIGHT_READS_EVERY).max(now));
         }
         self.pass_link(now, gauges);
-        if self.ended.is_some() || self.due > now {
+        let chat_is_due = |chat: &Chat| chat.due.is_some_and(|at| at <= now);
+        let chats = self.chat.as_deref().is_some_and(chat_is_due);
+        if self.ended.is_some() || self.due > now && !chats {
             return;
+        }
+        if let Some(chat) = &mut self.chat {
+            let within = gauges.window.holds(stamp::now_us());
+            chat.write_due(now, within, &mut self.rtc, &mut gauges.chat);
         }
         self.send_due(now, gauges);
         if self.rtc.handle_input(Input::Timeout(now)).is_err() {
@@ -392,6 +417,17 @@ impl Session {
                 }
                 Ok(Output::Event(Event::RtpPacket(packet))) => {
                     self.packet(&packet, now, at_us, gauges);
+                }
+                Ok(Output::Event(Event::ChannelOpen(id, _))) => {
+                    if let Some(chat) = &self.chat {
+                        chat.opened(id, &mut self.rtc);
+                    }
+                }
+                Ok(Output::Event(Event::ChannelData(data))) => {
+                    let within = gauges.window.holds(at_us);
+                    if let Some(chat) = &mut self.chat {
+                        chat.data(&data, now, within, &mut gauges.chat);
+                    }
                 }
                 Ok(Output::Event(event)) => self.event(&event, now, gauges.window.holds(at_us)),
                 Err(_) => {

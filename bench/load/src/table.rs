@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::circumstances::Circumstances;
 use crate::report::{
-    Delivery, Generator, Joins, Left, Leftovers, Link, Millis, Published, Report, Server,
+    Chat, Delivery, Generator, Joins, Left, Leftovers, Link, Millis, Published, Report, Server,
 };
 
 const MIB: f64 = 1_048_576.0;
@@ -202,6 +202,54 @@ impl Display for Delivery {
         }
         if let Some(repair) = &self.repair {
             write!(f, "{repair}")?;
+        }
+        if let Some(chat) = &self.chat {
+            write!(f, "{chat}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Chat {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self {
+            welcomed,
+            frames,
+            frames_per_sec,
+            messages,
+            skipped,
+            missed,
+            unreadable,
+            written,
+            blocked,
+            acknowledged,
+            refused,
+            ..
+        } = self;
+        writeln!(f, "chat")?;
+        let kbps = self.bitrate_mean / 1e3;
+        line(
+            f,
+            "frames",
+            format_args!(
+                "{frames} to {welcomed} viewers, {frames_per_sec:.1}/s and {kbps:.1} kbit/s each, {unreadable} unreadable"
+            ),
+        )?;
+        line(
+            f,
+            "messages",
+            format_args!(
+                "{messages} came, {skipped} skipped for all, {missed} missed by slow links"
+            ),
+        )?;
+        line(f, "stamp to arrival", self.delay_ms)?;
+        line(
+            f,
+            "written",
+            format_args!("{written}, {acknowledged} accepted, {blocked} not sent"),
+        )?;
+        for (code, count) in refused {
+            line(f, "", format_args!("{count} x refused: {code}"))?;
         }
         Ok(())
     }

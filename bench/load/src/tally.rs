@@ -1,6 +1,7 @@
 //! What a viewer counts: packets, gaps, first times, transit.
 
 mod burst;
+mod chat;
 mod playback;
 mod wire;
 
@@ -10,6 +11,7 @@ use hdrhistogram::Histogram;
 use lightstick_types::{Codec, TrackKind};
 
 pub use self::burst::Burst;
+pub use self::chat::ChatTally;
 pub use self::playback::{HELD_BACK, Piece, Player, Shown};
 pub use self::wire::{SLICE, Wire, WireLog};
 use crate::payload;

@@ -275,6 +275,7 @@ impl Loop {
         self.gauges.window = window;
         (self.gauges.transit, self.gauges.lag) = Default::default();
         self.gauges.wire = WireLog::default();
+        self.gauges.chat.begin_window();
         for slot in self.sessions.values_mut() {
             slot.session.begin_window();
         }

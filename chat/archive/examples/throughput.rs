@@ -124,7 +124,7 @@ async fn acknowledged(
 fn message(room: &lightstick_types::RoomName, id: u64) -> MessageRecord {
     // Not in order: a room's fans take turns as they like.
     let user = id.wrapping_mul(0x9E37_79B9_7F4A_7C15) % 10_000;
-    let paid = (id % (2 * BATCH) == 0).then(|| PaidRecord {
+    let paid = id.is_multiple_of(2 * BATCH).then(|| PaidRecord {
         amount: 10_000,
         currency: "KRW".into(),
         tier: 2,
@@ -141,7 +141,7 @@ fn message(room: &lightstick_types::RoomName, id: u64) -> MessageRecord {
         text: "오늘 무대 정말 최고였어요! I could watch this all night long".into(),
         reply_to: id.checked_sub(17),
         paid,
-        shown: id % 50 == 0,
+        shown: id.is_multiple_of(50),
     }
 }
 

@@ -175,6 +175,12 @@ impl Archive {
         self.journal.append(batch, Done::new(done));
     }
 
+    /// A secret for another purpose of this node, the same after every start with the same node key.
+    #[must_use]
+    pub fn derived_key(&self, purpose: &str) -> [u8; 32] {
+        self.store.derived_key(purpose)
+    }
+
     /// Waits until the database has all that was acknowledged before, at most `database_timeout_ms`.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! What the archive gives back.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 /// A message as it was kept.
@@ -112,8 +114,8 @@ pub struct RoomState {
     /// Largest message id that was ever archived; 0 where there is none. Messages that went unarchived are not in it:
     /// a room that starts goes on well above, or under a new epoch with ids above.
     pub last_id: u64,
-    /// Format and bytes that the room saved last.
-    pub saved: Option<(u32, Vec<u8>)>,
+    /// What the room saved, by name.
+    pub saved: BTreeMap<String, Vec<u8>>,
 }
 
 /// A webhook that nobody took, as it was kept.

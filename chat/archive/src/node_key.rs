@@ -6,7 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use aws_lc_rs::{hmac, rand};
 
 use crate::error::OpenError;
@@ -18,6 +18,7 @@ pub(crate) type UserHash = [u8; 16];
 
 /// Keys derived from the node key, one a purpose.
 pub(crate) struct NodeKey {
+    root: Prk,
     wrap: LessSafeKey,
     blob: LessSafeKey,
     index: hmac::Key,
@@ -33,23 +34,31 @@ impl KeyType for Bytes32 {
     }
 }
 
+fn expand(root: &Prk, purpose: &[u8]) -> [u8; 32] {
+    let mut key = [0; 32];
+    root.expand(&[purpose], Bytes32)
+        .and_then(|okm| okm.fill(&mut key))
+        .expect("32 bytes are within HKDF's limit");
+    key
+}
+
 impl NodeKey {
     pub(crate) fn new(secret: &[u8; 32]) -> Self {
         let root = Salt::new(HKDF_SHA256, b"lightstick chat archive").extract(secret);
-        let derive = |purpose: &[u8]| {
-            let mut key = [0; 32];
-            root.expand(&[purpose], Bytes32)
-                .and_then(|okm| okm.fill(&mut key))
-                .expect("32 bytes are within HKDF's limit");
-            key
-        };
+        let derive = |purpose: &[u8]| expand(&root, purpose);
         Self {
             wrap: aead_key(&derive(b"wrap")),
             blob: aead_key(&derive(b"blob")),
             index: hmac::Key::new(hmac::HMAC_SHA256, &derive(b"index")),
             head: hmac::Key::new(hmac::HMAC_SHA256, &derive(b"head")),
             check: derive(b"check"),
+            root,
         }
+    }
+
+    /// A key for another purpose than those of the archive.
+    pub(crate) fn derived(&self, purpose: &str) -> [u8; 32] {
+        expand(&self.root, format!("for {purpose}").as_bytes())
     }
 
     /// Reads the key from its file, or makes both.

@@ -122,16 +122,16 @@ pub struct AuditRecord {
     pub detail: String,
 }
 
-/// What a room must know again after a restart, as bytes that only the room understands. The latest one appended wins.
-/// Who erases a user takes them out of these bytes as well.
+/// A part of what a room must know again after a restart, under a name. The latest one appended wins. Who erases a user
+/// takes them out of these as well.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RoomStateRecord {
     /// Which room.
     pub room: RoomName,
-    /// Format of the bytes.
-    pub version: u32,
-    /// At most [`BLOB_BYTES_MAX`].
-    pub state: Vec<u8>,
+    /// What it is, in the room's words; at most [`NOTE_BYTES_MAX`].
+    pub name: String,
+    /// Bytes that only the room understands, at most [`BLOB_BYTES_MAX`]. None: no longer.
+    pub value: Option<Vec<u8>>,
 }
 
 /// A webhook that nobody took.
@@ -211,7 +211,7 @@ impl Record {
                         + a.reason.len()
                         + a.detail.len()
                 }
-                Self::RoomState(s) => s.state.len(),
+                Self::RoomState(s) => s.name.len() + s.value.as_ref().map_or(0, Vec::len),
                 Self::DeadLetter(d) => {
                     d.id.len() + d.url.len() + d.event.len() + d.body.len() + d.last_error.len()
                 }
@@ -267,7 +267,11 @@ impl Record {
                 length("reason", a.reason.len(), NOTE_BYTES_MAX)?;
                 length("detail", a.detail.len(), BLOB_BYTES_MAX)
             }
-            Self::RoomState(s) => length("state", s.state.len(), BLOB_BYTES_MAX),
+            Self::RoomState(s) => {
+                length("name", s.name.len(), NOTE_BYTES_MAX)?;
+                let value = s.value.as_ref().map_or(0, Vec::len);
+                length("value", value, BLOB_BYTES_MAX)
+            }
             Self::DeadLetter(d) => {
                 number("at_ms", d.at_ms)?;
                 plain("id", &d.id, USER_BYTES_MAX)?;
@@ -324,6 +328,6 @@ macro_rules! debug_without_content {
 debug_without_content! {
     MessageRecord { room, id, epoch, at_ms, shown }
     AuditRecord { room, at_ms, action }
-    RoomStateRecord { room, version }
+    RoomStateRecord { room }
     DeadLetterRecord { id, event, attempts, at_ms }
 }

@@ -12,8 +12,8 @@ use prost::Message as _;
 use crate::node_key::{NONCE_BYTES, NodeKey, aead_key, random, seal};
 use crate::record::{AuditRecord, DeadLetterRecord, MessageRecord, Record};
 use crate::stored::{
-    AuditRow, Body, ErasedRow, KeyRow, LetterRow, MessageRow, Note, Place, RemovedRow, StateRow,
-    Stored, UserRemovedRow,
+    AuditRow, Body, ErasedRow, KeyRow, LetterRow, MessageRow, Note, Place, RemovedRow, StateBody,
+    StateRow, Stored, UserRemovedRow,
 };
 
 /// Users whose keys are at hand. At the limit those not seen for the longest time get a new key when they come back.
@@ -86,11 +86,17 @@ impl Sealer {
             }
             Record::Audit(a) => self.audit(a, now_ms, &mut out),
             Record::RoomState(s) => {
-                let aad = Place::State.aad(s.room.as_str(), u64::from(s.version));
+                let aad = Place::State.aad(s.room.as_str(), 0);
+                let name_hash = self.node.user_hash(&s.name).to_vec();
+                let seal = |value| {
+                    let name = s.name.clone();
+                    let body = StateBody { name, value }.encode_to_vec();
+                    self.node.seal_blob(&aad, &body)
+                };
                 out(Stored::State(StateRow {
-                    state: self.node.seal_blob(&aad, &s.state),
+                    state: s.value.map(seal),
                     room: s.room.into(),
-                    version: s.version,
+                    name_hash,
                 }));
             }
             Record::DeadLetter(d) => self.letter(d, now_ms, &mut out),

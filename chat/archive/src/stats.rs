@@ -22,7 +22,9 @@ pub struct ArchiveStats {
     pub(crate) keys_made: AtomicU64,
     pub(crate) deleted: AtomicU64,
     pub(crate) journal_bytes: AtomicU64,
-    pub(crate) lag_bytes: AtomicU64,
+    /// Positions in the journal: behind what is acknowledged, and behind what the database has.
+    pub(crate) end: AtomicU64,
+    pub(crate) position: AtomicU64,
     pub(crate) reads: AtomicU64,
     /// Since when something waits for the database.
     pub(crate) waiting_since: Mutex<Option<Instant>>,
@@ -91,7 +93,10 @@ impl ArchiveStats {
             deleted: self.deleted.load(Relaxed),
             reads: self.reads.load(Relaxed),
             journal_bytes: self.journal_bytes.load(Relaxed),
-            lag_bytes: self.lag_bytes.load(Relaxed),
+            lag_bytes: self
+                .end
+                .load(Relaxed)
+                .saturating_sub(self.position.load(Relaxed)),
             lag: waiting.map_or(Duration::ZERO, |since| since.elapsed()),
         }
     }

@@ -153,10 +153,21 @@ pub(crate) struct Note {
 pub(crate) struct StateRow {
     #[prost(string, tag = "1")]
     pub(crate) room: String,
-    #[prost(uint32, tag = "2")]
-    pub(crate) version: u32,
-    #[prost(bytes = "vec", tag = "3")]
-    pub(crate) state: Vec<u8>,
+    /// A keyed hash of the name, which may hold a user's.
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) name_hash: Vec<u8>,
+    /// A sealed [`StateBody`]; none where there is no such part any more.
+    #[prost(bytes = "vec", optional, tag = "3")]
+    pub(crate) state: Option<Vec<u8>>,
+}
+
+/// A part of a room's state.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct StateBody {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) value: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -201,8 +212,8 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// The associated data. `name` is the room or the letter's id, `number` the message's id, the
-    /// record's time or the format's version.
+    /// The associated data. `name` is the room or the letter's id, `number` the message's id or the
+    /// record's time.
     pub(crate) fn aad(self, name: &str, number: u64) -> Vec<u8> {
         let mut aad = Vec::with_capacity(9 + name.len());
         aad.push(self as u8);

@@ -56,7 +56,6 @@ impl Writer {
                     continue;
                 };
                 self.write(&chunk).await;
-                self.count_lag(end);
             }
         };
         abort.run_until_cancelled(work).await;
@@ -173,20 +172,20 @@ impl Writer {
 
     fn moved_to(&mut self, position: u64) {
         self.position = position;
+        self.journal.shared.stats.position.store(position, Relaxed);
+        self.restart_lag();
         self.journal.written(position);
         self.written.send_replace(position);
     }
 
-    fn count_lag(&self, end: u64) {
+    // What is left came later than what was written.
+    fn restart_lag(&self) {
         let stats = &self.journal.shared.stats;
-        stats
-            .lag_bytes
-            .store(end.saturating_sub(self.position), Relaxed);
-        // What is left came later than what was written.
+        let left = *self.journal.end().borrow() > self.position;
         *stats
             .waiting_since
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = (end > self.position).then(Instant::now);
+            .unwrap_or_else(PoisonError::into_inner) = left.then(Instant::now);
     }
 
     async fn back_off(&self, failures: &mut u32) {

@@ -298,23 +298,28 @@ async fn a_room_state_and_its_last_id_survive(place: Place) {
         archive.room_state(&room("stage")).await.unwrap(),
         RoomState::default()
     );
-    let state = |version, state: &[u8]| {
+    let state = |name: &str, value: Option<&[u8]>| {
         Record::RoomState(RoomStateRecord {
             room: room("stage"),
-            version,
-            state: state.to_vec(),
+            name: name.to_owned(),
+            value: value.map(<[u8]>::to_vec),
         })
     };
     let batch = vec![
-        state(1, b"one"),
+        state("settings", Some(b"one")),
+        state("sanction/mina", Some(b"ban")),
         Record::Message(message("stage", 41, "u", "x")),
-        state(2, b"two"),
+        state("settings", Some(b"two")),
+        state("sanction/hana", Some(b"ban")),
+        state("sanction/mina", None),
     ];
     archive.append(batch).await.unwrap();
     // Without waiting for the database: it is there when it was acknowledged.
     let expected = RoomState {
         last_id: 41,
-        saved: Some((2, b"two".to_vec())),
+        saved: [("settings", "two"), ("sanction/hana", "ban")]
+            .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
+            .into(),
     };
     assert_eq!(archive.room_state(&room("stage")).await.unwrap(), expected);
     close(archive, tasks).await;

@@ -11,6 +11,9 @@ use support::postgres::Server;
 use support::{PATIENCE, all_messages, audit, close, config, message, paid, room, sqlite_file};
 use tempfile::TempDir;
 
+/// Tests wait for this while a database is away; while it is there a busy machine must do with it.
+const SHORT_MS: u64 = 3_000;
+
 fn batch(first: u64, count: u64) -> Vec<Record> {
     (first..first + count)
         .map(|id| match id % 10 {
@@ -57,9 +60,9 @@ async fn postgres_stops_and_starts() {
     let mut server = Server::start();
     let folder = TempDir::new().unwrap();
     let mut config = config(folder.path(), &server.url());
-    config.database_timeout_ms = 500;
+    config.database_timeout_ms = SHORT_MS;
     let (archive, tasks) = Archive::open(config).await.unwrap();
-    for round in 0..3 {
+    for round in 0..2 {
         let first = round * 2_000 + 1;
         // In the middle of a transaction, most likely.
         archive.append(batch(first, 1_000)).await.unwrap();
@@ -72,7 +75,7 @@ async fn postgres_stops_and_starts() {
         ));
         let stats = archive.stats().snapshot();
         assert!(
-            stats.database_errors > 0 && stats.lag > Duration::ZERO,
+            stats.database_errors > 0 && stats.lag > Duration::ZERO && stats.lag_bytes > 0,
             "{stats:?}"
         );
         assert!(archive.message(&room("stage"), 1).await.is_err());
@@ -80,7 +83,8 @@ async fn postgres_stops_and_starts() {
         caught_up(&archive).await;
         has_all(&archive, first + 1_999).await;
     }
-    assert_eq!(archive.stats().snapshot().lag, Duration::ZERO);
+    let stats = archive.stats().snapshot();
+    assert_eq!((stats.lag, stats.lag_bytes), (Duration::ZERO, 0));
     close(archive, tasks).await;
 }
 
@@ -89,7 +93,7 @@ async fn postgres_hangs_and_wakes() {
     let server = Server::start();
     let folder = TempDir::new().unwrap();
     let mut config = config(folder.path(), &server.url());
-    config.database_timeout_ms = 300;
+    config.database_timeout_ms = SHORT_MS;
     let (archive, tasks) = Archive::open(config.clone()).await.unwrap();
     archive.append(batch(1, 500)).await.unwrap();
     server.freeze();
@@ -139,7 +143,7 @@ async fn a_locked_sqlite_fills_the_journal_and_it_is_bounded() {
     let folder = TempDir::new().unwrap();
     let mut config = config(folder.path(), "");
     config.journal_bytes_max = 1 << 20;
-    config.database_timeout_ms = 500;
+    config.database_timeout_ms = SHORT_MS;
     let (archive, tasks) = Archive::open(config.clone()).await.unwrap();
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(sqlite_file(&config));
     let mut other = sqlx::ConnectOptions::connect(&options).await.unwrap();
@@ -213,4 +217,84 @@ async fn two_processes_cannot_share_a_folder() {
     assert!(archive.message(&room("stage"), 1).await.is_err());
     let (again, tasks) = Archive::open(config(folder.path(), "")).await.unwrap();
     close(again, tasks).await;
+}
+
+const SMALL_DISK: &str = "LIGHTSTICK_TEST_SMALL_DISK";
+
+/// A disk of its own for the journal: a file system in memory, in a mount namespace that ends with the process.
+#[test]
+fn a_full_disk_is_refused_and_forgotten_when_there_is_room() {
+    let folder = TempDir::new().unwrap();
+    let inside =
+        r#"mount -t tmpfs -o size=3m tmpfs "$LIGHTSTICK_TEST_SMALL_DISK" && exec "$0" "$@""#;
+    let us = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
+    let mut command = std::process::Command::new("unshare");
+    command
+        .arg("--mount")
+        .args((us != 0).then_some("--map-root-user"));
+    let output = command
+        .args(["sh", "-c", inside])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "on_a_small_disk", "--ignored", "--nocapture"])
+        .env(SMALL_DISK, folder.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "runs inside of the test above, where the disk is small"]
+async fn on_a_small_disk() {
+    let small = std::path::PathBuf::from(std::env::var(SMALL_DISK).unwrap());
+    let elsewhere = TempDir::new().unwrap();
+    let database = elsewhere.path().join("chat.sqlite");
+    let mut config = config(&small, &format!("sqlite://{}", database.display()));
+    config.database_timeout_ms = SHORT_MS;
+    let (archive, tasks) = Archive::open(config).await.unwrap();
+    // The database takes nothing meanwhile, so the journal keeps everything.
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&database);
+    let mut other = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    std::fs::write(small.join("filler"), vec![0; 1 << 20]).unwrap();
+
+    let (mut id, mut kept) = (0, Vec::new());
+    let refused = loop {
+        id += 1;
+        match archive
+            .append(vec![Record::Message(paid("stage", id, "fan"))])
+            .await
+        {
+            Ok(_) => kept.push(id),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused, AppendError::DiskFull);
+    assert!(kept.len() > 1_000, "{}", kept.len());
+    let stats = archive.stats().snapshot();
+    assert_eq!((stats.refused, stats.journalled), (1, kept.len() as u64));
+    assert!(stats.disk_errors > 0);
+
+    std::fs::remove_file(small.join("filler")).unwrap();
+    id += 1;
+    archive
+        .append(vec![Record::Message(paid("stage", id, "fan"))])
+        .await
+        .unwrap();
+    kept.push(id);
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    caught_up(&archive).await;
+    let messages = all_messages(&archive, "stage").await;
+    assert_eq!(messages.iter().map(|m| m.id).collect::<Vec<_>>(), kept);
+    // Keys of the batch that failed were forgotten with it.
+    assert!(messages.iter().all(|m| m.body.is_some()));
+    assert_eq!(archive.stats().snapshot().corrupt, 0);
+    close(archive, tasks).await;
 }

@@ -98,7 +98,7 @@ impl Default for RoomConfig {
             names_max: 50,
             held_max: 500,
             held_seconds: 600,
-            sanctions_max: 1_000,
+            sanctions_max: 50_000,
             appeals_max: 500,
             urgent_max: 200,
             review_ms: 800,

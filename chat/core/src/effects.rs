@@ -7,6 +7,8 @@ use lightstick_chat_proto::{Effects, Reaction};
 
 /// Presence is said this often, if it has changed.
 const PRESENT_EVERY: Duration = Duration::from_secs(1);
+/// And this often in any case: what is said is not sent again to those who missed it.
+const PRESENT_AGAIN: Duration = Duration::from_secs(5);
 /// Names are said this often, if they have changed.
 const NAMES_EVERY: Duration = Duration::from_secs(2);
 /// The reaction that every room has.
@@ -45,9 +47,13 @@ impl Counter {
         self.names_changed = true;
     }
 
-    /// Whether a tick has something to say that it was too early for.
-    pub(crate) fn is_owed(&self, present: u32) -> bool {
-        present != self.present_said || self.names_changed
+    /// How long after a tick there is something to say, whatever happens meanwhile.
+    pub(crate) fn owed_after(&self, present: u32) -> Option<Duration> {
+        if present != 0 && present != self.present_said || self.names_changed {
+            Some(PRESENT_EVERY)
+        } else {
+            (present != 0).then_some(PRESENT_AGAIN)
+        }
     }
 
     /// The counts of a tick, if there is anything to say.
@@ -70,7 +76,8 @@ impl Counter {
             })
             .collect();
         let mut say = !effects.reactions.is_empty();
-        if present != self.present_said && due(self.present_at, PRESENT_EVERY) {
+        let changed = present != self.present_said && due(self.present_at, PRESENT_EVERY);
+        if present != 0 && (changed || due(self.present_at, PRESENT_AGAIN)) {
             (self.present_said, self.present_at) = (present, Some(now));
             effects.present = present;
             say = true;
@@ -116,6 +123,13 @@ mod tests {
         let later = now + PRESENT_EVERY;
         assert_eq!(counter.take(later, 6, None, || None).unwrap().present, 6);
         assert!(counter.take(later, 6, None, || None).is_none());
+        let again = later + PRESENT_AGAIN;
+        assert_eq!(counter.take(again, 6, None, || None).unwrap().present, 6);
+        assert!(
+            counter
+                .take(again + PRESENT_AGAIN, 0, None, || None)
+                .is_none()
+        );
     }
 
     #[test]

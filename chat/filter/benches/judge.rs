@@ -16,8 +16,8 @@ use lightstick_chat_filter::{
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
-const MESSAGES: usize = 2_000;
-const INNOCENT: &str = include_str!("../data/evasion.tsv");
+const MESSAGES: usize = 10_000;
+const EVASIONS: &str = include_str!("../data/evasion.tsv");
 
 const KOREAN: &[&str] = &[
     "오늘 무대 진짜 최고였어요",
@@ -59,28 +59,33 @@ const OTHER: &[&str] = &[
     "te amo mucho ❤️",
 ];
 
+/// A message of random words of a list, as no two are the same: nothing of it can be learnt.
+fn shuffled(list: &[&str], random: &mut fastrand::Rng) -> String {
+    let words: Vec<&str> = list.iter().flat_map(|text| text.split(' ')).collect();
+    let length = 1 + random.usize(..4) + random.usize(..4);
+    let some = (0..length).map(|_| words[random.usize(..words.len())]);
+    some.collect::<Vec<_>>().join(" ")
+}
+
 /// Of 100 messages: 45 Korean, 35 English, 15 emoji and others, 5 from the list of evasions.
 fn mix() -> Vec<String> {
-    let bad: Vec<&str> = INNOCENT
+    let bad: Vec<&str> = EVASIONS
         .lines()
         .filter_map(|l| l.strip_prefix("bad\t"))
         .collect();
     let mut random = fastrand::Rng::with_seed(7);
-    let mut pick = |n: usize| {
-        let list = match n % 100 {
-            0..45 => KOREAN,
-            45..80 => ENGLISH,
-            80..95 => OTHER,
-            _ => &bad,
-        };
-        list[random.usize(..list.len())].to_owned()
+    let pick = |_| match random.usize(..100) {
+        0..45 => shuffled(KOREAN, &mut random),
+        45..80 => shuffled(ENGLISH, &mut random),
+        80..95 => shuffled(OTHER, &mut random),
+        _ => bad[random.usize(..bad.len())].to_owned(),
     };
-    (0..MESSAGES).map(&mut pick).collect()
+    (0..MESSAGES).map(pick).collect()
 }
 
 fn of(list: &[&str]) -> Vec<String> {
-    let some = (0..MESSAGES).map(|n| list[n % list.len()].to_owned());
-    some.collect()
+    let mut random = fastrand::Rng::with_seed(8);
+    (0..MESSAGES).map(|_| shuffled(list, &mut random)).collect()
 }
 
 /// As a large room has it: the built-in terms, and 500 of its own in two scripts.
@@ -158,6 +163,26 @@ fn judge_other(bencher: Bencher) {
 fn judge_hostile(bencher: Bencher, piece: &str) {
     let text: String = piece.chars().cycle().take(500).collect();
     judge(bencher, &vec![text; 20]);
+}
+
+/// What of `everything_mix` is for floods: a comparison with up to 256 messages.
+#[divan::bench]
+fn flood_mix(bencher: Bencher) {
+    let (filter, mut scratch) = (filter(), Scratch::default());
+    let mut flood = Flood::new(FloodSettings::default());
+    let now = Instant::now();
+    let print = |text: &String| {
+        filter.judge(text, &mut scratch);
+        scratch.fingerprint()
+    };
+    let prints: Vec<_> = mix().iter().map(print).collect();
+    bencher
+        .counter(divan::counter::ItemsCount::new(prints.len()))
+        .bench_local(|| {
+            for (author, print) in prints.iter().enumerate() {
+                black_box(flood.check(author as u64, *print, now));
+            }
+        });
 }
 
 /// All that the room does with a message's text.

@@ -1,6 +1,6 @@
 //! The compiled filter: what it looks for, and how it judges one message.
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use crate::alphabet::WILD;
 use crate::flood::Fingerprint;
@@ -23,6 +23,11 @@ const EXCUSES_MAX: usize = 64;
 const MASKED_LETTERS_MIN: usize = 4;
 /// Longer words are not compared with masked terms.
 const MASKED_LETTERS_MAX: usize = 24;
+
+/// Up to so many folded bytes of terms, about 500 ordinary ones, the automaton is one table: twice
+/// as fast, at about 512 bytes a byte, 8 MiB at most. Larger lists get the compact form, which takes
+/// a fifteenth of that.
+const TABLE_BYTES_MAX: usize = 16_384;
 
 const BUILT_IN: &str = include_str!("../data/terms.txt");
 const ALLOWED: &str = include_str!("../data/allowed.txt");
@@ -191,7 +196,13 @@ impl Filter {
                 &mut folded,
             )?);
         }
-        let automaton = AhoCorasick::new(patterns.iter().map(|pattern| &pattern.bytes))
+        let total: usize = patterns.iter().map(|pattern| pattern.bytes.len()).sum();
+        let small = total <= TABLE_BYTES_MAX;
+        let kind = small.then_some(AhoCorasickKind::DFA);
+        let kind = kind.unwrap_or(AhoCorasickKind::ContiguousNFA);
+        let automaton = AhoCorasick::builder()
+            .kind(Some(kind))
+            .build(patterns.iter().map(|pattern| &pattern.bytes))
             .map_err(|_| TermError::TooLarge)?;
         let mut latin = vec![Vec::new(); 26];
         for (at, pattern) in patterns.iter().enumerate() {

@@ -223,7 +223,7 @@ impl Folded {
             let before_letter = matches!(next, Some(Kind::Latin(_) | Kind::Leet(_)));
             let spells = match symbol {
                 b'@' => before_letter,
-                b'$' => before_letter || (after && self.ends_in(LATIN)),
+                b'$' | b'c' | b'e' | b'y' => before_letter || (after && self.ends_in(LATIN)),
                 _ => before_letter && after && self.ends_in(LATIN),
             };
             if !spells {
@@ -330,7 +330,7 @@ impl Folded {
         let joined = self.gap == JOINED && self.ends_in(HANGUL);
         let before = self.bytes.last().copied().unwrap_or(0);
         let mut vowel_flags = HANGUL;
-        if initial == SILENT && joined && self.draw(vowel) {
+        if initial == SILENT && self.gap < SPACE && self.draw(vowel) {
             // The vowel before goes on; it is counted.
         } else {
             if initial == SILENT && joined && alphabet::is_consonant(before) {
@@ -365,6 +365,7 @@ fn digit_letter(symbol: u8) -> u8 {
         b'5' | b'$' => b's',
         b'7' => b't',
         b'8' => b'b',
+        b'c' | b'e' | b'y' => symbol,
         _ => b'g',
     }
 }

@@ -153,6 +153,12 @@ impl Table {
             '가'..='힣' => return simple(Kind::Syllable),
             // Ideographs without a compatibility form, and private use.
             '\u{3400}'..='\u{9FFF}' | '\u{E000}'..='\u{F8FF}' => return simple(Kind::Letter(c)),
+            '¡' => return simple(Kind::Leet(b'!')),
+            '¢' => return simple(Kind::Leet(b'c')),
+            '€' => return simple(Kind::Leet(b'e')),
+            '¥' => return simple(Kind::Leet(b'y')),
+            // Stress and tone marks, which count as letters for Unicode.
+            '\u{2B9}'..='\u{2BB}' | '\u{2BD}'..='\u{2DF}' => return simple(Kind::Mark),
             '’' | '‘' | 'ʼ' | '＇' => return simple(Kind::Apostrophe),
             _ => {}
         }

@@ -205,12 +205,29 @@ impl Pattern {
         if !text.chars().all(|c| c.is_alphanumeric() || c == ' ') {
             return None;
         }
-        let letters: String = text.chars().flat_map(|c| [c, '.']).collect();
-        let mut pattern = Self::new(&letters, whole.shape, purpose, folded)?;
-        for origin in pattern.origins.iter_mut().filter(|o| o.gap == PUNCTUATION) {
-            origin.gap = 0;
+        let mut bytes = Vec::new();
+        let mut origins: Vec<Origin> = Vec::new();
+        for word in text.split(' ') {
+            let letters: String = word.chars().flat_map(|c| [c, ' ']).collect();
+            folded.fold(&letters, Reading::Letters);
+            let start = origins.len();
+            bytes.extend_from_slice(&folded.bytes);
+            origins.extend_from_slice(&folded.origins);
+            // The spaces inside are ours, those between words are the term's.
+            for origin in origins.iter_mut().skip(start + 1) {
+                origin.gap = 0;
+            }
         }
-        (pattern.bytes != whole.bytes).then_some(pattern)
+        if bytes[..] == whole.bytes[..] {
+            return None;
+        }
+        let units = origins.iter().filter(|o| o.is(UNIT)).count();
+        Some(Self {
+            bytes: bytes.into(),
+            origins: origins.into(),
+            units,
+            ..whole
+        })
     }
 
     /// Letters with their repeats, for comparison with masked words; none if not all are Latin.

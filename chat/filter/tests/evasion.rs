@@ -9,6 +9,7 @@ use lightstick_chat_filter::{
 
 const TUNED: &str = include_str!("../data/evasion.tsv");
 const HELD_OUT: &str = include_str!("../data/heldout.tsv");
+const HELD_OUT_LATER: &str = include_str!("../data/heldout2.tsv");
 const TERMS: &str = include_str!("../data/sample_terms.txt");
 
 fn filter() -> Filter {
@@ -63,5 +64,11 @@ fn tuned_list() {
 #[test]
 fn held_out_list() {
     let (precision, recall) = measure("held out", HELD_OUT);
+    assert!(precision >= 98.0 && recall >= 95.0, "{precision} {recall}");
+}
+
+#[test]
+fn later_held_out_list() {
+    let (precision, recall) = measure("held out later", HELD_OUT_LATER);
     assert!(precision >= 98.0 && recall >= 95.0, "{precision} {recall}");
 }

@@ -9,10 +9,8 @@ use lightstick_chat_core::record::{AuditRecord, MessageRecord, Record};
 use lightstick_chat_core::room::{KeptPost, Stored};
 use lightstick_types::RoomName;
 
-/// Format of a room's stored state: a JSON object of texts by name.
-const STATE_VERSION: u32 = 1;
 /// Where the room finds the keys of highlighted messages. They are not a part of its stored state.
-pub(crate) const POSTED: &str = "posted";
+const POSTED: &str = "posted";
 /// Highlighted messages that a room is told of when it opens, so that none is made twice.
 const PAID_MAX: usize = 1_000;
 /// How often a room that cannot be read is tried again.
@@ -37,18 +35,14 @@ impl Keeper {
             };
             match loaded.await {
                 Ok((state, paid)) => {
-                    let mut stored = match &state.saved {
-                        Some((STATE_VERSION, bytes)) => serde_json::from_slice(bytes)
-                            .unwrap_or_else(|error| {
-                                tracing::error!(%room, %error, "the stored state is unreadable");
-                                Stored::new()
-                            }),
-                        Some((version, _)) => {
-                            tracing::error!(%room, version, "the stored state is of another version");
-                            Stored::new()
+                    let texts = state.saved.into_iter().filter_map(|(name, value)| {
+                        let text = String::from_utf8(value);
+                        if text.is_err() {
+                            tracing::error!(%room, "a part of the stored state is unreadable");
                         }
-                        None => Stored::new(),
-                    };
+                        Some((name, text.ok()?))
+                    });
+                    let mut stored: Stored = texts.collect();
                     stored.insert("last_id".to_owned(), state.last_id.to_string());
                     let posted: Vec<_> = paid.into_iter().filter_map(kept_post).collect();
                     let posted = serde_json::to_string(&posted).unwrap_or_default();
@@ -64,16 +58,14 @@ impl Keeper {
         }
     }
 
-    /// Takes records, in order; the future says when they are safe. `stored` is kept up to date.
+    /// Takes records, in order; the future says when they are safe.
     pub(crate) fn keep(
         &self,
         room: &RoomName,
-        stored: &mut Stored,
         epoch: u64,
         records: Vec<Record>,
     ) -> impl Future<Output = Result<(), NotKept>> + Send + use<> {
         let must = records.iter().any(Record::is_precious);
-        let mut state_changed = false;
         let mut kept = Vec::with_capacity(records.len());
         for record in records {
             match record {
@@ -105,20 +97,13 @@ impl Keeper {
                 }
                 Record::Audit(audit) => kept.push(audit_record(room, audit)),
                 Record::State { key, value } => {
-                    state_changed = true;
-                    match value {
-                        Some(value) => stored.insert(key, value),
-                        None => stored.remove(&key),
-                    };
+                    kept.push(archive::Record::RoomState(archive::RoomStateRecord {
+                        room: room.clone(),
+                        name: key,
+                        value: value.map(String::into_bytes),
+                    }));
                 }
             }
-        }
-        if state_changed {
-            kept.push(archive::Record::RoomState(archive::RoomStateRecord {
-                room: room.clone(),
-                version: STATE_VERSION,
-                state: serde_json::to_vec(&stored).unwrap_or_default(),
-            }));
         }
         let (done, receipt) = tokio::sync::oneshot::channel();
         let done = Arc::new(std::sync::Mutex::new(Some(done)));

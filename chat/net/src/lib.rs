@@ -131,7 +131,7 @@ impl ChatPlane {
         let events = media.take_chat_events().ok_or(StartError::Taken)?;
         let (archive, archive_tasks) = Archive::open(config.archive.clone()).await?;
         let stats = Arc::new(PlaneStats::default());
-        let addresses = AddressKey::new();
+        let addresses = AddressKey::new(&archive.derived_key("addresses"));
         let next_client = Arc::new(AtomicU64::new(1));
         let cancel = CancellationToken::new();
         let mut tasks = JoinSet::new();

@@ -13,7 +13,7 @@ use lightstick_chat_core::now::Now;
 use lightstick_chat_core::record::{Answer, Asker, Done, RoomEvent};
 use lightstick_chat_core::refusal::{Code, Refusal};
 use lightstick_chat_core::room::{
-    Actor, ClientKey, Output, Posted, Review, Reviewed, Room, Stored, answer_frame,
+    Actor, ClientKey, Output, Posted, Review, Reviewed, Room, answer_frame,
 };
 use lightstick_chat_core::sanctions::Sanction;
 use lightstick_chat_proto as proto;
@@ -24,7 +24,7 @@ use lightstick_types::{ChatMember, RoomName, SessionId, ShardId};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::keep::{Keeper, NotKept, POSTED};
+use crate::keep::{Keeper, NotKept};
 use crate::shards::Shards;
 use crate::stats::PlaneStats;
 
@@ -191,7 +191,6 @@ pub(crate) struct RoomTask {
     /// In the order in which they were made.
     commits: FuturesOrdered<Kept>,
     epoch: u64,
-    stored: Stored,
     captions: std::collections::VecDeque<proto::CaptionCue>,
     counted: lightstick_chat_core::room::Totals,
 }
@@ -213,7 +212,7 @@ impl RoomTask {
         mut commands: mpsc::Receiver<Command>,
         ticks: broadcast::Sender<Arc<Tick>>,
     ) {
-        let Some(mut stored) = common.keeper.load(&name, || me.strong_count() <= 1).await else {
+        let Some(stored) = common.keeper.load(&name, || me.strong_count() <= 1).await else {
             return;
         };
         let start = now();
@@ -221,7 +220,6 @@ impl RoomTask {
         let review = common.reviews.is_some();
         let config = common.config.clone();
         let room = Room::new(config, epoch, fastrand::u64(..), review, &stored, start);
-        stored.remove(POSTED);
         common.stats.rooms.add(1);
         tracing::info!(room = %name, "the chat is open");
         let mut task = Self {
@@ -236,7 +234,6 @@ impl RoomTask {
             next_request: 0,
             commits: FuturesOrdered::new(),
             epoch,
-            stored,
             captions: std::collections::VecDeque::new(),
             counted: Default::default(),
         };
@@ -395,10 +392,7 @@ impl RoomTask {
                 Output::Tell { client, frame } => self.tell(client, frame),
                 Output::Answer(answer) => self.answer(answer),
                 Output::Commit { records, answers } => {
-                    let kept =
-                        self.common
-                            .keeper
-                            .keep(&self.name, &mut self.stored, self.epoch, records);
+                    let kept = self.common.keeper.keep(&self.name, self.epoch, records);
                     self.commits
                         .push_back(Box::pin(async move { (answers, kept.await) }));
                 }

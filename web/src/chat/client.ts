@@ -42,6 +42,9 @@ export interface ChatOptions {
   readonly listener: ChatListener;
 }
 
+/** Batches that are kept before the welcome; later ones leave a hole, which a later hello asks for. */
+const EARLY_MAX = 64;
+
 /** Why a text cannot be sent. */
 export type SendFault = "empty" | "too_long" | "too_many";
 
@@ -56,6 +59,8 @@ export class ChatClient {
   readonly #reactions = new Reactions();
   #status: ChatStatus = { kind: "closed" };
   #welcomed = false;
+  /** What came before the welcome, on another channel: it belongs behind it. */
+  #early: ServerPart[] = [];
   #pings = 0n;
   /** When this user may write again, as slow mode or the server's refusal says; Unix milliseconds. */
   #mayWriteAt = 0;
@@ -74,6 +79,7 @@ export class ChatClient {
       isOnline: options.isOnline,
       onUp: (kind) => this.#hello(kind),
       onDown: () => this.#down(),
+      onRefused: (code) => this.#end({ kind: "refused", code, detail: "" }),
       onFrame: (frame) => this.#frame(frame),
       ping: () => this.#send({ $case: "ping", value: { number: (this.#pings += 1n) } }),
     });
@@ -201,6 +207,7 @@ export class ChatClient {
 
   #hello(kind: Transport["kind"]): void {
     this.#welcomed = false;
+    this.#early = [];
     const token = kind === "socket" ? (this.options.token() ?? "") : "";
     this.#link.send(encode({ $case: "hello", value: { position: this.room.frontier.position, token } }));
   }
@@ -219,6 +226,8 @@ export class ChatClient {
       return;
     }
     for (const part of parts) this.#part(part);
+    if (!this.#welcomed) return;
+    for (const part of this.#early.splice(0)) this.#part(part);
   }
 
   #part(part: ServerPart): void {
@@ -239,6 +248,10 @@ export class ChatClient {
         if (part.value.code === "replaced") this.#end({ kind: "replaced" });
         else if (part.value.code === "draining") this.#link.comeAgain(part.value.seconds * 1_000);
         else if (part.value.code === "timed_out") this.#writeNotBefore(now + part.value.seconds * 1_000);
+        break;
+      case "batch":
+        if (this.#welcomed) this.room.take(part, now);
+        else if (this.#early.length < EARLY_MAX) this.#early.push(part);
         break;
       default:
         this.room.take(part, now);

@@ -18,11 +18,14 @@ export class Frontier {
   #runs: { from: number; to: number }[] = [];
   #holeSince = 0;
 
-  /** Everything up to this place is known. */
+  /** Everything up to this place is known. What was seen behind it, in the same count, stays known. */
   reset(position: Position): void {
+    const offset = Number(position.offset);
+    const same = this.isIn(position.epoch);
     this.#epoch = position.epoch;
-    this.#low = Number(position.offset);
-    this.#runs = [];
+    this.#low = same ? Math.max(this.#low, offset) : offset;
+    this.#runs = same ? this.#runs.filter(({ to }) => to > this.#low) : [];
+    this.#settle();
   }
 
   /** Whether `epoch` is the one that is counted in. */

@@ -17,6 +17,8 @@ export interface LinkOptions {
   /** A transport is open: say hello. */
   readonly onUp: (kind: Transport["kind"]) => void;
   readonly onDown: () => void;
+  /** The server refuses this client: the link has ended. */
+  readonly onRefused: (code: string) => void;
   readonly onFrame: (frame: Uint8Array) => void;
   /** Nothing was heard for a while over a socket: ask for a sign of life. */
   readonly ping: () => void;
@@ -39,6 +41,8 @@ export class Link {
   /** The one in use, open; one of the two above. */
   #current: Transport | undefined;
   #running = false;
+  /** The socket is held back for channels that may open, and not by back-off. */
+  #expectsChannels = false;
   #heardAt = 0;
   #cancelNext: () => void = () => {};
   #cancelWelcome: () => void = () => {};
@@ -60,7 +64,7 @@ export class Link {
     this.stop();
     this.#running = true;
     this.options.backoff.reset();
-    this.#socketIn(CHANNELS_MS);
+    this.#awaitChannels();
   }
 
   /** Lets go of everything. */
@@ -92,12 +96,12 @@ export class Link {
     if (closed) return;
     this.#channels = opened;
     if (wasUp && !this.#current) this.options.onDown();
-    if (!this.#current && !this.#socket) this.#socketIn(CHANNELS_MS);
+    if (!this.#current && !this.#socket) this.#awaitChannels();
   }
 
   /** There will be no media session: the WebSocket need not wait. */
   withoutSession(): void {
-    if (this.#running && !this.#current && !this.#channels && !this.#socket) this.#socketIn(0);
+    if (this.#running && this.#expectsChannels && !this.#current && !this.#channels && !this.#socket) this.#socketIn(0);
   }
 
   /** The server has welcomed this client. */
@@ -125,7 +129,13 @@ export class Link {
     if (this.#running && !this.#current && !this.#socket && this.options.isOnline()) this.#socketIn(0);
   }
 
+  #awaitChannels(): void {
+    this.#socketIn(CHANNELS_MS);
+    this.#expectsChannels = true;
+  }
+
   #socketIn(ms: number): void {
+    this.#expectsChannels = false;
     this.#cancelNext();
     this.#cancelNext = this.options.schedule(ms, () => this.#openSocket());
   }
@@ -137,8 +147,13 @@ export class Link {
         if (this.#socket === opened) this.#up(opened);
       },
       onFrame: (frame) => this.#heard(opened, frame),
-      onClose: () => {
-        if (this.#socket === opened) this.#lostSocket(0);
+      onClose: (refused) => {
+        if (this.#socket !== opened) return;
+        if (refused === undefined) this.#lostSocket(0);
+        else {
+          this.stop();
+          this.options.onRefused(refused);
+        }
       },
     });
     this.#socket = opened;
@@ -192,7 +207,7 @@ export class Link {
     const wasUp = this.#current === this.#channels;
     this.#drop(this.#channels);
     if (wasUp) this.options.onDown();
-    if (!this.#current && !this.#socket) this.#socketIn(CHANNELS_MS);
+    if (!this.#current && !this.#socket) this.#awaitChannels();
   }
 
   #lostSocket(atLeastMs: number): void {

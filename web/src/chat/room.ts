@@ -57,6 +57,8 @@ export class ChatRoom {
   ahead = 0;
   #highlighted: Message[] = [];
   #since = new Map<Standing, number>();
+  /** As of which place the next snapshot is, and whether places still mean what they meant. */
+  #snapshotAt = { place: 0, sameCount: false };
 
   constructor(private readonly listener: RoomListener) {}
 
@@ -80,9 +82,11 @@ export class ChatRoom {
         this.ahead = nowMs === 0n ? 0 : Number(nowMs) - now;
         this.countsOnly = false;
         // Of a recovery the missed places are still to come, and they count on from the old ones.
-        if (position && !(recovered && this.frontier.isIn(position.epoch))) {
-          this.frontier.reset(position);
-          this.#since.clear();
+        if (position) {
+          const sameCount = this.frontier.isIn(position.epoch);
+          this.#snapshotAt = { place: Number(position.offset), sameCount };
+          if (!sameCount) this.#since.clear();
+          if (!(recovered && sameCount)) this.frontier.reset(position);
         }
         this.listener.onChange("status");
         this.listener.onChange("settings");
@@ -116,6 +120,10 @@ export class ChatRoom {
         this.listener.onChange("queue");
         break;
       case "notice":
+        // Whoever comes back from a ban is told no permissions; the server refuses what this gets wrong.
+        if (part.value.code === "banned") this.may = { ...this.may, write: false };
+        if (part.value.code === "unbanned") this.may = { ...this.may, write: true };
+        this.listener.onChange("status");
         this.listener.onHappening({ kind: "notice", notice: part.value });
         break;
       default:
@@ -124,12 +132,15 @@ export class ChatRoom {
   }
 
   #snapshot(snapshot: Snapshot): void {
-    this.timeline.replace(snapshot.messages, this.frontier.high);
-    this.settings = snapshot.settings ?? PLAIN;
-    this.pinned = snapshot.pinned;
-    this.poll = snapshot.poll;
-    this.announcement = snapshot.announcement;
-    this.#highlighted = snapshot.highlighted.slice(-HIGHLIGHTED_MAX);
+    const { place, sameCount } = this.#snapshotAt;
+    this.timeline.replace(snapshot.messages, place, sameCount);
+    // The snapshot may have been overtaken by what came after it, on another channel.
+    if (this.#newer("settings", place)) this.settings = snapshot.settings ?? PLAIN;
+    if (this.#newer("pinned", place)) this.pinned = snapshot.pinned;
+    if (this.#newer("poll", place)) this.poll = snapshot.poll;
+    if (this.#newer("announcement", place)) this.announcement = snapshot.announcement;
+    const later = this.#highlighted.filter(({ id }) => sameCount && this.timeline.byId(id) && !snapshot.highlighted.some((other) => other.id === id));
+    this.#highlighted = [...snapshot.highlighted, ...later].slice(-HIGHLIGHTED_MAX);
     this.present = snapshot.present || this.present;
     for (const topic of ["lines", "top", "settings", "present"] as const) this.listener.onChange(topic);
   }

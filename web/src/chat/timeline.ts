@@ -54,14 +54,21 @@ export class Timeline {
     return this.#byNonce.get(nonce);
   }
 
-  /** Puts a newcomer's view in place of all that was shown. What is on its way stays. */
-  replace(messages: readonly Message[], upTo: number): void {
-    for (const line of this.#lines) if (line.place !== PENDING) line.gone = true;
+  /**
+   * Puts a newcomer's view, as of the place `upTo`, in place of all that was shown. What is on its way stays.
+   * `sameCount`: places mean what they meant, so what has come from behind `upTo` stays as well.
+   */
+  replace(messages: readonly Message[], upTo: number, sameCount: boolean): void {
+    for (const line of this.#lines) line.gone = line.place !== PENDING && !(sameCount && line.place > upTo);
     this.#lines = this.#lines.filter(({ gone }) => !gone);
     this.#byId.clear();
-    this.#deleted.clear();
-    this.#cleared.clear();
+    for (const line of this.#lines) if (line.place !== PENDING) this.#byId.set(line.message.id, line);
+    if (!sameCount) {
+      this.#deleted.clear();
+      this.#cleared.clear();
+    }
     messages.forEach((message, index) => {
+      if (this.#deleted.has(message.id)) return;
       // They have places up to `upTo`, but it is not said which.
       this.#show(message, upTo - 1 + (index + 1) / (messages.length + 1));
     });

@@ -12,15 +12,18 @@ export interface Transport {
   close(): void;
 }
 
-/** What a transport tells. After `onClose` nothing comes. */
+/** What a transport tells. After `onClose` nothing comes; `refused` is the code of a server that will not have this client. */
 export interface TransportEvents {
   onOpen(): void;
   onFrame(frame: Uint8Array): void;
-  onClose(): void;
+  onClose(refused?: string): void;
 }
 
 /** Makes a transport that begins to open at once. */
 export type OpenTransport = (events: TransportEvents) => Transport;
+
+/** A socket closed with this code is refused for good; its reason is the problem's code. */
+const CLOSE_TOKEN = 4_001;
 
 /** What may wait unsent, in bytes. Requests are small and few: more than this means that nothing goes out. */
 const UNSENT_BYTES_MAX = 64 * 1024;
@@ -75,9 +78,9 @@ export function overSocket(url: string): OpenTransport {
     socket.addEventListener("message", ({ data }: MessageEvent) => {
       if (data instanceof ArrayBuffer) events.onFrame(new Uint8Array(data));
     }, { signal });
-    socket.addEventListener("close", () => {
+    socket.addEventListener("close", ({ code, reason }) => {
       leave.abort();
-      events.onClose();
+      events.onClose(code === CLOSE_TOKEN ? reason || "token_malformed" : undefined);
     }, { signal });
     return {
       kind: "socket",

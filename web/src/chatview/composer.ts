@@ -1,7 +1,7 @@
 /** Where fans write: text, emotes, answers, hearts. */
 
 import { TEXT_CHARACTERS_MAX, characters, type Message } from "../chat/frames.ts";
-import { number } from "../i18n/index.ts";
+import { language, number } from "../i18n/index.ts";
 import { c } from "../i18n/chat.ts";
 import { make, setText } from "../ui/dom.ts";
 import { bdi, emoteOf } from "./line.ts";
@@ -29,10 +29,10 @@ export class Composer {
   readonly #send: HTMLButtonElement;
   readonly #emotes: HTMLButtonElement;
   readonly #heart: HTMLButtonElement;
+  readonly #heartCount = make("span", "heart-count");
   readonly #replyBar = make("p", "composer-reply");
   readonly #replyEnd: HTMLButtonElement;
   readonly #left = make("p", "composer-left");
-  readonly #wait = make("span", "composer-wait");
   readonly #closed = make("p", "composer-closed");
   readonly #picker = make("div", "picker");
   readonly #row = make("div", "composer-row");
@@ -50,12 +50,10 @@ export class Composer {
     this.#send = iconButton("chat.send", ICONS.send, () => {}, "chat-send");
     this.#send.type = "submit";
     this.#send.classList.add("composer-send");
-    this.#send.append(this.#wait);
     this.#emotes = iconButton("chat.emotes", ICONS.smile, () => this.#togglePicker(), "chat-emotes");
     this.#emotes.setAttribute("aria-expanded", "false");
     this.#heart = iconButton("chat.heart", ICONS.heart, () => {}, "chat-heart");
     this.#heart.classList.add("composer-heart");
-    this.#heart.append(make("span", "heart-count"));
     this.#replyEnd = iconButton("chat.reply.end", ICONS.close, () => this.reply(undefined));
     this.#replyBar.hidden = true;
     this.#left.hidden = true;
@@ -65,7 +63,9 @@ export class Composer {
     this.#picker.setAttribute("role", "group");
     const field = make("div", "composer-field");
     field.append(this.#input, this.#emotes, this.#send);
-    this.#row.append(field, this.#heart);
+    const heart = make("div", "composer-hearts");
+    heart.append(this.#heart, this.#heartCount);
+    this.#row.append(field, heart);
     this.element.append(this.#picker, this.#replyBar, this.#left, this.#closed, this.#row);
     this.#wire();
     this.render();
@@ -111,9 +111,10 @@ export class Composer {
   wait(seconds: number): void {
     if (seconds === this.#seconds) return;
     this.#seconds = seconds;
-    this.#send.toggleAttribute("data-wait", seconds > 0);
+    // Drawn by the style sheet: the button's name says it in a sentence.
+    if (seconds > 0) this.#send.dataset["wait"] = String(seconds);
+    else delete this.#send.dataset["wait"];
     this.#send.setAttribute("aria-disabled", String(seconds > 0));
-    setText(this.#wait, seconds > 0 ? String(seconds) : "");
     this.render();
   }
 
@@ -121,8 +122,7 @@ export class Composer {
   hearts(count: number): void {
     if (count === this.#hearts) return;
     this.#hearts = count;
-    const text = this.#heart.querySelector(".heart-count");
-    if (text) setText(text, Intl.NumberFormat("en", { notation: "compact" }).format(count));
+    setText(this.#heartCount, Intl.NumberFormat(language(), { notation: "compact" }).format(count));
   }
 
   #wire(): void {

@@ -1,7 +1,7 @@
 /** Reactions that rise over the picture, on a canvas of their own. */
 
 /** Particles that fly at once; more reactions make them denser up to here, and then only the number counts. */
-export const PARTICLES_MAX = 160;
+export const PARTICLES_MAX = 96;
 /** How long one flies, in milliseconds. */
 const LIFE_MS = 2_400;
 /** The reactions of one tick are let go over so long, in milliseconds. */
@@ -32,7 +32,7 @@ export class Hearts {
   readonly #context = this.canvas.getContext("2d");
   readonly #still = matchMedia("(prefers-reduced-motion: reduce)");
   readonly #hearts: readonly CanvasImageSource[];
-  readonly #sprites = new Map<string, HTMLImageElement>();
+  readonly #sprites = new Map<string, HTMLCanvasElement | undefined>();
   #particles: Particle[] = [];
   #frame = 0;
   #width = 0;
@@ -94,23 +94,32 @@ export class Hearts {
   }
 
   #emote(url: string): CanvasImageSource | undefined {
-    let image = this.#sprites.get(url);
-    if (!image) {
-      if (this.#sprites.size >= SPRITES_MAX) return undefined;
-      image = new Image(SIZE * 2, SIZE * 2);
+    if (!this.#sprites.has(url) && this.#sprites.size < SPRITES_MAX) {
+      this.#sprites.set(url, undefined);
+      const image = new Image(SIZE * 2, SIZE * 2);
       image.referrerPolicy = "no-referrer";
+      // Drawn once: a picture of lines would be worked out anew for each particle and frame.
+      image.addEventListener("load", () => {
+        const sprite = blank();
+        sprite.getContext("2d")?.drawImage(image, 0, 0, sprite.width, sprite.height);
+        this.#sprites.set(url, sprite);
+      });
       image.src = url;
-      this.#sprites.set(url, image);
     }
-    return image.complete && image.naturalWidth > 0 ? image : undefined;
+    return this.#sprites.get(url);
   }
+}
+
+function blank(): HTMLCanvasElement {
+  const sprite = document.createElement("canvas");
+  sprite.width = SIZE * 2;
+  sprite.height = SIZE * 2;
+  return sprite;
 }
 
 /** A heart, drawn once for all that fly. */
 function heartSprite(colour: string): CanvasImageSource {
-  const sprite = document.createElement("canvas");
-  sprite.width = SIZE * 2;
-  sprite.height = SIZE * 2;
+  const sprite = blank();
   const context = sprite.getContext("2d");
   if (!context) return sprite;
   context.scale((SIZE * 2) / 24, (SIZE * 2) / 24);

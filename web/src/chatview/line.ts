@@ -52,8 +52,11 @@ export function nameOf(author: Author | undefined): Node[] {
   const name = bdi("b", "line-name", author?.name || author?.user || "?");
   name.dataset["hue"] = hueOf(author?.user ?? "");
   const role = author?.role ?? Role.GUEST;
-  const badge = role === Role.GUEST ? [] : [make("span", `badge-role badge-role-${role}`, c(known("chat.role", String(role), "chat.role.1"))), " "];
-  return [...badge.map((part) => (typeof part === "string" ? document.createTextNode(part) : part)), name, document.createTextNode(" ")];
+  if (role === Role.GUEST) return [name, document.createTextNode(" ")];
+  const title = c(known("chat.role", String(role), "chat.role.1"));
+  const badge = make("span", `badge-role badge-role-${role}`, title);
+  badge.title = title;
+  return [badge, document.createTextNode(" "), name, document.createTextNode(" ")];
 }
 
 /** A message's text with its emotes and mentions. Each text goes its own way where languages run differently. */

@@ -3,7 +3,7 @@
 import { type Moderate, type Settings } from "../chat/frames.ts";
 import type { Asked } from "../chat/outbox.ts";
 import type { Deed } from "../chat/client.ts";
-import { c, type ChatKey } from "../i18n/chat.ts";
+import { c, known, type ChatKey } from "../i18n/chat.ts";
 import { language } from "../i18n/index.ts";
 import { make } from "../ui/dom.ts";
 import { bdi } from "./line.ts";
@@ -65,7 +65,7 @@ export class Moderation {
   render(): void {
     this.element.setAttribute("aria-label", c("mod.panel"));
     this.#tabs.setAttribute("aria-label", c("mod.panel"));
-    this.#tabs.replaceChildren(...TABS.map((tab) => {
+    this.#tabs.replaceChildren(...this.#mine.map((tab) => {
       const element = button(`mod.tab.${tab}`, "mod-tab", () => this.#show(tab), `mod-${tab}`);
       element.setAttribute("role", "tab");
       element.setAttribute("aria-controls", "mod-body");
@@ -90,7 +90,7 @@ export class Moderation {
     const action = "action" in value ? (value as Moderate).action?.$case : undefined;
     if (!done || !action || this.element.hidden) return;
     if (["approve", "deny", "appeal"].includes(action)) this.#deed({ $case: "queue", value: true });
-    else if (action === "unban" && this.#tab === "bans") void this.#drawBans();
+    else if ((action === "unban" || action === "unshadow") && this.#tab === "bans") void this.#drawBans();
   }
 
   #show(tab: Tab): void {
@@ -127,11 +127,16 @@ export class Moderation {
     }
   }
 
+  get #mine(): readonly Tab[] {
+    return TABS.filter((tab) => tab !== "stage" || this.owner.view.client.room.may.moderateAll);
+  }
+
   #key(event: KeyboardEvent): void {
     const step = event.key === "ArrowLeft" ? -1 : event.key === "ArrowRight" ? 1 : 0;
     if (step === 0 || !this.#tabs.contains(document.activeElement)) return;
     event.preventDefault();
-    const next = TABS[(TABS.indexOf(this.#tab) + step + TABS.length) % TABS.length] ?? "queue";
+    const tabs = this.#mine;
+    const next = tabs[(tabs.indexOf(this.#tab) + step + tabs.length) % tabs.length] ?? "queue";
     this.#show(next);
     this.#tabs.querySelector<HTMLElement>(`[data-tab="${next}"]`)?.focus();
   }
@@ -233,22 +238,28 @@ export class Moderation {
       deed("mod.timeout", () => ({ $case: "timeout", value: { user, seconds: 600 } })),
       deed("mod.clear", () => ({ $case: "clearUser", value: user }), true),
       deed("mod.warn", () => ({ $case: "warn", value: user })),
-      deed("mod.shadow", () => ({ $case: "shadow", value: user })),
-      deed("mod.unshadow", () => ({ $case: "unshadow", value: user })),
-      deed("mod.ban", () => ({ $case: "ban", value: user }), true),
-      deed("mod.unban", () => ({ $case: "unban", value: user })),
     );
+    if (this.owner.view.client.room.may.moderateAll) {
+      row.append(
+        deed("mod.shadow", () => ({ $case: "shadow", value: user })),
+        deed("mod.unshadow", () => ({ $case: "unshadow", value: user })),
+        deed("mod.ban", () => ({ $case: "ban", value: user }), true),
+        deed("mod.unban", () => ({ $case: "unban", value: user })),
+      );
+    }
     box.append(field("mod.reason", reason), row);
     return box;
   }
 
   async #drawBans(): Promise<void> {
     this.#body.replaceChildren();
-    await this.#more("chat/bans", "mod.bans.none", (row) => {
+    await this.#more("chat/sanctions", "mod.bans.none", (row) => {
       const user = row.text("user");
       const until = row.time("untilMs", "until_ms");
-      return this.#card(user, row.text("reason"), until ? c("mod.until", { time: time(until) }) : c("mod.forever"),
-        button("mod.unban", "line-action", () => this.#deed({ $case: "unban", value: user })));
+      const kind = row.text("kind");
+      const note = [c(known("mod.kind", kind, "mod.kind.ban")), until ? c("mod.until", { time: time(until) }) : c("mod.forever")].join(" · ");
+      return this.#card(user, row.text("reason"), note,
+        button("mod.unban", "line-action", () => this.#deed(kind === "shadow" ? { $case: "unshadow", value: user } : { $case: "unban", value: user })));
     });
   }
 
@@ -261,14 +272,14 @@ export class Moderation {
 
   #auditRow(row: Row): HTMLElement {
     const before = row.text("before");
-    return this.#card(row.text("actor"), [row.text("action"), row.text("subject"), before && `“${before}”`].filter(Boolean).join(" · "),
+    return this.#card(row.text("actor"), [row.text("action"), row.text("target"), before && `“${before}”`].filter(Boolean).join(" · "),
       [time(row.time("atMs", "at_ms")), row.text("reason")].filter(Boolean).join(" · "));
   }
 
   /** Reads one page of a record, and adds a button for the next. */
   async #more(path: string, none: ChatKey, draw: (row: Row) => HTMLElement, into = this.#body): Promise<void> {
     const tab = this.#tab;
-    const page = await this.#records.read(path);
+    const page = await this.#records.read(path, path.startsWith("chat/sanctions") ? "after" : "before");
     if (this.#tab !== tab || !into.isConnected) return;
     if (typeof page === "number") {
       into.append(make("p", "error", c("mod.failed", { status: page })));
@@ -355,7 +366,8 @@ function number(name: string, value: number, min: number, max: number): HTMLInpu
   input.name = name;
   input.min = String(min);
   input.max = String(max);
-  input.value = String(value);
+  // A form that is emptied comes back to it.
+  input.defaultValue = String(value);
   return input;
 }
 

@@ -1,6 +1,9 @@
 /** What the server keeps and tells moderators over HTTP, read with care. */
 
-/** One page of a record, newest first. */
+/** The parameter that takes the cursor of the next page: records go back in time, lists go on. */
+export type Cursor = "before" | "after";
+
+/** One page of a record. */
 export interface RecordPage {
   readonly rows: readonly Row[];
   /** The path of the next page, if there may be one. */
@@ -45,30 +48,29 @@ export class Records {
   constructor(private readonly room: string, private readonly token: () => string | undefined) {}
 
   /** One page, or the status of the refusal (0: no answer). */
-  async read(path: string): Promise<RecordPage | number> {
+  async read(path: string, cursor: Cursor): Promise<RecordPage | number> {
     const token = this.token();
     try {
       const at = new URL(`/api/v1/rooms/${encodeURIComponent(this.room)}/${path}`, location.href);
       if (!at.searchParams.has("limit")) at.searchParams.set("limit", String(PAGE));
       const response = await fetch(at, { headers: { accept: "application/json", ...(token ? { authorization: `Bearer ${token}` } : {}) } });
       if (!response.ok) return response.status;
-      return pageOf(await response.json(), path);
+      return pageOf(await response.json(), path, cursor);
     } catch {
       return 0;
     }
   }
 }
 
-/** Reads a page: an object with one list in it. Exported for tests. */
-export function pageOf(body: unknown, path: string): RecordPage {
-  const list = typeof body === "object" && body !== null ? Object.values(body).find(Array.isArray) : undefined;
-  const rows = (Array.isArray(body) ? body : (list ?? []))
-    .flatMap((row: unknown) => (typeof row === "object" && row !== null ? [new Row(row as Record<string, unknown>)] : []));
-  const last = rows.at(-1);
-  const before = last?.text("id") || last?.text("sequence");
-  if (rows.length < PAGE || !before) return { rows, next: undefined };
+/** Reads a page: an object with one list in it, and perhaps a cursor for the next. Exported for tests. */
+export function pageOf(body: unknown, path: string, cursor: Cursor): RecordPage {
+  const fields = typeof body === "object" && body !== null ? (body as Record<string, unknown>) : {};
+  const list: unknown[] = Object.values(fields).find(Array.isArray) ?? [];
+  const rows = list.flatMap((row) => (typeof row === "object" && row !== null ? [new Row(row as Record<string, unknown>)] : []));
+  const next = fields["next"];
+  if (typeof next !== "string" || next === "") return { rows, next: undefined };
   const [base = "", query = ""] = path.split("?");
   const parameters = new URLSearchParams(query);
-  parameters.set("before", before);
+  parameters.set(cursor, next);
   return { rows, next: `${base}?${parameters}` };
 }

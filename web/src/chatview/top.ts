@@ -18,6 +18,7 @@ export interface TopOwner {
   voted(poll: bigint): number | undefined;
   vote(poll: bigint, choice: number): void;
   mayModerate(): boolean;
+  mayModerateAll(): boolean;
   unpin(): void;
   endPoll(poll: bigint): void;
 }
@@ -132,7 +133,7 @@ export class Top {
   }
 
   #pollKey({ id, choices, ended, question }: Poll): string {
-    return `${id} ${ended} ${choices.length} ${question} ${this.owner.voted(id)} ${this.owner.mayModerate()}`;
+    return `${id} ${ended} ${choices.length} ${question} ${this.owner.voted(id)} ${this.owner.mayModerateAll()}`;
   }
 
   #drawPoll({ id, question, choices, ended }: Poll): void {
@@ -151,7 +152,7 @@ export class Top {
       return choice;
     }));
     this.#poll.append(head, list);
-    if (this.owner.mayModerate() && !ended) this.#poll.append(button("mod.poll.end", "top-button", () => this.owner.endPoll(id), "poll-end"));
+    if (this.owner.mayModerateAll() && !ended) this.#poll.append(button("mod.poll.end", "top-button", () => this.owner.endPoll(id), "poll-end"));
   }
 
   #paintPoll({ choices, endsAtMs, ended }: Poll): void {

@@ -10,8 +10,9 @@ import { overChannels, overSocket } from "../chat/transport.ts";
 import { Backoff, VIEWER_BACKOFF } from "../client/backoff.ts";
 import type { ChatChannels } from "../client/channels.ts";
 import { c, known } from "../i18n/chat.ts";
-import { localised, number } from "../i18n/index.ts";
+import { localised, number, t } from "../i18n/index.ts";
 import { make, setText } from "../ui/dom.ts";
+import { problemKey } from "../ui/problems.ts";
 import { schedule } from "../ui/schedule.ts";
 import { Announcer } from "./announcer.ts";
 import { CaptionView } from "./captions.ts";
@@ -37,7 +38,7 @@ export interface ChatPlace {
   readonly choose?: (lines: readonly Line[]) => readonly Line[];
   /** For the artist: every message can be pinned by one tap. */
   readonly pinByTap?: boolean;
-  /** The chat can be shown from now on: it has been joined, or refused. */
+  /** The chat can be shown from now on. A server without one, or that wants another token, leaves the page as it is. */
   readonly onThere: () => void;
   readonly onHide?: () => void;
   /** Also called each second. */
@@ -115,6 +116,7 @@ export class ChatView {
       voted: (poll) => this.#votes.get(poll),
       vote: (poll, choice) => void this.client.vote(poll, choice),
       mayModerate: () => room.may.moderate,
+      mayModerateAll: () => room.may.moderateAll,
       unpin: () => this.moderate({ $case: "pin", value: 0n }),
       endPoll: (poll) => this.moderate({ $case: "pollEnd", value: poll }),
     });
@@ -210,7 +212,7 @@ export class ChatView {
         this.#painter.request(this.#paintPanel);
         break;
       case "status":
-        if (!this.#there && ["open", "refused"].includes(this.client?.status.kind)) {
+        if (!this.#there && this.client?.status.kind === "open") {
           this.#there = true;
           this.place.onThere();
         }
@@ -266,7 +268,7 @@ export class ChatView {
         parts.push(make("p", "", c(`chat.status.${status.kind}`)));
         break;
       case "refused":
-        parts.push(make("p", "", c("chat.status.refused", { reason: status.detail || c("chat.refused.hello") })),
+        parts.push(make("p", "", c("chat.status.refused", { reason: status.detail || t(problemKey({ code: status.code, status: 401 })) })),
           button("chat.status.again", "quiet", () => client.start(), "chat-again"));
         break;
       case "replaced":
@@ -433,10 +435,10 @@ export class ChatView {
     else actions.push(pin);
     actions.push({ name: "delete", label: c("mod.delete"), act: () => this.moderate({ $case: "delete", value: message.id }) });
     if (user === you?.user || (message.author?.role ?? 0) >= 4) return actions;
-    actions.push(
-      { name: "timeout", label: c("mod.timeout"), act: () => this.moderate({ $case: "timeout", value: { user, seconds: TIMEOUT_SECONDS } }) },
-      { name: "ban", label: c("mod.ban"), danger: true, sure: c("mod.ban.sure"), act: () => this.moderate({ $case: "ban", value: user }) },
-    );
+    actions.push({ name: "timeout", label: c("mod.timeout"), act: () => this.moderate({ $case: "timeout", value: { user, seconds: TIMEOUT_SECONDS } }) });
+    if (may.moderateAll) {
+      actions.push({ name: "ban", label: c("mod.ban"), danger: true, sure: c("mod.ban.sure"), act: () => this.moderate({ $case: "ban", value: user }) });
+    }
     return actions;
   }
 
@@ -445,7 +447,10 @@ export class ChatView {
       const { Moderation } = await import("./moderation.ts");
       this.#panel ??= new Moderation({
         view: this, room: this.place.room, token: this.place.token,
-        onOpen: (open) => this.#panelButton.setAttribute("aria-expanded", String(open)),
+        onOpen: (open) => {
+          this.#panelButton.setAttribute("aria-expanded", String(open));
+          this.place.root.dataset["panel"] = open ? "open" : "";
+        },
       });
       this.#list.element.before(this.#panel.element);
     }

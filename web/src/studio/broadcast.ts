@@ -1,6 +1,7 @@
 /** A show on air: one publishing session kept alive, and its figures. */
 
 import { Backoff, PUBLISHER_BACKOFF } from "../client/backoff.ts";
+import type { ChatChannels } from "../client/channels.ts";
 import { Keeper, type KeeperStatus } from "../client/keeper.ts";
 import { ProblemError } from "../client/problem.ts";
 import { PublishSession, type VideoCodec } from "../client/whip.ts";
@@ -71,6 +72,8 @@ export class Broadcast {
     private readonly settings: BroadcastSettings,
     private readonly onStatus: (status: KeeperStatus) => void,
     private readonly onFigures: (figures: SendFigures) => void,
+    /** A session has channels for the chat. */
+    private readonly onChannels: (channels: ChatChannels) => void,
   ) {
     this.#kbps = settings.kbps;
     this.#keeper = new Keeper<PublishSession>({
@@ -81,6 +84,7 @@ export class Broadcast {
         void this.setTracks(this.#video, this.#audio);
         void this.setBitrate(this.#kbps);
         this.#follow(session.wishesUrl);
+        if (session.channels) this.onChannels(session.channels);
       },
       onStatus: (status) => {
         this.#lostAt = status.kind === "connected" ? undefined : (this.#lostAt ?? Date.now());

@@ -1,5 +1,6 @@
 /** The studio: from devices to a show on air. */
 
+import type { ChatChannels } from "../client/channels.ts";
 import type { KeeperStatus } from "../client/keeper.ts";
 import { localised, number, startLanguage, t, type Key } from "../i18n/index.ts";
 import { clientConfig, room as readRoom } from "../ui/api.ts";
@@ -8,6 +9,7 @@ import { problemKey, wantsToken } from "../ui/problems.ts";
 import { keepToken, roomOfPath, takeToken } from "../ui/room.ts";
 import { Broadcast } from "./broadcast.ts";
 import { Capture } from "./capture.ts";
+import type { StudioChat } from "./chat.ts";
 import { Controls } from "./controls.ts";
 import type { DeviceError } from "./devices.ts";
 import { showFigures } from "./figures.ts";
@@ -41,6 +43,8 @@ let liveSince: number | undefined;
 let wakeLock: WakeLockSentinel | undefined;
 let figures: SendFigures | undefined;
 let viewers: number | undefined;
+let chat: StudioChat | undefined;
+let channels: ChatChannels | undefined;
 
 const capture = new Capture({
   onTracks(video, audio) {
@@ -133,6 +137,8 @@ function changed(next: KeeperStatus): void {
     figures = undefined;
     void wakeLock?.release();
     wakeLock = undefined;
+    channels = undefined;
+    chat?.stop();
   }
   render();
   const tokenRefused = next.kind === "refused" && wantsToken(next.problem);
@@ -169,8 +175,22 @@ async function start(): Promise<void> {
       figures = latest;
       showFigures(onAir() ? figures : undefined);
     },
+    (latest) => {
+      channels = latest;
+      chat?.attach(latest);
+    },
   );
+  void openChat(room);
   broadcast.start(capture.video, capture.audio);
+}
+
+/** The chat is there while the show is. */
+async function openChat(name: string): Promise<void> {
+  const { StudioChat } = await import("./chat.ts");
+  if (!onAir()) return;
+  chat ??= new StudioChat(name, () => controls.token.value.trim() || undefined);
+  chat.start();
+  if (channels) chat.attach(channels);
 }
 
 function end(keepalive = false): void {

@@ -9,7 +9,7 @@ import { byId, byTestId } from "../ui/dom.ts";
 
 const STORED = "lightstick.chat";
 
-/** See the module. It is hidden until the server has let this viewer in, or has refused. */
+/** See the module. It is hidden until the server has let this viewer in. */
 export class WatchChat {
   readonly #view: ChatView;
   readonly #root = byId("chat", HTMLElement);

@@ -10,7 +10,7 @@ use lightstick_types::{Bitrate, Codec};
 
 use crate::clip::Clip;
 use crate::janus::Janus;
-use crate::joiner::Protocol;
+use crate::joiner::{ChatCrowd, Protocol};
 use crate::session::LinkConfig;
 use crate::signal::Signal;
 use crate::source::{FRAMES_PER_SECOND, SourceConfig};
@@ -104,6 +104,15 @@ pub struct Crowd {
     /// Round-trip time that is added between each viewer and the server
     #[arg(long, default_value_t = 0.0, value_name = "MS", conflicts_with = "full", value_parser = milliseconds)]
     pub link_rtt: f64,
+    /// Full viewers open the chat's data channels and read
+    #[arg(long)]
+    pub chat: bool,
+    /// Of them, so many write
+    #[arg(long, default_value_t = 0, value_name = "N", requires = "chat")]
+    pub chat_writers: u32,
+    /// Messages a second of each that writes
+    #[arg(long, default_value_t = 1.0, value_name = "RATE", requires = "chat", value_parser = positive)]
+    pub chat_rate: f64,
     /// Prometheus endpoint of the server, such as http://127.0.0.1:9464/metrics
     #[arg(long, value_name = "URL")]
     pub metrics: Option<String>,
@@ -118,6 +127,15 @@ pub struct Crowd {
 }
 
 impl Crowd {
+    /// Who chats, if anybody does.
+    #[must_use]
+    pub fn chat(&self) -> Option<ChatCrowd> {
+        self.chat.then_some(ChatCrowd {
+            writers: self.chat_writers as usize,
+            rate: self.chat_rate,
+        })
+    }
+
     /// What stands between the viewers and the server, if anything does.
     #[must_use]
     pub fn link(&self) -> Option<LinkConfig> {

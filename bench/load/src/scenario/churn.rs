@@ -28,6 +28,7 @@ pub(super) fn run(args: &Churn) -> Result<Report> {
         workers: workers.handles(),
         full: usize::MAX,
         link: None,
+        chat: None,
     };
     let visits = |first_id, count| Visits {
         first_id,

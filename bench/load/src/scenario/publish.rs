@@ -37,6 +37,7 @@ impl Publisher {
             workers: vec![worker.handle().clone()],
             full: 0,
             link: None,
+            chat: None,
         };
         let (joined, _) = joiner
             .join(0, Role::Publish(source))

@@ -220,6 +220,7 @@ impl Crowd {
             workers: workers.handles(),
             full,
             link: None,
+            chat: None,
         };
         Ok(Self {
             workers,

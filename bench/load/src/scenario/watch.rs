@@ -15,9 +15,9 @@ use crate::joiner::{Joiner, Outcome, Protocol};
 use crate::metrics::{Counter, read_all};
 use crate::playback::{Playback, Repair};
 use crate::process::Usage;
-use crate::report::{Delivery, Generator, Joins, Link, Published, Report, Server, Strain};
+use crate::report::{Chat, Delivery, Generator, Joins, Link, Published, Report, Server, Strain};
 use crate::signal::Signal;
-use crate::tally::{SLICE, Times, Window, WireLog};
+use crate::tally::{ChatTally, SLICE, Times, Window, WireLog};
 
 pub(super) fn view(args: &View) -> Result<Report> {
     let token = args.common.token.as_deref();
@@ -65,6 +65,7 @@ fn watch(
         workers: workers.handles(),
         full: crowd.full.map_or(usize::MAX, |full| full as usize),
         link: crowd.link(),
+        chat: crowd.chat(),
     };
     let viewers = crowd.viewers as usize;
     let stop = AtomicBool::new(false);
@@ -105,6 +106,9 @@ fn watch(
     let mut wire = WireLog::default();
     workers.iter().for_each(|w| wire.add(&w.gauges.wire));
     let mut delivery = Delivery::new(&viewers, &transit, secs, sent);
+    let mut chat = ChatTally::default();
+    workers.iter().for_each(|w| chat.add(&w.gauges.chat));
+    delivery.chat = crowd.chat().map(|_| Chat::new(&chat, secs));
     delivery.link = crowd.link().map(Link::from);
     delivery.playback = Playback::of(&viewers, window);
     delivery.repair = Repair::of(&wire, &cores);

@@ -212,6 +212,7 @@ pub(crate) fn start(
             (end, file)
         }
     };
+    stats.position.store(written, Relaxed);
     let shared = Arc::new(Shared {
         stats,
         starts: Mutex::new(folder.starts.clone()),

@@ -285,6 +285,7 @@ impl Thread {
             .stats
             .journal_bytes
             .store(self.bytes_on_disk(), Relaxed);
+        self.shared.stats.end.store(self.active.end, Relaxed);
         self.end
             .send_if_modified(|end| std::mem::replace(end, self.active.end) != self.active.end);
     }

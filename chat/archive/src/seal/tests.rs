@@ -147,8 +147,8 @@ fn nothing_personal_is_readable_in_rows() {
         }),
         Record::RoomState(crate::RoomStateRecord {
             room: room(),
-            version: 1,
-            state: b"user-secret".to_vec(),
+            name: "sanction/user-secret".into(),
+            value: Some(b"user-secret".to_vec()),
         }),
         Record::DeadLetter(DeadLetterRecord {
             id: "1".into(),

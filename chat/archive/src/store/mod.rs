@@ -83,6 +83,10 @@ pub(crate) struct Store {
 }
 
 impl Store {
+    pub(crate) fn derived_key(&self, purpose: &str) -> [u8; 32] {
+        self.node.derived(purpose)
+    }
+
     /// Connects to nothing yet.
     pub(crate) fn new(config: &ArchiveConfig, node: Arc<NodeKey>) -> Result<Self, OpenError> {
         let timeout = config.database_timeout();
@@ -186,7 +190,10 @@ fn sqlite_options(path: PathBuf) -> SqliteConnectOptions {
         .busy_timeout(SQLITE_BUSY)
         // An erased key is overwritten, not only unlinked.
         .pragma("secure_delete", "ON")
-        .pragma("cache_size", "-16000")
+        // The index by author is written all over; pages that were put out of memory would be read again.
+        .pragma("cache_size", "-64000")
+        // In pages. Each is copied into the file once for many batches that changed it.
+        .pragma("wal_autocheckpoint", "8000")
         .disable_statement_logging()
 }
 

@@ -13,7 +13,7 @@ use crate::entry::{
 };
 use crate::error::ArchiveError;
 use crate::node_key::{NodeKey, open, to_hex};
-use crate::stored::{Body, Note, Place};
+use crate::stored::{Body, Note, Place, StateBody};
 
 /// Messages of one page, at most.
 pub(crate) const PAGE_MAX: usize = 1_000;
@@ -44,9 +44,10 @@ type MessageTuple = (
 macro_rules! select_messages {
     ($behind:literal) => {
         concat!(
-            "SELECT m.id, m.epoch, m.at_ms, m.role, m.reply_to, m.amount, m.currency, m.tier, m.shown, m.key_id, m.body, ",
-            "m.removed_ms, m.removed_key, m.removed_by, a.wrapped, r.wrapped FROM messages m ",
-            "LEFT JOIN user_keys a ON a.key_id = m.key_id LEFT JOIN user_keys r ON r.key_id = m.removed_key ",
+            "SELECT m.id, m.epoch, m.at_ms, m.role, m.reply_to, m.amount, m.currency, m.tier, m.shown, ",
+            "m.key_id, m.body, m.removed_ms, m.removed_key, m.removed_by, a.wrapped, r.wrapped ",
+            "FROM messages m LEFT JOIN user_keys a ON a.key_id = m.key_id ",
+            "LEFT JOIN user_keys r ON r.key_id = m.removed_key WHERE ",
             $behind
         )
     };
@@ -62,20 +63,26 @@ macro_rules! select_letters {
     };
 }
 
-// Every query has the same six parameters, so that one place binds them. A user's messages are reached by their keys.
+// Every query begins with the same parameters, so that one place binds them.
 const FORWARD: &str = select_messages!(
-    "WHERE m.room = $1 AND m.id > $2 AND m.id < $3 AND m.at_ms >= $4 AND m.at_ms < $5 ORDER BY m.id LIMIT $6"
+    "m.room = $1 AND m.id > $2 AND m.id < $3 AND m.at_ms >= $4 AND m.at_ms < $5 ORDER BY m.id LIMIT $6"
 );
 const BACKWARD: &str = select_messages!(
-    "WHERE m.room = $1 AND m.id > $2 AND m.id < $3 AND m.at_ms >= $4 AND m.at_ms < $5 ORDER BY m.id DESC LIMIT $6"
+    "m.room = $1 AND m.id > $2 AND m.id < $3 AND m.at_ms >= $4 AND m.at_ms < $5 ORDER BY m.id DESC LIMIT $6"
 );
+// A user's messages are reached by their keys: SQLite takes the tables of a cross join in this order. Without that
+// it would walk the whole room.
 const FORWARD_BY: &str = select_messages!(
-    "WHERE m.key_id IN (SELECT key_id FROM user_keys WHERE user_hash = $7) AND m.room = $1 AND m.id > $2 \
-     AND m.id < $3 AND m.at_ms >= $4 AND m.at_ms < $5 ORDER BY m.id LIMIT $6"
+    "m.room = $1 AND m.at_ms >= $4 AND m.at_ms < $5 AND m.id IN \
+     (SELECT x.id FROM user_keys k CROSS JOIN messages x WHERE k.user_hash = $7 \
+     AND x.key_id = k.key_id AND x.room = $1 AND x.id > $2 AND x.id < $3) \
+     ORDER BY m.id LIMIT $6"
 );
 const BACKWARD_BY: &str = select_messages!(
-    "WHERE m.key_id IN (SELECT key_id FROM user_keys WHERE user_hash = $7) AND m.room = $1 AND m.id > $2 \
-     AND m.id < $3 AND m.at_ms >= $4 AND m.at_ms < $5 ORDER BY m.id DESC LIMIT $6"
+    "m.room = $1 AND m.at_ms >= $4 AND m.at_ms < $5 AND m.id IN \
+     (SELECT x.id FROM user_keys k CROSS JOIN messages x WHERE k.user_hash = $7 \
+     AND x.key_id = k.key_id AND x.room = $1 AND x.id > $2 AND x.id < $3) \
+     ORDER BY m.id DESC LIMIT $6"
 );
 
 impl Store {
@@ -132,9 +139,8 @@ impl Store {
         room: &RoomName,
         limit: usize,
     ) -> Result<Vec<MessageEntry>, ArchiveError> {
-        const PAID: &str = select_messages!(
-            "WHERE m.room = $1 AND m.amount IS NOT NULL ORDER BY m.id DESC LIMIT $2"
-        );
+        const PAID: &str =
+            select_messages!("m.room = $1 AND m.amount IS NOT NULL ORDER BY m.id DESC LIMIT $2");
         let limit = limit.clamp(1, PAGE_MAX) as i64;
         let tuples: Vec<MessageTuple> = self
             .read(async {
@@ -154,7 +160,7 @@ impl Store {
         let rows: Vec<(String,)> = self
             .read(async {
                 both!(Pool, &self.pool, p => sqlx::query_as(
-                    "SELECT room FROM rooms WHERE state IS NOT NULL ORDER BY room").fetch_all(p).await)
+                    "SELECT DISTINCT room FROM room_states ORDER BY room").fetch_all(p).await)
             })
             .await?;
         // Only names that were parsed once are written.
@@ -180,7 +186,7 @@ impl Store {
         room: &RoomName,
         id: u64,
     ) -> Result<Option<MessageEntry>, ArchiveError> {
-        const ONE: &str = select_messages!("WHERE m.room = $1 AND m.id = $2");
+        const ONE: &str = select_messages!("m.room = $1 AND m.id = $2");
         let tuple = self
             .read(async {
                 both!(Pool, &self.pool, p => sqlx::query_as(ONE)
@@ -253,29 +259,30 @@ impl Store {
     }
 
     pub(crate) async fn room_state(&self, room: &RoomName) -> Result<RoomState, ArchiveError> {
-        let row: Option<(i64, Option<i64>, Option<Vec<u8>>)> = self
+        let (last, rows): (Option<(i64,)>, Vec<(Vec<u8>,)>) = self
             .read(async {
-                both!(Pool, &self.pool, p => sqlx::query_as("SELECT last_id, version, state FROM rooms WHERE room = $1")
-                    .bind(room.as_str()).fetch_optional(p).await)
+                let last = both!(Pool, &self.pool, p => sqlx::query_as("SELECT last_id FROM rooms WHERE room = $1")
+                    .bind(room.as_str()).fetch_optional(p).await)?;
+                let rows = both!(Pool, &self.pool, p => sqlx::query_as("SELECT state FROM room_states WHERE room = $1")
+                    .bind(room.as_str()).fetch_all(p).await)?;
+                Ok((last, rows))
             })
             .await?;
-        let Some((last_id, version, state)) = row else {
-            return Ok(RoomState::default());
-        };
-        let saved = version.zip(state).map(|(version, state)| {
-            let version = u32::try_from(version).unwrap_or(u32::MAX);
-            let aad = Place::State.aad(room.as_str(), u64::from(version));
+        let aad = Place::State.aad(room.as_str(), 0);
+        let saved = rows.into_iter().map(|(state,)| {
+            let body = self.node.open_blob(&aad, &state);
+            let body = body.and_then(|body| StateBody::decode(&body[..]).ok());
             // The key was held against the database when it was opened, so the row was changed.
-            let state = self.node.open_blob(&aad, &state).ok_or_else(|| {
+            let body = body.ok_or_else(|| {
                 sqlx::Error::Decode(
                     format!("the state of room {room} was not written by us").into(),
                 )
             })?;
-            Ok::<_, ArchiveError>((version, state))
+            Ok::<_, ArchiveError>((body.name, body.value))
         });
         Ok(RoomState {
-            last_id: unsigned(last_id),
-            saved: saved.transpose()?,
+            last_id: last.map_or(0, |(last,)| unsigned(last)),
+            saved: saved.collect::<Result<_, _>>()?,
         })
     }
 

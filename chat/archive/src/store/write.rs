@@ -31,7 +31,8 @@ struct Batch<'a> {
     messages: Vec<&'a MessageRow>,
     removals: Vec<Removal<'a>>,
     audit: Vec<&'a AuditRow>,
-    states: HashMap<&'a str, &'a StateRow>,
+    /// By room and the hash of the name.
+    states: HashMap<(&'a str, &'a [u8]), &'a StateRow>,
     last_ids: HashMap<&'a str, u64>,
     letters: Vec<&'a LetterRow>,
     erased: Option<&'a [u8]>,
@@ -102,7 +103,7 @@ fn sort(rows: &[Stored]) -> Batch<'_> {
             Stored::UserRemoved(row) => batch.removals.push(Removal::User(row)),
             Stored::Audit(row) => batch.audit.push(row),
             Stored::State(row) => {
-                batch.states.insert(&row.room, row);
+                batch.states.insert((&row.room, &row.name_hash), row);
             }
             Stored::Letter(row) => batch.letters.push(row),
             Stored::Erased(row) => batch.erased = Some(&row.user_hash),
@@ -111,18 +112,38 @@ fn sort(rows: &[Stored]) -> Batch<'_> {
     batch
 }
 
-// Statements with one, four, ... rows of placeholders.
-fn statements(head: &str, columns: usize) -> [String; ROWS.len()] {
-    ROWS.map(|rows| {
-        let row = |r: usize| {
-            let places: Vec<_> = (1..=columns)
-                .map(|c| format!("${}", r * columns + c))
-                .collect();
-            format!("({})", places.join(","))
+/// The statements of one insert, one for each of [`ROWS`].
+struct Insert {
+    sqlite: [String; ROWS.len()],
+    postgres: [String; ROWS.len()],
+}
+
+impl Insert {
+    fn new(head: &str, columns: usize) -> Self {
+        let statements = |place: fn(usize) -> String| {
+            ROWS.map(|rows| {
+                let row = |r: usize| {
+                    let places: Vec<_> = (1..=columns).map(|c| place(r * columns + c)).collect();
+                    format!("({})", places.join(","))
+                };
+                let values: Vec<_> = (0..rows).map(row).collect();
+                format!("{head} VALUES {} ON CONFLICT DO NOTHING", values.join(","))
+            })
         };
-        let values: Vec<_> = (0..rows).map(row).collect();
-        format!("{head} VALUES {} ON CONFLICT DO NOTHING", values.join(","))
-    })
+        // SQLite looks numbered places up in a list, one by one: with thousands of them that would
+        // cost more than all else.
+        Self {
+            sqlite: statements(|_| "?".to_owned()),
+            postgres: statements(|n| format!("${n}")),
+        }
+    }
+
+    fn of(&'static self, tx: &Tx<'_>) -> &'static [String; ROWS.len()] {
+        match tx {
+            Tx::Sqlite(_) => &self.sqlite,
+            Tx::Postgres(_) => &self.postgres,
+        }
+    }
 }
 
 /// Cuts rows into runs of the lengths in [`ROWS`], each with its statement.
@@ -142,13 +163,13 @@ fn runs<'r, T>(
 }
 
 async fn keys(tx: &mut Tx<'_>, rows: &[&KeyRow]) -> Result<(), sqlx::Error> {
-    static SQL: LazyLock<[String; ROWS.len()]> = LazyLock::new(|| {
-        statements(
+    static SQL: LazyLock<Insert> = LazyLock::new(|| {
+        Insert::new(
             "INSERT INTO user_keys (key_id, user_hash, wrapped, made_ms)",
             4,
         )
     });
-    for (sql, run) in runs(rows, &SQL) {
+    for (sql, run) in runs(rows, SQL.of(tx)) {
         both!(Tx, &mut *tx, t => {
             let mut query = sqlx::query(sql);
             for key in run {
@@ -161,13 +182,13 @@ async fn keys(tx: &mut Tx<'_>, rows: &[&KeyRow]) -> Result<(), sqlx::Error> {
 }
 
 async fn messages(tx: &mut Tx<'_>, rows: &[&MessageRow]) -> Result<u64, sqlx::Error> {
-    static SQL: LazyLock<[String; ROWS.len()]> = LazyLock::new(|| {
+    static SQL: LazyLock<Insert> = LazyLock::new(|| {
         let columns =
             "room, id, epoch, at_ms, key_id, body, role, reply_to, amount, currency, tier, shown";
-        statements(&format!("INSERT INTO messages ({columns})"), 12)
+        Insert::new(&format!("INSERT INTO messages ({columns})"), 12)
     });
     let mut written = 0;
-    for (sql, run) in runs(rows, &SQL) {
+    for (sql, run) in runs(rows, SQL.of(tx)) {
         written += both!(Tx, &mut *tx, t => {
             let mut query = sqlx::query(sql);
             for m in run {
@@ -192,8 +213,8 @@ async fn remove(tx: &mut Tx<'_>, removal: &Removal<'_>) -> Result<(), sqlx::Erro
             .execute(&mut **t).await.map(drop),
         Removal::User(r) => sqlx::query(
             "UPDATE messages SET removed_ms = $3, removed_key = $4, removed_by = $5 \
-             WHERE room = $1 AND id <= $2 AND removed_ms IS NULL \
-             AND key_id IN (SELECT key_id FROM user_keys WHERE user_hash = $6)")
+             WHERE room = $1 AND removed_ms IS NULL AND id IN (SELECT m.id FROM user_keys k CROSS JOIN messages m \
+             WHERE k.user_hash = $6 AND m.key_id = k.key_id AND m.room = $1 AND m.id <= $2)")
             .bind(&r.room[..]).bind(signed(r.up_to_id)).bind(signed(r.at_ms)).bind(&r.by_key[..]).bind(&r.by[..])
             .bind(&r.user_hash[..]).execute(&mut **t).await.map(drop),
     })
@@ -283,12 +304,17 @@ async fn rooms(tx: &mut Tx<'_>, batch: &Batch<'_>) -> Result<(), sqlx::Error> {
             .bind(*room).bind(signed(*last_id)).execute(&mut **t).await.map(drop)?);
     }
     let mut states: Vec<_> = batch.states.iter().collect();
-    states.sort_unstable_by_key(|(room, _)| **room);
-    for (room, row) in states {
-        both!(Tx, &mut *tx, t => sqlx::query(
-            "INSERT INTO rooms (room, last_id, version, state) VALUES ($1, 0, $2, $3) ON CONFLICT (room) DO UPDATE \
-             SET version = excluded.version, state = excluded.state")
-            .bind(*room).bind(i64::from(row.version)).bind(&row.state[..]).execute(&mut **t).await.map(drop)?);
+    states.sort_unstable_by_key(|(place, _)| **place);
+    for ((room, name), row) in states {
+        match &row.state {
+            Some(state) => both!(Tx, &mut *tx, t => sqlx::query(
+                "INSERT INTO room_states (room, name_hash, state) VALUES ($1, $2, $3) \
+                 ON CONFLICT (room, name_hash) DO UPDATE SET state = excluded.state")
+                .bind(*room).bind(*name).bind(&state[..]).execute(&mut **t).await.map(drop)?),
+            None => both!(Tx, &mut *tx, t => sqlx::query(
+                "DELETE FROM room_states WHERE room = $1 AND name_hash = $2")
+                .bind(*room).bind(*name).execute(&mut **t).await.map(drop)?),
+        }
     }
     Ok(())
 }

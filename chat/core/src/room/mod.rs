@@ -202,7 +202,7 @@ impl Room {
                 appeals.insert(user.to_owned(), appeal);
             }
         }
-        let budget = config.bytes_per_second();
+        let budget = config.bytes_per_second() / 2.0;
         Self {
             review,
             stream: Stream::new(epoch, config.history_entries),

@@ -253,8 +253,8 @@ impl Room {
             return Err(Code::ReadOnly.into());
         }
         poll.vote(user, vote.choice)?;
-        self.tick_at
-            .get_or_insert(self.ticked_at + Duration::from_secs(1));
+        let at = self.ticked_at + Duration::from_secs(1);
+        self.tick_at = Some(self.tick_at.map_or(at, |before| before.min(at)));
         Ok(Done {
             id: vote.poll,
             ..Done::default()

@@ -103,12 +103,12 @@ impl Room {
             urgent.place = None;
         }
         // Presence is said once a second, and may have changed since.
-        if self.counter.is_owed(self.clients.len() as u32) {
-            self.tick_at = Some(now.at + Duration::from_secs(1));
+        if let Some(after) = self.counter.owed_after(self.clients.len() as u32) {
+            self.tick_at = Some(now.at + after);
         }
     }
 
-    /// What is shown is paid from a budget of bytes that fills with time: at most a second's.
+    /// What is shown is paid from a budget of bytes that fills with time: at most half a second's.
     fn refill(&mut self, now: Now) {
         let rate = self.config.bytes_per_second();
         let passed = now
@@ -117,7 +117,7 @@ impl Room {
             .as_secs_f64();
         self.budget_at = now.at;
         // What is never left out may run into debt; not for longer than two seconds.
-        self.budget = (self.budget + passed * rate).clamp(-2.0 * rate, rate);
+        self.budget = (self.budget + passed * rate).clamp(-2.0 * rate, rate / 2.0);
     }
 
     fn urgent_frame(&mut self, now: Now) -> Option<Frame> {

@@ -132,8 +132,9 @@ impl Fan {
         };
         let opened = plane.runtime.block_on(plane.plane().open(request));
         let opened = opened.expect("an answer");
-        assert!(
+        assert_eq!(
             opened.answer.contains("a=max-message-size:16384\r\n"),
+            !channels.is_empty(),
             "{}",
             opened.answer
         );

@@ -1,6 +1,7 @@
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BYTEA NOT NULL);
 CREATE TABLE writer_positions (journal BYTEA PRIMARY KEY, position BIGINT NOT NULL);
-CREATE TABLE rooms (room TEXT COLLATE "C" PRIMARY KEY, last_id BIGINT NOT NULL, version BIGINT, state BYTEA);
+CREATE TABLE rooms (room TEXT COLLATE "C" PRIMARY KEY, last_id BIGINT NOT NULL);
+CREATE TABLE room_states (room TEXT COLLATE "C" NOT NULL, name_hash BYTEA NOT NULL, state BYTEA NOT NULL, PRIMARY KEY (room, name_hash));
 
 CREATE TABLE user_keys (
     key_id BYTEA PRIMARY KEY,

@@ -1,0 +1,177 @@
+// The chat as people use it: fans beside a picture and over it, a moderator, and the artist.
+import assert from 'node:assert/strict';
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { test } from 'node:test';
+import { assertAccessible } from '../lib/accessible.mjs';
+import { scene } from '../lib/scene.mjs';
+import { OUT } from '../lib/server.mjs';
+import { KEY, mintToken } from '../lib/token.mjs';
+
+const DESK = { viewport: { width: 1280, height: 800 }, locale: 'en-GB' };
+const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true, locale: 'ko-KR' };
+
+const here = scene('chat', {
+  settings: { auth: { keys: { [KEY.kid]: { secret: KEY.secret } } }, signaling: { watch_open: true } },
+});
+
+const fan = (room, name) => mintToken(KEY, { sub: name.toLowerCase(), name, room, grants: { watch: true, chat: true } });
+const moderator = (room, role = 'moderator') => mintToken(KEY, { sub: role, name: 'Momo', role, room, grants: { watch: true, chat: true, moderate: true } });
+
+async function visit(where, token, options = DESK, prepare = async () => {}) {
+  const context = await here.chromium.browser.newContext(options);
+  context.setDefaultTimeout(15_000);
+  const page = await context.newPage();
+  page.faults = [];
+  page.on('pageerror', (error) => page.faults.push(error.message));
+  page.on('console', (message) => {
+    if (/Content Security Policy|TypeError|ReferenceError/.test(message.text())) page.faults.push(message.text());
+  });
+  here.keep(page);
+  await prepare(page);
+  await page.goto(`${here.server.base}${where}${token ? `#token=${token}` : ''}`);
+  return page;
+}
+
+const at = (page, id) => page.locator(`[data-testid="${id}"]`);
+const line = (page, text) => page.locator('li.line', { hasText: text });
+const joined = (page, via) => page.locator(`[data-testid="chat"][data-status="open"][data-via="${via}"]`).waitFor();
+
+async function watch(room, token, options, prepare) {
+  const page = await visit(`/watch/${room}`, token, options, prepare);
+  await joined(page, prepare ? 'socket' : 'channels');
+  return page;
+}
+
+async function write(page, text) {
+  await at(page, 'chat-input').fill(text);
+  await page.keyboard.press('Enter');
+}
+
+async function assertSound(page, name) {
+  await mkdir(OUT, { recursive: true });
+  await page.screenshot({ path: path.join(OUT, `${name}.png`) });
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  assert.equal(wide, 0, 'the page is wider than the screen');
+  await assertAccessible(page);
+  assert.deepEqual(page.faults, []);
+}
+
+test('fans write over data channels and over a WebSocket, and read each other', async () => {
+  const room = here.room();
+  const mina = await watch(room, fan(room, 'Mina'));
+  const sora = await watch(room, fan(room, 'Sora'), PHONE);
+  // Somebody whose network lets no WHEP through.
+  const leo = await watch(room, fan(room, 'Leo'), DESK, (page) => page.route('**/whep/**', (route) => route.abort()));
+
+  const markup = '<img src=x onerror="document.title=1"> & <b>bold</b>';
+  await write(mina, markup);
+  await write(sora, '안녕하세요 @Mina');
+  await write(leo, 'hello from far away');
+  for (const page of [mina, sora, leo]) {
+    for (const text of [markup, '안녕하세요 @Mina', 'hello from far away']) await line(page, text).and(page.locator('[data-state="shown"]')).waitFor();
+    assert.equal(await page.locator('li.line').count(), 3, 'one line a message, one’s own included');
+    assert.equal(await page.locator('.line-text img, .line-text b:not(.mention)').count(), 0, 'what people write is text');
+  }
+  await mina.locator('.line-to-you').waitFor();
+  await assertSound(mina, 'chat-desk');
+  await assertSound(sora, 'chat-phone');
+
+  // Who comes later finds what was said.
+  const late = await watch(room, fan(room, 'Late'));
+  await line(late, 'hello from far away').waitFor();
+
+  // Hearts are counted for everybody.
+  await at(mina, 'chat-heart').click();
+  for (const page of [mina, sora, leo]) await page.waitForFunction(() => /[1-9]/.test(document.querySelector('.heart-count').textContent));
+});
+
+test('a session that breaks leaves the chat to a WebSocket, and nothing is missed or said twice', async () => {
+  const room = here.room();
+  const mina = await watch(room, fan(room, 'Mina'));
+  const sora = await watch(room, fan(room, 'Sora'));
+  await write(sora, 'one');
+  await line(mina, 'one').waitFor();
+  // From now on no media session comes about; the one there is ends at the server's word.
+  await mina.route('**/whep/**', (route) => (route.request().method() === 'POST' ? route.abort() : route.continue()));
+  const token = mintToken(KEY, { sub: 'ops', room: '*', grants: { admin: true } });
+  const { body } = await here.server.api(`/rooms/${room}/sessions`, { token });
+  await Promise.all(body.sessions.map(({ id }) => here.server.api(`/rooms/${room}/sessions/${id}`, { method: 'DELETE', token })));
+  await at(mina, 'again').click();
+  await at(sora, 'again').click();
+  await joined(sora, 'channels');
+  await write(sora, 'two');
+  await joined(mina, 'socket');
+  await line(mina, 'two').waitFor();
+  await write(mina, 'three');
+  await line(sora, 'three').waitFor();
+  assert.deepEqual(await mina.locator('li.line .line-text').allTextContents(), ['one', 'two', 'three']);
+});
+
+test('whoever may only read is told so, and reads', async () => {
+  const room = here.room();
+  const guest = await watch(room);
+  assert.equal(await at(guest, 'chat-input').isVisible(), false);
+  const mina = await watch(room, fan(room, 'Mina'));
+  await write(mina, 'can you read this?');
+  await line(guest, 'can you read this?').waitFor();
+  await assertSound(guest, 'chat-readonly');
+});
+
+test('a moderator deletes, pauses and holds; those it concerns are told', async () => {
+  const room = here.room();
+  const mina = await watch(room, fan(room, 'Mina'));
+  const momo = await watch(room, moderator(room, 'lead_moderator'));
+  await write(mina, 'something rude');
+  await line(momo, 'something rude').click();
+  await at(momo, 'line-delete').click();
+  for (const page of [mina, momo]) await line(page, 'something rude').waitFor({ state: 'detached' });
+
+  // Everything waits for a moderator from here on.
+  await at(momo, 'mod-toggle').click();
+  await at(momo, 'mod-settings').click();
+  await momo.locator('select[name="hold"]').selectOption('2');
+  await momo.locator('.mod-body button', { hasText: 'Save' }).click();
+  await at(momo, 'chat-note').filter({ hasText: 'Done' }).waitFor();
+  await write(mina, 'is this alright?');
+  await line(mina, 'is this alright?').and(mina.locator('[data-state="held"]')).waitFor();
+  await at(momo, 'mod-queue').click();
+  await at(momo, 'approve').click();
+  await line(momo, 'is this alright?').waitFor();
+  await line(mina, 'is this alright?').and(mina.locator('[data-state="shown"]')).waitFor();
+  await assertSound(momo, 'chat-moderator');
+
+  await at(momo, 'mod-toggle').click();
+  await line(momo, 'is this alright?').click();
+  await at(momo, 'line-timeout').click();
+  await at(mina, 'chat-note').filter({ hasText: 'may not write' }).waitFor();
+  assert.match(await at(mina, 'chat-send').getAttribute('aria-label'), /in \d+ s/);
+});
+
+test('the artist reads on stage, pins, asks and speaks in captions', async () => {
+  const room = here.room();
+  const mina = await watch(room, fan(room, 'Mina'));
+  const studio = await visit(`/studio/${room}`, mintToken(KEY, { room, name: 'LUNA', grants: { publish: true, chat: true } }));
+  await studio.waitForFunction(() => document.querySelector('video').videoWidth > 0);
+  await at(studio, 'go-live').click();
+  await joined(studio, 'channels');
+  await write(mina, 'your voice is so clear today');
+  await line(studio, 'your voice is so clear today').click();
+  await at(studio, 'line-pin').click();
+  await at(mina, 'chat-pinned').filter({ hasText: 'so clear today' }).waitFor();
+
+  await at(studio, 'caption-text').fill('Thank you all for coming');
+  await at(studio, 'caption-text').press('Enter');
+  await at(mina, 'captions').filter({ hasText: 'Thank you all' }).waitFor();
+
+  await studio.locator('.stage-forms summary').click();
+  await at(studio, 'poll-question').fill('Encore?');
+  await at(studio, 'poll-choices').fill('Yes\nOf course');
+  await at(studio, 'poll-start').click();
+  await at(mina, 'chat-poll').getByText('Of course').click();
+  await at(mina, 'chat-poll').locator('[aria-pressed="true"]', { hasText: 'Of course' }).waitFor();
+  await at(studio, 'chat-poll').filter({ hasText: '100 %' }).waitFor();
+  await at(studio, 'stage-chat').scrollIntoViewIfNeeded();
+  await assertSound(studio, 'chat-studio');
+  await assertSound(mina, 'chat-poll');
+});
