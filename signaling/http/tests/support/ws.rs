@@ -29,7 +29,6 @@ pub(crate) struct Ws {
 
 /// What came next.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a test holds one at a time")]
 pub(crate) enum Next {
     Part(Part),
     /// With code and reason.
