@@ -59,6 +59,7 @@ on_both! {
     dead_letters_are_kept_and_taken_out
     another_key_is_noticed
     many_rows_of_one_batch
+    what_rooms_and_operators_ask_for
 }
 
 fn ids(messages: &[MessageEntry]) -> Vec<u64> {
@@ -675,5 +676,58 @@ async fn many_rows_of_one_batch(place: Place) {
     for m in messages {
         assert_eq!(m.body.unwrap().user, format!("user {}", m.id % 777));
     }
+    close(archive, tasks).await;
+}
+
+async fn what_rooms_and_operators_ask_for(place: Place) {
+    let (archive, tasks) = place.open().await;
+    let ours = room("stage");
+    assert_eq!(archive.audit_end(&ours).await.unwrap(), 0);
+    assert!(archive.paid(&ours, 10).await.unwrap().is_empty());
+    assert!(archive.rooms().await.unwrap().is_empty());
+    let state = |name: &str| {
+        Record::RoomState(RoomStateRecord {
+            room: room(name),
+            name: "settings".into(),
+            value: Some(b"{}".to_vec()),
+        })
+    };
+    let letter = DeadLetterRecord {
+        id: "msg_1~0".into(),
+        url: "https://hooks.example/".into(),
+        event: "message.created".into(),
+        user: Some("mina".into()),
+        body: b"{}".to_vec(),
+        attempts: 8,
+        last_error: "503".into(),
+        at_ms: 1,
+    };
+    keep(
+        &archive,
+        [
+            Record::Message(paid("stage", 1, "jun")),
+            Record::Message(message("stage", 2, "mina", "free")),
+            Record::Message(paid("stage", 3, "mina")),
+            Record::Message(paid("stage", 4, "mina")),
+            Record::Message(paid("other", 5, "mina")),
+            audit("stage", 1, "mod", Some("mina")),
+            audit("stage", 2, "mod", None),
+            state("stage"),
+            state("quiet"),
+            Record::DeadLetter(letter),
+        ],
+    )
+    .await;
+    // The last ones, the oldest of them first, with what they are known by.
+    let last = archive.paid(&ours, 2).await.unwrap();
+    assert_eq!(ids(&last), [3, 4]);
+    assert_eq!(last[0].body.as_ref().unwrap().reference, "order-3");
+    assert_eq!(ids(&archive.paid(&ours, 10).await.unwrap()), [1, 3, 4]);
+    assert_eq!(archive.audit_end(&ours).await.unwrap(), 2);
+    let rooms = archive.rooms().await.unwrap();
+    assert_eq!(rooms, [room("quiet"), room("stage")]);
+    let found = archive.dead_letter("msg_1~0").await.unwrap().unwrap();
+    assert_eq!(found, archive.dead_letters("", 10).await.unwrap()[0]);
+    assert_eq!(archive.dead_letter("msg_1").await.unwrap(), None);
     close(archive, tasks).await;
 }

@@ -30,7 +30,7 @@ pub(crate) struct Ws {
 /// What came next.
 #[derive(Debug)]
 pub(crate) enum Next {
-    Part(Part),
+    Part(Box<Part>),
     /// With code and reason.
     Closed(u16, String),
 }
@@ -121,7 +121,7 @@ impl Ws {
     pub(crate) async fn next(&mut self) -> Next {
         loop {
             if let Some(part) = self.parts.pop_front() {
-                return Next::Part(part);
+                return Next::Part(Box::new(part));
             }
             let came = tokio::time::timeout(PATIENCE, self.socket.next());
             let frame = match came.await.expect("a frame in time") {
@@ -152,13 +152,13 @@ impl Ws {
         loop {
             match self.next().await {
                 Next::Part(part) => {
-                    if let Some(found) = wanted(part.clone()) {
+                    if let Some(found) = wanted(Part::clone(&part)) {
                         for part in before.into_iter().rev() {
                             self.parts.push_front(part);
                         }
                         return found;
                     }
-                    before.push(part);
+                    before.push(*part);
                 }
                 Next::Closed(code, reason) => panic!("closed: {code} {reason}"),
             }
