@@ -17,13 +17,7 @@ const UNBUILT: &str = "<!doctype html><meta charset=utf-8><title>Lightstick</tit
     <p>The pages are not built into this binary. Run <code>./dev build</code>.";
 
 /// What pages may load and do: only what comes from here, cameras included.
-const HEADERS: [(HeaderName, &str); 5] = [
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-         media-src 'self' blob: mediastream:; connect-src 'self'; font-src 'self'; \
-         manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'",
-    ),
+const HEADERS: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
     (
@@ -37,8 +31,22 @@ const HEADERS: [(HeaderName, &str); 5] = [
     ),
 ];
 
+/// The pages' policy: emotes may come from hosts of the configuration, all else from here only.
+fn policy(emote_hosts: &[String]) -> HeaderValue {
+    let hosts = emote_hosts.iter().map(|host| format!(" https://{host}"));
+    let images: String = hosts.collect();
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:{images}; \
+         media-src 'self' blob: mediastream:; connect-src 'self'; font-src 'self'; \
+         manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
+    );
+    // The configuration takes only what can stand in a header.
+    HeaderValue::try_from(policy).expect("hosts were validated")
+}
+
 /// Adds the pages to the signaling routes.
-pub(crate) fn router(signaling: Router) -> Router {
+pub(crate) fn router(signaling: Router, emote_hosts: &[String]) -> Router {
+    let policy = policy(emote_hosts);
     let pages = Router::new()
         .route("/", get(|| async { page("index.html") }))
         .route("/studio/{room}", get(|| async { page("studio.html") }))
@@ -48,7 +56,9 @@ pub(crate) fn router(signaling: Router) -> Router {
             "/favicon.ico",
             get(|| async { file("assets/icon.svg", "no-cache") }),
         )
-        .layer(map_response(with_headers));
+        .layer(map_response(move |response| {
+            with_headers(policy.clone(), response)
+        }));
     pages.merge(signaling)
 }
 
@@ -89,7 +99,10 @@ fn found(file: EmbeddedFile, caching: &'static str) -> Response {
     (headers, file.data.into_owned()).into_response()
 }
 
-async fn with_headers(mut response: Response) -> Response {
+async fn with_headers(policy: HeaderValue, mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert(header::CONTENT_SECURITY_POLICY, policy);
     for (name, value) in HEADERS {
         response
             .headers_mut()

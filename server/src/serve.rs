@@ -134,7 +134,7 @@ pub async fn serve(
     ));
     let ended = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    let router = pages::router(signaling.router());
+    let router = pages::router(signaling.router(), &config.chat.room.emote_hosts);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let until = ended.clone();
     tasks.spawn(async move {

@@ -77,6 +77,8 @@ pub struct RoomConfig {
     pub reviews_max: usize,
     /// Whether a message that was not reviewed in time is held rather than shown.
     pub review_late_holds: bool,
+    /// Hosts that emotes may be loaded from, beside this server. They learn who watches.
+    pub emote_hosts: Vec<String>,
     /// What is filtered in all rooms.
     pub filter: FilterSettings,
 }
@@ -104,6 +106,7 @@ impl Default for RoomConfig {
             review_ms: 800,
             reviews_max: 1_000,
             review_late_holds: false,
+            emote_hosts: Vec::new(),
             filter: FilterSettings::default(),
         }
     }
@@ -199,6 +202,11 @@ impl RoomConfig {
             "review_ms",
             "10 to 10000",
         )?;
+        check(
+            self.emote_hosts.iter().all(|host| is_host(host)),
+            "emote_hosts",
+            "names of hosts, with a port where it is needed",
+        )?;
         let compiled = Screen::new(&self.filter, &Settings::default());
         check(
             compiled.is_ok(),
@@ -219,4 +227,10 @@ impl RoomConfig {
     pub(crate) fn bytes_per_second(&self) -> f64 {
         f64::from(self.viewer_bitrate) / 8.0
     }
+}
+
+/// A name that can stand in a page's policy as it is.
+fn is_host(host: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':');
+    !host.is_empty() && host.bytes().all(allowed)
 }

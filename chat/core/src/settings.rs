@@ -20,7 +20,7 @@ pub const EMOTE_NAME_MAX: usize = 32;
 pub const EMOTE_URL_MAX: usize = 512;
 
 /// Takes settings that somebody sent.
-pub(crate) fn checked(settings: Settings) -> Result<Settings, Refusal> {
+pub(crate) fn checked(settings: Settings, emote_hosts: &[String]) -> Result<Settings, Refusal> {
     let out = |what: &str| Err(Refusal::because(Code::OutOfRange, what));
     if settings.slow_seconds > SLOW_SECONDS_MAX {
         return out("slow_seconds: 0 to 120");
@@ -43,11 +43,17 @@ pub(crate) fn checked(settings: Settings) -> Result<Settings, Refusal> {
         if !is_emote_name(&emote.name) || !names.insert(&emote.name) {
             return out("emotes: a name is 1 to 32 of a-z 0-9 _, once");
         }
-        let safe = emote.url.starts_with("https://")
-            || emote.url.starts_with('/') && !emote.url.starts_with("//");
+        let host = emote.url.strip_prefix("https://");
+        let host = host.map(|rest| rest.split('/').next().unwrap_or(rest));
+        let safe = match host {
+            Some(host) => emote_hosts.iter().any(|known| known == host),
+            None => emote.url.starts_with('/') && !emote.url.starts_with("//"),
+        };
         let printable = emote.url.bytes().all(|byte| byte.is_ascii_graphic());
         if !safe || !printable || emote.url.len() > EMOTE_URL_MAX {
-            return out("emotes: a url is https or a path, of up to 512 bytes");
+            return out(
+                "emotes: a url is a path, or https and a host of emote_hosts, of up to 512 bytes",
+            );
         }
     }
     Ok(settings)
@@ -118,17 +124,25 @@ mod tests {
             (terms(&"한".repeat(101), 1), false),
             (emote("wave", "https://example.org/wave.png"), true),
             (emote("wave", "/emotes/wave.png"), true),
+            (emote("wave", "https://example.org.evil/wave.png"), false),
+            (emote("wave", "https://example.org@evil/wave.png"), false),
+            (emote("wave", "https://example.org"), true),
             (emote("wave", "//example.org/wave.png"), false),
             (emote("wave", "javascript:alert(1)"), false),
             (emote("wave", "https://example.org/a b"), false),
             (emote("Wave", "/w.png"), false),
             (emote("", "/w.png"), false),
         ] {
-            assert_eq!(checked(settings.clone()).is_ok(), good, "{settings:?}");
+            let hosts = ["example.org".to_owned()];
+            assert_eq!(
+                checked(settings.clone(), &hosts).is_ok(),
+                good,
+                "{settings:?}"
+            );
         }
         let mut twice = emote("wave", "/w.png");
         twice.emotes.push(twice.emotes[0].clone());
-        assert!(checked(twice).is_err());
+        assert!(checked(twice, &[]).is_err());
     }
 
     #[test]

@@ -407,7 +407,7 @@ impl Room {
         settings: proto::Settings,
         reason: &str,
     ) -> Result<(), Refusal> {
-        let settings = settings::checked(settings)?;
+        let settings = settings::checked(settings, &self.config.emote_hosts)?;
         let screen = Screen::new(&self.config.filter, &settings)
             .map_err(|error| Refusal::because(Code::OutOfRange, error.to_string()))?;
         self.screen.replace(screen);
