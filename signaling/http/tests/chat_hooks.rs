@@ -31,6 +31,7 @@ fn quick(webhooks: Vec<WebhookConfig>) -> ChatConfig {
             tries: 3,
             retry_ms: 1,
             retry_max_ms: 10,
+            timeout_ms: 60_000,
             ..DeliveryConfig::default()
         },
         ..ChatConfig::default()
@@ -287,7 +288,7 @@ async fn reviews_allow_modify_deny_and_are_not_waited_for() {
         }
     })
     .await;
-    let config = ChatConfig {
+    let mut config = ChatConfig {
         review: ReviewConfig {
             url: hook.url(),
             secret: SECRET.into(),
@@ -295,6 +296,8 @@ async fn reviews_allow_modify_deny_and_are_not_waited_for() {
         },
         ..ChatConfig::default()
     };
+    // Long enough for a busy machine to answer, and not too long to wait for the one that hangs.
+    config.room.review_ms = 3_000;
     let server = Server::chatting(config).await;
     let (mut fan, _) = Ws::join(&server, "stage", "").await;
     fan.say(1, "slow").await;

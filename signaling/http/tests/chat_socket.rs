@@ -174,6 +174,7 @@ async fn nonsense_is_answered_and_too_much_of_it_closes() {
 async fn a_flood_is_refused_with_a_time() {
     let mut config = ChatConfig::default();
     config.room.messages_per_user = 5;
+    config.room.rate_seconds = 3_600;
     let server = Server::chatting(config).await;
     let (mut ws, _) = Ws::join(&server, "stage", "").await;
     let (mut reader, _) = Ws::join(&server, "stage", "").await;
