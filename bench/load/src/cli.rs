@@ -62,6 +62,8 @@ pub enum Command {
     Storm(Storm),
     /// Join and leave all the time, and measure what a join costs
     Churn(Churn),
+    /// Chat over many WebSockets, and measure what they cost
+    Sockets(Sockets),
     /// Draw sweeps, of one server or of several, as SVG to standard output
     Plot(Plot),
     /// Print sweeps again, one below the other
@@ -387,6 +389,48 @@ Examples:
     lightstick-bench churn http://127.0.0.1:8080/whep/bench --warm-up 2000 --joins 20000 \\
         --join-rate 100 --stay 1 --server-pid \"$(pidof lightstick)\" \\
         --metrics http://127.0.0.1:9464/metrics";
+
+/// `sockets`
+#[derive(Debug, Args)]
+#[command(after_help = SOCKETS_HELP)]
+pub struct Sockets {
+    /// The server, such as http://127.0.0.1:8080
+    pub url: String,
+    /// Room
+    #[arg(long, default_value = "bench")]
+    pub room: String,
+    /// Connections, all in one room
+    #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub connections: u64,
+    /// Of them, this many write
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub writers: u64,
+    /// Messages a second of each that writes
+    #[arg(long, default_value_t = 0.5, value_name = "RATE", value_parser = positive)]
+    pub rate: f64,
+    /// From the last connection to the measurement
+    #[arg(long, default_value = "3", value_name = "SECONDS", value_parser = seconds)]
+    pub settle: Duration,
+    /// Measure for this many seconds
+    #[arg(long, default_value_t = 20, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub secs: u64,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: Common,
+}
+
+const SOCKETS_HELP: &str = "\
+Each connection says hello, reads all that its room shows, and answers pings. Memory a connection
+is what the server's resident memory grew by. Both ends need a descriptor for each connection; the
+server takes at most sockets_per_address_max from one address.
+
+Example:
+  10,000 connections, 40 of which write a message every two seconds:
+    LIGHTSTICK_CHAT__SOCKETS_PER_ADDRESS_MAX=20000 lightstick serve &
+    lightstick-bench sockets http://127.0.0.1:8080 --connections 10000 --writers 40 \\
+        --server-pid \"$(pidof lightstick)\"
+
+The exit code is 1 when a connection was not welcomed.";
 
 impl Churn {
     /// Joins that are measured.

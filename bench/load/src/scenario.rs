@@ -4,6 +4,7 @@ mod churn;
 mod publish;
 mod reread;
 mod room;
+mod sockets;
 mod storm;
 mod sweep;
 mod visits;
@@ -49,6 +50,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Sweep(args) => (args.publishing.common.clone(), sweep::run(&args)?),
         Command::Storm(args) => (args.publishing.common.clone(), storm::run(&args)?),
         Command::Churn(args) => (args.common.clone(), churn::run(&args)?),
+        Command::Sockets(args) => (args.common.clone(), sockets::run(&args)?),
         Command::Plot(args) => return reread::plot(&args).map(|()| ExitCode::SUCCESS),
         Command::Table(args) => return reread::table(&args).map(|()| ExitCode::SUCCESS),
     };

@@ -20,6 +20,7 @@ use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
 use self::chat::Chat;
 pub use self::chat::ChatConfig;
+pub(crate) use self::chat::{count as count_part, text as chat_text, unix_ms};
 use self::link::Link;
 pub use self::link::LinkConfig;
 pub use self::publish::PublisherTally;

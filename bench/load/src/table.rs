@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use crate::circumstances::Circumstances;
 use crate::report::{
     Chat, Delivery, Generator, Joins, Left, Leftovers, Link, Millis, Published, Report, Server,
+    SocketCosts,
 };
 
 const MIB: f64 = 1_048_576.0;
@@ -48,6 +49,15 @@ impl Display for Report {
         }
         for (name, grown) in &self.counters {
             writeln!(f, "  {name} {grown:+}")?;
+        }
+        if let Some(SocketCosts {
+            cpu_us_per_frame,
+            rss_per_connection,
+        }) = &self.sockets
+        {
+            line(f, "CPU a frame", format_args!("{cpu_us_per_frame:.2} us"))?;
+            let kib = rss_per_connection / 1024.0;
+            line(f, "memory a connection", format_args!("{kib:.1} KiB"))?;
         }
         if let Some(leftovers) = &self.leftovers {
             write!(f, "{leftovers}")?;

@@ -127,7 +127,7 @@ impl Chat {
 }
 
 /// A text that is like no other: what many write alike is taken for a flood.
-fn text(seed: u64) -> String {
+pub(crate) fn text(seed: u64) -> String {
     const SYLLABLES: [&str; 16] = [
         "ba", "do", "fi", "ga", "hu", "jo", "ki", "la", "me", "no", "pu", "ra", "si", "to", "ve",
         "zu",
@@ -142,7 +142,8 @@ fn text(seed: u64) -> String {
     words.join(" ")
 }
 
-fn count(part: part::Part, at_ms: u64, tally: &mut ChatTally) {
+/// Counts what a frame brought.
+pub(crate) fn count(part: part::Part, at_ms: u64, tally: &mut ChatTally) {
     match part {
         part::Part::Batch(Batch {
             entries, skipped, ..
@@ -163,7 +164,8 @@ fn count(part: part::Part, at_ms: u64, tally: &mut ChatTally) {
 }
 
 /// Milliseconds of the Unix time: what messages are stamped with.
-fn unix_ms() -> u64 {
+/// Milliseconds of the Unix time.
+pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_millis() as u64)
 }
