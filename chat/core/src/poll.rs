@@ -10,7 +10,7 @@ use crate::now::Now;
 use crate::refusal::{Code, Refusal};
 
 /// Longest question or choice, in characters.
-const TEXT_CHARS_MAX: usize = 200;
+const TEXT_CHARS_MAX: usize = 100;
 const CHOICES: std::ops::RangeInclusive<usize> = 2..=10;
 const SECONDS_DEFAULT: u32 = 120;
 const SECONDS_MAX: u32 = 3_600;
@@ -35,7 +35,7 @@ impl Poll {
             (1..=TEXT_CHARS_MAX).contains(&chars)
         };
         if !good(&start.question) || !start.choices.iter().all(good) {
-            let detail = "a question and its choices have 1 to 200 characters";
+            let detail = "a question and its choices have 1 to 100 characters";
             return Err(Refusal::because(Code::OutOfRange, detail));
         }
         if !CHOICES.contains(&start.choices.len()) {

@@ -18,6 +18,8 @@ pub const EMOTES_MAX: usize = 200;
 pub const EMOTE_NAME_MAX: usize = 32;
 /// Longest address of an emote's picture, in bytes.
 pub const EMOTE_URL_MAX: usize = 512;
+/// Names and addresses of all of a room's emotes, in bytes: every newcomer gets them in one frame.
+pub const EMOTES_BYTES_MAX: usize = 6 * 1024;
 
 /// Takes settings that somebody sent.
 pub(crate) fn checked(settings: Settings, emote_hosts: &[String]) -> Result<Settings, Refusal> {
@@ -37,6 +39,13 @@ pub(crate) fn checked(settings: Settings, emote_hosts: &[String]) -> Result<Sett
     }
     if settings.emotes.len() > EMOTES_MAX {
         return out("emotes: at most 200");
+    }
+    let bytes = settings
+        .emotes
+        .iter()
+        .map(|emote| emote.name.len() + emote.url.len());
+    if bytes.sum::<usize>() > EMOTES_BYTES_MAX {
+        return out("emotes: at most 6 KiB of names and urls");
     }
     let mut names = HashSet::new();
     for emote in &settings.emotes {
@@ -103,6 +112,17 @@ mod tests {
         }
     }
 
+    fn many_emotes(count: usize, url_bytes: usize) -> Settings {
+        let emotes = (0..count).map(|n| Emote {
+            name: format!("e{n:03}"),
+            url: format!("/{}", "w".repeat(url_bytes - 1)),
+        });
+        Settings {
+            emotes: emotes.collect(),
+            ..Settings::default()
+        }
+    }
+
     #[test]
     fn settings_table() {
         let slow = |slow_seconds| Settings {
@@ -127,6 +147,10 @@ mod tests {
             (emote("wave", "https://example.org.evil/wave.png"), false),
             (emote("wave", "https://example.org@evil/wave.png"), false),
             (emote("wave", "https://example.org"), true),
+            (emote("wave", &format!("/{}", "w".repeat(511))), true),
+            (emote("wave", &format!("/{}", "w".repeat(512))), false),
+            (many_emotes(200, 26), true),
+            (many_emotes(200, 27), false),
             (emote("wave", "//example.org/wave.png"), false),
             (emote("wave", "javascript:alert(1)"), false),
             (emote("wave", "https://example.org/a b"), false),

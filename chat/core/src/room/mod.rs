@@ -249,7 +249,7 @@ impl Room {
         };
         let member = Arc::clone(&state.member);
         match request {
-            Request::Hello(hello) => self.greet(now, client, &member, hello.position),
+            Request::Hello(hello) => self.on_hello(now, client, &member, hello.position),
             Request::Send(send) => self.on_send(now, client, &member, send),
             Request::React(react) => self.react(now, client, react),
             Request::Vote(vote) => {

@@ -13,12 +13,15 @@ use crate::bucket::Bucket;
 use crate::effects::HEART;
 use crate::frame::{FRAME_BYTES_MAX, Frame};
 use crate::now::Now;
-use crate::record::Done;
+use crate::record::{Asker, Done};
 use crate::refusal::{Code, Refusal};
 use crate::roles;
 
 /// Answers that are remembered for each user.
 const NONCES_MAX: usize = 64;
+/// Hellos of one connection, at once and over this span.
+const HELLOS: u32 = 5;
+const HELLOS_SPAN: Duration = Duration::from_secs(30);
 /// Kinds of reactions in one request.
 const REACTIONS_MAX: usize = 16;
 /// What a welcome takes beside what was missed, at most.
@@ -29,6 +32,8 @@ const WELCOME_BYTES: usize = 1_024;
 pub(super) struct Client {
     pub(super) member: Arc<ChatMember>,
     reactions: Bucket,
+    /// Each hello is answered with all that the room shows.
+    hellos: Bucket,
 }
 
 /// Somebody, over all connections and for a while after the last.
@@ -100,6 +105,7 @@ impl Room {
         let state = Client {
             member,
             reactions: Bucket::new(),
+            hellos: Bucket::new(),
         };
         self.clients.insert(client, state);
         self.crowd_changed(now);
@@ -131,6 +137,26 @@ impl Room {
         if let Some(state) = self.clients.get(&client) {
             let member = Arc::clone(&state.member);
             self.greet(now, client, &member, None);
+        }
+    }
+
+    /// Answers a hello, if it is not one too many.
+    pub(super) fn on_hello(
+        &mut self,
+        now: Now,
+        client: ClientKey,
+        member: &ChatMember,
+        position: Option<proto::Position>,
+    ) {
+        let Some(state) = self.clients.get_mut(&client) else {
+            return;
+        };
+        match state.hellos.take(now.at, HELLOS, HELLOS_SPAN) {
+            Ok(()) => self.greet(now, client, member, position),
+            Err(wait) => {
+                let to = Asker::Client { client, nonce: 0 };
+                self.refuse(to, Refusal::later(Code::RateLimited, wait));
+            }
         }
     }
 
@@ -199,8 +225,13 @@ impl Room {
         };
         let frame = loop {
             let frame = Frame::new([Part::Snapshot(snapshot.clone())]);
-            if frame.len() <= FRAME_BYTES_MAX - WELCOME_BYTES || snapshot.messages.is_empty() {
+            let none = snapshot.messages.is_empty() && snapshot.highlighted.is_empty();
+            if frame.len() <= FRAME_BYTES_MAX - WELCOME_BYTES || none {
                 break frame;
+            }
+            if snapshot.messages.is_empty() {
+                snapshot.highlighted.remove(0);
+                continue;
             }
             // The oldest half is what a newcomer misses least.
             let half = snapshot.messages.len().div_ceil(2);

@@ -378,6 +378,90 @@ fn who_comes_back_gets_what_was_missed_or_is_told_that_it_is_not_all() {
 }
 
 #[test]
+fn a_welcome_fits_into_a_frame_whatever_the_room_shows() {
+    let mut world = World::new();
+    world.join(1, "idol", ChatRole::Idol);
+    let emotes = (0..200).map(|n| proto::Emote {
+        name: format!("e{n:03}"),
+        url: format!("/{}", "w".repeat(25)),
+    });
+    let settings = proto::Settings {
+        emotes: emotes.collect(),
+        ..Default::default()
+    };
+    world.act(1, 1, Action::Settings(settings));
+    let poll = proto::PollStart {
+        question: "한".repeat(100),
+        choices: vec!["글".repeat(100); 10],
+        seconds: 0,
+    };
+    world.act(1, 2, Action::PollStart(poll));
+    world.act(1, 3, Action::Announce("가".repeat(500)));
+    let server = Actor {
+        user: "shop".into(),
+        role: ChatRole::Server,
+    };
+    for n in 0..30 {
+        let posted = Posted {
+            user: format!("fan-{n}"),
+            text: "나".repeat(500),
+            paid: Some(proto::Paid {
+                amount: 1,
+                currency: "KRW".into(),
+                tier: 1,
+                pin_seconds: 600,
+            }),
+            ..Posted::default()
+        };
+        world
+            .room
+            .post(world.now, &server, posted, Asker::Request(n));
+        world.collect();
+        world.pass(SECOND);
+    }
+    world
+        .room
+        .connect(world.now, ClientKey(2), member("mina", ChatRole::Guest), 2);
+    let hello = proto::Hello {
+        position: None,
+        token: String::new(),
+    };
+    world
+        .room
+        .receive(world.now, ClientKey(2), Request::Hello(hello));
+    let mut bytes = 0;
+    while let Some(output) = world.room.poll() {
+        if let Output::Tell { frame, .. } = output {
+            bytes = bytes.max(frame.len());
+        }
+    }
+    assert!(
+        (1_000..=crate::frame::FRAME_BYTES_MAX).contains(&bytes),
+        "{bytes}"
+    );
+}
+
+#[test]
+fn hellos_without_end_are_refused() {
+    let mut world = World::new();
+    world.join(1, "mina", ChatRole::Guest);
+    for _ in 0..10 {
+        world.hello(1, None);
+    }
+    let welcomes = world.told[&1]
+        .iter()
+        .filter(|part| matches!(part, Part::Welcome(_)));
+    assert_eq!(welcomes.count(), 5);
+    assert_eq!(world.refused(0), Some(Code::RateLimited));
+    world.pass(6 * SECOND);
+    world.hello(1, None);
+    let welcomes = world.told[&1]
+        .iter()
+        .filter(|part| matches!(part, Part::Welcome(_)));
+    assert_eq!(welcomes.count(), 6);
+}
+
+#[test]
 fn a_paid_message_is_the_servers_to_write() {
     let mut world = World::new();
     world.join(1, "mina", ChatRole::Guest);

@@ -26,6 +26,8 @@ use crate::settings::is_emotes_only;
 
 /// Mentions of one message; more are plain text.
 const MENTIONS_MAX: usize = 5;
+/// Highlighted messages that newcomers find on top. The oldest make room.
+const HIGHLIGHTED_MAX: usize = 20;
 /// Texts that "unique only" remembers.
 const RECENT_MAX: usize = 500;
 /// Beginning of a message that an answer to it repeats, in characters.
@@ -400,6 +402,10 @@ impl Room {
             .into();
             if let Some(paid) = &message.paid {
                 let until = now.at + Duration::from_secs(paid.pin_seconds.into());
+                self.highlighted.retain(|(until, _)| *until > now.at);
+                if self.highlighted.len() == HIGHLIGHTED_MAX {
+                    self.highlighted.remove(0);
+                }
                 self.highlighted.push((until, message.clone()));
             }
             if always {
