@@ -27,7 +27,7 @@ test('Firefox watches VP8 from Chromium', async () => {
   const room = here.room();
   await Publisher.start(await here.page(), server.whip(room), { codec: 'VP8', token });
   const viewer = await Viewer.start(await firefox.open(), server.whep(room));
-  const video = await viewer.decodes(45, 15_000);
+  const video = await server.explaining(() => viewer.decodes(45, 15_000));
   assert.deepEqual([video.codec, video.frameWidth, video.frameHeight], ['video/VP8', 640, 360]);
   await viewer.hears(60);
   await viewer.assertWhole();
@@ -44,7 +44,7 @@ test('Firefox publishes VP8; Chromium and Firefox watch', async () => {
     await Viewer.start(await firefox.open(), server.whep(room)),
   ];
   for (const viewer of viewers) {
-    const video = await viewer.decodes(45, 15_000);
+    const video = await server.explaining(() => viewer.decodes(45, 15_000));
     assert.equal(video.codec, 'video/VP8');
     // Firefox sends fewer pixels where the machine is busy.
     assert.equal(video.frameWidth / video.frameHeight, 16 / 9);

@@ -129,6 +129,22 @@ export class Server {
     });
   }
 
+  /**
+   * Does `act`; where it fails, the failure tells what the server counted: what it was asked for, and what it sent.
+   * @template T
+   * @param {() => Promise<T>} act
+   */
+  async explaining(act) {
+    try {
+      return await act();
+    } catch (error) {
+      const text = await fetch(`${this.operations}/metrics`).then((response) => response.text(), String);
+      const telling = /^lightstick_(keyframe|starts|nacks|rtp|retrans|dropped|layer|sessions|viewer_lost|withheld)\w*(\{.*\})? [1-9]/;
+      error.message += `\nthe server has counted:\n${text.split('\n').filter((line) => telling.test(line)).join('\n')}`;
+      throw error;
+    }
+  }
+
   terminate() {
     this.child.kill('SIGTERM');
   }

@@ -124,7 +124,7 @@ pub struct Sealer {
 pub struct RtcpOpener {
     cipher: Cipher,
     profile: Profile,
-    window: ReplayWindow,
+    windows: ReplayWindows,
 }
 
 /// Makes both directions' ciphers out of what the DTLS exporter gave (RFC 5764 section 4.2):
@@ -153,7 +153,7 @@ pub fn keys(material: &[u8], profile: Profile, end: End) -> Result<(Sealer, Rtcp
     let opener = RtcpOpener {
         cipher: Cipher::new(profile, theirs.0, theirs.1, derive::Use::Rtcp)?,
         profile,
-        window: ReplayWindow::default(),
+        windows: ReplayWindows::default(),
     };
     Ok((sealer, opener))
 }
@@ -209,13 +209,60 @@ impl RtcpOpener {
             return Err(OpenError::Plain);
         }
         let index = word & RTCP_INDEX_MAX;
-        if !self.window.is_new(index) {
+        // The sender's SSRC, in the header, which is authenticated.
+        let ssrc = u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]);
+        if !self.windows.is_new(ssrc, index) {
             return Err(OpenError::Replayed);
         }
         let length = self.cipher.open_rtcp(index, packet)?;
         // Only what is authentic may move the window (RFC 3711 section 3.3.2).
-        self.window.mark(index);
+        self.windows.mark(ssrc, index);
         Ok(&packet[..length])
+    }
+}
+
+/// Senders of one peer whose windows are kept: a browser has one for each kind of media.
+const SENDERS_MAX: usize = 8;
+
+/// A window for each SSRC that a peer sends RTCP from: each counts its own index (RFC 3711
+/// section 3.2.3). One more than [`SENDERS_MAX`] takes the place of the one that was opened first.
+#[derive(Debug)]
+struct ReplayWindows {
+    senders: Vec<(u32, ReplayWindow)>,
+    /// Where the next sender beyond the bound goes.
+    oldest: usize,
+}
+
+impl Default for ReplayWindows {
+    /// With its memory: a report allocates nothing.
+    fn default() -> Self {
+        Self {
+            senders: Vec::with_capacity(SENDERS_MAX),
+            oldest: 0,
+        }
+    }
+}
+
+impl ReplayWindows {
+    fn is_new(&self, ssrc: u32, index: u32) -> bool {
+        let known = self.senders.iter().find(|(sender, _)| *sender == ssrc);
+        known.is_none_or(|(_, window)| window.is_new(index))
+    }
+
+    fn mark(&mut self, ssrc: u32, index: u32) {
+        let known = self.senders.iter().position(|(sender, _)| *sender == ssrc);
+        let at = known.unwrap_or_else(|| {
+            let fresh = (ssrc, ReplayWindow::default());
+            if self.senders.len() < SENDERS_MAX {
+                self.senders.push(fresh);
+                return self.senders.len() - 1;
+            }
+            let at = self.oldest;
+            self.oldest = (at + 1) % SENDERS_MAX;
+            self.senders[at] = fresh;
+            at
+        });
+        self.senders[at].1.mark(index);
     }
 }
 

@@ -141,6 +141,42 @@ fn one_end_opens_what_the_other_seals_and_once_only() {
 }
 
 #[test]
+fn each_sender_of_a_peer_counts_its_own_indices() {
+    for profile in PROFILES {
+        let (_, (_, mut server)) = ends(profile);
+        let mut opened = |ssrc: u32, count: usize| {
+            // A stack that counts for each SSRC seals as if it had no other.
+            let ((mut client, _), _) = ends(profile);
+            let sealed = (0..count).map(|_| {
+                let mut report =
+                    hex("81c80006 cafebabe 00000001 00000002 00000003 00000004 00000005");
+                report[4..8].copy_from_slice(&ssrc.to_be_bytes());
+                client.seal_rtcp(&mut report, 0).unwrap();
+                report
+            });
+            let mut sealed: Vec<_> = sealed.collect();
+            let mut opened = 0;
+            for report in &mut sealed {
+                opened += usize::from(server.open(report).is_ok());
+            }
+            opened
+        };
+        assert_eq!(opened(1, 200), 200, "{profile:?}");
+        assert_eq!(
+            opened(2, 90),
+            90,
+            "its indices are new, though another has used them"
+        );
+        assert_eq!(opened(2, 90), 0, "and replays are none the less");
+        assert_eq!(opened(1, 200), 0);
+        for ssrc in 3..20 {
+            assert_eq!(opened(ssrc, 3), 3, "more senders than are remembered");
+        }
+        assert_eq!(opened(19, 3), 0);
+    }
+}
+
+#[test]
 fn junk_is_refused_by_its_kind() {
     for profile in PROFILES {
         let (_, (_, mut server)) = ends(profile);
