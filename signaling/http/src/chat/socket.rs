@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::IpAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
@@ -185,9 +185,9 @@ impl Connection {
         let mut heard_at = Instant::now();
         let mut allowance = Allowance::new(heard_at);
         let mut pinged = false;
+        // Set anew when it rings, not at each word: what was heard meanwhile counts then.
+        let mut alarm = pin!(tokio::time::sleep(PING_AFTER));
         loop {
-            let quiet = if pinged { GONE_AFTER } else { PING_AFTER };
-            let wait = tokio::time::sleep_until((heard_at + quiet).into());
             let reading_from = allowance.next_at();
             tokio::select! {
                 biased;
@@ -223,12 +223,16 @@ impl Connection {
                         return (close::TRY_AGAIN_LATER, "closing");
                     }
                 }
-                () = wait => {
-                    if pinged {
+                () = &mut alarm => {
+                    let silent = heard_at.elapsed();
+                    if silent >= GONE_AFTER {
                         return (close::GOING_AWAY, "");
                     }
-                    pinged = true;
-                    self.out.push(Message::Ping(Default::default()), 0);
+                    if silent >= PING_AFTER && !std::mem::replace(&mut pinged, true) {
+                        self.out.push(Message::Ping(Default::default()), 0);
+                    }
+                    let next = if pinged { GONE_AFTER } else { PING_AFTER };
+                    alarm.as_mut().reset((heard_at + next).into());
                 }
             }
         }
