@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lightstick_sfu::{ChatCommand, MediaPlane};
 use lightstick_types::ShardId;
+use tokio::sync::Notify;
 
 use crate::stats::PlaneStats;
 
@@ -21,6 +22,8 @@ pub(crate) struct Shards {
     media: MediaPlane,
     /// One queue a shard, empty nearly always. Rooms' tasks and the retry share it.
     waiting: Arc<[Mutex<VecDeque<ChatCommand>>]>,
+    /// Something waits.
+    behind: Arc<Notify>,
     stats: Arc<PlaneStats>,
 }
 
@@ -30,6 +33,7 @@ impl Shards {
         Self {
             media,
             waiting,
+            behind: Arc::default(),
             stats,
         }
     }
@@ -40,7 +44,10 @@ impl Shards {
         if waiting.is_empty() {
             match self.media.chat(shard, command) {
                 Ok(()) => {}
-                Err(command) => waiting.push_back(command),
+                Err(command) => {
+                    waiting.push_back(command);
+                    self.behind.notify_one();
+                }
             }
         } else if waiting.len() < WAITING_MAX {
             waiting.push_back(command);
@@ -49,22 +56,30 @@ impl Shards {
         }
     }
 
-    /// Asks shards again, for ever.
+    /// Asks shards again that were behind, for ever.
     pub(crate) async fn retry(self) {
-        let mut every = tokio::time::interval(RETRY);
-        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
-            every.tick().await;
-            for shard in self.media.shards() {
-                let mut waiting = self.queue(shard);
-                while let Some(command) = waiting.pop_front() {
-                    if let Err(command) = self.media.chat(shard, command) {
-                        waiting.push_front(command);
-                        break;
-                    }
+            self.behind.notified().await;
+            while !self.hand_over() {
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+
+    /// Whether nothing waits any more.
+    fn hand_over(&self) -> bool {
+        let mut all = true;
+        for shard in self.media.shards() {
+            let mut waiting = self.queue(shard);
+            while let Some(command) = waiting.pop_front() {
+                if let Err(command) = self.media.chat(shard, command) {
+                    waiting.push_front(command);
+                    all = false;
+                    break;
                 }
             }
         }
+        all
     }
 
     fn queue(&self, shard: ShardId) -> std::sync::MutexGuard<'_, VecDeque<ChatCommand>> {
