@@ -40,6 +40,9 @@ pub struct Done {
 pub struct Answer {
     /// Who asked.
     pub to: Asker,
+    /// It must not be given where the records that it came with could not be kept: somebody used
+    /// their power, or paid. A fan's message goes on without.
+    pub binding: bool,
     /// What came of it.
     pub result: Result<Done, Refusal>,
 }
@@ -69,17 +72,6 @@ pub enum Record {
         /// JSON.
         value: Option<String>,
     },
-}
-
-impl Record {
-    /// Whether losing it costs somebody money or safety: it goes to the disk at once.
-    #[must_use]
-    pub fn is_precious(&self) -> bool {
-        match self {
-            Self::Message(message) => message.message.paid.is_some(),
-            Self::Removed { .. } | Self::Audit(_) | Self::State { .. } => true,
-        }
-    }
 }
 
 /// A message as it is kept.

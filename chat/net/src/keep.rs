@@ -1,13 +1,13 @@
 //! What rooms want kept, in the words of the archive.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use lightstick_chat_archive as archive;
-use lightstick_chat_archive::Archive;
+use lightstick_chat_archive::{AppendError, Archive};
 use lightstick_chat_core::record::{AuditRecord, MessageRecord, Record};
 use lightstick_chat_core::room::{KeptPost, Stored};
 use lightstick_types::RoomName;
+use tokio::sync::oneshot;
 
 /// Where the room finds the keys of highlighted messages. They are not a part of its stored state.
 const POSTED: &str = "posted";
@@ -65,7 +65,6 @@ impl Keeper {
         epoch: u64,
         records: Vec<Record>,
     ) -> impl Future<Output = Result<(), NotKept>> + Send + use<> {
-        let must = records.iter().any(Record::is_precious);
         let mut kept = Vec::with_capacity(records.len());
         for record in records {
             match record {
@@ -105,39 +104,32 @@ impl Keeper {
                 }
             }
         }
-        let (done, receipt) = tokio::sync::oneshot::channel();
-        let done = Arc::new(std::sync::Mutex::new(Some(done)));
         // Appended here and now: the order of appends is the order of what happened.
-        let mut rest = kept;
-        let mut last = None;
-        while !rest.is_empty() || last.is_none() {
-            let tail = rest.split_off(rest.len().min(archive::BATCH_RECORDS_MAX));
-            last = Some(std::mem::replace(&mut rest, tail));
-            if rest.is_empty() {
-                break;
-            }
-            if let Some(batch) = last.take() {
-                self.0.append_with(batch, |_| {});
-            }
+        let mut receipts = Vec::new();
+        while !kept.is_empty() {
+            let rest = kept.split_off(kept.len().min(archive::BATCH_RECORDS_MAX));
+            let batch = std::mem::replace(&mut kept, rest);
+            let must = batch.iter().any(archive::Record::must_keep);
+            let (done, receipt) = oneshot::channel();
+            // The room is gone: nobody waits.
+            self.0
+                .append_with(batch, move |result| drop(done.send(result)));
+            receipts.push((must, receipt));
         }
         let room = room.clone();
-        self.0.append_with(last.unwrap_or_default(), move |result| {
-            if let Some(done) = done.lock().ok().and_then(|mut done| done.take()) {
-                // The room is gone: nobody waits.
-                let _ = done.send(result);
-            }
-        });
         async move {
-            match receipt.await {
-                Ok(Ok(_)) => Ok(()),
-                // Counted by the archive: the show goes on without it.
-                Ok(Err(_)) | Err(_) if !must => Ok(()),
-                Ok(Err(error)) => {
+            let mut safe = Ok(());
+            for (must, receipt) in receipts {
+                let result = receipt.await.unwrap_or(Err(AppendError::Closed));
+                // Of ordinary messages the archive keeps count: the show goes on without them.
+                if let Err(error) = result
+                    && must
+                {
                     tracing::error!(%room, %error, "what must not be lost could not be kept");
-                    Err(NotKept)
+                    safe = Err(NotKept);
                 }
-                Err(_) => Err(NotKept),
             }
+            safe
         }
     }
 }

@@ -470,10 +470,11 @@ impl RoomTask {
             self.common.stats.not_kept.add(1);
         }
         for answer in answers {
-            self.room.settled(answer.to, kept.is_ok());
-            self.answer(match kept {
-                Ok(()) => answer,
-                Err(NotKept) => Answer {
+            let safe = kept.is_ok() || !answer.binding;
+            self.room.settled(answer.to, safe);
+            self.answer(match safe {
+                true => answer,
+                false => Answer {
                     result: Err(Code::NotKept.into()),
                     ..answer
                 },

@@ -35,7 +35,7 @@ impl Room {
                 text: Some(draft.message.text.clone()),
             };
             self.note_done(&draft.message, to, &done);
-            self.answer(to, Ok(done));
+            self.acknowledge(to, done);
         }
         let message = draft.message.clone();
         let event = RoomEvent::MessageHeld {

@@ -257,8 +257,10 @@ impl Room {
                     client,
                     nonce: vote.nonce,
                 };
-                let result = self.vote(&member, vote);
-                self.answer(to, result);
+                match self.vote(&member, vote) {
+                    Ok(done) => self.acknowledge(to, done),
+                    Err(refusal) => self.refuse(to, refusal),
+                }
             }
             Request::Moderate(request) => {
                 let to = Asker::Client {
@@ -464,21 +466,35 @@ impl Room {
         self.last_id
     }
 
+    /// Answers where somebody used their power, or paid.
     fn answer(&mut self, to: Asker, result: Result<Done, Refusal>) {
         match result {
             Ok(done) => self.answers.push(Answer {
                 to,
+                binding: true,
                 result: Ok(done),
             }),
             Err(refusal) => self.refuse(to, refusal),
         }
     }
 
+    /// Answers a fan.
+    fn acknowledge(&mut self, to: Asker, done: Done) {
+        self.answers.push(Answer {
+            to,
+            binding: false,
+            result: Ok(done),
+        });
+    }
+
     fn refuse(&mut self, to: Asker, refusal: Refusal) {
         self.totals.refused += 1;
         let result = Err(refusal);
-        self.outputs
-            .push_back(Output::Answer(Answer { to, result }));
+        self.outputs.push_back(Output::Answer(Answer {
+            to,
+            binding: false,
+            result,
+        }));
     }
 
     fn notice(&mut self, user: &str, code: &str, detail: &str, seconds: u32) {

@@ -26,6 +26,8 @@ struct World {
     /// Answers, those of clients by their nonce.
     answers: Vec<(Asker, Result<Done, Refusal>)>,
     reviews: Vec<Review>,
+    /// Which answers must not be given where their records are not kept.
+    binding: Vec<(Asker, bool)>,
     /// Bytes of all that everybody was shown.
     bytes: usize,
 }
@@ -69,6 +71,7 @@ impl World {
             records: Vec::new(),
             answers: Vec::new(),
             reviews: Vec::new(),
+            binding: Vec::new(),
             bytes: 0,
         }
     }
@@ -92,6 +95,8 @@ impl World {
                 }
                 Output::Commit { records, answers } => {
                     self.records.extend(records);
+                    self.binding
+                        .extend(answers.iter().map(|answer| (answer.to, answer.binding)));
                     self.answers
                         .extend(answers.into_iter().map(|a| (a.to, a.result)));
                 }
@@ -247,6 +252,13 @@ fn a_message_is_shown_acknowledged_and_kept() {
         other => panic!("{other:?}"),
     }
     assert_eq!(world.room.totals().shown, 1);
+    let client = ClientKey(1);
+    let to = Asker::Client { client, nonce: 11 };
+    assert_eq!(
+        world.binding,
+        [(to, false)],
+        "a fan's message goes on without the archive"
+    );
 }
 
 #[test]
@@ -489,7 +501,15 @@ fn a_paid_message_is_the_servers_to_write() {
     world.pass(SECOND);
     assert_eq!(world.texts(), ["사랑해요"]);
     assert!(world.answer(1).is_ok());
-    assert!(world.records.iter().all(Record::is_precious));
+    assert!(matches!(
+        &world.records[..],
+        [Record::Message(record)] if record.message.paid.is_some()
+    ));
+    let binding = |to| {
+        let of = |(asker, binding): &(Asker, bool)| (*asker == to).then_some(*binding);
+        world.binding.iter().find_map(of)
+    };
+    assert_eq!(binding(Asker::Request(1)), Some(true));
     let snapshot = world.snapshot(1);
     assert_eq!(
         snapshot.highlighted[0].paid.as_ref().unwrap().currency,

@@ -123,7 +123,7 @@ impl Room {
             .get(&*member.user)
             .and_then(|user| user.answered(send.nonce));
         match answered.filter(|_| send.nonce != 0).cloned() {
-            Some(Some(done)) => return self.answer(to, Ok(done)),
+            Some(Some(done)) => return self.acknowledge(to, done),
             // With the review hook: whoever asked last is answered.
             Some(None) => {
                 let waiting = self.reviews.values_mut();
@@ -442,7 +442,10 @@ impl Room {
                 text: Some(text),
             };
             self.note_done(&message, to, &done);
-            self.answer(to, Ok(done));
+            match to {
+                Asker::Client { .. } => self.acknowledge(to, done),
+                Asker::Request(_) => self.answer(to, Ok(done)),
+            }
         }
         let record = MessageRecord {
             message,
