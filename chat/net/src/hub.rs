@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use lightstick_chat_core::frame::Tick;
@@ -22,6 +23,8 @@ const SWEEP: Duration = Duration::from_secs(10);
 pub(crate) struct RoomHandle {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) ticks: broadcast::Sender<Arc<Tick>>,
+    /// A WebSocket has gone that found no place for its farewell.
+    pub(crate) gone: Arc<AtomicBool>,
 }
 
 /// Why there is no way to a room.
@@ -168,6 +171,12 @@ fn spawn(room: RoomName, common: Common, running: &mut JoinSet<()>) -> RoomHandl
     let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
     let (ticks, _) = broadcast::channel(TICKS_MAX);
     let me = commands.downgrade();
-    running.spawn(RoomTask::run(room, common, me, inbox, ticks.clone()));
-    RoomHandle { commands, ticks }
+    let handle = RoomHandle {
+        commands,
+        ticks,
+        gone: Arc::default(),
+    };
+    let (ticks, gone) = (handle.ticks.clone(), Arc::clone(&handle.gone));
+    running.spawn(RoomTask::run(room, common, me, inbox, ticks, gone));
+    handle
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt as _;
@@ -47,6 +48,8 @@ pub(crate) enum Route {
     Session(ShardId, SessionId),
     /// A WebSocket's task.
     Socket(mpsc::Sender<Frame>),
+    /// A WebSocket's task that did not read what was for it alone.
+    Closed,
 }
 
 /// What a room's task is asked.
@@ -211,6 +214,7 @@ impl RoomTask {
         me: mpsc::WeakSender<Command>,
         mut commands: mpsc::Receiver<Command>,
         ticks: broadcast::Sender<Arc<Tick>>,
+        gone: Arc<AtomicBool>,
     ) {
         let Some(stored) = common.keeper.load(&name, || me.strong_count() <= 1).await else {
             return;
@@ -263,6 +267,9 @@ impl RoomTask {
                 Some((answers, kept)) = task.commits.next() => task.give(answers, kept),
             }
             let now = now();
+            if gone.swap(false, Ordering::Relaxed) {
+                task.sweep(now);
+            }
             if task.room.deadline().is_some_and(|at| at <= now.at) {
                 task.room.turn(now);
             }
@@ -299,8 +306,11 @@ impl RoomTask {
                 address,
                 route,
             } => {
-                if let Route::Session(shard, _) = &route {
-                    *self.on_shards.entry(*shard).or_default() += 1;
+                match &route {
+                    Route::Session(shard, _) => *self.on_shards.entry(*shard).or_default() += 1,
+                    // It came and went while the room was behind.
+                    Route::Socket(own) if own.is_closed() => return,
+                    Route::Socket(_) | Route::Closed => {}
                 }
                 self.common.stats.clients.add(1);
                 self.routes.insert(client, route);
@@ -312,21 +322,7 @@ impl RoomTask {
                 self.room.malformed(client);
             }
             Command::Resync { client } => self.room.resume(now, client),
-            Command::Disconnect { client } => {
-                let Some(route) = self.routes.remove(&client) else {
-                    return;
-                };
-                if let Route::Session(shard, _) = route
-                    && let Some(count) = self.on_shards.get_mut(&shard)
-                {
-                    *count -= 1;
-                    if *count == 0 {
-                        self.on_shards.remove(&shard);
-                    }
-                }
-                self.common.stats.clients.sub(1);
-                self.room.disconnect(now, client);
-            }
+            Command::Disconnect { client } => self.disconnect(now, client),
             Command::Act {
                 actor,
                 action,
@@ -376,6 +372,35 @@ impl RoomTask {
                     captions: self.captions.iter().cloned().collect(),
                 });
             }
+        }
+    }
+
+    fn disconnect(&mut self, now: Now, client: ClientKey) {
+        let Some(route) = self.routes.remove(&client) else {
+            return;
+        };
+        if let Route::Session(shard, _) = route
+            && let Some(count) = self.on_shards.get_mut(&shard)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.on_shards.remove(&shard);
+            }
+        }
+        self.common.stats.clients.sub(1);
+        self.room.disconnect(now, client);
+    }
+
+    /// Finds WebSockets whose farewell found no place.
+    fn sweep(&mut self, now: Now) {
+        let is_gone = |route: &Route| match route {
+            Route::Session(..) => false,
+            Route::Socket(own) => own.is_closed(),
+            Route::Closed => true,
+        };
+        let gone = self.routes.iter().filter(|(_, route)| is_gone(route));
+        for client in gone.map(|(client, _)| *client).collect::<Vec<_>>() {
+            self.disconnect(now, client);
         }
     }
 
@@ -448,7 +473,7 @@ impl RoomTask {
         let _ = self.ticks.send(tick);
     }
 
-    fn tell(&self, client: ClientKey, frame: Frame) {
+    fn tell(&mut self, client: ClientKey, frame: Frame) {
         match self.routes.get(&client) {
             Some(Route::Session(shard, session)) => {
                 let tell = ChatCommand::Tell {
@@ -457,11 +482,13 @@ impl RoomTask {
                 };
                 self.common.shards.command(*shard, tell);
             }
-            // One that has so many unread is closed by its task, which finds the queue full.
             Some(Route::Socket(own)) => {
-                let _ = own.try_send(frame);
+                if own.try_send(frame).is_err() {
+                    // Its task finds the queue at its end, and closes.
+                    self.routes.insert(client, Route::Closed);
+                }
             }
-            None => {}
+            Some(Route::Closed) | None => {}
         }
     }
 

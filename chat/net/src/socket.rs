@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -222,10 +223,11 @@ impl Drop for Socket {
         let disconnect = Command::Disconnect {
             client: self.client,
         };
-        let commands = self.room.commands.clone();
-        if let Err(mpsc::error::TrySendError::Full(disconnect)) = commands.try_send(disconnect) {
-            // The room is behind; it must hear of this all the same.
-            tokio::spawn(async move { commands.send(disconnect).await });
+        let sent = self.room.commands.try_send(disconnect);
+        if let Err(mpsc::error::TrySendError::Full(_)) = sent {
+            // The room is behind. It looks for those who have closed.
+            self.own.close();
+            self.room.gone.store(true, Ordering::Relaxed);
         }
     }
 }
