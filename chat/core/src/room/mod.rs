@@ -7,10 +7,13 @@
 //! `unshadow`, `approve`, `deny`, `pin`, `unpin`, `settings`, `announce`, `poll_start`, `poll_end`,
 //! `warn`, `appeal_accepted`, `appeal_denied`, `message` (written by the integrator's server), `erase`.
 
+mod audit;
 mod held;
 mod moderate;
 mod people;
-mod posts;
+mod post_keys;
+mod posting;
+mod review;
 mod show;
 mod write;
 
@@ -36,8 +39,9 @@ use crate::screen::Screen;
 use crate::stream::Stream;
 use held::Held;
 use people::{Client, User};
-pub use posts::{KeptPost, POSTED_KEY_BYTES_MAX};
-pub use write::{Posted, Review, Reviewed};
+pub use post_keys::{KeptPost, POSTED_KEY_BYTES_MAX};
+pub use posting::Posted;
+pub use review::{Review, Reviewed};
 
 /// A connection of a client; the shell gives them out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -137,8 +141,8 @@ pub struct Room {
     sanctions: Sanctions,
     appeals: BTreeMap<String, Appeal>,
     held: VecDeque<Held>,
-    reviews: HashMap<u64, write::Waiting>,
-    posts: posts::Posts,
+    reviews: HashMap<u64, review::Waiting>,
+    posts: post_keys::Posts,
     /// Hashes of what was written lately, oldest first: see `unique_only`.
     recent: VecDeque<u64>,
     poll: Option<Poll>,
@@ -218,7 +222,7 @@ impl Room {
             appeals,
             held: VecDeque::new(),
             reviews: HashMap::new(),
-            posts: posts::Posts::new(read(stored, "posted").unwrap_or_default()),
+            posts: post_keys::Posts::new(read(stored, "posted").unwrap_or_default()),
             recent: VecDeque::new(),
             poll: None,
             pinned: read(stored, "pinned"),

@@ -3,7 +3,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lightstick_chat_proto as proto;
 use lightstick_chat_proto::HoldPolicy;
@@ -11,12 +11,11 @@ use lightstick_types::{ChatMember, ChatRole};
 use prost::Message as _;
 
 use super::people::{author, folded};
-use super::posts::{self, POSTED_KEY_BYTES_MAX};
 use super::show::{Accepted, Urgent};
 use super::{Actor, ClientKey, Output, Room};
 use crate::command;
 use crate::now::Now;
-use crate::record::{Asker, AuditRecord, Done, MessageRecord, Record, RoomEvent};
+use crate::record::{Asker, Done, MessageRecord, RoomEvent};
 use crate::refusal::{Code, Refusal};
 use crate::roles;
 use crate::sample::Candidate;
@@ -34,58 +33,6 @@ const RECENT_MAX: usize = 500;
 const EXCERPT_CHARS: usize = 60;
 /// Messages of one tick. More are refused: nobody writes so fast but machines.
 const ACCEPTED_MAX: usize = 20_000;
-/// Longest name, in characters.
-const NAME_CHARS_MAX: usize = 50;
-/// Currencies are three letters (ISO 4217).
-const CURRENCY_LEN: usize = 3;
-/// Longest name of a user in whose name is written, in bytes: that of a token's `sub`.
-const USER_BYTES_MAX: usize = 128;
-/// In the smallest unit of the currency. What is above is no payment, and no number of JavaScript's.
-const AMOUNTS: std::ops::RangeInclusive<u64> = 1..=1 << 53;
-const TIERS: std::ops::RangeInclusive<u32> = 1..=7;
-/// Longest time on top of the chat, in seconds.
-const PIN_SECONDS_MAX: u32 = 18_000;
-
-/// A message that the integrator's server writes, in its own name or a user's.
-#[derive(Clone, Debug, Default)]
-pub struct Posted {
-    /// In whose name; empty: the server's own.
-    pub user: String,
-    /// What is shown as the name.
-    pub name: String,
-    /// The text.
-    pub text: String,
-    /// The message that it answers; 0: none.
-    pub reply_to: u64,
-    /// Highlighted.
-    pub paid: Option<proto::Paid>,
-    /// The same key again gives the same answer and no second message; empty: none. At most
-    /// [`POSTED_KEY_BYTES_MAX`].
-    pub key: String,
-}
-
-/// A message that the review hook is asked about.
-#[derive(Clone, Debug)]
-pub struct Review {
-    /// The number to answer with.
-    pub id: u64,
-    /// As it would be shown.
-    pub message: proto::Message,
-}
-
-/// What the review hook says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reviewed {
-    /// Show it.
-    Allow,
-    /// Show this instead.
-    Modify(String),
-    /// Do not show it, for this reason.
-    Deny(String),
-    /// It failed, or took too long.
-    Failed,
-}
-
 /// A message on its way: what is known of it so far.
 #[derive(Clone, Debug)]
 pub(super) struct Draft {
@@ -97,13 +44,6 @@ pub(super) struct Draft {
     pub(super) to: Option<Asker>,
     /// Of [`Posted`].
     pub(super) key: String,
-}
-
-/// A message that the review hook has.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) draft: Draft,
-    pub(super) until: Instant,
 }
 
 impl Room {
@@ -125,15 +65,7 @@ impl Room {
         match answered.filter(|_| send.nonce != 0).cloned() {
             Some(Some(done)) => return self.acknowledge(to, done),
             // With the review hook: whoever asked last is answered.
-            Some(None) => {
-                let waiting = self.reviews.values_mut();
-                let mut mine =
-                    waiting.filter(|waiting| is_same(waiting.draft.to, to, &waiting.draft, member));
-                if let Some(waiting) = mine.next() {
-                    waiting.draft.to = Some(to);
-                }
-                return;
-            }
+            Some(None) => return self.asks_again(to, &member.user),
             None => {}
         }
         if send.text.starts_with('/') {
@@ -268,7 +200,7 @@ impl Room {
         self.recent.push_back(hash(text));
     }
 
-    fn compose(
+    pub(super) fn compose(
         &mut self,
         now: Now,
         author: proto::Author,
@@ -304,74 +236,6 @@ impl Room {
             reply,
             mentions,
             paid,
-        }
-    }
-
-    /// Moves a draft on: to the moderators, to the review hook, or into the room.
-    fn pass(&mut self, now: Now, draft: Draft) {
-        if draft.suspicion.is_some() && draft.visible {
-            return self.hold(now, draft);
-        }
-        let reviewed = self.review && draft.visible && !roles::moderates(draft.role);
-        if reviewed && self.reviews.len() < self.config.reviews_max {
-            let review = Review {
-                id: draft.message.id,
-                message: draft.message.clone(),
-            };
-            let until = now.at + Duration::from_millis(self.config.review_ms.into());
-            self.reviews.insert(review.id, Waiting { draft, until });
-            self.outputs.push_back(Output::Review(review));
-            return;
-        }
-        self.accept(now, draft);
-    }
-
-    /// The review hook has answered.
-    pub fn reviewed(&mut self, now: Now, id: u64, reviewed: Reviewed) {
-        let Some(Waiting { mut draft, .. }) = self.reviews.remove(&id) else {
-            return;
-        };
-        match reviewed {
-            Reviewed::Allow => self.accept(now, draft),
-            Reviewed::Modify(text) => match self.screen.clean(&text, self.config.text_chars_max) {
-                Ok(text) => {
-                    draft.message.text = text;
-                    self.accept(now, draft);
-                }
-                Err(refusal) => self.drop_draft(&draft, refusal),
-            },
-            Reviewed::Deny(reason) => {
-                self.drop_draft(&draft, Refusal::because(Code::Denied, reason));
-            }
-            Reviewed::Failed if self.config.review_late_holds => {
-                draft.suspicion = Some("not reviewed in time".to_owned());
-                self.hold(now, draft);
-            }
-            Reviewed::Failed => self.accept(now, draft),
-        }
-    }
-
-    pub(super) fn expire_reviews(&mut self, now: Now) {
-        let late = self
-            .reviews
-            .iter()
-            .filter(|(_, waiting)| waiting.until <= now.at);
-        let mut late: Vec<u64> = late.map(|(id, _)| *id).collect();
-        late.sort_unstable();
-        for id in late {
-            self.reviewed(now, id, Reviewed::Failed);
-        }
-    }
-
-    /// A draft that comes to nothing: the same nonce may be tried again.
-    pub(super) fn drop_draft(&mut self, draft: &Draft, refusal: Refusal) {
-        if let Some(Asker::Client { nonce, .. }) = draft.to
-            && let Some(user) = self.users.get_mut(user_of(&draft.message))
-        {
-            user.forget(nonce);
-        }
-        if let Some(to) = draft.to {
-            self.refuse(to, refusal);
         }
     }
 
@@ -465,157 +329,6 @@ impl Room {
             user.remember(nonce, Some(done.clone()));
         }
     }
-
-    /// A message of the integrator's server. Filters and limits do not hold for it; a highlighted
-    /// one is answered once it is safe. The shell says so with [`Room::settled`].
-    ///
-    /// # Errors
-    /// None here: a refusal is an [`Output::Answer`].
-    pub fn post(&mut self, now: Now, actor: &Actor, posted: Posted, to: Asker) {
-        let print = posts::print_of(&posted);
-        match self.posts.find(&posted.key, print) {
-            Some(Ok(done)) => return self.answer(to, Ok(done)),
-            Some(Err(refusal)) => return self.refuse(to, refusal),
-            None => {}
-        }
-        match self.posted(now, actor, posted, to) {
-            Ok(draft) => {
-                self.posts.begin(&draft, print, to);
-                if draft.message.paid.is_none() {
-                    self.audit(
-                        now,
-                        actor,
-                        "message",
-                        &draft.message.id.to_string(),
-                        "",
-                        "",
-                        &draft.message.text,
-                    );
-                }
-                self.accept(now, draft);
-            }
-            Err(refusal) => self.refuse(to, refusal),
-        }
-    }
-
-    /// What a request over HTTP asked for is safe, or could not be kept: then it may be asked for
-    /// again.
-    pub fn settled(&mut self, to: Asker, kept: bool) {
-        self.posts.settle(to, kept);
-    }
-
-    fn posted(
-        &mut self,
-        now: Now,
-        actor: &Actor,
-        posted: Posted,
-        to: Asker,
-    ) -> Result<Draft, Refusal> {
-        if self.urgent.len() >= self.config.urgent_max {
-            return Err(Refusal::later(Code::Full, self.config.urgent()));
-        }
-        if posted.key.len() > POSTED_KEY_BYTES_MAX || posted.user.len() > USER_BYTES_MAX {
-            let detail = "the key and the user have at most 128 bytes";
-            return Err(Refusal::because(Code::OutOfRange, detail));
-        }
-        let text = match posted.text.is_empty() && posted.paid.is_some() {
-            // Paying without a word is fine.
-            true => String::new(),
-            false => self
-                .screen
-                .clean(&posted.text, self.config.text_chars_max)?,
-        };
-        let paid = posted.paid.map(checked_paid).transpose()?;
-        let server = posted.user.is_empty();
-        let name = match posted.name.is_empty() {
-            true => posted.user.clone(),
-            false => self.screen.clean(&posted.name, NAME_CHARS_MAX)?,
-        };
-        let known = self.users.get(&*posted.user).map(|user| user.role);
-        let role = match server {
-            true => ChatRole::Server,
-            false => known.unwrap_or(ChatRole::Member),
-        };
-        let author = proto::Author {
-            user: if server {
-                actor.user.clone()
-            } else {
-                posted.user
-            },
-            name: if server && name.is_empty() {
-                actor.user.clone()
-            } else {
-                name
-            },
-            role: roles::wire(role).into(),
-        };
-        let message = self.compose(now, author, text, posted.reply_to, paid);
-        Ok(Draft {
-            message,
-            role: ChatRole::Server,
-            visible: true,
-            suspicion: None,
-            to: Some(to),
-            key: posted.key,
-        })
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "an audit record's fields, in their order"
-    )]
-    pub(super) fn audit(
-        &mut self,
-        now: Now,
-        actor: &Actor,
-        action: &'static str,
-        target: &str,
-        reason: &str,
-        before: &str,
-        after: &str,
-    ) -> AuditRecord {
-        let record = AuditRecord {
-            at_ms: now.unix_ms,
-            actor: actor.user.clone(),
-            role: actor.role,
-            action,
-            target: target.to_owned(),
-            reason: reason.to_owned(),
-            before: before.to_owned(),
-            after: after.to_owned(),
-        };
-        self.records.push(Record::Audit(record.clone()));
-        record
-    }
-}
-
-fn checked_paid(mut paid: proto::Paid) -> Result<proto::Paid, Refusal> {
-    let letters = paid.currency.bytes().all(|byte| byte.is_ascii_alphabetic());
-    if paid.currency.len() != CURRENCY_LEN || !letters {
-        return Err(Refusal::because(Code::OutOfRange, "currency: ISO 4217"));
-    }
-    if !AMOUNTS.contains(&paid.amount) {
-        return Err(Refusal::because(Code::OutOfRange, "amount: 1 to 2^53"));
-    }
-    if !TIERS.contains(&paid.tier) {
-        return Err(Refusal::because(Code::OutOfRange, "tier: 1 to 7"));
-    }
-    if paid.pin_seconds > PIN_SECONDS_MAX {
-        return Err(Refusal::because(
-            Code::OutOfRange,
-            "pin_seconds: at most 18000",
-        ));
-    }
-    paid.currency.make_ascii_uppercase();
-    Ok(paid)
-}
-
-fn is_same(known: Option<Asker>, asked: Asker, draft: &Draft, member: &ChatMember) -> bool {
-    let nonce = |asker| match asker {
-        Asker::Client { nonce, .. } => Some(nonce),
-        Asker::Request(_) => None,
-    };
-    known.and_then(nonce) == nonce(asked) && user_of(&draft.message) == member.user
 }
 
 pub(super) fn user_of(message: &proto::Message) -> &str {

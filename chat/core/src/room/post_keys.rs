@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::write::{Draft, Posted, user_of};
+use super::posting::Posted;
+use super::write::{Draft, user_of};
 use crate::record::{Asker, Done};
 use crate::refusal::{Code, Refusal};
 
