@@ -1,0 +1,253 @@
+//! What is counted of rooms, sessions, media and HTTP.
+
+use lightstick_sfu::{DELAY_BOUNDS_US, ESTIMATE_BOUNDS_KBPS};
+
+use super::definition::{Definition, Kind, Source, counter, gauge, shard};
+use super::histogram;
+
+pub(super) const METRICS: &[Definition] = &[
+    gauge(
+        "lightstick_build_info",
+        "Always 1; the version is a label",
+        &["version"],
+        Source::Build,
+    ),
+    gauge(
+        "lightstick_rooms",
+        "Rooms by whether an artist has been there",
+        &["state"],
+        Source::Signaling(|s| {
+            let waiting = s.rooms.saturating_sub(s.rooms_started);
+            vec![
+                (vec!["started"], s.rooms_started as f64),
+                (vec!["waiting"], waiting as f64),
+            ]
+        }),
+    ),
+    gauge(
+        "lightstick_sessions",
+        "Sessions that hold a WebRTC connection or make one",
+        &["shard", "role"],
+        Source::ShardBy(&[
+            ("publisher", |s| s.publishers.get() as f64),
+            ("viewer", |s| s.viewers.get() as f64),
+        ]),
+    ),
+    gauge(
+        "lightstick_shard_entries",
+        "What a shard holds, by table; without sessions, every table is empty",
+        &["shard", "table"],
+        Source::ShardBy(&[
+            ("rooms", |s| s.held_rooms.get() as f64),
+            ("addresses", |s| s.held_addresses.get() as f64),
+            ("names", |s| s.held_names.get() as f64),
+            ("timers", |s| s.held_timers.get() as f64),
+            ("joins", |s| s.joins_waiting.get() as f64),
+            ("chat_rooms", |s| s.held_chat_rooms.get() as f64),
+        ]),
+    ),
+    counter(
+        "lightstick_joins_total",
+        "POSTs to WHIP and WHEP by outcome",
+        &["role", "outcome"],
+        Source::Signaling(|s| {
+            let row = |(role, outcome, n): &(
+                lightstick_signaling::rooms::SessionRole,
+                lightstick_signaling::JoinOutcome,
+                u64,
+            )| { (vec![role_name(*role), outcome.as_str()], *n as f64) };
+            s.joins.iter().map(row).collect()
+        }),
+    ),
+    counter(
+        "lightstick_sessions_left_total",
+        "Ended sessions by reason",
+        &["reason"],
+        Source::Signaling(|s| {
+            s.left
+                .iter()
+                .map(|(r, n)| (vec![r.as_str()], *n as f64))
+                .collect()
+        }),
+    ),
+    counter(
+        "lightstick_http_requests_total",
+        "Requests by route and class of status",
+        &["route", "class"],
+        Source::Signaling(|s| {
+            const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+            let class = |c: u8| CLASSES[usize::from(c.clamp(1, 5)) - 1];
+            s.requests
+                .iter()
+                .map(|(r, c, n)| (vec![r.as_str(), class(*c)], *n as f64))
+                .collect()
+        }),
+    ),
+    counter(
+        "lightstick_refusals_total",
+        "Problems sent, by their code",
+        &["code"],
+        Source::Signaling(|s| {
+            s.refusals
+                .iter()
+                .map(|(c, n)| (vec![c.as_str()], *n as f64))
+                .collect()
+        }),
+    ),
+    shard(
+        "lightstick_datagrams_received_total",
+        "Datagrams and TCP frames received",
+        |s| s.datagrams_in.get() as f64,
+    ),
+    shard("lightstick_received_bytes_total", "Bytes of those", |s| {
+        s.bytes_in.get() as f64
+    }),
+    shard(
+        "lightstick_datagrams_sent_total",
+        "Datagrams and TCP frames sent",
+        |s| s.datagrams_out.get() as f64,
+    ),
+    shard("lightstick_sent_bytes_total", "Bytes of those", |s| {
+        s.bytes_out.get() as f64
+    }),
+    shard(
+        "lightstick_send_calls_total",
+        "Send system calls; one carries many datagrams",
+        |s| s.send_calls.get() as f64,
+    ),
+    shard(
+        "lightstick_rtp_received_total",
+        "RTP packets from publishers",
+        |s| s.rtp_in.get() as f64,
+    ),
+    shard(
+        "lightstick_rtp_forwarded_total",
+        "RTP packets given to viewers",
+        |s| s.rtp_out.get() as f64,
+    ),
+    shard(
+        "lightstick_rtp_paced_total",
+        "Of those, packets that pacing sent later than they came: of keyframes, and to newcomers",
+        |s| s.paced_out.get() as f64,
+    ),
+    shard(
+        "lightstick_rtp_missing_total",
+        "Packets missing from publishers when the next ones came; some are repaired later",
+        |s| s.rtp_in_lost.get() as f64,
+    ),
+    shard(
+        "lightstick_viewer_lost_total",
+        "Packets that viewers reported lost",
+        |s| s.rtp_out_lost.get() as f64,
+    ),
+    shard(
+        "lightstick_retransmissions_sent_total",
+        "Packets sent to viewers again",
+        |s| s.rtx_out.get() as f64,
+    ),
+    shard(
+        "lightstick_nacks_received_total",
+        "NACKs from viewers",
+        |s| s.nacks_in.get() as f64,
+    ),
+    shard("lightstick_nacks_sent_total", "NACKs to publishers", |s| {
+        s.nacks_out.get() as f64
+    }),
+    shard(
+        "lightstick_keyframe_requests_received_total",
+        "PLI and FIR from viewers",
+        |s| s.keyframe_requests_in.get() as f64,
+    ),
+    shard(
+        "lightstick_keyframe_requests_sent_total",
+        "PLI to publishers, after merging",
+        |s| s.keyframe_requests_out.get() as f64,
+    ),
+    shard(
+        "lightstick_layer_switches_total",
+        "Times a viewer was given another layer, its first included",
+        |s| s.layer_switches.get() as f64,
+    ),
+    counter(
+        "lightstick_layer_wishes_total",
+        "Layers that publishers were asked to pause, and to send again",
+        &["shard", "wish"],
+        Source::ShardBy(&[
+            ("pause", |s| s.layers_paused.get() as f64),
+            ("resume", |s| s.layers_resumed.get() as f64),
+        ]),
+    ),
+    counter(
+        "lightstick_dropped_total",
+        "What was not processed or not sent, by reason",
+        &["shard", "reason"],
+        Source::ShardBy(&[
+            ("junk", |s| s.drop_junk.get() as f64),
+            ("stranger", |s| s.drop_stranger.get() as f64),
+            ("stun", |s| s.drop_stun.get() as f64),
+            ("refused", |s| s.drop_refused.get() as f64),
+            ("media", |s| s.drop_media.get() as f64),
+            ("socket", |s| s.drop_socket.get() as f64),
+            ("ring", |s| s.drop_ring.get() as f64),
+            ("join", |s| s.joins_shed.get() as f64),
+            ("behind", |s| s.drop_behind.get() as f64),
+        ]),
+    ),
+    counter(
+        "lightstick_starts_total",
+        "What newcomers started from; one who waited in vain counts again",
+        &["shard", "from"],
+        Source::ShardBy(&[
+            ("replay", |s| s.starts_replayed.get() as f64),
+            ("asked", |s| s.starts_asked.get() as f64),
+            ("waited", |s| s.starts_waited.get() as f64),
+        ]),
+    ),
+    shard(
+        "lightstick_withheld_bytes_total",
+        "Bytes kept back from addresses that have not proven themselves",
+        |s| s.drop_unproven.get() as f64,
+    ),
+    shard(
+        "lightstick_session_panics_total",
+        "Sessions whose handling failed and was contained",
+        |s| s.panics.get() as f64,
+    ),
+    shard(
+        "lightstick_shard_busy_seconds_total",
+        "Time a shard spent working; its rate is the shard's load",
+        |s| s.busy_us.get() as f64 / 1e6,
+    ),
+    Definition {
+        name: "lightstick_forward_delay_seconds",
+        kind: Kind::Histogram,
+        help: "From the publisher's datagram to the viewers' sockets, a packet and viewer; without what pacing held",
+        labels: &["shard"],
+        source: Source::Histogram(|s| {
+            let bounds = DELAY_BOUNDS_US.iter().map(|us| *us as f64 / 1e6);
+            histogram(
+                &s.forward_delay,
+                bounds,
+                s.forward_delay_us.get() as f64 / 1e6,
+            )
+        }),
+    },
+    Definition {
+        name: "lightstick_viewer_estimate_bits_per_second",
+        kind: Kind::Histogram,
+        help: "Viewers of now by what their links are estimated to carry; no counters, so without rate()",
+        labels: &["shard"],
+        source: Source::Histogram(|s| {
+            let bounds = ESTIMATE_BOUNDS_KBPS.iter().map(|kbps| *kbps as f64 * 1e3);
+            histogram(&s.estimates, bounds, s.estimates_bps.get() as f64)
+        }),
+    },
+];
+
+fn role_name(role: lightstick_signaling::rooms::SessionRole) -> &'static str {
+    use lightstick_signaling::rooms::SessionRole;
+    match role {
+        SessionRole::Publisher => "publisher",
+        SessionRole::Viewer => "viewer",
+    }
+}
