@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use crate::fold::Origin;
 
-/// Bins of a fingerprint: one byte each, so that two are compared in a few instructions.
+/// Bins of a fingerprint, one byte each.
 const BINS: usize = 32;
 /// Folded bytes that are hashed together: a syllable and a part of the next.
 const SHINGLE: usize = 4;
-/// Messages of a room that are remembered, whatever the settings say: about 14 KiB.
+/// Texts that are looked at together.
+const LANES: usize = 32;
+/// Messages of a room that are remembered, whatever the settings say: about 16 KiB.
 pub const WINDOW_MAX: usize = 256;
 
 /// When a message counts as a part of a flood.
@@ -70,14 +72,12 @@ impl Fingerprint {
             let bin = (hash & 31) as usize;
             least[bin] = least[bin].min((hash >> 8) as u32 >> 1);
         }
-        let bins = least.map(|hash| match hash {
-            u32::MAX => 0,
-            _ => (hash % 255 + 1) as u8,
-        });
-        let filled = bins
-            .iter()
-            .rev()
-            .fold(0, |all, bin| all << 1 | u32::from(*bin != 0));
+        let (mut bins, mut filled) = ([0; BINS], 0);
+        for (at, hash) in least.into_iter().enumerate() {
+            let is_filled = hash != u32::MAX;
+            bins[at] = u8::from(is_filled) * (hash as u8).max(1);
+            filled |= u32::from(is_filled) << at;
+        }
         let symbols = origins.len().min(u16::MAX as usize) as u16;
         Self {
             bins,
@@ -88,14 +88,18 @@ impl Fingerprint {
 
     /// How much of two texts is the same, 0 to 100; texts shorter than a piece have nothing.
     pub fn similarity(&self, other: &Self) -> u8 {
-        // Sums of up to 32 in bytes: the compiler makes vectors of it.
         let pairs = self.bins.iter().zip(&other.bins);
-        let same: u8 = pairs.map(|(a, b)| u8::from(a == b)).sum();
-        let any = (self.filled | other.filled).count_ones();
-        // Bins that are empty in both are equal, too.
-        let same = u32::from(same) + any - BINS as u32;
-        (same * 100).checked_div(any).unwrap_or(0) as u8
+        let equal = pairs.filter(|(a, b)| a == b).count();
+        similarity(equal as u8, self.filled | other.filled)
     }
+}
+
+/// Of two texts with so many equal bins, those that are empty in both included, and with these that
+/// are not empty in both.
+fn similarity(equal: u8, filled: u32) -> u8 {
+    let any = filled.count_ones();
+    let same = u32::from(equal) + any - BINS as u32;
+    (same * 100).checked_div(any).unwrap_or(0) as u8
 }
 
 /// What a message is to the messages before it.
@@ -119,14 +123,72 @@ pub enum Flooding {
 struct Seen {
     at: Instant,
     author: u64,
-    print: Fingerprint,
+    /// Of its fingerprint; its bins are in [`Ring`].
+    filled: u32,
+}
+
+/// Fingerprints, each bin of all of them side by side: one text is compared with all others in
+/// vectors.
+#[derive(Debug)]
+struct Ring {
+    bins: Box<[[u8; WINDOW_MAX]; BINS]>,
+    /// Bins of the text in question that are equal, by slot.
+    equal: [u8; WINDOW_MAX],
+    /// The slot of the next.
+    next: usize,
+}
+
+impl Ring {
+    fn new() -> Self {
+        Self {
+            bins: Box::new([[0; WINDOW_MAX]; BINS]),
+            equal: [0; WINDOW_MAX],
+            next: 0,
+        }
+    }
+
+    fn compare(&mut self, print: &Fingerprint) {
+        self.equal = [0; WINDOW_MAX];
+        for (bin, known) in print.bins.iter().zip(self.bins.iter()) {
+            for (equal, known) in self.equal.iter_mut().zip(known) {
+                *equal += u8::from(bin == known);
+            }
+        }
+    }
+
+    /// Those of the last comparison with so many equal bins: how many came since, and how many are
+    /// equal. Some may be of texts that are forgotten.
+    fn at_least(&self, equal_min: u8) -> impl Iterator<Item = (usize, u8)> {
+        let chunks = self.equal.chunks_exact(LANES).enumerate();
+        // Nearly all have nothing, which one look at each tells.
+        let some = chunks.filter(move |(_, chunk)| {
+            chunk
+                .iter()
+                .fold(false, |any, equal| any | (*equal >= equal_min))
+        });
+        some.flat_map(|(at, chunk)| {
+            let slots = at * LANES..;
+            slots.zip(chunk.iter().copied())
+        })
+        .filter(move |(_, equal)| *equal >= equal_min)
+        .map(|(slot, equal)| ((self.next + WINDOW_MAX - 1 - slot) % WINDOW_MAX, equal))
+    }
+
+    fn push(&mut self, print: &Fingerprint) {
+        for (bin, known) in print.bins.iter().zip(self.bins.iter_mut()) {
+            known[self.next] = *bin;
+        }
+        self.next = (self.next + 1) % WINDOW_MAX;
+    }
 }
 
 /// The last messages of one room.
 #[derive(Debug)]
 pub struct Flood {
     settings: FloodSettings,
+    /// Oldest first.
     seen: VecDeque<Seen>,
+    ring: Ring,
     /// Authors of one text; kept for its room in memory.
     authors: Vec<u64>,
 }
@@ -140,6 +202,7 @@ impl Flood {
         Self {
             settings,
             seen,
+            ring: Ring::new(),
             authors,
         }
     }
@@ -165,8 +228,15 @@ impl Flood {
         self.authors.clear();
         self.authors.push(author);
         let mut copies = 1;
-        for seen in &self.seen {
-            if print.similarity(&seen.print) < settings.similar_percent {
+        self.ring.compare(&print);
+        // The share of all bins is no less than that of the filled ones: most need no closer look.
+        let percent = settings.similar_percent;
+        let equal_min = (BINS * usize::from(percent)).div_ceil(100) as u8;
+        for (since, equal) in self.ring.at_least(equal_min) {
+            let Some(seen) = self.seen.iter().nth_back(since) else {
+                continue;
+            };
+            if similarity(equal, print.filled | seen.filled) < percent {
                 continue;
             }
             copies += usize::from(seen.author == author);
@@ -180,8 +250,9 @@ impl Flood {
         self.seen.push_back(Seen {
             at: now,
             author,
-            print,
+            filled: print.filled,
         });
+        self.ring.push(&print);
         let authors = self.authors.len();
         if copies >= settings.copies && symbols >= settings.repeat_symbols_min {
             Flooding::Repeat { copies }

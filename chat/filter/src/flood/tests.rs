@@ -154,3 +154,42 @@ fn the_window_is_bounded() {
     assert_eq!(room.flood.seen.capacity(), capacity);
     assert_eq!(room.say(1, SPAM), Flooding::No, "pushed out of the window");
 }
+
+/// The comparison in vectors says what one text at a time says, round after round of the window.
+#[test]
+fn a_full_window_is_compared_as_one_by_one() {
+    let settings = FloodSettings {
+        authors: usize::MAX,
+        copies: 2,
+        repeat_symbols_min: 4,
+        similar_percent: 25,
+        ..FloodSettings::default()
+    };
+    let mut room = Room::new(settings);
+    let mut random = fastrand::Rng::with_seed(5);
+    let mut seen: VecDeque<(u64, Fingerprint)> = VecDeque::new();
+    let mut found = 0;
+    for round in 0..5 * WINDOW_MAX {
+        let words = ["방송", "오세요", "photo", "cards", "프로필", "확인", "무료"];
+        let text: Vec<&str> = (0..6).map(|_| words[random.usize(..words.len())]).collect();
+        let (author, print) = (random.u64(..20), room.print(&text.join(" ")));
+        let same =
+            |(by, known): &&(u64, Fingerprint)| *by == author && known.similarity(&print) >= 25;
+        let copies = 1 + seen.iter().filter(same).count();
+        let expected = match copies {
+            1 => Flooding::No,
+            copies => Flooding::Repeat { copies },
+        };
+        found += usize::from(copies > 1);
+        assert_eq!(
+            room.flood.check(author, print, room.now),
+            expected,
+            "{round}"
+        );
+        seen.push_back((author, print));
+        if seen.len() > WINDOW_MAX {
+            seen.pop_front();
+        }
+    }
+    assert!(found > WINDOW_MAX, "{found} copies are too few to tell");
+}
