@@ -131,6 +131,23 @@ pub struct Tick {
     pub messages: u32,
 }
 
+impl Tick {
+    /// All of it in one frame, for links that have one channel. `None`: it would be too long.
+    #[must_use]
+    pub fn whole(&self) -> Option<Frame> {
+        let frames = [&self.ctl, &self.chat, &self.fx];
+        let mut frames = frames.into_iter().flatten();
+        let bytes: usize = frames.clone().map(Frame::len).sum();
+        match (frames.next(), frames.next()) {
+            (Some(only), None) => Some(only.clone()),
+            (Some(one), Some(two)) if bytes <= FRAME_BYTES_MAX => {
+                Some(Frame::joined([one, two].into_iter().chain(frames)))
+            }
+            _ => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use lightstick_chat_proto::{Effects, Pong};
@@ -152,6 +169,26 @@ mod tests {
             both.json().as_ref(),
             br#"{"parts":[{"pong":{"number":"1"}},{"effects":{"present":7}}]}"#,
         );
+    }
+
+    #[test]
+    fn a_tick_is_one_frame_if_it_fits() {
+        let frame = |bytes: usize| Frame::encoded(vec![0; bytes].into());
+        let tick = |ctl, chat| Tick {
+            ctl,
+            chat: Some(frame(chat)),
+            fx: Some(frame(2)),
+            messages: 1,
+        };
+        let whole = |tick: Tick| tick.whole().map(|frame| frame.len());
+        assert_eq!(whole(tick(None, 5)), Some(7));
+        assert_eq!(whole(tick(Some(frame(3)), 5)), Some(10));
+        assert_eq!(
+            whole(tick(None, FRAME_BYTES_MAX - 2)),
+            Some(FRAME_BYTES_MAX)
+        );
+        assert_eq!(whole(tick(None, FRAME_BYTES_MAX - 1)), None);
+        assert_eq!(whole(Tick::default()), None);
     }
 
     #[test]

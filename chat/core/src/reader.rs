@@ -95,6 +95,29 @@ impl Reader {
         given
     }
 
+    /// Offers a tick to a link with one channel, as one frame if it has kept up. `whole` is
+    /// [`Tick::whole`], made once for all.
+    pub fn offer_whole(
+        &mut self,
+        now: Instant,
+        tick: &Tick,
+        whole: Option<&Frame>,
+        link: &mut impl Link,
+    ) -> Given {
+        let mut given = self.settle(now, link);
+        if self.owed.is_empty()
+            && self.busy_since.is_none()
+            && whole.is_some_and(|whole| write(link, Channel::Ctl, whole, &mut given))
+        {
+            return given;
+        }
+        let apart = self.offer(now, tick, link);
+        given.frames += apart.frames;
+        given.bytes += apart.bytes;
+        given.missed += apart.missed;
+        given
+    }
+
     /// Sends one client something of its own: never left out, in order with the rest of `ctl`.
     pub fn offer_own(&mut self, now: Instant, frame: &Frame, link: &mut impl Link) -> Given {
         let mut given = self.settle(now, link);

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use lightstick_chat_core::frame::Tick;
 use lightstick_types::RoomName;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::room::{COMMANDS_MAX, Command, Common, RoomTask, TICKS_MAX};
+use crate::socket::Shown;
 
 /// Requests for rooms that wait.
 const REQUESTS_MAX: usize = 4_096;
@@ -22,7 +22,7 @@ const SWEEP: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(crate) struct RoomHandle {
     pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) ticks: broadcast::Sender<Arc<Tick>>,
+    pub(crate) ticks: broadcast::Sender<Shown>,
     /// A WebSocket has gone that found no place for its farewell.
     pub(crate) gone: Arc<AtomicBool>,
 }

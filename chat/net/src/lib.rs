@@ -47,7 +47,7 @@ use review::Reviewer;
 pub use room::Overview;
 use room::{Command, Common, Reply};
 use shards::Shards;
-pub use socket::{Heard, Refused, Socket};
+pub use socket::{Heard, Refused, Shown, Socket};
 pub use stats::{Number, PlaneStats};
 use webhook::Webhooks;
 pub use webhook::{DeliveryConfig, HookConfigError, RetryError, ReviewConfig, WebhookConfig};

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::keep::{Keeper, NotKept};
 use crate::shards::Shards;
+use crate::socket::Shown;
 use crate::stats::PlaneStats;
 
 /// Requests that wait for one room. A client whose request finds no place is counted and, over a
@@ -185,7 +186,7 @@ pub(crate) struct RoomTask {
     common: Common,
     room: Room,
     me: mpsc::WeakSender<Command>,
-    ticks: broadcast::Sender<Arc<Tick>>,
+    ticks: broadcast::Sender<Shown>,
     routes: HashMap<ClientKey, Route>,
     /// Sessions of this room on each shard.
     on_shards: HashMap<ShardId, usize>,
@@ -213,7 +214,7 @@ impl RoomTask {
         common: Common,
         me: mpsc::WeakSender<Command>,
         mut commands: mpsc::Receiver<Command>,
-        ticks: broadcast::Sender<Arc<Tick>>,
+        ticks: broadcast::Sender<Shown>,
         gone: Arc<AtomicBool>,
     ) {
         let Some(stored) = common.keeper.load(&name, || me.strong_count() <= 1).await else {
@@ -469,8 +470,11 @@ impl RoomTask {
             };
             self.common.shards.command(*shard, show);
         }
-        // No WebSocket is no error.
-        let _ = self.ticks.send(tick);
+        if self.ticks.receiver_count() > 0 {
+            let whole = tick.whole();
+            // Whoever listened may have left meanwhile.
+            let _ = self.ticks.send(Shown { tick, whole });
+        }
     }
 
     fn tell(&mut self, client: ClientKey, frame: Frame) {

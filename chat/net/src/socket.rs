@@ -92,11 +92,19 @@ impl Drop for Place {
     }
 }
 
+/// What a room shows everybody, as WebSockets take it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    pub(crate) tick: Arc<Tick>,
+    /// All of it as one frame, if it fits.
+    pub(crate) whole: Option<Frame>,
+}
+
 /// What a room has for a WebSocket.
 #[derive(Debug)]
 pub enum Heard {
     /// Shown to everybody.
-    Tick(Arc<Tick>),
+    Tick(Shown),
     /// For this one.
     Own(Frame),
     /// It was so far behind that ticks are gone: the room brings it up to date.
@@ -110,7 +118,7 @@ pub enum Heard {
 pub struct Socket {
     room: RoomHandle,
     client: ClientKey,
-    ticks: broadcast::Receiver<Arc<Tick>>,
+    ticks: broadcast::Receiver<Shown>,
     own: mpsc::Receiver<Frame>,
     reader: Reader,
     place: Place,
@@ -182,7 +190,10 @@ impl Socket {
     pub async fn give(&mut self, now: Instant, heard: Heard, link: &mut impl Link) -> bool {
         let mut resync = false;
         let given = match heard {
-            Heard::Tick(tick) => self.reader.offer(now, &tick, link),
+            Heard::Tick(shown) => {
+                let whole = shown.whole.as_ref();
+                self.reader.offer_whole(now, &shown.tick, whole, link)
+            }
             Heard::Own(frame) => self.reader.offer_own(now, &frame, link),
             Heard::Resync => {
                 resync = true;

@@ -206,7 +206,8 @@ async fn client(
                 written += 1;
                 due += every.unwrap_or_default();
                 let send = Send {
-                    nonce: written,
+                    // All have one token, so one user: a nonce that came before would be no new message.
+                    nonce: id << 32 | written,
                     text: chat_text(id << 32 | written),
                     reply_to: 0,
                 };

@@ -106,6 +106,29 @@ fn a_link_that_keeps_up_gets_everything_at_once() {
 }
 
 #[test]
+fn a_link_with_one_channel_gets_a_tick_as_one_frame_while_it_keeps_up() {
+    let (mut reader, mut wire) = (Reader::default(), Wire::default());
+    let now = Instant::now();
+    let mut offer = |id, wire: &mut Wire| {
+        let tick = tick(id, 100);
+        reader.offer_whole(now, &tick, tick.whole().as_ref(), wire)
+    };
+    assert_eq!(offer(1, &mut wire).frames, 1);
+    assert_eq!((wire.got.len(), wire.counts()), (1, 1));
+    wire.unsent = BUSY_BYTES;
+    assert_eq!(offer(2, &mut wire).frames, 0);
+    wire.unsent = 0;
+    assert_eq!(
+        offer(3, &mut wire).frames,
+        2,
+        "what waited, then the new one"
+    );
+    assert_eq!(wire.ids(), [1, 2, 3]);
+    assert_eq!(wire.got.len(), 3);
+    assert_eq!(wire.missed(), 0);
+}
+
+#[test]
 fn ticks_of_a_busy_link_are_joined() {
     let (mut reader, mut wire) = (Reader::default(), Wire::default());
     let mut now = Instant::now();
