@@ -39,6 +39,10 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Serve(_) => {
             logging::start(&config.log)?;
+            // Sessions are many and small: in huge pages, what lies between them stays resident.
+            if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+                tracing::warn!(%error, "huge pages stay on: more memory is resident than is used");
+            }
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()
