@@ -5,6 +5,9 @@
 #   bench/local.sh sweep [flags of lightstick-bench sweep]    viewers added until the server gives way
 #   bench/local.sh storm [flags of lightstick-bench storm]    many join a steady room at once
 #   bench/local.sh churn [flags of lightstick-bench churn]    joins and leaves beside a publisher
+#   bench/local.sh attack [flags of lightstick-bench run]     the same as run, twice: in peace, and while the chat is
+#                                                             attacked; ATTACK has flags of lightstick-bench attack,
+#                                                             --secs at least as long as the run takes
 #
 # LIGHTSTICK and LIGHTSTICK_BENCH name other binaries than those in target/release.
 # SERVER_FLAGS goes to `lightstick serve`, such as "--shards 1".
@@ -14,9 +17,9 @@ server_bin=${LIGHTSTICK:-$root/target/release/lightstick}
 bench_bin=${LIGHTSTICK_BENCH:-$root/target/release/lightstick-bench}
 command=${1:-}
 case $command in
-  run | sweep | storm | churn) shift ;;
+  run | sweep | storm | churn | attack) shift ;;
   *)
-    sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac
@@ -41,7 +44,26 @@ limits=LIGHTSTICK_SIGNALING__LIMITS
 export "${limits}__SESSIONS_PER_ADDRESS_MAX=20000"
 export "${limits}__JOINS_PER_ADDRESS__PER_MINUTE=0" "${limits}__REQUESTS_PER_ADDRESS__PER_MINUTE=0"
 
-# In a folder of its own: no lightstick.toml is read.
+if [[ $command == attack ]]; then
+  # Webhooks and reviews go to somebody who takes them and never answers.
+  node -e 'require("net").createServer(() => {}).listen(0, "127.0.0.1", function () { console.log(this.address().port) })' \
+    >"$folder/deaf.port" &
+  pids+=("$!")
+  until [[ -s $folder/deaf.port ]]; do sleep 0.05; done
+  deaf="http://127.0.0.1:$(cat "$folder/deaf.port")"
+  secret="whsec_$(head -c 32 /dev/zero | base64)"
+  cat >"$folder/lightstick.toml" <<TOML
+[[chat.webhooks]]
+url = "$deaf/hook"
+secret = "$secret"
+[chat.review]
+url = "$deaf/review"
+secret = "$secret"
+TOML
+  export LIGHTSTICK_CHAT__SOCKETS_PER_ADDRESS_MAX=20000 LIGHTSTICK_CHAT__SOCKETS_MAX=20000
+fi
+
+# In a folder of its own: no other lightstick.toml is read.
 # shellcheck disable=SC2086 # SERVER_FLAGS is a list of words.
 (cd "$folder" && exec "$server_bin" serve --http-bind 127.0.0.1:0 --operations-bind 127.0.0.1:0 \
   --media-port 0 --log-level warn ${SERVER_FLAGS:-} >server.log 2>&1) &
@@ -58,6 +80,22 @@ metrics=$(sed -n 's|^ *Metrics: *||p' "$folder/server.log")
 
 if [[ $command == storm ]]; then
   "$bench_bin" storm "$base" --server-pid "$server" "$@"
+elif [[ $command == attack ]]; then
+  measure() { "$bench_bin" run "$base" --server-pid "$server" --metrics "$metrics" --chat "$@"; }
+  echo '--- in peace'
+  measure "$@"
+  # With what the others leave of the machine: attackers have machines of their own.
+  # shellcheck disable=SC2086 # ATTACK is a list of words.
+  nice -n 19 "$bench_bin" attack "$base" ${ATTACK:---secs 60} >"$folder/attack.log" 2>&1 &
+  attack=$!
+  pids=("$attack" "${pids[@]}")
+  echo '--- under attack'
+  measure "$@" || true
+  wait "$attack" || true
+  echo '--- what the attackers saw'
+  cat "$folder/attack.log"
+  echo '--- what the server counted'
+  curl -sS "$metrics" | grep -E '^lightstick_chat_(clients|websockets|accepted|refused|dropped|channels_closed|messages|held|webhooks|reviews|lost)' | grep -v ' 0$' || true
 elif [[ $command == run || $command == sweep ]]; then
   "$bench_bin" "$command" "$base" --server-pid "$server" --metrics "$metrics" "$@"
 else

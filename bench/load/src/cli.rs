@@ -64,6 +64,8 @@ pub enum Command {
     Churn(Churn),
     /// Chat over many WebSockets, and measure what they cost
     Sockets(Sockets),
+    /// Misuse the chat of a room, by data channels and by WebSockets
+    Attack(Attack),
     /// Draw sweeps, of one server or of several, as SVG to standard output
     Plot(Plot),
     /// Print sweeps again, one below the other
@@ -431,6 +433,40 @@ Example:
         --server-pid \"$(pidof lightstick)\"
 
 The exit code is 1 when a connection was not welcomed.";
+
+/// `attack`
+#[derive(Debug, Args)]
+#[command(after_help = ATTACK_HELP)]
+pub struct Attack {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub place: Place,
+    /// Viewers who misuse their data channels
+    #[arg(long, default_value_t = 14, value_name = "N")]
+    pub channels: u32,
+    /// WebSockets that are misused
+    #[arg(long, default_value_t = 18, value_name = "N")]
+    pub sockets: u64,
+    /// WebSockets that all join at once, stay a while, and leave at once
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub joins: u64,
+    /// Go on for this many seconds
+    #[arg(long, default_value_t = 20, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub secs: u64,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: Common,
+}
+
+const ATTACK_HELP: &str = "\
+Attackers take turns. By data channels: a thousand messages a second, hellos, the same message again
+and again, random bytes and texts of up to 15,000 bytes, texts that turn round or pile up, channels
+nobody knows, and no acknowledgement ever. By WebSockets: the same, frames of 64 KiB, no hello, and
+nothing ever read. Those who are thrown out come again at once.
+
+What the others in the room feel of it is for `run` to tell, at the same time:
+    lightstick-bench run http://127.0.0.1:8080 --viewers 500 --secs 30 --chat &
+    lightstick-bench attack http://127.0.0.1:8080 --secs 40";
 
 impl Churn {
     /// Joins that are measured.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::janus::Janus;
-use crate::session::{ChatConfig, Depth, LinkConfig, Role, Session};
+use crate::session::{Attack, ChatConfig, Depth, LinkConfig, Role, Session};
 use crate::signal::{Signal, SignalError};
 use crate::tally::Times;
 use crate::worker::{Id, WorkerHandle};
@@ -35,13 +35,30 @@ pub struct Joiner {
     pub chat: Option<ChatCrowd>,
 }
 
-/// Who of the viewers writes.
+/// What viewers do in the chat.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ChatCrowd {
-    /// The first so many.
-    pub writers: usize,
-    /// Messages of each in a second.
-    pub rate: f64,
+pub enum ChatCrowd {
+    /// They read and write.
+    Fans {
+        /// The first so many write.
+        writers: usize,
+        /// Messages of each in a second.
+        rate: f64,
+    },
+    /// Each means harm in its way.
+    Attackers,
+}
+
+impl ChatCrowd {
+    fn config(self, id: Id) -> ChatConfig {
+        match self {
+            Self::Fans { writers, rate } => ChatConfig::Fan(match id < writers {
+                true => rate,
+                false => 0.0,
+            }),
+            Self::Attackers => ChatConfig::Attack(Attack::of(id)),
+        }
+    }
 }
 
 /// How sessions are opened and ended.
@@ -147,9 +164,7 @@ impl Joiner {
     /// When there is no socket, the server refuses or its answer is no good.
     pub fn join(&self, id: Id, role: Role) -> Result<(Joined, Duration)> {
         let full = matches!(role, Role::View(Depth::Full));
-        let chat = self.chat.filter(|_| full).map(|chat| ChatConfig {
-            rate: if id < chat.writers { chat.rate } else { 0.0 },
-        });
+        let chat = self.chat.filter(|_| full).map(|chat| chat.config(id));
         let (mut session, url, took) = self.signal.open(role, chat, self.bind)?;
         if let (true, Some(link)) = (full, self.link) {
             session = session.behind(link);

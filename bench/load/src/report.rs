@@ -549,6 +549,8 @@ pub struct Report {
     pub leftovers: Option<Leftovers>,
     /// With `--server-pid`, of `sockets`.
     pub sockets: Option<SocketCosts>,
+    /// Of `attack`: what became of the WebSockets, by its name.
+    pub sockets_attack: Option<BTreeMap<String, u64>>,
     /// Its own state.
     pub generator: Option<Generator>,
     /// Step by step, of `sweep`.
@@ -591,7 +593,7 @@ impl Report {
                 note(delivery.unstamped, "packets carry no stamp");
             }
             note(
-                u64::from(delivery.packets == 0 && self.command != "sockets"),
+                u64::from(delivery.packets == 0 && !["sockets", "attack"].contains(&self.command)),
                 "measurement without media",
             );
         }

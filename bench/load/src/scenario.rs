@@ -1,5 +1,6 @@
 //! The commands.
 
+mod attack;
 mod churn;
 mod publish;
 mod reread;
@@ -51,6 +52,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Storm(args) => (args.publishing.common.clone(), storm::run(&args)?),
         Command::Churn(args) => (args.common.clone(), churn::run(&args)?),
         Command::Sockets(args) => (args.common.clone(), sockets::run(&args)?),
+        Command::Attack(args) => (args.common.clone(), attack::run(&args)?),
         Command::Plot(args) => return reread::plot(&args).map(|()| ExitCode::SUCCESS),
         Command::Table(args) => return reread::table(&args).map(|()| ExitCode::SUCCESS),
     };

@@ -1,5 +1,6 @@
 //! One WebRTC peer: its str0m state, its socket, its counters.
 
+mod attack;
 mod chat;
 mod link;
 mod publish;
@@ -18,6 +19,8 @@ use str0m::format::Codec as Str0mCodec;
 use str0m::media::{Direction, MediaKind, Mid};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
+pub use self::attack::Attack;
+pub(crate) use self::attack::harm;
 use self::chat::Chat;
 pub use self::chat::ChatConfig;
 pub(crate) use self::chat::{count as count_part, text as chat_text, unix_ms};
@@ -420,8 +423,8 @@ impl Session {
                     self.packet(&packet, now, at_us, gauges);
                 }
                 Ok(Output::Event(Event::ChannelOpen(id, _))) => {
-                    if let Some(chat) = &self.chat {
-                        chat.opened(id, &mut self.rtc);
+                    if let Some(chat) = &mut self.chat {
+                        chat.opened(id, now, &mut self.rtc);
                     }
                 }
                 Ok(Output::Event(Event::ChannelData(data))) => {

@@ -59,6 +59,12 @@ impl Display for Report {
             let kib = rss_per_connection / 1024.0;
             line(f, "memory a connection", format_args!("{kib:.1} KiB"))?;
         }
+        if let Some(counts) = &self.sockets_attack {
+            writeln!(f, "WebSockets")?;
+            for (what, count) in counts {
+                line(f, "", format_args!("{count} x {what}"))?;
+            }
+        }
         if let Some(leftovers) = &self.leftovers {
             write!(f, "{leftovers}")?;
         }

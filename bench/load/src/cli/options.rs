@@ -130,7 +130,7 @@ impl Crowd {
     /// Who chats, if anybody does.
     #[must_use]
     pub fn chat(&self) -> Option<ChatCrowd> {
-        self.chat.then_some(ChatCrowd {
+        self.chat.then_some(ChatCrowd::Fans {
             writers: self.chat_writers as usize,
             rate: self.chat_rate,
         })

@@ -10,13 +10,16 @@ use str0m::Rtc;
 use str0m::change::SdpApi;
 use str0m::channel::{ChannelConfig, ChannelData, ChannelId, Reliability};
 
+use super::attack::{Attack, Attacker};
 use crate::tally::ChatTally;
 
 /// How a viewer takes part.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ChatConfig {
-    /// Messages that it writes in a second; 0: it only reads.
-    pub rate: f64,
+pub enum ChatConfig {
+    /// It reads, and writes so many messages in a second.
+    Fan(f64),
+    /// It means harm.
+    Attack(Attack),
 }
 
 /// A viewer's channels.
@@ -28,6 +31,7 @@ pub(super) struct Chat {
     written: u64,
     /// Spreads the writers over their interval, and tells their messages apart.
     seed: u16,
+    attacker: Option<Attacker>,
 }
 
 impl Chat {
@@ -44,18 +48,29 @@ impl Chat {
         let ctl = channel("ctl", true, Reliability::Reliable);
         channel("chat", false, Reliability::Reliable);
         channel("fx", false, Reliability::MaxRetransmits { retransmits: 0 });
+        let (rate, attack) = match config {
+            ChatConfig::Fan(rate) => (rate, None),
+            ChatConfig::Attack(attack) => (0.0, Some(attack)),
+        };
         Self {
             ctl,
-            every: (config.rate > 0.0).then(|| Duration::from_secs_f64(1.0 / config.rate)),
+            every: (rate > 0.0).then(|| Duration::from_secs_f64(1.0 / rate)),
             due: None,
             written: 0,
             seed,
+            attacker: attack.map(|attack| Attacker::new(attack, seed)),
         }
     }
 
+    /// Whether it leaves what comes on its channels unheard.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.attacker.as_ref().is_some_and(Attacker::is_deaf)
+    }
+
     /// A channel has opened: on `ctl`, it says hello.
-    pub(super) fn opened(&self, id: ChannelId, rtc: &mut Rtc) {
+    pub(super) fn opened(&mut self, id: ChannelId, now: Instant, rtc: &mut Rtc) {
         if id == self.ctl {
+            self.due = self.attacker.as_ref().map(|_| now);
             let hello = client_frame::Frame::Hello(Hello::default());
             // A refusal shows in the figures: nobody is welcomed.
             let _ = self.write(rtc, hello);
@@ -82,6 +97,9 @@ impl Chat {
         for part in frame.parts.into_iter().filter_map(|part| part.part) {
             if let part::Part::Welcome(_) = part {
                 tally.welcomed += 1;
+                if let Some(attacker) = &mut self.attacker {
+                    attacker.welcomed();
+                }
                 if let Some(every) = self.every {
                     let share = f64::from(self.seed) / f64::from(u16::MAX);
                     self.due = Some(now + every.mul_f64(share));
@@ -101,6 +119,11 @@ impl Chat {
         rtc: &mut Rtc,
         tally: &mut ChatTally,
     ) {
+        if let (Some(_), Some(attacker)) = (self.due.filter(|due| *due <= now), &mut self.attacker)
+        {
+            self.due = Some(attacker.act(now, self.ctl, rtc, within, tally));
+            return;
+        }
         let (Some(due), Some(every)) = (self.due.filter(|due| *due <= now), self.every) else {
             return;
         };
@@ -164,7 +187,6 @@ pub(crate) fn count(part: part::Part, at_ms: u64, tally: &mut ChatTally) {
 }
 
 /// Milliseconds of the Unix time: what messages are stamped with.
-/// Milliseconds of the Unix time.
 pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_millis() as u64)
@@ -230,7 +252,7 @@ mod tests {
         let now = Instant::now();
         let mut rtc = Rtc::new(now);
         let mut changes = rtc.sdp_api();
-        let config = ChatConfig { rate: 10.0 };
+        let config = ChatConfig::Fan(10.0);
         let mut chat = Chat::offer(&mut changes, config, u16::MAX);
         let welcome = ServerFrame {
             parts: vec![Part {

@@ -104,6 +104,9 @@ impl Session {
             self.header(datagram, at, at_us, gauges);
             return;
         }
+        if is_dtls(datagram) && self.chat.as_ref().is_some_and(|chat| chat.is_deaf()) {
+            return;
+        }
         let Ok(receive) = Receive::new(Protocol::Udp, source, self.local, datagram) else {
             gauges.refused += 1;
             return;
@@ -184,6 +187,11 @@ impl Session {
 /// Told by its first two bytes (RFC 7983, RFC 5761 section 4), and long enough for a header.
 fn is_rtp(datagram: &[u8]) -> bool {
     datagram.len() >= 12 && datagram[0] >> 6 == 2 && !(192..=223).contains(&datagram[1])
+}
+
+/// Told by its first byte (RFC 7983).
+fn is_dtls(datagram: &[u8]) -> bool {
+    matches!(datagram.first(), Some(20..=63))
 }
 
 /// A sender that numbers packets for transport-wide feedback would wait for it in vain.
