@@ -8,8 +8,9 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use lightstick_chat::core::refusal::{Code as Refused, Refusal};
 use lightstick_chat::proto::CaptionCue;
-use lightstick_types::RoomName;
+use lightstick_types::{ChatRole, RoomName};
 use serde::Deserialize;
 
 use super::{DoneBody, json, plane, query};
@@ -39,11 +40,8 @@ pub(crate) async fn post(
     body: Body,
 ) -> Result<Json<DoneBody>, Problem> {
     let actor = operator.moderates(&room)?;
-    if actor.role < lightstick_types::ChatRole::LeadModerator {
-        return Err(lightstick_chat::core::refusal::Refusal::from(
-            lightstick_chat::core::refusal::Code::NotModerator,
-        )
-        .into());
+    if actor.role < ChatRole::LeadModerator {
+        return Err(Refusal::from(Refused::NotModerator).into());
     }
     let plane = plane(&app)?;
     let cue: CaptionCue = json(&app, &headers, body).await?;
