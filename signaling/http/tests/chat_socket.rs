@@ -164,7 +164,10 @@ async fn nonsense_is_answered_and_too_much_of_it_closes() {
     ws.say(1, "hi").await;
     ws.answer(1).await.unwrap();
     ws.raw(Message::binary(vec![0; 5_000])).await;
-    ws.closed().await;
+    assert_eq!(ws.answer(0).await, Err("malformed".into()));
+    ws.raw(Message::binary(vec![0; 20_000])).await;
+    // The close may be lost where the peer still writes what nobody reads.
+    assert!([0, 1_009].contains(&ws.closed().await.0));
     let (mut other, _) = Ws::join(&server, "stage", "").await;
     other.say(1, "nobody else was hurt").await;
     other.answer(1).await.unwrap();

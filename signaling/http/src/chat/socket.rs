@@ -21,6 +21,7 @@ use lightstick_signaling_core::token::{Claims, Grant, TokenError};
 use lightstick_types::RoomName;
 use prost::Message as _;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Error as WebSocketError;
 
 use crate::extract::{ClientAddress, RoomPath};
 use crate::problem::{Code, Problem};
@@ -32,8 +33,10 @@ pub(crate) const PATH: &str = "/chat/{room}";
 const PROTOBUF: &str = "lightstick.chat.v1";
 /// Text messages with the JSON of proto3.
 const JSON: &str = "lightstick.chat.v1.json";
-/// Longest message of a client, in bytes.
+/// Longest message of a client, in bytes. Longer ones are refused, those of more than
+/// [`TAKEN_BYTES_MAX`] unread: they end the connection.
 const REQUEST_BYTES_MAX: usize = 4_096;
+const TAKEN_BYTES_MAX: usize = 16 * 1_024;
 /// What a connection reads at once, in bytes: requests are short, and connections many.
 const READ_BUFFER_BYTES: usize = 1_024;
 /// How long a client may take to say hello.
@@ -50,6 +53,8 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 /// Codes of RFC 6455 section 7.4.1, and of our own from 4000 on.
 mod close {
     pub(super) const GOING_AWAY: u16 = 1001;
+    pub(super) const PROTOCOL: u16 = 1002;
+    pub(super) const TOO_BIG: u16 = 1009;
     pub(super) const TRY_AGAIN_LATER: u16 = 1013;
     pub(super) const NO_HELLO: u16 = 4_000;
     pub(super) const TOKEN: u16 = 4_001;
@@ -78,8 +83,8 @@ pub(crate) async fn connect(
         .protocols([PROTOBUF, JSON])
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
-        .max_frame_size(REQUEST_BYTES_MAX)
-        .max_message_size(REQUEST_BYTES_MAX);
+        .max_frame_size(TAKEN_BYTES_MAX)
+        .max_message_size(TAKEN_BYTES_MAX);
     let json = upgrade
         .selected_protocol()
         .is_some_and(|protocol| protocol == JSON);
@@ -134,6 +139,8 @@ enum Came {
     /// A ping, a pong.
     Alive,
     Gone,
+    /// What a WebSocket must not bring: the code to close it with.
+    Broken(u16),
 }
 
 impl Connection {
@@ -150,6 +157,7 @@ impl Connection {
                 Ok(Came::Request(Request::Hello(hello))) => break hello,
                 Ok(Came::Alive) => {}
                 Ok(Came::Gone) => return (close::GOING_AWAY, ""),
+                Ok(Came::Broken(code)) => return (code, ""),
                 Ok(_) | Err(_) => return (close::NO_HELLO, "the first frame is a hello"),
             }
         };
@@ -218,6 +226,7 @@ impl Connection {
                         }
                         Came::Alive => true,
                         Came::Gone => return (close::GOING_AWAY, ""),
+                        Came::Broken(code) => return (code, ""),
                     };
                     if !open {
                         return (close::TRY_AGAIN_LATER, "closing");
@@ -258,16 +267,32 @@ async fn next(stream: &mut SplitStream<WebSocket>, json: bool, from: Option<Inst
     if let Some(from) = from {
         tokio::time::sleep_until(from.into()).await;
     }
+    let fits = |length| length <= REQUEST_BYTES_MAX;
     let frame = match stream.next().await {
-        Some(Ok(Message::Binary(bytes))) if !json => ClientFrame::decode(bytes).ok(),
-        Some(Ok(Message::Text(text))) if json => serde_json::from_str(&text).ok(),
+        Some(Ok(Message::Binary(bytes))) if !json && fits(bytes.len()) => {
+            ClientFrame::decode(bytes).ok()
+        }
+        Some(Ok(Message::Text(text))) if json && fits(text.len()) => {
+            serde_json::from_str(&text).ok()
+        }
         Some(Ok(Message::Binary(_) | Message::Text(_))) => None,
         Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Came::Alive,
-        Some(Ok(Message::Close(_)) | Err(_)) | None => return Came::Gone,
+        Some(Err(error)) => return broken(error),
+        Some(Ok(Message::Close(_))) | None => return Came::Gone,
     };
     frame
         .and_then(|frame: ClientFrame| frame.frame)
         .map_or(Came::Unreadable, Came::Request)
+}
+
+fn broken(error: axum::Error) -> Came {
+    match error.into_inner().downcast_ref() {
+        Some(WebSocketError::Capacity(_)) => Came::Broken(close::TOO_BIG),
+        Some(WebSocketError::Protocol(_) | WebSocketError::Utf8(_)) => {
+            Came::Broken(close::PROTOCOL)
+        }
+        _ => Came::Gone,
+    }
 }
 
 /// How fast a client is read.
