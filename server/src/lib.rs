@@ -14,6 +14,7 @@ pub mod serve;
 mod token;
 
 use anyhow::Context as _;
+use rustix::process::{getpriority_process, setpriority_process};
 
 use crate::cli::{Cli, Command};
 
@@ -43,11 +44,25 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
                 tracing::warn!(%error, "huge pages stay on: more memory is resident than is used");
             }
+            let priority =
+                getpriority_process(None).context("cannot read the process's priority")?;
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
+                .on_thread_start(move || after_media(priority))
                 .build()
                 .context("cannot start the async runtime")?;
             runtime.block_on(serve::serve_until_signal(config))
         }
+    }
+}
+
+/// How much nicer than media threads the calling thread is, so that it gets about a third of a core
+/// that both want: a flood of HTTP or chat must not hold up the video.
+const NICE: i32 = 5;
+
+/// Not by what it inherits: threads start one another.
+fn after_media(priority: i32) {
+    if let Err(error) = setpriority_process(None, priority + NICE) {
+        tracing::debug!(%error, "a thread keeps the priority of media threads");
     }
 }
