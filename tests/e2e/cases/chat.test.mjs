@@ -1,61 +1,12 @@
 // The chat as people use it: fans beside a picture and over it, a moderator, and the artist.
 import assert from 'node:assert/strict';
-import { mkdir } from 'node:fs/promises';
-import path from 'node:path';
 import { test } from 'node:test';
-import { assertAccessible } from '../lib/accessible.mjs';
+import { DESK, PHONE, SETTINGS, assertSound, at, doors, fan, joined, line, moderator, write } from '../lib/fans.mjs';
 import { scene } from '../lib/scene.mjs';
-import { OUT } from '../lib/server.mjs';
 import { KEY, mintToken } from '../lib/token.mjs';
 
-const DESK = { viewport: { width: 1280, height: 800 }, locale: 'en-GB' };
-const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true, locale: 'ko-KR' };
-
-const here = scene('chat', {
-  settings: { auth: { keys: { [KEY.kid]: { secret: KEY.secret } } }, signaling: { watch_open: true } },
-});
-
-const fan = (room, name) => mintToken(KEY, { sub: name.toLowerCase(), name, room, grants: { watch: true, chat: true } });
-const moderator = (room, role = 'moderator') => mintToken(KEY, { sub: role, name: 'Momo', role, room, grants: { watch: true, chat: true, moderate: true } });
-
-async function visit(where, token, options = DESK, prepare = async () => {}) {
-  const context = await here.chromium.browser.newContext(options);
-  context.setDefaultTimeout(15_000);
-  const page = await context.newPage();
-  page.faults = [];
-  page.on('pageerror', (error) => page.faults.push(error.message));
-  page.on('console', (message) => {
-    if (/Content Security Policy|TypeError|ReferenceError/.test(message.text())) page.faults.push(message.text());
-  });
-  here.keep(page);
-  await prepare(page);
-  await page.goto(`${here.server.base}${where}${token ? `#token=${token}` : ''}`);
-  return page;
-}
-
-const at = (page, id) => page.locator(`[data-testid="${id}"]`);
-const line = (page, text) => page.locator('li.line', { hasText: text });
-const joined = (page, via) => page.locator(`[data-testid="chat"][data-status="open"][data-via="${via}"]`).waitFor();
-
-async function watch(room, token, options, prepare) {
-  const page = await visit(`/watch/${room}`, token, options, prepare);
-  await joined(page, prepare ? 'socket' : 'channels');
-  return page;
-}
-
-async function write(page, text) {
-  await at(page, 'chat-input').fill(text);
-  await page.keyboard.press('Enter');
-}
-
-async function assertSound(page, name) {
-  await mkdir(OUT, { recursive: true });
-  await page.screenshot({ path: path.join(OUT, `${name}.png`) });
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  assert.equal(wide, 0, 'the page is wider than the screen');
-  await assertAccessible(page);
-  assert.deepEqual(page.faults, []);
-}
+const here = scene('chat', { settings: SETTINGS });
+const { visit, watch } = doors(here);
 
 test('fans write over data channels and over a WebSocket, and read each other', async () => {
   const room = here.room();
