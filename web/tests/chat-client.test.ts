@@ -283,6 +283,14 @@ test("slow mode counts from one's own message, but not for moderators", async ()
   }
 });
 
+test("who was paused waits, and does not any more once that is lifted", async () => {
+  const { client, socket } = await overSocket();
+  socket().say({ $case: "notice", value: { code: "timed_out", detail: "", seconds: 600 } });
+  assert.equal(client.mayWriteAt, START + 600_000);
+  socket().say({ $case: "notice", value: { code: "unbanned", detail: "", seconds: 0 } });
+  assert.deepEqual([client.mayWriteAt, client.room.may.write], [0, true]);
+});
+
 test("texts that cannot be sent are not; a command leaves no line", async () => {
   const { client, socket } = await overSocket();
   assert.equal(client.write("  ", undefined), "empty");

@@ -248,6 +248,7 @@ export class ChatClient {
         if (part.value.code === "replaced") this.#end({ kind: "replaced" });
         else if (part.value.code === "draining") this.#link.comeAgain(part.value.seconds * 1_000);
         else if (part.value.code === "timed_out") this.#writeNotBefore(now + part.value.seconds * 1_000);
+        else if (part.value.code === "unbanned") this.#writeNow();
         break;
       case "batch":
         if (this.#welcomed) this.room.take(part, now);
@@ -303,6 +304,12 @@ export class ChatClient {
 
   #writeNotBefore(time: number): void {
     this.#mayWriteAt = Math.max(this.#mayWriteAt, time);
+    this.options.listener.onChange("status");
+  }
+
+  /** Whatever was waited for is over. What slow mode still asks, the server says. */
+  #writeNow(): void {
+    this.#mayWriteAt = 0;
     this.options.listener.onChange("status");
   }
 
