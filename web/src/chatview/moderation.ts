@@ -82,7 +82,7 @@ export class Moderation {
 
   /** The rules have changed; what is being edited is left alone. */
   paintSettings(): void {
-    if (this.#tab === "settings" && !this.element.hidden && !this.#body.contains(document.activeElement)) this.#drawSettings();
+    if (this.#tab === "settings" && !this.element.hidden && !this.#body.contains(document.activeElement)) void this.#readSettings();
   }
 
   /** A request of the panel was answered. */
@@ -109,7 +109,8 @@ export class Moderation {
         this.#drawQueue();
         break;
       case "settings":
-        this.#drawSettings();
+        this.#body.replaceChildren();
+        void this.#readSettings();
         break;
       case "users":
         this.#drawUsers();
@@ -165,7 +166,16 @@ export class Moderation {
     this.#body.replaceChildren(...parts);
   }
 
-  #drawSettings(): void {
+  /** The terms are not in what the room tells everybody: saved without them, they would be gone. */
+  async #readSettings(): Promise<void> {
+    const terms = await this.#records.blockedTerms();
+    // Who has begun to edit meanwhile goes on.
+    if (this.#tab !== "settings" || this.#body.querySelector("form")?.contains(document.activeElement)) return;
+    if (typeof terms !== "number") this.#drawSettings(terms);
+    else this.#body.replaceChildren(make("p", "error", c("mod.failed", { status: terms })), button("mod.refresh", "line-action", () => void this.#readSettings()));
+  }
+
+  #drawSettings(blockedTerms: readonly string[]): void {
     const { settings, may } = this.owner.view.client.room;
     const form = make("form", "mod-form");
     const fields = make("fieldset", "mod-form");
@@ -192,7 +202,7 @@ export class Moderation {
     hold.value = String(settings.hold);
     const terms = make("textarea");
     terms.rows = 4;
-    terms.value = settings.blockedTerms.join("\n");
+    terms.value = blockedTerms.join("\n");
     fields.append(field("mod.hold", hold), field("mod.terms", terms), submit("mod.save"));
     form.append(fields);
     if (!may.moderateAll) form.append(make("p", "hint", c("mod.lead")));

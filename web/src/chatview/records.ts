@@ -37,6 +37,15 @@ export class Row {
     return typeof value === "string" && /^\d{1,20}$/.test(value) ? BigInt(value) : 0n;
   }
 
+  texts(name: string): readonly string[] {
+    const value = this.body[name];
+    return Array.isArray(value) ? value.filter((one) => typeof one === "string") : [];
+  }
+
+  has(name: string): boolean {
+    return (this.body[name] ?? null) !== null;
+  }
+
   child(name: string): Row {
     const value = this.body[name];
     return new Row(typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {});
@@ -49,15 +58,29 @@ export class Records {
 
   /** One page, or the status of the refusal (0: no answer). */
   async read(path: string, cursor: Cursor): Promise<RecordPage | number> {
+    const at = this.#at(path);
+    if (!at.searchParams.has("limit")) at.searchParams.set("limit", String(PAGE));
+    const { status, body } = await this.#get(at);
+    return status === 200 ? pageOf(body, path, cursor) : status;
+  }
+
+  /** The room's blocked terms, which only moderators are told, and they over HTTP; or the status of the refusal. */
+  async blockedTerms(): Promise<readonly string[] | number> {
+    const { status, body } = await this.#get(this.#at("chat/settings"));
+    return status === 200 && typeof body === "object" && body !== null ? new Row(body as Record<string, unknown>).texts("blockedTerms") : status;
+  }
+
+  #at(path: string): URL {
+    return new URL(`/api/v1/rooms/${encodeURIComponent(this.room)}/${path}`, location.href);
+  }
+
+  async #get(at: URL): Promise<{ readonly status: number; readonly body?: unknown }> {
     const token = this.token();
     try {
-      const at = new URL(`/api/v1/rooms/${encodeURIComponent(this.room)}/${path}`, location.href);
-      if (!at.searchParams.has("limit")) at.searchParams.set("limit", String(PAGE));
       const response = await fetch(at, { headers: { accept: "application/json", ...(token ? { authorization: `Bearer ${token}` } : {}) } });
-      if (!response.ok) return response.status;
-      return pageOf(await response.json(), path, cursor);
+      return response.ok ? { status: 200, body: await response.json() } : { status: response.status };
     } catch {
-      return 0;
+      return { status: 0 };
     }
   }
 }
