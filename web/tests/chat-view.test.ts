@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Pace, WAIT_SECONDS } from "../src/chat/pace.ts";
 import type { Line } from "../src/chat/timeline.ts";
+import { auditText } from "../src/chatview/audit.ts";
 import { Announcer, SPEAK_MS, SPOKEN_MAX } from "../src/chatview/announcer.ts";
 import { PARTICLES_MAX, particlesFor } from "../src/chatview/hearts.ts";
-import { pageOf } from "../src/chatview/records.ts";
+import { Row, pageOf } from "../src/chatview/records.ts";
 import { cues } from "../src/studio/captioning.ts";
 
 const line = (id: number, role = 0): Line => ({
@@ -69,6 +70,24 @@ test("a page of a record is read with care", () => {
   const [row] = pageOf({ records: [{ at_ms: "1700000000000", id: "-1", author: "no" }] }, "chat/audit", "before").rows;
   assert.deepEqual([row?.time("atMs", "at_ms"), row?.id("id"), row?.child("author").text("name"), row?.text("at")], [1_700_000_000_000, 0n, "", ""]);
 });
+
+for (const [record, said] of [
+  [{ action: "timeout", target: "mina", after: '{"kind":"timeout","until_ms":1700000000000}' }, "Paused · mina · until 1700000000000"],
+  [{ action: "clear_user", target: "mina", before: "1 messages" }, "All messages deleted · mina · Messages: 1"],
+  [{ action: "unban", target: "mina", before: '{"kind":"timeout","reason":"loud"}' }, "Let back in · mina · Paused · “loud”"],
+  [{ action: "delete", target: "1885131231531630592", before: "rude" }, "Message deleted · “rude”"],
+  [{ action: "unpin", target: "1885131231531630592", before: "1885131231531630592" }, "Unpinned"],
+  [{ action: "announce", target: null, after: "At eight" }, "News · “At eight”"],
+  [
+    { action: "settings", before: '{"blockedTerms":["shop"]}', after: '{"slowSeconds":20,"muted":true,"hold":"HOLD_ALL","emotes":[{"name":"wave","url":"/w"}]}' },
+    "Rules changed · Seconds between messages of one person → 20 · Quiet: only artist and moderators → on · Hold for a moderator → Everything · Blocked words → none · Emotes → wave",
+  ],
+  [{ action: "settings", before: "{", after: "7" }, "Rules changed"],
+  [{ action: "dance", target: "mina" }, "dance · mina"],
+  [{}, ""],
+] as const) {
+  test(`the log says: ${said}`, () => assert.equal(auditText(new Row(record), String), said));
+}
 
 test("what an artist says becomes cues that can be read, and no word is lost", () => {
   assert.deepEqual(cues("  hello  everyone "), ["hello everyone"]);

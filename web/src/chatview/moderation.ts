@@ -6,6 +6,7 @@ import type { Deed } from "../chat/client.ts";
 import { c, known, type ChatKey } from "../i18n/chat.ts";
 import { language } from "../i18n/index.ts";
 import { make } from "../ui/dom.ts";
+import { auditText } from "./audit.ts";
 import { bdi } from "./line.ts";
 import { button } from "./parts.ts";
 import { Records, type Row } from "./records.ts";
@@ -33,6 +34,8 @@ export class Moderation {
   readonly element = make("section", "mod");
   readonly #tabs = make("div", "mod-tabs");
   readonly #body = make("div", "mod-body");
+  /** Of whoever was looked up. */
+  readonly #messages = make("div", "mod-form");
   readonly #records: Records;
   #tab: Tab = "queue";
   #user = "";
@@ -91,9 +94,11 @@ export class Moderation {
     if (!done || !action || this.element.hidden) return;
     if (["approve", "deny", "appeal"].includes(action)) this.#deed({ $case: "queue", value: true });
     else if ((action === "unban" || action === "unshadow") && this.#tab === "bans") void this.#drawBans();
+    else if (["delete", "clearUser", "timeout", "ban"].includes(action) && this.#tab === "users" && this.#user) this.#drawMessages();
   }
 
   #show(tab: Tab): void {
+    if (tab !== this.#tab) this.#body.scrollTop = 0;
     this.#tab = tab;
     this.element.hidden = false;
     this.owner.onOpen(true);
@@ -227,14 +232,20 @@ export class Moderation {
     user.autocomplete = "off";
     user.spellcheck = false;
     form.append(field("mod.user", user), submit("mod.user.find"));
-    const found = make("div", "mod-form");
+    const actions = make("div");
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#user = user.value.trim();
-      found.replaceChildren(this.#userActions(this.#user));
-      void this.#more(`chat/messages?user=${encodeURIComponent(this.#user)}`, "mod.user.none", (row) => this.#messageRow(row), found);
+      actions.replaceChildren(this.#userActions(this.#user));
+      this.#drawMessages();
     });
-    this.#body.replaceChildren(form, found);
+    this.#messages.replaceChildren();
+    this.#body.replaceChildren(form, actions, this.#messages);
+  }
+
+  #drawMessages(): void {
+    this.#messages.replaceChildren();
+    void this.#more(`chat/messages?user=${encodeURIComponent(this.#user)}`, "mod.user.none", (row) => this.#messageRow(row), this.#messages);
   }
 
   #userActions(user: string): HTMLElement {
@@ -275,15 +286,15 @@ export class Moderation {
 
   #messageRow(row: Row): HTMLElement {
     const id = row.id("id");
-    const actions = id === 0n ? [] : [button("mod.delete", "line-action line-action-danger", () => this.#deed({ $case: "delete", value: id }))];
+    const removed = row.has("removed");
+    const actions = id === 0n || removed ? [] : [button("mod.delete", "line-action line-action-danger", () => this.#deed({ $case: "delete", value: id }))];
     const author = row.child("author");
-    return this.#card(author.text("name") || author.text("user"), row.text("text"), time(row.time("atMs", "at_ms")), ...actions);
+    return this.#card(author.text("name") || author.text("user"), row.text("text"),
+      [time(row.time("atMs", "at_ms")), removed ? c("mod.did.delete") : ""].filter(Boolean).join(" · "), ...actions);
   }
 
   #auditRow(row: Row): HTMLElement {
-    const before = row.text("before");
-    return this.#card(row.text("actor"), [row.text("action"), row.text("target"), before && `“${before}”`].filter(Boolean).join(" · "),
-      [time(row.time("atMs", "at_ms")), row.text("reason")].filter(Boolean).join(" · "));
+    return this.#card(row.text("actor"), auditText(row, time), [time(row.time("atMs", "at_ms")), row.text("reason")].filter(Boolean).join(" · "));
   }
 
   /** Reads one page of a record, and adds a button for the next. */
