@@ -244,7 +244,7 @@ export const ko: Record<ChatKey, string> = {
   "chat.status.here": "여기서 채팅하기",
   "chat.status.again": "다시 시도",
 
-  "chat.write": "메시지를 입력하세요",
+  "chat.write": "메시지 입력",
   "chat.write.reply": "{name}님에게 답하기",
   "chat.send": "보내기",
   "chat.send.wait": "{seconds}초 뒤에 보낼 수 있어요",
@@ -349,7 +349,7 @@ export const ko: Record<ChatKey, string> = {
   "mod.tab.queue": "대기",
   "mod.tab.settings": "규칙",
   "mod.tab.users": "사람",
-  "mod.tab.bans": "차단 목록",
+  "mod.tab.bans": "제재",
   "mod.tab.audit": "기록",
   "mod.tab.stage": "무대",
   "mod.queue.empty": "기다리는 것이 없어요.",
