@@ -1,7 +1,7 @@
 // The chat as people use it: fans beside a picture and over it, a moderator, and the artist.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DESK, PHONE, SETTINGS, assertSound, at, doors, fan, joined, line, moderator, write } from '../lib/fans.mjs';
+import { DESK, PHONE, SETTINGS, assertSound, at, doors, fan, joined, line, write } from '../lib/fans.mjs';
 import { scene } from '../lib/scene.mjs';
 import { KEY, mintToken } from '../lib/token.mjs';
 
@@ -67,36 +67,6 @@ test('whoever may only read is told so, and reads', async () => {
   await write(mina, 'can you read this?');
   await line(guest, 'can you read this?').waitFor();
   await assertSound(guest, 'chat-readonly');
-});
-
-test('a moderator deletes, pauses and holds; those it concerns are told', async () => {
-  const room = here.room();
-  const mina = await watch(room, fan(room, 'Mina'));
-  const momo = await watch(room, moderator(room, 'lead_moderator'));
-  await write(mina, 'something rude');
-  await line(momo, 'something rude').click();
-  await at(momo, 'line-delete').click();
-  for (const page of [mina, momo]) await line(page, 'something rude').waitFor({ state: 'detached' });
-
-  // Everything waits for a moderator from here on.
-  await at(momo, 'mod-toggle').click();
-  await at(momo, 'mod-settings').click();
-  await momo.locator('select[name="hold"]').selectOption('2');
-  await momo.locator('.mod-body button', { hasText: 'Save' }).click();
-  await at(momo, 'chat-note').filter({ hasText: 'Done' }).waitFor();
-  await write(mina, 'is this alright?');
-  await line(mina, 'is this alright?').and(mina.locator('[data-state="held"]')).waitFor();
-  await at(momo, 'mod-queue').click();
-  await at(momo, 'approve').click();
-  await line(momo, 'is this alright?').waitFor();
-  await line(mina, 'is this alright?').and(mina.locator('[data-state="shown"]')).waitFor();
-  await assertSound(momo, 'chat-moderator');
-
-  await at(momo, 'mod-toggle').click();
-  await line(momo, 'is this alright?').click();
-  await at(momo, 'line-timeout').click();
-  await at(mina, 'chat-note').filter({ hasText: 'may not write' }).waitFor();
-  assert.match(await at(mina, 'chat-send').getAttribute('aria-label'), /in \d+ s/);
 });
 
 test('the artist reads on stage, pins, asks and speaks in captions', async () => {

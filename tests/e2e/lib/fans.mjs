@@ -13,8 +13,8 @@ export const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor:
 export const SETTINGS = { auth: { keys: { [KEY.kid]: { secret: KEY.secret } } }, signaling: { watch_open: true } };
 
 export const fan = (room, name) => mintToken(KEY, { sub: name.toLowerCase(), name, room, grants: { watch: true, chat: true } });
-export const moderator = (room, role = 'moderator') =>
-  mintToken(KEY, { sub: role, name: 'Momo', role, room, grants: { watch: true, chat: true, moderate: true } });
+export const moderator = (room, role = 'moderator', name = 'Momo') =>
+  mintToken(KEY, { sub: name.toLowerCase(), name, role, room, grants: { watch: true, chat: true, moderate: true } });
 
 export const at = (page, id) => page.locator(`[data-testid="${id}"]`);
 export const line = (page, text) => page.locator('li.line', { hasText: text });
