@@ -5,7 +5,7 @@ import type { Message, Request, ServerPart } from "../src/chat/frames.ts";
 import { ClientFrame, ServerFrame } from "../src/chat/generated/chat.ts";
 import { CHANNELS_MS, DEAD_MS, QUIET_MS, WELCOME_MS } from "../src/chat/link.ts";
 import { REPEAT_MS, WAITING_MAX } from "../src/chat/outbox.ts";
-import { REACT_MS } from "../src/chat/reactions.ts";
+import { ECHO_MS, REACT_MS } from "../src/chat/reactions.ts";
 import type { OpenTransport, Transport, TransportEvents } from "../src/chat/transport.ts";
 import { Backoff } from "../src/client/backoff.ts";
 import { Clock } from "./clock.ts";
@@ -376,6 +376,21 @@ test("hearts are counted, and go out at most twice a second", async () => {
   assert.deepEqual(counts(), [10, 5]);
   await clock.advance(10 * REACT_MS);
   assert.deepEqual(counts(), [10, 5]);
+});
+
+test("one's own hearts are shown once: of the room's counts only others' rise", async () => {
+  const { client, clock } = await overSocket();
+  const hearts = (count: number) => client.othersOf({ kind: "heart", count });
+  assert.equal(hearts(2), 2, "nothing of one's own is under way");
+  for (let i = 0; i < 5; i += 1) client.react("heart");
+  assert.equal(hearts(1), 1, "they have not gone out");
+  await clock.advance(0);
+  // They may come back in parts, and not first.
+  assert.deepEqual([client.othersOf({ kind: "star", count: 3 }), hearts(3), hearts(10), hearts(1)], [3, 0, 8, 1]);
+  client.react("heart");
+  await clock.advance(REACT_MS + ECHO_MS + 1);
+  assert.equal(hearts(1), 1, "what has not come back by then does not hide others'");
+  client.stop();
 });
 
 test("deletions before their message, and late ones of a cleared user, show nothing", async () => {

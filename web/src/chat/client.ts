@@ -2,11 +2,11 @@
 
 import type { Backoff } from "../client/backoff.ts";
 import type { Schedule } from "../client/keeper.ts";
-import { TEXT_CHARACTERS_MAX, characters, decode, encode, type Ack, type Message, type Moderate, type Refusal, type Request,
+import { TEXT_CHARACTERS_MAX, characters, decode, encode, type Ack, type Message, type Moderate, type Reaction, type Refusal, type Request,
   type ServerPart } from "./frames.ts";
 import { Link } from "./link.ts";
 import { Outbox, type Asked } from "./outbox.ts";
-import { Reactions } from "./reactions.ts";
+import { Echoes, Reactions } from "./reactions.ts";
 import { ChatRoom, type Happening, type RoomListener, type Topic } from "./room.ts";
 import type { OpenTransport, Transport } from "./transport.ts";
 
@@ -57,6 +57,7 @@ export class ChatClient {
   readonly #link: Link;
   readonly #outbox = new Outbox();
   readonly #reactions = new Reactions();
+  readonly #echoes = new Echoes();
   #status: ChatStatus = { kind: "closed" };
   #welcomed = false;
   /** What came before the welcome, on another channel: it belongs behind it. */
@@ -181,8 +182,15 @@ export class ChatClient {
     this.#cancelReact = this.options.schedule(ms, () => {
       this.#cancelReact = undefined;
       // Those of a moment without connection are lost: they were for that moment.
-      this.#send({ $case: "react", value: { reactions: this.#reactions.take(this.options.now()) } });
+      const now = this.options.now();
+      const reactions = this.#reactions.take(now);
+      if (this.#send({ $case: "react", value: { reactions } })) this.#echoes.expect(reactions, now);
     });
+  }
+
+  /** How many of a count that the room has told are others': one's own have been seen when they were made. */
+  othersOf(reaction: Reaction): number {
+    return this.#echoes.othersOf(reaction, this.options.now());
   }
 
   #own(text: string, replyTo: Message | undefined): Message {

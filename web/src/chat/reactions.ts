@@ -9,6 +9,9 @@ export const TAPS_MAX = 50;
 /** Kinds in a frame; others have to wait for the next. */
 export const KINDS_MAX = 8;
 
+/** One's own come back in the room's counts within so long, in milliseconds; else they were lost, or not counted. */
+export const ECHO_MS = 3_000;
+
 /** See the module. */
 export class Reactions {
   #counts = new Map<string, number>();
@@ -33,5 +36,28 @@ export class Reactions {
     this.#counts = new Map();
     this.#sentAt = now;
     return reactions;
+  }
+}
+
+/** Tells the reactions of others from one's own, which have been shown when they were made. */
+export class Echoes {
+  #sent: { readonly kind: string; count: number; readonly until: number }[] = [];
+
+  /** These have gone out. */
+  expect(reactions: readonly Reaction[], now: number): void {
+    this.#sent.push(...reactions.map(({ kind, count }) => ({ kind, count, until: now + ECHO_MS })));
+  }
+
+  /** How many of a count are others'. Asked once for each count. */
+  othersOf({ kind, count }: Reaction, now: number): number {
+    let others = count;
+    for (const sent of this.#sent) {
+      if (sent.kind !== kind || sent.until < now) continue;
+      const own = Math.min(others, sent.count);
+      sent.count -= own;
+      others -= own;
+    }
+    this.#sent = this.#sent.filter((sent) => sent.count > 0 && sent.until >= now);
+    return others;
   }
 }

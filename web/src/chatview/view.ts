@@ -339,9 +339,9 @@ export class ChatView {
   #happened(happening: Happening): void {
     switch (happening.kind) {
       case "reactions":
-        for (const { kind, count } of happening.reactions) {
-          if (kind === "heart") this.#heartCount += count;
-          this.#hearts.rise(count, this.#context.emotes.get(kind));
+        for (const reaction of happening.reactions) {
+          if (reaction.kind === "heart") this.#heartCount += reaction.count;
+          this.#hearts.rise(this.client.othersOf(reaction), this.#context.emotes.get(reaction.kind));
         }
         break;
       case "highlighted":
