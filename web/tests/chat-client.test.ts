@@ -350,6 +350,18 @@ test("what overtakes the welcome on another channel stands behind it", async () 
   assert.deepEqual([texts(client), client.room.frontier.position?.offset], [["m6", "m7", "m8"], 8n]);
 });
 
+test("a server without a chat is not asked for one again", async () => {
+  const { client, clock, channels, sockets, socket } = setUp();
+  client.start();
+  await clock.advance(CHANNELS_MS);
+  socket().events.onClose("chat_off");
+  client.withoutSession();
+  client.networkChanged();
+  await clock.advance(600_000);
+  assert.deepEqual([client.status, sockets.length], [{ kind: "refused", code: "chat_off", detail: "" }, 1]);
+  assert.throws(channels, "nor over the next session's channels");
+});
+
 test("a socket that the server closes for its token is not opened again", async () => {
   const { client, clock, sockets, socket } = await overSocket();
   socket().events.onClose("token_expired");

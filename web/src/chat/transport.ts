@@ -1,6 +1,7 @@
 /** The two ways to a room's chat: the data channels of a media session, and a WebSocket. */
 
 import type { ChatChannels } from "../client/channels.ts";
+import { readProblem } from "../client/problem.ts";
 import { SUBPROTOCOL } from "./frames.ts";
 
 /** A way to the chat, open or about to be. */
@@ -24,6 +25,9 @@ export type OpenTransport = (events: TransportEvents) => Transport;
 
 /** A socket closed with this code is refused for good; its reason is the problem's code. */
 const CLOSE_TOKEN = 4_001;
+
+/** The problem of a server that has no chat at all. */
+const CHAT_OFF = "chat_off";
 
 /** What may wait unsent, in bytes. Requests are small and few: more than this means that nothing goes out. */
 const UNSENT_BYTES_MAX = 64 * 1024;
@@ -69,19 +73,26 @@ export function overChannels({ ctl, chat, fx }: ChatChannels): OpenTransport {
 
 /** A WebSocket at `url`. */
 export function overSocket(url: string): OpenTransport {
+  /** Once one has opened, the server is known to have a chat. */
+  let known = false;
   return (events) => {
     const socket = new WebSocket(url, SUBPROTOCOL);
     socket.binaryType = "arraybuffer";
     const leave = new AbortController();
     const { signal } = leave;
-    socket.addEventListener("open", () => events.onOpen(), { signal });
+    socket.addEventListener("open", () => {
+      known = true;
+      events.onOpen();
+    }, { signal });
     socket.addEventListener("message", ({ data }: MessageEvent) => {
       if (data instanceof ArrayBuffer) events.onFrame(new Uint8Array(data));
     }, { signal });
     socket.addEventListener("close", ({ code, reason }) => {
-      leave.abort();
-      events.onClose(code === CLOSE_TOKEN ? reason || "token_malformed" : undefined);
-    }, { signal });
+      if (code === CLOSE_TOKEN || known) events.onClose(code === CLOSE_TOKEN ? reason || "token_malformed" : undefined);
+      else void isWithoutChat(url, signal).then((without) => {
+        if (!signal.aborted) events.onClose(without ? CHAT_OFF : undefined);
+      });
+    }, { signal, once: true });
     return {
       kind: "socket",
       send: (frame) => post(socket, frame),
@@ -91,6 +102,16 @@ export function overSocket(url: string): OpenTransport {
       },
     };
   };
+}
+
+/** Asks why there is no WebSocket: browsers do not tell what the server has answered to a handshake. */
+async function isWithoutChat(url: string, signal: AbortSignal): Promise<boolean> {
+  try {
+    const response = await fetch(url.replace(/^ws/, "http"), { cache: "no-store", signal });
+    return !response.ok && (await readProblem(response, Date.now())).code === CHAT_OFF;
+  } catch {
+    return false;
+  }
 }
 
 function post(to: RTCDataChannel | WebSocket, frame: Uint8Array): boolean {
