@@ -49,6 +49,29 @@ fn admin(room: &str) -> String {
 }
 
 #[tokio::test]
+async fn the_artist_has_all_powers_in_her_room_and_none_elsewhere() {
+    let server = Server::chatting_keyed(ChatConfig::default()).await;
+    let artist = claims("hana", "stage", |grants| grants.publish = true);
+    let as_artist = |method, path: &str| {
+        let token = signer("a").mint(&artist).unwrap();
+        server.request(method, path).bearer_auth(token)
+    };
+    let path = format!("{CHAT}/settings");
+    let read = as_artist(Method::GET, &path).send().await.unwrap();
+    assert_eq!(read.status(), StatusCode::OK);
+    let bans = format!("{CHAT}/sanctions");
+    let listed = as_artist(Method::GET, &bans).send().await.unwrap();
+    assert_eq!(listed.status(), StatusCode::OK);
+    let slow = as_artist(Method::PUT, &path).json(&json!({"slowSeconds": 5}));
+    assert_eq!(slow.send().await.unwrap().status(), StatusCode::OK);
+    let elsewhere = path.replace("/stage/", "/other/");
+    let refused = as_artist(Method::GET, &elsewhere).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    let dead = as_artist(Method::GET, "/api/v1/chat/dead-letters");
+    assert_eq!(dead.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
 async fn what_the_server_says_is_shown_kept_and_deleted() {
     let server = Server::chatting(ChatConfig::default()).await;
     let (mut fan, _) = Ws::join(&server, "stage", "").await;

@@ -55,25 +55,26 @@ impl FromRequestParts<App> for Admin {
 /// Who acts in chats where no token says it, in development mode.
 const DEVELOPER: &str = "development";
 
-/// A caller that may use the API of chats, for the rooms of its token: a moderator or the
-/// integrator's server.
+/// A caller that may use the API of chats, for the rooms of its token: a moderator, the artist or
+/// the integrator's server.
 pub(crate) struct Operator {
     /// None in development mode on this machine: the server, for every room.
     claims: Option<Claims>,
 }
 
 impl Operator {
-    /// Who acts in a room: the integrator's server with `admin`, else a moderator as it is in the
-    /// chat itself.
+    /// Who acts in a room: the integrator's server with `admin`, else a moderator or the artist as
+    /// they are in the chat itself.
     pub(crate) fn moderates(&self, room: &RoomName) -> Result<Actor, Problem> {
         let Some(claims) = &self.claims else {
             return Ok(server(DEVELOPER));
         };
         match claims.allow(Grant::Admin, room) {
             Ok(()) => return Ok(server(&claims.sub)),
-            // One that moderates may still do that here.
-            Err(error) if !claims.grants.moderate => return Err(error.into()),
-            Err(_) => claims.allow(Grant::Moderate, room)?,
+            Err(error) => match power(claims) {
+                Some(grant) => claims.allow(grant, room)?,
+                None => return Err(error.into()),
+            },
         }
         let role = claims.chat_role();
         if role < ChatRole::Moderator {
@@ -109,6 +110,12 @@ impl Operator {
     }
 }
 
+/// What lets a token moderate that is not the integrator's server's.
+fn power(claims: &Claims) -> Option<Grant> {
+    let powers = [Grant::Moderate, Grant::Publish];
+    powers.into_iter().find(|grant| claims.has(*grant).is_ok())
+}
+
 fn server(name: &str) -> Actor {
     Actor {
         user: name.to_owned(),
@@ -123,7 +130,7 @@ impl FromRequestParts<App> for Operator {
         let client = ClientAddress::from_request_parts(parts, app).await?;
         match app.auth.claims(&parts.headers) {
             Ok(claims) => {
-                if claims.has(Grant::Admin).is_err() {
+                if claims.has(Grant::Admin).is_err() && power(&claims).is_none() {
                     claims.has(Grant::Moderate)?;
                 }
                 Ok(Self {

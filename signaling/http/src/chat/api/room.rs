@@ -93,7 +93,7 @@ impl From<Totals> for ChatTotals {
 
 /// A room's chat as it is now.
 ///
-/// Needs `moderate` or `admin`, as everything of a room's chat does. The room need not be live.
+/// Needs `moderate`, `publish` or `admin`, as everything of a room's chat does. The room need not be live.
 #[utoipa::path(
     get,
     path = "/api/v1/rooms/{room}/chat",
