@@ -21,7 +21,7 @@ pub enum Attack {
     Replay,
     /// Writes what is no frame: random bytes, too many of them, text.
     Junk,
-    /// Writes what must not be shown as it is: see [`evil_text`].
+    /// Writes texts that turn round, pile up, hide or swell.
     Texts,
     /// Opens channels that nobody knows, and those that are there, for ever.
     Channels,
