@@ -46,7 +46,7 @@ impl Room {
     /// one is answered once it is safe. The shell says so with [`Room::settled`].
     ///
     /// # Errors
-    /// None here: a refusal is an [`Output::Answer`].
+    /// None here: a refusal is an [`Output::Answer`](super::Output::Answer).
     pub fn post(&mut self, now: Now, actor: &Actor, posted: Posted, to: Asker) {
         let print = post_keys::print_of(&posted);
         match self.posts.find(&posted.key, print) {
