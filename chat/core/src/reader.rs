@@ -63,9 +63,24 @@ pub struct Reader {
 impl Reader {
     /// Offers a tick of the room.
     pub fn offer(&mut self, now: Instant, tick: &Tick, link: &mut impl Link) -> Given {
+        self.offer_whole(now, tick, None, link)
+    }
+
+    /// The same for a link with one channel: while it keeps up, it gets `whole`, which is
+    /// [`Tick::whole`], made once for all.
+    pub fn offer_whole(
+        &mut self,
+        now: Instant,
+        tick: &Tick,
+        whole: Option<&Frame>,
+        link: &mut impl Link,
+    ) -> Given {
         let mut given = self.settle(now, link);
         if self.owed.is_empty() && self.busy_since.is_none() {
             // The way of nearly every client at nearly every time.
+            if whole.is_some_and(|whole| write(link, Channel::Ctl, whole, &mut given)) {
+                return given;
+            }
             self.give(now, link, Channel::Ctl, tick.ctl.as_ref(), 0, &mut given);
             self.give(
                 now,
@@ -92,29 +107,6 @@ impl Reader {
             write(link, Channel::Fx, fx, &mut given);
         }
         self.shed(now, &mut given);
-        given
-    }
-
-    /// Offers a tick to a link with one channel, as one frame if it has kept up. `whole` is
-    /// [`Tick::whole`], made once for all.
-    pub fn offer_whole(
-        &mut self,
-        now: Instant,
-        tick: &Tick,
-        whole: Option<&Frame>,
-        link: &mut impl Link,
-    ) -> Given {
-        let mut given = self.settle(now, link);
-        if self.owed.is_empty()
-            && self.busy_since.is_none()
-            && whole.is_some_and(|whole| write(link, Channel::Ctl, whole, &mut given))
-        {
-            return given;
-        }
-        let apart = self.offer(now, tick, link);
-        given.frames += apart.frames;
-        given.bytes += apart.bytes;
-        given.missed += apart.missed;
         given
     }
 

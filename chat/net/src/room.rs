@@ -31,7 +31,7 @@ use crate::socket::Shown;
 use crate::stats::PlaneStats;
 
 /// Requests that wait for one room. A client whose request finds no place is counted and, over a
-/// WebSocket, waits; over data channels it is dropped.
+/// WebSocket, waits; over data channels it is dropped, and who waits for its answer is told so.
 pub(crate) const COMMANDS_MAX: usize = 4_096;
 /// Ticks that a WebSocket may be behind with before it has to begin anew.
 pub(crate) const TICKS_MAX: usize = 32;
