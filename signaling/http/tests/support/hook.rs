@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::PATIENCE;
@@ -40,19 +41,22 @@ type Decide = Box<dyn FnMut(&Value) -> Answer + Send>;
 
 struct Shared {
     decide: Mutex<Decide>,
-    told: mpsc::UnboundedSender<Told>,
+    told: mpsc::Sender<Told>,
 }
+
+/// Requests that a test may leave unread.
+const UNREAD_MAX: usize = 1_024;
 
 pub(crate) struct Hook {
     pub(crate) addr: SocketAddr,
-    told: mpsc::UnboundedReceiver<Told>,
+    told: mpsc::Receiver<Told>,
     _serving: AbortOnDropHandle<()>,
 }
 
 impl Hook {
     /// `decide` is asked with the body of each request.
     pub(crate) async fn start(decide: impl FnMut(&Value) -> Answer + Send + 'static) -> Self {
-        let (sender, told) = mpsc::unbounded_channel();
+        let (sender, told) = mpsc::channel(UNREAD_MAX);
         let shared = Arc::new(Shared {
             decide: Mutex::new(Box::new(decide)),
             told: sender,
@@ -108,8 +112,12 @@ async fn take(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes
     assert_eq!(header("content-type"), "application/json");
     let body: Value = serde_json::from_slice(&body).unwrap();
     let answer = (shared.decide.lock().unwrap())(&body);
-    // The test may be over.
-    let _ = shared.told.send(Told { id, body });
+    let told = shared.told.try_send(Told { id, body });
+    // The test may be over; one that leaves so much unread fails.
+    assert!(
+        !matches!(told, Err(TrySendError::Full(_))),
+        "unread requests"
+    );
     match answer {
         Answer::Status(status) => axum::http::StatusCode::from_u16(status)
             .unwrap()
