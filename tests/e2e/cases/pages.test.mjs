@@ -6,6 +6,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { assertAccessible } from '../lib/accessible.mjs';
 import { launchChromium } from '../lib/chromium.mjs';
+import { openWatched } from '../lib/faults.mjs';
 import { scene } from '../lib/scene.mjs';
 import { OUT } from '../lib/server.mjs';
 import { KEY, mintToken } from '../lib/token.mjs';
@@ -27,14 +28,7 @@ const admin = () => mintToken(KEY, { sub: 'ops', room: '*', grants: { admin: tru
 
 /** Opens a page of the server, and fails the test on an error in it or a breach of its policy. */
 async function visit(where, options, browser = here.chromium.browser) {
-  const context = await browser.newContext(options);
-  context.setDefaultTimeout(15_000);
-  const page = await context.newPage();
-  page.faults = [];
-  page.on('pageerror', (error) => page.faults.push(error.message));
-  page.on('console', (message) => {
-    if (/Content Security Policy|TypeError|ReferenceError/.test(message.text())) page.faults.push(message.text());
-  });
+  const page = await openWatched(browser, options);
   here.keep(page);
   await page.addInitScript(() => {
     window.states = [];

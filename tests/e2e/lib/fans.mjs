@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { assertAccessible } from './accessible.mjs';
+import { openWatched } from './faults.mjs';
 import { OUT } from './server.mjs';
 import { KEY, mintToken } from './token.mjs';
 
@@ -39,14 +40,7 @@ export async function assertSound(page, name) {
 export function doors(here) {
   /** Opens a page of the server. `prepare` sees it before it is loaded. */
   async function visit(where, token, options = DESK, prepare = async () => {}) {
-    const context = await here.chromium.browser.newContext(options);
-    context.setDefaultTimeout(15_000);
-    const page = await context.newPage();
-    page.faults = [];
-    page.on('pageerror', (error) => page.faults.push(error.message));
-    page.on('console', (message) => {
-      if (/Content Security Policy|TypeError|ReferenceError/.test(message.text())) page.faults.push(message.text());
-    });
+    const page = await openWatched(here.chromium.browser, options);
     here.keep(page);
     await prepare(page);
     await page.goto(`${here.server.base}${where}${token ? `#token=${token}` : ''}`);
