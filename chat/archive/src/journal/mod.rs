@@ -122,11 +122,22 @@ pub(crate) struct Journal {
     oldest: watch::Receiver<u64>,
 }
 
+/// A folder's lock. It is given back in so many words: a process that is being started has a copy
+/// of the descriptor for a moment, and would hold the lock after the file is closed here.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing it gives it back as well.
+        let _ = self.0.unlock();
+    }
+}
+
 /// A journal's folder, locked, before it is used.
 pub(crate) struct Folder {
     path: PathBuf,
     // Held for as long as the folder is used; the system lets go of it with the process.
-    _lock: File,
+    _lock: Lock,
     /// Which journal it is.
     pub(crate) id: JournalId,
     starts: Vec<u64>,
@@ -161,7 +172,7 @@ impl Folder {
         }
         Ok(Self {
             path,
-            _lock: lock,
+            _lock: Lock(lock),
             id: id.unwrap_or_else(segment::new_id),
             starts,
         })

@@ -456,3 +456,17 @@ fn a_newer_or_foreign_journal_stops_the_start() {
         Err(OpenError::Io(_))
     ));
 }
+
+#[test]
+fn a_folder_is_free_though_a_child_has_a_copy_of_its_lock() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Folder::open(folder.path().into()).unwrap();
+    let copy = first._lock.0.try_clone().unwrap();
+    assert!(matches!(
+        Folder::open(folder.path().into()),
+        Err(OpenError::Locked)
+    ));
+    drop(first);
+    Folder::open(folder.path().into()).unwrap();
+    drop(copy);
+}
