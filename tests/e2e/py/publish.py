@@ -7,7 +7,8 @@ import fractions
 import av
 from aiortc import MediaStreamTrack, RTCRtpSender, VideoStreamTrack
 
-from signal_http import connection, join, leave, say, told_to_stop
+from aiortc_peer import BUNDLE_POLICIES, connection, join, leave
+from signal_http import told_to_stop
 
 SAMPLE_RATE = 48_000
 SAMPLES = SAMPLE_RATE // 50
@@ -67,10 +68,10 @@ async def main():
     parser.add_argument("--codec", default="VP8", choices=["VP8", "H264"])
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=360)
+    parser.add_argument("--bundle", default="balanced", choices=BUNDLE_POLICIES)
     args = parser.parse_args()
 
-    pc = connection()
-    pc.on("connectionstatechange", lambda: say(event="state", state=pc.connectionState))
+    pc = connection(args.bundle)
     pc.addTrack(MovingPicture(args.width, args.height))
     pc.addTrack(Tone())
     codecs = RTCRtpSender.getCapabilities("video").codecs
@@ -80,7 +81,6 @@ async def main():
         if transceiver.kind == "video":
             transceiver.setCodecPreferences(wanted)
     session = await join(pc, args.url, args.token)
-    say(event="joined", session=session)
     await told_to_stop()
     await leave(pc, session)
 

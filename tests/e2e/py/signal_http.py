@@ -1,22 +1,21 @@
-"""WHIP and WHEP for aiortc: one POST, one DELETE, nothing of Lightstick's own client."""
+"""WHIP and WHEP for Python clients: one POST, one DELETE, nothing of Lightstick's own client."""
 
 import asyncio
 import json
 import sys
+import time
 import urllib.request
 from urllib.parse import urljoin
-
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 HTTP_TIMEOUT_SECS = 10
 
 
 def say(**event):
-    """Tells the test what happened: one JSON object a line."""
-    print(json.dumps(event), flush=True)
+    """Tells the test what happened, and when: one JSON object a line."""
+    print(json.dumps({"at": time.time() * 1_000, **event}), flush=True)
 
 
-def _request(method, url, body=None, token=None):
+def request(method, url, body=None, token=None):
     headers = {"Content-Type": "application/sdp"} if body is not None else {}
     if token:
         headers["Authorization"] = f"Bearer {token}"
@@ -25,26 +24,18 @@ def _request(method, url, body=None, token=None):
         return response.status, response.headers, response.read()
 
 
-def connection() -> RTCPeerConnection:
-    """A connection without aiortc's default STUN server, which is on the internet."""
-    return RTCPeerConnection(RTCConfiguration(iceServers=[]))
-
-
-async def join(pc: RTCPeerConnection, url: str, token: str | None) -> str:
-    """Offers, applies the answer, and returns the session's URL."""
-    await pc.setLocalDescription(await pc.createOffer())
-    offer = pc.localDescription.sdp.encode()
-    status, headers, answer = await asyncio.to_thread(_request, "POST", url, offer, token)
+def post(url: str, offer: str, token: str | None) -> tuple[str, str]:
+    """Posts an offer, and returns the session's URL and the answer."""
+    say(event="posted")
+    status, headers, answer = request("POST", url, offer.encode(), token)
     if status != 201:
         raise RuntimeError(f"POST {url}: {status}")
-    await pc.setRemoteDescription(RTCSessionDescription(answer.decode(), "answer"))
-    return urljoin(url, headers["Location"])
+    return urljoin(url, headers["Location"]), answer.decode()
 
 
-async def leave(pc: RTCPeerConnection, session: str):
-    """Ends the session by DELETE, then the connection."""
-    status, _, _ = await asyncio.to_thread(_request, "DELETE", session)
-    await pc.close()
+def delete(session: str):
+    """Ends the session by DELETE."""
+    status, _, _ = request("DELETE", session)
     say(event="left", status=status)
 
 

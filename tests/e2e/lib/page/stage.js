@@ -52,14 +52,17 @@ function once(target, type) {
 }
 
 class Session {
-  constructor(role) {
+  constructor(role, pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' })) {
     this.role = role;
-    this.pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
+    this.pc = pc;
     this.states = [];
     this.events = [];
     this.trickled = [];
     this.localCandidates = [];
-    this.pc.addEventListener('connectionstatechange', () => this.states.push(this.pc.connectionState));
+    this.pc.addEventListener('connectionstatechange', () => {
+      this.states.push(this.pc.connectionState);
+      if (this.pc.connectionState === 'connected') this.connectedAt ??= performance.now();
+    });
     this.pc.addEventListener('icecandidate', ({ candidate }) => {
       if (!candidate?.candidate) return;
       this.localCandidates.push(candidate.candidate);
@@ -329,3 +332,6 @@ const stage = {
 
 globalThis.stage = stage;
 globalThis.sessions = sessions;
+
+// For pages with more in them: sessions that something else has made.
+export { observe, Session };
