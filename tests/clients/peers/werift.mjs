@@ -32,7 +32,8 @@ const connected = new Promise((done) => {
 
 const tracks = ['audio', 'video'].map((kind) => {
   if (role === 'publish') {
-    const track = new MediaStreamTrack({ kind });
+    // One MediaStream (RFC 9725, section 4.4.2).
+    const track = new MediaStreamTrack({ kind, streamId: 'show' });
     pc.addTransceiver(track, { direction: 'sendonly' });
     return track;
   }

@@ -26,7 +26,7 @@ import (
 
 	"github.com/pion/webrtc/v4"
 	"github.com/pion/webrtc/v4/pkg/media"
-	"github.com/pion/webrtc/v4/pkg/media/h264reader"
+	"github.com/pion/webrtc/v4/pkg/media/ivfreader"
 	"github.com/pion/webrtc/v4/pkg/media/oggreader"
 )
 
@@ -113,26 +113,21 @@ func remove(session string) {
 	say(event{"event": "left", "status": response.StatusCode})
 }
 
-// pictures returns the access units of an Annex B file.
+// pictures returns the access units of an IVF file.
 func pictures(path string) [][]byte {
 	file, err := os.Open(path)
 	check(err)
 	defer file.Close()
-	reader, err := h264reader.NewReader(file)
+	reader, _, err := ivfreader.NewWith(file)
 	check(err)
 	var units [][]byte
-	var unit []byte
 	for {
-		nal, err := reader.NextNAL()
+		unit, _, err := reader.ParseNextFrame()
 		if errors.Is(err, io.EOF) {
 			return units
 		}
 		check(err)
-		unit = append(append(unit, 0, 0, 0, 1), nal.Data...)
-		if nal.UnitType == h264reader.NalUnitTypeCodedSliceIdr || nal.UnitType == h264reader.NalUnitTypeCodedSliceNonIdr {
-			units = append(units, unit)
-			unit = nil
-		}
+		units = append(units, unit)
 	}
 }
 
@@ -186,7 +181,7 @@ func publish(pc *webrtc.PeerConnection, folder string, connected, stop <-chan st
 		}
 	}
 	video, audio := add(webrtc.MimeTypeH264, "video"), add(webrtc.MimeTypeOpus, "audio")
-	go start(video, pictures(filepath.Join(folder, "picture.h264")), pictureTime)
+	go start(video, pictures(filepath.Join(folder, "picture.ivf")), pictureTime)
 	go start(audio, sounds(filepath.Join(folder, "tone.ogg")), soundTime)
 }
 

@@ -1,5 +1,6 @@
 //! A publisher and a viewer on the `webrtc` crate.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ const RECEIVED_MAX: usize = 8_192;
 /// The interceptor's place: behind those of the stack.
 const LAST: usize = 14_000;
 
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const AUDIO_SSRC: u32 = 0x0A0A_0001;
 const VIDEO_SSRC: u32 = 0x0B0B_0001;
 const RTX_SSRC: u32 = 0x0B0B_0002;
@@ -113,7 +115,7 @@ struct Peer {
 }
 
 impl Peer {
-    async fn new(video: Codec, repair: Repair) -> Result<Self> {
+    async fn new(local: IpAddr, video: Codec, repair: Repair) -> Result<Self> {
         let mut media = MediaEngine::default();
         media.register_codec(opus(), RtpCodecKind::Audio)?;
         media.register_codec(video_codec(video)?, RtpCodecKind::Video)?;
@@ -135,7 +137,7 @@ impl Peer {
                 received: received_tx,
                 video: video_tx,
             }))
-            .with_udp_addrs(vec!["127.0.0.1:0".to_owned()])
+            .with_udp_addrs(vec![SocketAddr::new(local, 0).to_string()])
             .build()
             .await?;
         Ok(Self {
@@ -197,7 +199,15 @@ impl Publisher {
     /// # Errors
     /// When the stack refuses, or gathers no candidates.
     pub async fn offer(codec: Codec, repair: Repair) -> Result<(Self, String)> {
-        let mut peer = Peer::new(codec, repair).await?;
+        Self::offer_from(LOOPBACK, codec, repair).await
+    }
+
+    /// The same from another address of this machine.
+    ///
+    /// # Errors
+    /// When the stack refuses, or gathers no candidates.
+    pub async fn offer_from(local: IpAddr, codec: Codec, repair: Repair) -> Result<(Self, String)> {
+        let mut peer = Peer::new(local, codec, repair).await?;
         let audio = track(RtpCodecKind::Audio, AUDIO_SSRC, None, opus().rtp_codec);
         let video = track(
             RtpCodecKind::Video,
@@ -299,7 +309,15 @@ impl Viewer {
     /// # Errors
     /// When the stack refuses, or gathers no candidates.
     pub async fn offer(codec: Codec, repair: Repair) -> Result<(Self, String)> {
-        let (viewer, offer, _) = Self::offer_with_channels(codec, repair, &[]).await?;
+        Self::offer_from(LOOPBACK, codec, repair).await
+    }
+
+    /// The same from another address of this machine.
+    ///
+    /// # Errors
+    /// When the stack refuses, or gathers no candidates.
+    pub async fn offer_from(local: IpAddr, codec: Codec, repair: Repair) -> Result<(Self, String)> {
+        let (viewer, offer, _) = Self::offer_with(local, codec, repair, &[]).await?;
         Ok((viewer, offer))
     }
 
@@ -313,7 +331,16 @@ impl Viewer {
         repair: Repair,
         channels: &[(&str, bool, Option<u16>)],
     ) -> Result<(Self, String, Vec<Arc<dyn DataChannel>>)> {
-        let mut peer = Peer::new(codec, repair).await?;
+        Self::offer_with(LOOPBACK, codec, repair, channels).await
+    }
+
+    async fn offer_with(
+        local: IpAddr,
+        codec: Codec,
+        repair: Repair,
+        channels: &[(&str, bool, Option<u16>)],
+    ) -> Result<(Self, String, Vec<Arc<dyn DataChannel>>)> {
+        let mut peer = Peer::new(local, codec, repair).await?;
         let mut open = Vec::new();
         for &(label, ordered, max_retransmits) in channels {
             let init = RTCDataChannelInit {

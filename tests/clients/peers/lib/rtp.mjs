@@ -1,24 +1,35 @@
 // RTP as encoders send it: H.264 (RFC 6184) and Opus (RFC 7587), with the details in the test's hands.
 
-/** The NAL units of an Annex B stream, in access units: one slice each, with what precedes it. */
-export function accessUnits(stream) {
-  const units = [[]];
+const FILE_HEADER = 32;
+const FRAME_HEADER = 12;
+
+/** The frames of an IVF file. */
+function frames(file) {
+  const found = [];
+  for (let at = FILE_HEADER; at < file.length;) {
+    const end = at + FRAME_HEADER + file.readUInt32LE(at);
+    found.push(file.subarray(at + FRAME_HEADER, end));
+    at = end;
+  }
+  return found;
+}
+
+/** The NAL units of an access unit in Annex B form. */
+function units(frame) {
+  const found = [];
   let begin = -1;
-  const take = (end) => {
-    const unit = stream.subarray(begin, end);
-    units.at(-1).push(unit);
-    if ([1, 5].includes(unit[0] & 31)) units.push([]);
-  };
-  for (let i = 0; i + 2 < stream.length; i += 1) {
-    if (stream[i] !== 0 || stream[i + 1] !== 0 || stream[i + 2] !== 1) continue;
+  for (let i = 0; i + 2 < frame.length; i += 1) {
+    if (frame[i] !== 0 || frame[i + 1] !== 0 || frame[i + 2] !== 1) continue;
     // Four bytes of start code are three with a zero before them.
-    if (begin >= 0) take(stream[i - 1] === 0 ? i - 1 : i);
+    if (begin >= 0) found.push(frame.subarray(begin, frame[i - 1] === 0 ? i - 1 : i));
     begin = i + 3;
     i += 2;
   }
-  take(stream.length);
-  return units.filter((unit) => unit.length > 0);
+  return [...found, frame.subarray(begin)];
 }
+
+/** The access units of H.264 in an IVF file, each as its NAL units. */
+export const accessUnits = (file) => frames(file).map(units);
 
 const isSlice = (unit) => [1, 5].includes(unit[0] & 31);
 export const isParameterSet = (unit) => [7, 8].includes(unit[0] & 31);

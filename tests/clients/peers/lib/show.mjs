@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { accessUnits, opusPackets, packet, packetize, senderReport } from './rtp.mjs';
 
 const media = (name) => readFileSync(new URL(`../../media/${name}`, import.meta.url));
-export const PICTURES = accessUnits(media('picture.h264'));
+export const PICTURES = accessUnits(media('picture.ivf'));
 const SOUND = opusPackets(media('tone.ogg'));
 
 export const VIDEO = { pt: 96, ssrc: 2_222, clock: 90_000, every: 1_000 / 30 };
