@@ -86,7 +86,6 @@ pub fn answer(offer: &str, local: &Local<'_>) -> Result<Answer, OfferError> {
     let mids: HashSet<&str> = session.bundle.split(' ').collect();
     for section in &sections {
         let bundled = mids.contains(section.mid) || sections.len() == 1;
-        let first = bundle.is_empty();
         let before = body.len();
         let taken = match section.kind {
             _ if !section.is_offered() => false,
@@ -105,7 +104,7 @@ pub fn answer(offer: &str, local: &Local<'_>) -> Result<Answer, OfferError> {
         };
         if taken {
             let _ = write!(bundle, " {}", section.mid);
-            write_transport(local, dtls_active, first, &mut body);
+            write_transport(local, dtls_active, &mut body);
         } else {
             body.truncate(before);
             section.write_rejected(&mut body);
@@ -361,7 +360,7 @@ impl<'a> Section<'a> {
         let _ = write!(
             out,
             "\r\nc=IN IP4 0.0.0.0\r\n{}a=sendonly\r\na=msid:{STREAM} {track}\r\n\
-             a=rtcp-mux\r\na=rtcp-rsize\r\n",
+             a=rtcp-mux\r\na=rtcp-mux-only\r\na=rtcp-rsize\r\n",
             self.mid_line()
         );
         let mut ids = self.extensions;
@@ -554,20 +553,21 @@ fn extension<'a>(ids: &'a mut ExtensionIds, uri: &str, kind: Kind) -> Option<&'a
     }
 }
 
-fn write_transport(local: &Local<'_>, active: bool, first: bool, out: &mut String) {
+/// The same in each section: with BUNDLE once would do (RFC 9143 section 7), but peers that gather
+/// for a section of their own choice look for it there.
+fn write_transport(local: &Local<'_>, active: bool, out: &mut String) {
     let setup = if active { "active" } else { "passive" };
     let _ = write!(
         out,
-        "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=ice-options:trickle\r\na=fingerprint:{}\r\n\
+        "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=ice-options:trickle ice2\r\na=fingerprint:{}\r\n\
          a=setup:{setup}\r\n",
         local.ufrag, local.password, local.fingerprint
     );
-    // With BUNDLE they are the same for all (RFC 9143 section 7).
-    if first {
-        for candidate in local.candidates {
-            let _ = write!(out, "a={candidate}\r\n");
-        }
+    for candidate in local.candidates {
+        let _ = write!(out, "a={candidate}\r\n");
     }
+    // An agent that is lite gathers nothing later (RFC 8840 section 4.1).
+    out.push_str("a=end-of-candidates\r\n");
 }
 
 #[cfg(test)]

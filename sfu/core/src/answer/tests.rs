@@ -47,7 +47,9 @@ fn chromium_gets_what_it_can_play() {
     );
     assert_eq!(values(&answer, "a=group:"), ["BUNDLE 0 1"]);
     assert_eq!(values(&answer, "a=setup:"), ["passive", "passive"]);
-    assert_eq!(values(&answer, "a=candidate:").len(), 1);
+    for of_each in ["a=candidate:", "a=end-of-candidates", "a=rtcp-mux-only"] {
+        assert_eq!(values(&answer, of_each).len(), 2, "{of_each}");
+    }
     assert_eq!(
         values(&answer, "a=fmtp:108 "),
         ["level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"]
