@@ -45,7 +45,7 @@ test("a session is made by POST, found by Location, guarded by ETag, ended by DE
   assert.deepEqual([session.url, session.answer], ["http://live.example/whip/stage/s1", "the answer"]);
   assert.deepEqual(session.iceServers, [{ urls: "stun:s" }]);
   await session.trickle("candidates");
-  assert.equal(await session.restart("credentials"), "fragment");
+  assert.equal(await session.restart("credentials", new AbortController().signal), "fragment");
   await session.trickle("more candidates");
   await session.delete(true);
 
@@ -79,7 +79,7 @@ test("refusals, silence and nonsense are problems", async () => {
   await assert.rejects(create(network(new Response("ok", { status: 200 })).fetch), problem(200, "bad_answer"));
   await assert.rejects(create(network(new Response("sdp", { status: 201 })).fetch), problem(201, "bad_answer"));
   const restarted = await create(network(created(), new Response(null, { status: 204 })).fetch);
-  await assert.rejects(restarted.restart("f"), problem(204, "bad_answer"));
+  await assert.rejects(restarted.restart("f", new AbortController().signal), problem(204, "bad_answer"));
 });
 
 test("an abort stays an abort", async () => {

@@ -6,7 +6,7 @@ import { deviceErrorKey } from "../src/studio/devices.ts";
 import { BITRATE_KBPS_MAX, BITRATE_KBPS_MIN, FRAME_RATES, RESOLUTIONS, videoEncodings, withBitrate, withoutUnwanted } from "../src/studio/encodings.ts";
 import { loudness } from "../src/studio/level.ts";
 import { sendFigures } from "../src/studio/stats.ts";
-import type { Stat } from "../src/ui/report.ts";
+import type { Stat } from "../src/client/report.ts";
 
 test("simulcast: three layers, the lowest first, that share the chosen bit rate", () => {
   for (const codec of VIDEO_CODECS) {

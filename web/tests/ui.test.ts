@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { readRoom } from "../src/ui/api.ts";
-import { activePair, kbps, num, type Stat } from "../src/ui/report.ts";
+import { activePair, kbps, num, type Stat } from "../src/client/report.ts";
 import { roomOfPath, tokenOfFragment } from "../src/ui/room.ts";
 
 for (const [path, room] of [

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { KeeperStatus } from "../src/client/keeper.ts";
 import { ProblemError } from "../src/client/problem.ts";
-import type { Stat } from "../src/ui/report.ts";
+import type { Stat } from "../src/client/report.ts";
 import { watchState, type Known } from "../src/watch/state.ts";
 import { RunningMedian, frameLatency, watchFigures } from "../src/watch/stats.ts";
 

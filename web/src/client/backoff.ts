@@ -8,8 +8,8 @@ export interface BackoffLimits {
 
 /** Viewers: quick at first, and never so slow that a fan misses a song. */
 export const VIEWER_BACKOFF: BackoffLimits = { firstMs: 500, maxMs: 15_000 };
-/** The artist: the whole room waits, and the grace time runs. */
-export const PUBLISHER_BACKOFF: BackoffLimits = { firstMs: 300, maxMs: 5_000 };
+/** The artist: the whole room waits, and the grace time runs. There is one of them. */
+export const PUBLISHER_BACKOFF: BackoffLimits = { firstMs: 300, maxMs: 1_000 };
 
 /**
  * Exponential back-off with jitter: the n-th wait is random between half and all of `first * 2^n`, so that a

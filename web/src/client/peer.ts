@@ -1,5 +1,6 @@
 /** One session with its `RTCPeerConnection`: offer, answer, trickle, ICE restart, end. */
 
+import { reportMap, type Stat } from "./report.ts";
 import { SessionResource, type Endpoint, type Fetch } from "./resource.ts";
 import { CANDIDATES_MAX, buildFragment, restartedAnswer } from "./sdpfrag.ts";
 
@@ -14,6 +15,11 @@ export interface PeerOptions {
   /** Rewrites an offer or answer; what the browser does not take is used unchanged. */
   readonly mungeOffer: (sdp: string) => string;
   readonly mungeAnswer: (sdp: string) => string;
+  /**
+   * Whether a session that is given up is deleted at the server. Not a publisher's: its DELETE ends the show for
+   * everybody, while the next POST takes its place.
+   */
+  readonly deleteAbandoned: boolean;
 }
 
 /** How long a connection stays up for the sake of its DELETE, in milliseconds. */
@@ -55,7 +61,7 @@ export class Peer {
       signal.throwIfAborted();
     } catch (error) {
       pc.close();
-      await resource?.delete(false);
+      if (options.deleteAbandoned) await resource?.delete(false);
       throw error;
     }
     pc.removeEventListener("icecandidate", collect);
@@ -87,8 +93,8 @@ export class Peer {
     if (state() !== "new") listener(state());
   }
 
-  /** Restarts ICE. Throws when the server refuses; the caller then opens a new session. */
-  async restartIce(): Promise<void> {
+  /** Restarts ICE. Throws when the server refuses or does not answer; the session is as it was then. */
+  async restartIce(signal: AbortSignal): Promise<void> {
     const before = this.pc.currentRemoteDescription?.sdp;
     if (this.#closed || !before) throw new Error("there is no session to restart");
     this.#pending = [];
@@ -96,8 +102,9 @@ export class Peer {
     this.#patching = true;
     try {
       const offer = await localOffer(this.pc, this.options.mungeOffer, { iceRestart: true });
-      const fragment = await this.resource.restart(buildFragment(offer, [], false));
+      const fragment = await this.resource.restart(buildFragment(offer, [], false), signal);
       const answer = restartedAnswer(before, fragment);
+      signal.throwIfAborted();
       await this.pc.setRemoteDescription({ type: "answer", sdp: answer });
     } finally {
       this.#patching = false;
@@ -105,17 +112,32 @@ export class Peer {
     void this.#flush();
   }
 
+  /** A report of the connection. Rejects once it is closed. */
+  async stats(): Promise<Map<string, Stat>> {
+    if (this.#closed) throw new Error("the connection is closed");
+    return reportMap(await this.pc.getStats());
+  }
+
+  /** Closes the connection for the sake of another. */
+  abandon(): void {
+    if (this.options.deleteAbandoned) {
+      this.end(false);
+    } else {
+      this.#closed = true;
+      this.pc.close();
+    }
+  }
+
   /**
    * Ends the session and its connection, in this order: a connection that closes first looks to the server like
    * one that was lost. A page that goes away (`keepalive`) cannot wait for that.
    */
-  async close(keepalive = false): Promise<void> {
+  end(keepalive: boolean): void {
     if (this.#closed) return;
     this.#closed = true;
     const deleted = this.resource.delete(keepalive);
-    if (!keepalive) await Promise.race([deleted, new Promise((late) => setTimeout(late, CLOSE_MS))]);
-    this.pc.close();
-    await deleted;
+    if (keepalive) this.pc.close();
+    else void Promise.race([deleted, new Promise((late) => setTimeout(late, CLOSE_MS))]).then(() => this.pc.close());
   }
 
   #candidate(candidate: string | undefined): void {

@@ -57,8 +57,8 @@ export class SessionResource {
   }
 
   /** Restarts ICE: returns the server's fragment. The entity tag changes with it (RFC 9725 section 4.3.2). */
-  async restart(fragment: string): Promise<string> {
-    const response = await this.#patch(fragment, "*");
+  async restart(fragment: string, signal: AbortSignal): Promise<string> {
+    const response = await this.#patch(fragment, "*", signal);
     if (response.status !== 200) {
       throw new ProblemError(response.status, "bad_answer", "the server did not restart ICE");
     }
@@ -93,9 +93,10 @@ export class SessionResource {
     });
   }
 
-  async #patch(fragment: string, ifMatch: string): Promise<Response> {
+  async #patch(fragment: string, ifMatch: string, signal?: AbortSignal): Promise<Response> {
     return request(this.fetch, this.url, {
       method: "PATCH",
+      ...(signal && { signal }),
       headers: { ...authorization(this.endpoint), "content-type": SDPFRAG, "if-match": ifMatch },
       body: fragment,
     });

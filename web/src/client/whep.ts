@@ -5,6 +5,7 @@ import type { LayerChoice } from "./events.ts";
 import type { Connection } from "./keeper.ts";
 import { REL_EVENTS, REL_LAYER, linkTarget } from "./link.ts";
 import { Peer } from "./peer.ts";
+import { viewerVitals, type Vitals } from "./pulse.ts";
 import type { Endpoint } from "./resource.ts";
 import { offerAbsCaptureTime, withStereoOpus } from "./sdp.ts";
 
@@ -57,6 +58,7 @@ export class PlaySession implements Connection {
         // Browsers decode Opus to mono unless their own description asks for stereo.
         mungeOffer: withStereoOpus,
         mungeAnswer: (sdp) => sdp,
+        deleteAbandoned: true,
       },
       signal,
     );
@@ -83,12 +85,20 @@ export class PlaySession implements Connection {
     if (url) await this.peer.resource.post(url, { layer });
   }
 
-  restartIce(): Promise<void> {
-    return this.peer.restartIce();
+  async vitals(): Promise<Vitals> {
+    return viewerVitals(await this.peer.stats());
   }
 
-  close(keepalive: boolean): Promise<void> {
-    return this.peer.close(keepalive);
+  restartIce(signal: AbortSignal): Promise<void> {
+    return this.peer.restartIce(signal);
+  }
+
+  abandon(): void {
+    this.peer.abandon();
+  }
+
+  end(keepalive: boolean): void {
+    this.peer.end(keepalive);
   }
 }
 

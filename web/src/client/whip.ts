@@ -4,6 +4,7 @@ import { openChannels, type ChatChannels } from "./channels.ts";
 import { Peer } from "./peer.ts";
 import type { Connection } from "./keeper.ts";
 import { REL_WISHES, linkTarget } from "./link.ts";
+import { publisherVitals, type Vitals } from "./pulse.ts";
 import type { Endpoint } from "./resource.ts";
 import { offerAbsCaptureTime, withStereoOpus } from "./sdp.ts";
 
@@ -31,6 +32,9 @@ export function sendableCodecs(): VideoCodec[] {
 
 /** One publishing session. */
 export class PublishSession implements Connection {
+  /** Packets sent when it was last looked at. */
+  #sent = 0;
+
   private constructor(
     readonly peer: Peer,
     private readonly video: RTCRtpSender | undefined,
@@ -59,6 +63,7 @@ export class PublishSession implements Connection {
         mungeOffer: withStereoOpus,
         // The answer's `stereo` is what makes the browser encode two channels.
         mungeAnswer: withStereoOpus,
+        deleteAbandoned: false,
       },
       signal,
     );
@@ -92,12 +97,22 @@ export class PublishSession implements Connection {
     return (kind === "video" ? this.video : this.audio) !== undefined;
   }
 
-  restartIce(): Promise<void> {
-    return this.peer.restartIce();
+  async vitals(): Promise<Vitals> {
+    const vitals = publisherVitals(await this.peer.stats(), this.#sent);
+    this.#sent = vitals.sent;
+    return vitals;
   }
 
-  close(keepalive: boolean): Promise<void> {
-    return this.peer.close(keepalive);
+  restartIce(signal: AbortSignal): Promise<void> {
+    return this.peer.restartIce(signal);
+  }
+
+  abandon(): void {
+    this.peer.abandon();
+  }
+
+  end(keepalive: boolean): void {
+    this.peer.end(keepalive);
   }
 }
 

@@ -6,7 +6,7 @@ import { Keeper, type KeeperStatus } from "../client/keeper.ts";
 import { ProblemError } from "../client/problem.ts";
 import { PublishSession, type VideoCodec } from "../client/whip.ts";
 import { followWishes } from "../client/wishes.ts";
-import { reportMap, type Stat } from "../ui/report.ts";
+import { reportMap, type Stat } from "../client/report.ts";
 import { schedule } from "../ui/schedule.ts";
 import { videoEncodings, withBitrate, withoutUnwanted } from "./encodings.ts";
 import { sendFigures, type SendFigures } from "./stats.ts";
@@ -91,6 +91,8 @@ export class Broadcast {
         this.onStatus(status);
       },
       schedule,
+      now: Date.now,
+      replaces: true,
       backoff: new Backoff(PUBLISHER_BACKOFF, Math.random),
       isOnline: () => navigator.onLine,
       // After a broken line, "somebody else is on air" is most likely the session that just broke.
@@ -111,14 +113,28 @@ export class Broadcast {
     this.#poll();
   }
 
-  stop(keepalive = false): void {
+  /** Ends the show, for everybody. */
+  stop(): void {
     this.#cancelStats();
     this.#follow(undefined);
-    this.#keeper.stop(keepalive);
+    this.#keeper.stop();
+  }
+
+  /**
+   * The page goes away, which ends no show: the room waits for the artist, and whoever comes back goes on. Closing
+   * tells the fans at once that the line is cut; the server would notice later by itself.
+   */
+  leave(): void {
+    this.#keeper.connection?.abandon();
   }
 
   networkChanged(): void {
     this.#keeper.networkChanged();
+  }
+
+  /** The page was frozen or asleep. */
+  wake(): void {
+    this.#keeper.wake();
   }
 
   /** Swaps tracks. One of a kind that was not offered needs a new offer, and so a short break. */

@@ -193,8 +193,8 @@ async function openChat(name: string): Promise<void> {
   if (channels) chat.attach(channels);
 }
 
-function end(keepalive = false): void {
-  broadcast?.stop(keepalive);
+function end(): void {
+  broadcast?.stop();
   broadcast = undefined;
 }
 
@@ -283,9 +283,17 @@ function wire(): void {
     if (!onAir()) return;
     event.preventDefault();
   });
-  window.addEventListener("pagehide", () => end(true));
+  window.addEventListener("pagehide", (event) => {
+    if (!event.persisted) broadcast?.leave();
+  });
+  window.addEventListener("pageshow", (event) => {
+    if (event.persisted) broadcast?.wake();
+  });
+  document.addEventListener("resume", () => broadcast?.wake());
   document.addEventListener("visibilitychange", () => {
-    if (document.visibilityState === "visible" && onAir()) void keepAwake();
+    if (document.visibilityState !== "visible") return;
+    broadcast?.wake();
+    if (onAir()) void keepAwake();
   });
   document.addEventListener("pointerdown", () => void meter.resume(), { once: true });
 }

@@ -1,6 +1,6 @@
 /** Figures of a running show, from `RTCPeerConnection.getStats()`. Pure: a report in, figures out. */
 
-import { activePair, kbps, num, type Stat } from "../ui/report.ts";
+import { activePair, kbps, num, type Stat } from "../client/report.ts";
 
 /** One simulcast layer, or the only stream (`rid` empty). */
 export interface LayerFigures {

@@ -199,6 +199,10 @@ function wire(): void {
   });
   window.addEventListener("online", () => viewing.networkChanged());
   window.addEventListener("offline", () => viewing.networkChanged());
+  document.addEventListener("resume", () => viewing.wake());
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible") viewing.wake();
+  });
   window.addEventListener("pagehide", () => {
     viewing.stop(true);
     chat?.stop();

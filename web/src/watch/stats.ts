@@ -1,6 +1,6 @@
 /** The viewer's figures, from `getStats()` and from painted frames. Pure. */
 
-import { activePair, kbps, num, type Stat } from "../ui/report.ts";
+import { activePair, kbps, num, type Stat } from "../client/report.ts";
 
 /** How the latency was found, the best first. */
 export type LatencySource =

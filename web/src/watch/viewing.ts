@@ -6,7 +6,7 @@ import { followEvents, type Layer, type LayerChoice, type ShowEvent } from "../c
 import { Keeper, type KeeperStatus } from "../client/keeper.ts";
 import { ProblemError } from "../client/problem.ts";
 import { PlaySession } from "../client/whep.ts";
-import { reportMap, type Stat } from "../ui/report.ts";
+import { reportMap, type Stat } from "../client/report.ts";
 import { schedule } from "../ui/schedule.ts";
 import type { Known, Show } from "./state.ts";
 import { watchFigures, type WatchFigures } from "./stats.ts";
@@ -71,6 +71,8 @@ export class Viewing {
         this.listener.onChange();
       },
       schedule,
+      now: Date.now,
+      replaces: false,
       backoff: new Backoff(VIEWER_BACKOFF, Math.random),
       isOnline: () => navigator.onLine,
       mayWaitOut: () => false,
@@ -125,6 +127,11 @@ export class Viewing {
 
   networkChanged(): void {
     this.#keeper.networkChanged();
+  }
+
+  /** The page was out of sight, frozen or asleep. */
+  wake(): void {
+    this.#keeper.wake();
   }
 
   /** A frame was painted. */
