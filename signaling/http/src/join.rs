@@ -18,6 +18,7 @@ use crate::config::SignalingConfig;
 use crate::director::{Join, Joined};
 use crate::extract::{ClientAddress, RoomPath, read_body, require_type};
 use crate::problem::{Code, Problem, ProblemBody};
+use crate::publisher;
 use crate::stats::JoinOutcome;
 
 /// The media type of offers and answers.
@@ -26,8 +27,7 @@ const SDP: &str = "application/sdp";
 /// Publish: an SDP offer makes a session that sends into the room (RFC 9725).
 ///
 /// The token must grant `publish` for the room. A room that somebody else publishes in is taken
-/// over only with the grant `takeover`. To a publisher with simulcast, the response links to the
-/// session's events.
+/// over only with the grant `takeover`. The response links to the session's events.
 #[utoipa::path(
     post,
     path = "/whip/{room}",
@@ -189,7 +189,6 @@ fn created(
         answer,
         etag,
         number,
-        has_layers,
         guard,
     } = joined;
     let base = match role {
@@ -198,20 +197,21 @@ fn created(
     };
     let location = format!("/{base}/{room}/{session}");
     let mut links = ice_links(&app.config, number, unix_now());
-    if role == SessionRole::Viewer {
-        links.push(format!(
-            "<{location}/events>; rel=\"urn:ietf:params:whep:ext:core:server-sent-events\"; \
-             events=\"active,inactive,layers,viewercount,reconnect\""
-        ));
-        links.push(format!(
-            "<{location}/layer>; rel=\"urn:ietf:params:whep:ext:core:layer\""
-        ));
-    }
-    if has_layers {
-        links.push(format!(
+    match role {
+        SessionRole::Viewer => {
+            links.push(format!(
+                "<{location}/events>; rel=\"urn:ietf:params:whep:ext:core:server-sent-events\"; \
+                 events=\"active,inactive,layers,viewercount,reconnect\""
+            ));
+            links.push(format!(
+                "<{location}/layer>; rel=\"urn:ietf:params:whep:ext:core:layer\""
+            ));
+        }
+        SessionRole::Publisher => links.push(format!(
             "<{location}/events>; rel=\"urn:ietf:params:whip:ext:core:server-sent-events\"; \
-             events=\"layers\""
-        ));
+             events=\"{}\"",
+            publisher::EVENTS,
+        )),
     }
     let mut response = (StatusCode::CREATED, answer).into_response();
     let headers = response.headers_mut();

@@ -1,5 +1,6 @@
-//! A publisher's events: which of its layers somebody watches.
+//! A publisher's events: which of its layers somebody watches, and how many watch.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 
 use axum::extract::State;
@@ -18,11 +19,15 @@ use crate::problem::{Problem, ProblemBody};
 use crate::session::url;
 use crate::viewer::{json, sse};
 
+/// The events' names, as the `Link` of a session lists them.
+pub(crate) const EVENTS: &str = "layers,audience";
+
 /// Events of a publisher's session, as server-sent events.
 ///
 /// `layers {"layers":[{"layer","rid","wanted"}]}`: a publisher that can need not send layers that
-/// are not wanted, and sends them again when they are. The present state comes first; the list is
-/// empty without simulcast. The stream ends with the session.
+/// are not wanted, and sends them again when they are; the list is empty without simulcast.
+/// `audience {"viewers"}`: how many watch, at most once a second. The present state comes first.
+/// The stream ends with the session.
 #[utoipa::path(
     get,
     path = "/whip/{room}/{session}/events",
@@ -55,18 +60,66 @@ struct WantedLayer<'a> {
     wanted: bool,
 }
 
+/// What the stream has said last, so that it says only what is new.
+#[derive(Default)]
+struct Told {
+    layers: Option<Vec<NamedLayer>>,
+    viewers: Option<usize>,
+}
+
+struct Follower {
+    watch: Watch,
+    told: Told,
+    /// One event of each kind at most.
+    pending: VecDeque<Event>,
+}
+
 /// The newest state only: what a slow reader has not read is not worth reading any more.
 fn follow(watch: Watch) -> impl Stream<Item = Result<Event, Infallible>> + Send + 'static {
-    let mut session = watch.session;
-    session.mark_changed();
-    stream::unfold(session, |mut session| async move {
-        session.changed().await.ok()?;
-        let event = event(&session.borrow_and_update().layers);
-        Some((Ok(event), session))
+    let mut follower = Follower {
+        watch,
+        told: Told::default(),
+        pending: VecDeque::new(),
+    };
+    follower.compare();
+    stream::unfold(follower, |mut follower| async move {
+        let event = follower.next().await?;
+        Some((Ok(event), follower))
     })
 }
 
-fn event(layers: &[NamedLayer]) -> Event {
+impl Follower {
+    async fn next(&mut self) -> Option<Event> {
+        while self.pending.is_empty() {
+            tokio::select! {
+                changed = self.watch.session.changed() => changed.ok()?,
+                changed = self.watch.room.changed() => changed.ok()?,
+            }
+            self.compare();
+        }
+        self.pending.pop_front()
+    }
+
+    /// Queues an event for each thing that differs from what was told.
+    fn compare(&mut self) {
+        let layers = &self.watch.session.borrow_and_update().layers;
+        if self.told.layers.as_ref() != Some(layers) {
+            self.pending.push_back(layers_event(layers));
+            self.told.layers = Some(layers.clone());
+        }
+        // The registry tells a room's number at most once in `count_interval`.
+        let viewers = self.watch.room.borrow_and_update().status.viewers;
+        if self.told.viewers != Some(viewers) {
+            self.pending.push_back(json(
+                "audience",
+                &serde_json::json!({ "viewers": viewers }),
+            ));
+            self.told.viewers = Some(viewers);
+        }
+    }
+}
+
+fn layers_event(layers: &[NamedLayer]) -> Event {
     let layers = layers.iter().map(|named| WantedLayer {
         layer: named.layer,
         rid: &named.rid,

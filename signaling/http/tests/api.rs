@@ -230,7 +230,7 @@ async fn the_pages_settings() {
     let server = Server::start(SignalingConfig::default()).await;
     assert_eq!(
         server.json("/api/v1/client-config").await,
-        json!({"developmentMode": true, "watchOpen": true, "maxPublishBitrateKbps": 8000, "chat": false})
+        json!({"developmentMode": true, "watchOpen": true, "maxPublishBitrateKbps": 8000, "graceSeconds": 30.0, "chat": false})
     );
     let server = Server::keyed(SignalingConfig {
         publish_bitrate_max_kbps: 500,
@@ -239,7 +239,7 @@ async fn the_pages_settings() {
     .await;
     assert_eq!(
         server.json("/api/v1/client-config").await,
-        json!({"developmentMode": false, "watchOpen": false, "maxPublishBitrateKbps": 500, "chat": false})
+        json!({"developmentMode": false, "watchOpen": false, "maxPublishBitrateKbps": 500, "graceSeconds": 30.0, "chat": false})
     );
 }
 

@@ -1,4 +1,4 @@
-//! What a publisher hears of its layers, with real media behind it.
+//! What a publisher hears of its layers and its audience, with real media behind it.
 
 mod support;
 
@@ -40,7 +40,7 @@ async fn layers_that_nobody_watches_are_paused() {
     let link = response.headers()["link"].to_str().unwrap().to_owned();
     let events = format!(
         "<{path}/events>; rel=\"urn:ietf:params:whip:ext:core:server-sent-events\"; \
-         events=\"layers\""
+         events=\"layers,audience\""
     );
     assert_eq!(link, events);
     let mut events = Events::new(server.get(&format!("{path}/events")).await);
@@ -50,6 +50,8 @@ async fn layers_that_nobody_watches_are_paused() {
         {"layer": "high", "rid": "h", "wanted": true},
     ]});
     assert_eq!(events.next().await.unwrap(), ("layers".into(), all));
+    let nobody = json!({"viewers": 0});
+    assert_eq!(events.next().await.unwrap(), ("audience".into(), nobody));
 
     let _idol = peer.run(&response.text().await.unwrap());
     until_wanted(&mut events, &["h"]).await;
@@ -82,7 +84,6 @@ async fn without_simulcast_there_is_nothing_to_pause() {
     let server = Server::start(SignalingConfig::default()).await;
     let (peer, offer) = Peer::publisher();
     let response = server.whip("stage", "idol", &offer).await;
-    assert!(!response.headers().contains_key("link"));
     let path = location(&response);
     let _idol = peer.run(&response.text().await.unwrap());
     let mut events = Events::new(server.get(&format!("{path}/events")).await);
@@ -94,4 +95,27 @@ async fn without_simulcast_there_is_nothing_to_pause() {
     let stranger = location(&response).replace("/whep/", "/whip/");
     let refused = server.get(&format!("{stranger}/events")).await;
     problem(refused, Code::SessionNotFound).await;
+}
+
+#[tokio::test]
+async fn the_audience_is_counted() {
+    let server = Server::start(SignalingConfig::default()).await;
+    let (_peer, offer) = Peer::publisher();
+    let response = server.whip("stage", "idol", &offer).await;
+    let path = location(&response);
+    let mut events = Events::new(server.get(&format!("{path}/events")).await);
+    assert_eq!(events.until("audience").await, json!({"viewers": 0}));
+    let mut fans = Vec::new();
+    for _ in 0..3 {
+        let (_, offer) = Peer::viewer();
+        fans.push(location(&server.whep("stage", &offer).await));
+    }
+    while events.until("audience").await != json!({"viewers": 3}) {}
+    // Whoever opens a stream now hears how things stand.
+    let mut late = Events::new(server.get(&format!("{path}/events")).await);
+    assert_eq!(late.until("audience").await, json!({"viewers": 3}));
+    for fan in fans {
+        assert_eq!(server.delete(&fan).await.status(), StatusCode::OK);
+    }
+    while events.until("audience").await != json!({"viewers": 0}) {}
 }

@@ -17,6 +17,9 @@ pub(crate) struct ClientConfig {
     /// The most that a publisher may send, in kbit/s.
     #[schema(example = 8000)]
     max_publish_bitrate_kbps: u64,
+    /// How long a room waits for a publisher whose connection was lost, in seconds.
+    #[schema(example = 30.0)]
+    grace_seconds: f64,
     /// Whether there is a chat.
     chat: bool,
 }
@@ -33,6 +36,7 @@ pub(crate) async fn get(State(app): State<App>) -> Json<ClientConfig> {
         development_mode: app.auth.is_development(),
         watch_open: app.watch_open(),
         max_publish_bitrate_kbps: app.config.publish_bitrate_max_kbps,
+        grace_seconds: app.config.grace.as_secs_f64(),
         chat: app.chat.is_some(),
     })
 }

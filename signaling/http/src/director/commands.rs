@@ -31,8 +31,6 @@ pub(crate) struct Joined {
     pub(crate) answer: String,
     pub(crate) etag: EntityTag,
     pub(crate) number: SessionNumber,
-    /// A publisher with layers that it may be asked to pause.
-    pub(crate) has_layers: bool,
     /// Ends the session unless it is kept.
     pub(crate) guard: JoinGuard,
 }

@@ -224,11 +224,9 @@ impl Director {
             rid,
             paused: false,
         };
-        let layers: Vec<_> = opened.layers.into_iter().map(named).collect();
-        let has_layers = !layers.is_empty();
         let view = SessionView {
             layer: None,
-            layers,
+            layers: opened.layers.into_iter().map(named).collect(),
         };
         self.sessions.insert(
             session,
@@ -246,7 +244,6 @@ impl Director {
             answer: opened.answer,
             etag,
             number,
-            has_layers,
             guard: JoinGuard::new(self.commands.clone(), session),
         })
     }
