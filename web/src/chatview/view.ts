@@ -40,6 +40,8 @@ export interface ChatPlace {
   readonly pinByTap?: boolean;
   /** The chat can be shown from now on. A server without one, or that wants another token, leaves the page as it is. */
   readonly onThere: () => void;
+  /** There is none, or not for this user. */
+  readonly onAbsent?: () => void;
   readonly onHide?: () => void;
   /** Also called each second. */
   readonly onCounts?: (present: number | undefined, hearts: number) => void;
@@ -215,6 +217,8 @@ export class ChatView {
         if (!this.#there && this.client?.status.kind === "open") {
           this.#there = true;
           this.place.onThere();
+        } else if (!this.#there && this.client?.status.kind === "refused") {
+          this.place.onAbsent?.();
         }
         this.#painter.request(this.#paintStatus);
         break;

@@ -1,11 +1,11 @@
 /** The chat beside the picture, or over it. */
 
 import { ChatView } from "../chatview/view.ts";
-import { label } from "../chatview/parts.ts";
+import { ICONS, icon, label } from "../chatview/parts.ts";
 import type { ChatChannels } from "../client/channels.ts";
 import { c } from "../i18n/chat.ts";
 import { localised } from "../i18n/index.ts";
-import { byId, byTestId } from "../ui/dom.ts";
+import { byId, byTestId, make } from "../ui/dom.ts";
 
 const STORED = "lightstick.chat";
 
@@ -17,6 +17,8 @@ export class WatchChat {
   readonly #toggle = byTestId("chat-toggle", HTMLButtonElement);
   #wanted = remembered() !== "hidden";
   #there = false;
+  /** There is none. Until that is known its place is kept, so that nothing jumps when it comes. */
+  #absent = false;
 
   constructor(room: string, token: () => string | undefined) {
     this.#view = new ChatView({
@@ -26,6 +28,11 @@ export class WatchChat {
       token,
       onThere: () => {
         this.#there = true;
+        this.#absent = false;
+        this.#render();
+      },
+      onAbsent: () => {
+        this.#absent = true;
         this.#render();
       },
       onHide: () => {
@@ -33,7 +40,9 @@ export class WatchChat {
         this.#toggle.focus();
       },
     });
-    this.#toggle.before(this.#view.captions.select);
+    const captions = make("label", "captions-menu");
+    captions.append(icon(ICONS.captions), this.#view.captions.select);
+    this.#toggle.before(captions);
     this.#toggle.addEventListener("click", () => this.toggle());
     localised(() => this.#render());
     this.#followKeyboard();
@@ -64,10 +73,12 @@ export class WatchChat {
   }
 
   #render(): void {
-    const shown = this.#there && this.#wanted;
+    const placed = this.#wanted && !this.#absent;
+    const shown = this.#there && placed;
     this.#root.hidden = !shown;
-    this.#player.dataset["chat"] = shown ? "shown" : "hidden";
-    this.#toggle.hidden = !this.#there;
+    this.#player.dataset["chat"] = placed ? "shown" : "hidden";
+    this.#toggle.hidden = this.#absent;
+    this.#toggle.disabled = !this.#there;
     this.#toggle.setAttribute("aria-pressed", String(shown));
     label(this.#toggle, c(shown ? "chat.hide" : "chat.show"));
     if (shown) this.#view.redraw();
