@@ -89,6 +89,17 @@ export class PlaySession implements Connection {
     return viewerVitals(await this.peer.stats());
   }
 
+  /** How loud the sound is, 0 to 1, as far as the browser says. */
+  level(): number {
+    const receiver = this.peer.pc.getReceivers().find(({ track }) => track.kind === "audio");
+    return receiver?.getSynchronizationSources?.()[0]?.audioLevel ?? 0;
+  }
+
+  /** The stream without its picture: a player that waits for a first frame would be silent. */
+  sound(): MediaStream {
+    return new MediaStream(this.stream.getAudioTracks());
+  }
+
   restartIce(signal: AbortSignal): Promise<void> {
     return this.peer.restartIce(signal);
   }

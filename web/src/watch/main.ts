@@ -2,14 +2,17 @@
 
 import type { ChatChannels } from "../client/channels.ts";
 import { LAYERS, type LayerChoice } from "../client/events.ts";
+import type { PlaySession } from "../client/whep.ts";
 import { localised, number, startLanguage, t, type Key } from "../i18n/index.ts";
 import { drawCrowd } from "../ui/crowd.ts";
 import { byId, byTestId, setOptions, setText } from "../ui/dom.ts";
 import { problemKey, wantsToken } from "../ui/problems.ts";
 import { keepToken, roomOfPath, takeToken } from "../ui/room.ts";
+import { followSurroundings } from "../ui/surroundings.ts";
 import type { WatchChat } from "./chat.ts";
 import { showOverlay } from "./overlay.ts";
 import { Player } from "./player.ts";
+import { SoundOnly } from "./soundonly.ts";
 import { watchState, type WatchState } from "./state.ts";
 import { RunningMedian, frameLatency, type FrameTimes, type WatchFigures } from "./stats.ts";
 import { Viewing } from "./viewing.ts";
@@ -27,6 +30,7 @@ const MORE: Partial<Record<WatchState, Key>> = {
   waiting: "watch.state.waiting.more",
   interrupted: "watch.state.interrupted.more",
   ended: "watch.state.ended.more",
+  reconnecting: "watch.state.reconnecting.more",
   offline: "watch.state.offline.more",
 };
 /** How long a short message stays. */
@@ -39,18 +43,22 @@ const statsToggle = byTestId("stats-toggle", HTMLButtonElement);
 const latencies = new RunningMedian(31);
 let token = room ? takeToken("watch", room) : undefined;
 let figures: WatchFigures | undefined;
+let session: PlaySession | undefined;
 let chat: WatchChat | undefined;
 let channels: ChatChannels | undefined;
 
+const soundOnly = new SoundOnly();
 const player = new Player({ i: toggleStats, q: () => quality.focus(), c: () => chat?.toggle() });
 const viewing = new Viewing(
   new URL(`/whep/${encodeURIComponent(room ?? "")}`, location.href).href,
   () => token,
   {
     onChange: render,
-    onStream(stream) {
+    onSession(latest) {
+      session = latest;
+      soundOnly.session = latest;
       latencies.clear();
-      void player.play(stream);
+      player.play(soundOnly.shown ? latest.sound() : latest.stream);
       watchFrames();
     },
     onChannels(latest) {
@@ -101,6 +109,8 @@ function render(): void {
   setText(title, t(now === "live" ? "watch.live" : sentOut() ? "watch.state.removed" : TITLES[now]));
   setText(byId("more", HTMLElement), more(now));
   byId("on-air", HTMLElement).hidden = now !== "live";
+  showKinds(now);
+  byId("slow", HTMLElement).hidden = now !== "live" || !viewing.slow;
   const viewers = byTestId("viewers", HTMLElement);
   viewers.hidden = viewing.viewers === undefined;
   setText(viewers, t("watch.viewers", { count: number(viewing.viewers ?? 0) }));
@@ -111,6 +121,19 @@ function render(): void {
   if (status.kind === "refused" && !wantsToken(status.problem)) chat?.withoutSession();
   renderQuality();
   mediaSession(now);
+}
+
+/** A show may have sound alone, or pictures alone, and that may change. */
+function showKinds(now: WatchState): void {
+  player.silent = viewing.silent;
+  const alone = viewing.known.soundOnly;
+  document.documentElement.dataset["media"] = alone ? "sound" : "picture";
+  if (alone !== soundOnly.shown && session) {
+    player.play(alone ? session.sound() : session.stream);
+    if (!alone) watchFrames();
+  }
+  soundOnly.show(alone);
+  byId("sound-room", HTMLElement).hidden = now !== "live";
 }
 
 function sentOut(): boolean {
@@ -197,11 +220,12 @@ function wire(): void {
     if (room && token) keepToken("watch", room, token);
     enter();
   });
-  window.addEventListener("online", () => viewing.networkChanged());
-  window.addEventListener("offline", () => viewing.networkChanged());
-  document.addEventListener("resume", () => viewing.wake());
-  document.addEventListener("visibilitychange", () => {
-    if (document.visibilityState === "visible") viewing.wake();
+  followSurroundings({
+    onNetwork: () => viewing.networkChanged(),
+    onWake() {
+      viewing.wake();
+      player.wake();
+    },
   });
   window.addEventListener("pagehide", () => {
     viewing.stop(true);
@@ -223,9 +247,12 @@ function wire(): void {
 if (room) {
   viewing.start();
   void openChat(room);
+} else {
+  byId("player", HTMLElement).dataset["chat"] = "hidden";
 }
 wire();
 setText(byId("room", HTMLElement), room ?? "");
+setText(byId("sound-room", HTMLElement), room ?? "");
 drawCrowd(byId("crowd", HTMLElement), 40);
 localised(() => {
   render();

@@ -23,6 +23,8 @@ export interface Known {
   readonly show: Show;
   /** Whether a frame of this session has been painted. */
   readonly painted: boolean;
+  /** Whether the show has no picture, but sound that comes. */
+  readonly soundOnly: boolean;
   /** Whether media has stopped although the server says that it flows. */
   readonly stalled: boolean;
   /** Whether the server tells of the show. */
@@ -30,7 +32,7 @@ export interface Known {
 }
 
 /** The state that follows. */
-export function watchState({ status, show, painted, stalled, hasEvents }: Known): WatchState {
+export function watchState({ status, show, painted, soundOnly, stalled, hasEvents }: Known): WatchState {
   switch (status.kind) {
     case "refused":
       return status.problem.code === "show_over" ? "ended" : "error";
@@ -54,7 +56,7 @@ export function watchState({ status, show, painted, stalled, hasEvents }: Known)
       return "ended";
     case "active":
     case "unknown":
-      if (painted) return stalled ? "interrupted" : "live";
+      if (painted || soundOnly) return stalled ? "interrupted" : "live";
       return status.kind === "connected" && !hasEvents ? "waiting" : "connecting";
   }
 }

@@ -1,5 +1,6 @@
 /** The viewer's figures, from `getStats()` and from painted frames. Pure. */
 
+import type { KindBytes } from "./kinds.ts";
 import { activePair, kbps, num, type Stat } from "../client/report.ts";
 
 /** How the latency was found, the best first. */
@@ -30,8 +31,8 @@ export interface WatchFigures {
   readonly freezes: number;
   readonly codec: string;
   readonly path: string;
-  /** Received of all media since the session began. */
-  readonly bytes: number;
+  /** Received since the session began. */
+  readonly bytes: KindBytes;
   readonly latency: Latency | undefined;
 }
 
@@ -77,9 +78,13 @@ export function watchFigures(
     freezes: num(video?.["freezeCount"]) ?? 0,
     codec: String(now.get(String(video?.["codecId"]))?.["mimeType"] ?? "").replace("video/", ""),
     path: String(local?.["relayProtocol"] ?? local?.["protocol"] ?? ""),
-    bytes: inbound.reduce((total, stat) => total + (num(stat["bytesReceived"]) ?? 0), 0),
+    bytes: { audio: bytesOf(inbound, "audio"), video: bytesOf(inbound, "video") },
     latency: latency(frameMs, video, rttMs, per(old, video, "totalProcessingDelay", "framesDecoded"), nowMs),
   };
+}
+
+function bytesOf(inbound: readonly Stat[], kind: string): number {
+  return inbound.reduce((total, stat) => total + (stat["kind"] === kind ? (num(stat["bytesReceived"]) ?? 0) : 0), 0);
 }
 
 function latency(

@@ -8,14 +8,16 @@ import { ProblemError } from "../client/problem.ts";
 import { PlaySession } from "../client/whep.ts";
 import { reportMap, type Stat } from "../client/report.ts";
 import { schedule } from "../ui/schedule.ts";
+import { Kinds } from "./kinds.ts";
 import type { Known, Show } from "./state.ts";
+import { SlowLink } from "./slowlink.ts";
 import { watchFigures, type WatchFigures } from "./stats.ts";
 
 /** Callbacks of a [`Viewing`]. */
 export interface ViewingListener {
   /** Something that the page shows has changed. */
   onChange(): void;
-  onStream(stream: MediaStream): void;
+  onSession(session: PlaySession): void;
   /** A session has channels for the chat. */
   onChannels(channels: ChatChannels): void;
   onFigures(figures: WatchFigures): void;
@@ -25,6 +27,8 @@ export interface ViewingListener {
 
 /** How often figures are read. */
 const STATS_MS = 1_000;
+/** How long an interruption has to last before it is shown. */
+const INTERRUPTED_AFTER_MS = 1_000;
 /** An active show without a single byte for so long: the artist's line is broken, as the server will soon notice. */
 const STALL_MS = 3_000;
 /**
@@ -48,6 +52,9 @@ export class Viewing {
   #leaveEvents: () => void = () => {};
   #cancelStats: () => void = () => {};
   #before: ReadonlyMap<string, Stat> = new Map();
+  readonly #kinds = new Kinds();
+  readonly #link = new SlowLink();
+  #cancelInterrupted: () => void = () => {};
   #bytes = 0;
   #quietMs = 0;
   #giveUpMs = GIVE_UP_MS;
@@ -85,9 +92,20 @@ export class Viewing {
       status: this.#status,
       show: this.#show,
       painted: this.#painted,
+      soundOnly: this.#kinds.soundOnly,
       stalled: this.#quietMs >= STALL_MS,
       hasEvents: this.#keeper.connection?.eventsUrl !== undefined,
     };
+  }
+
+  /** Whether the show has pictures and no sound. */
+  get silent(): boolean {
+    return this.#kinds.silent;
+  }
+
+  /** Whether this viewer's own connection is too slow for what is sent. */
+  get slow(): boolean {
+    return this.#link.slow && this.#status.kind === "connected";
   }
 
   get viewers(): number | undefined {
@@ -121,6 +139,7 @@ export class Viewing {
 
   stop(keepalive = false): void {
     this.#cancelStats();
+    this.#cancelInterrupted();
     this.#leaveEvents();
     this.#keeper.stop(keepalive);
   }
@@ -155,14 +174,17 @@ export class Viewing {
 
   #opened(session: PlaySession): void {
     this.#iceServers = session.peer.resource.iceServers;
+    this.#cancelInterrupted();
     this.#show = "unknown";
     this.#layers = [];
     this.#current = undefined;
     this.#before = new Map();
     this.#bytes = 0;
+    this.#kinds.begin();
+    this.#link.clear();
     this.#quietMs = 0;
     this.#giveUpMs = GIVE_UP_MS + Math.random() * GIVE_UP_SPREAD_MS;
-    this.listener.onStream(session.stream);
+    this.listener.onSession(session);
     if (session.channels) this.listener.onChannels(session.channels);
     if (this.#choice !== "auto") {
       void session.chooseLayer(this.#choice).catch(() => {
@@ -196,9 +218,19 @@ export class Viewing {
   #heard(event: ShowEvent): void {
     switch (event.type) {
       case "active":
+        this.#cancelInterrupted();
         this.#show = "active";
         break;
       case "inactive":
+        this.#cancelInterrupted();
+        if (event.reason === "interrupted" && this.#show === "active") {
+          // An artist's new session takes the place of the old one within this time: that is no interruption to show.
+          this.#cancelInterrupted = schedule(INTERRUPTED_AFTER_MS, () => {
+            this.#show = "interrupted";
+            this.listener.onChange();
+          });
+          return;
+        }
         this.#show = event.reason;
         break;
       case "layers":
@@ -229,10 +261,14 @@ export class Viewing {
     const figures = watchFigures(this.#before, now, this.listener.frameLatency(), Date.now());
     this.#before = now;
     this.listener.onFigures(figures);
-    const wasStalled = this.known.stalled;
-    this.#quietMs = this.#show === "active" && figures.bytes === this.#bytes ? this.#quietMs + STATS_MS : 0;
-    this.#bytes = figures.bytes;
-    if (this.known.stalled !== wasStalled) this.listener.onChange();
+    const shown = () => [this.known.stalled, this.known.soundOnly, this.silent, this.slow].join();
+    const before = shown();
+    this.#kinds.add(Date.now(), figures.bytes);
+    this.#link.add(figures);
+    const bytes = figures.bytes.audio + figures.bytes.video;
+    this.#quietMs = this.#show === "active" && bytes === this.#bytes ? this.#quietMs + STATS_MS : 0;
+    this.#bytes = bytes;
+    if (shown() !== before) this.listener.onChange();
     if (this.#quietMs >= this.#giveUpMs) {
       this.#quietMs = 0;
       this.#keeper.reopenAfter(0);
