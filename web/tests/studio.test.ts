@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { VIDEO_CODECS } from "../src/client/whip.ts";
 import { en } from "../src/i18n/dictionary.ts";
 import { deviceErrorKey } from "../src/studio/devices.ts";
-import { BITRATE_KBPS_MAX, BITRATE_KBPS_MIN, FRAME_RATES, RESOLUTIONS, videoEncodings, withBitrate, withoutUnwanted } from "../src/studio/encodings.ts";
+import { BITRATE_KBPS_MAX, BITRATE_KBPS_MIN, FRAME_RATES, RESOLUTIONS, fitted, videoEncodings } from "../src/studio/encodings.ts";
 import { loudness } from "../src/studio/level.ts";
 import { sendFigures } from "../src/studio/stats.ts";
 import type { Stat } from "../src/client/report.ts";
@@ -42,25 +42,57 @@ test("without simulcast: one encoding with all of it", () => {
   }
 });
 
+const NOBODY: ReadonlySet<string> = new Set();
+const FULL_HD = 1920 * 1080;
+/** Encodings of a show that began with this many pixels. */
+const running = (pixels: number, simulcast = true) =>
+  videoEncodings({ codec: "VP8", simulcast, kbps: 1_000, fps: 30, pixels }).map((encoding) => ({ ...encoding, active: true }));
+
 test("a new bit rate keeps the encodings as they are otherwise", () => {
   for (const pixels of [1280 * 720, 640 * 360, 320 * 180]) {
-    const running = videoEncodings({ codec: "VP8", simulcast: true, kbps: 1_000, fps: 30, pixels }).map((e) => ({ ...e, active: true }));
-    const changed = withBitrate(running, 3_000);
-    assert.deepEqual(changed.map(({ maxBitrate, ...rest }) => rest), running.map(({ maxBitrate, ...rest }) => rest));
-    assert.equal(changed.reduce((sum, { maxBitrate }) => sum + (maxBitrate ?? 0), 0), 3_000_000);
+    const { encodings } = fitted(running(pixels), { kbps: 3_000, pixels, unwanted: NOBODY });
+    const rest = (all: RTCRtpEncodingParameters[]) => all.map(({ maxBitrate, scaleResolutionDownBy = 1, ...more }) => ({ scaleResolutionDownBy, ...more }));
+    assert.deepEqual(rest(encodings), rest(running(pixels)));
+    assert.equal(encodings.reduce((sum, { maxBitrate }) => sum + (maxBitrate ?? 0), 0), 3_000_000);
   }
-  assert.deepEqual(withBitrate([{ active: true }], 500), [{ active: true, maxBitrate: 500_000 }]);
-  assert.deepEqual(withBitrate([], 500), []);
+  assert.deepEqual(fitted([{ active: true }], { kbps: 500, pixels: 0, unwanted: NOBODY }).encodings, [{ active: true, maxBitrate: 500_000 }]);
+  assert.deepEqual(fitted([], { kbps: 500, pixels: FULL_HD, unwanted: NOBODY }).encodings, []);
 });
 
-test("unwanted layers rest, and never all of them", () => {
-  const running = [{ rid: "l", maxBitrate: 1 }, { rid: "m" }, { rid: "h", active: false }] as RTCRtpEncodingParameters[];
-  const active = (...unwanted: string[]) => withoutUnwanted(running, new Set(unwanted)).map((e) => e.active);
-  assert.deepEqual(active(), [true, true, true]);
-  assert.deepEqual(active("m", "h", "x"), [true, false, false]);
-  assert.deepEqual(active("l", "m", "h"), [true, true, true]);
-  assert.equal(withoutUnwanted(running, new Set(["l"]))[0]?.maxBitrate, 1);
-  assert.deepEqual(withoutUnwanted([{}], new Set(["l"])), [{ active: true }]);
+for (const [what, begun, now, wanted] of [
+  ["a large picture", FULL_HD, 1280 * 720, ["l/4", "m/2", "h/1"]],
+  ["a picture that has become small goes out whole in a lower layer", FULL_HD, 640 * 360, ["l/2", "m/1", "h off"]],
+  ["one that is tiny, in the lowest", FULL_HD, 320 * 180, ["l/1", "m off", "h off"]],
+  ["two layers that are one", 640 * 360, 320 * 180, ["l/1", "h off"]],
+  ["two layers of a picture that has grown", 640 * 360, FULL_HD, ["l/2", "h/1"]],
+  ["a size that is not known", FULL_HD, 0, ["l/4", "m/2", "h/1"]],
+] as const) {
+  test(`sizes while live: ${what}`, () => {
+    const { encodings, needless } = fitted(running(begun), { kbps: 1_000, pixels: now, unwanted: NOBODY });
+    assert.deepEqual(encodings.map(({ rid, active, scaleResolutionDownBy }) => (active ? `${rid}/${scaleResolutionDownBy}` : `${rid} off`)), wanted);
+    assert.deepEqual([...needless], encodings.filter(({ active }) => !active).map(({ rid }) => rid));
+    const sent = encodings.filter(({ active }) => active);
+    assert.equal(sent.reduce((sum, { maxBitrate }) => sum + (maxBitrate ?? 0), 0), 1_000_000);
+    // Going back gives what there was.
+    const back = fitted(encodings, { kbps: 1_000, pixels: begun, unwanted: NOBODY }).encodings;
+    assert.deepEqual(back, running(begun));
+  });
+}
+
+test("a single encoding keeps its size", () => {
+  assert.deepEqual(fitted(running(FULL_HD, false), { kbps: 1_000, pixels: 320 * 180, unwanted: NOBODY }).encodings, running(FULL_HD, false));
+});
+
+test("unwatched layers rest, and never all of them", () => {
+  const active = (pixels: number, ...unwanted: string[]) =>
+    fitted(running(FULL_HD), { kbps: 1, pixels, unwanted: new Set(unwanted) }).encodings.map((e) => e.active);
+  assert.deepEqual(active(FULL_HD), [true, true, true]);
+  assert.deepEqual(active(FULL_HD, "m", "h", "x"), [true, false, false]);
+  assert.deepEqual(active(FULL_HD, "l", "m", "h"), [true, true, true]);
+  // The middle one carries what those want who look at the highest.
+  assert.deepEqual(active(640 * 360, "l", "m"), [false, true, false]);
+  assert.deepEqual(active(640 * 360, "m", "h"), [true, false, false]);
+  assert.deepEqual(active(640 * 360, "l", "m", "h"), [true, true, false]);
 });
 
 test("what is on offer fits together", () => {
@@ -73,19 +105,21 @@ test("what is on offer fits together", () => {
   assert.ok(FRAME_RATES.includes(30));
 });
 
-for (const [name, screen, key] of [
-  ["NotAllowedError", false, "device.refused"],
-  ["NotAllowedError", true, "device.screen.refused"],
-  ["SecurityError", false, "device.refused"],
-  ["NotFoundError", false, "device.missing"],
-  ["NotReadableError", false, "device.busy"],
-  ["AbortError", false, "device.busy"],
-  ["OverconstrainedError", false, "device.unfit"],
-  ["TypeError", false, "device.unsupported"],
-  ["AnErrorOfTomorrow", false, "device.other"],
+for (const [name, asked, key] of [
+  ["NotAllowedError", "both", "device.refused"],
+  ["NotAllowedError", "camera", "device.camera.refused"],
+  ["NotAllowedError", "screen", "device.screen.refused"],
+  ["SecurityError", "microphone", "device.microphone.refused"],
+  ["NotFoundError", "both", "device.missing"],
+  ["NotFoundError", "microphone", "device.microphone.missing"],
+  ["NotReadableError", "camera", "device.camera.busy"],
+  ["AbortError", "both", "device.busy"],
+  ["OverconstrainedError", "camera", "device.unfit"],
+  ["TypeError", "both", "device.unsupported"],
+  ["AnErrorOfTomorrow", "both", "device.other"],
 ] as const) {
-  test(`a device fails with ${name}${screen ? " (screen)" : ""}`, () => {
-    assert.equal(deviceErrorKey(name, screen), key);
+  test(`a device fails with ${name} (${asked})`, () => {
+    assert.equal(deviceErrorKey(name, asked), key);
     assert.ok(key in en);
   });
 }
@@ -123,6 +157,17 @@ test("figures of a simulcast show", () => {
     { ...figures, layers: [] },
     { videoKbps: 2_100, audioKbps: 0, rttMs: 12, loss: 0.02, availableKbps: 3_000, limit: "bandwidth", codec: "VP8", path: "udp", layers: [] },
   );
+});
+
+test("a layer that does not go out is told from one that does", () => {
+  const video = (rid: string, timestamp: number, more: object = {}) =>
+    ({ id: `v${rid}`, type: "outbound-rtp", kind: "video", rid, timestamp, bytesSent: 500, framesEncoded: 9, ...more });
+  const before = report(video("l", 1_000), video("m", 1_000), video("h", 1_000));
+  const now = report(video("l", 2_000, { bytesSent: 900 }), video("m", 2_000), video("h", 2_000));
+  const states = (unwanted: string[], needless: string[]) =>
+    sendFigures(before, now, { unwanted: new Set(unwanted), needless: new Set(needless) }).layers.map(({ state }) => state);
+  assert.deepEqual(states([], []), ["sent", "stopped", "stopped"]);
+  assert.deepEqual(states(["m", "h"], ["h"]), ["sent", "unwatched", "needless"]);
 });
 
 test("figures of nothing", () => {

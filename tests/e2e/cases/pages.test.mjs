@@ -79,6 +79,12 @@ async function plays(page, id) {
   }, id, { timeout: 20_000 });
 }
 
+/** Ends the show as artists do: the button, and the answer to its question. */
+async function endShow(studio) {
+  await at(studio, 'stop').click();
+  await at(studio, 'confirm-end').click();
+}
+
 async function goLive(room, grants) {
   const studio = await visit(`/studio/${room}#token=${publishing(room, grants)}`, DESK);
   // Where the camera is allowed already, the preview starts by itself.
@@ -152,7 +158,7 @@ test('an artist goes live, fans watch on a desk and on a phone, and the show end
   await studio.waitForFunction(() => document.querySelectorAll('#layers tr').length >= 3, null, { timeout: 15_000 });
   await shoot(studio, 'studio-desk-live');
   await assertSound(studio);
-  await at(studio, 'stop').click();
+  await endShow(studio);
   await is(studio, 'preview');
   for (const page of [fan, desk]) {
     await is(page, 'ended');
@@ -223,7 +229,7 @@ test('another takes the room over, and fans are sent away: both are told', async
   await shoot(studio, 'studio-desk-taken-over');
   await plays(fan, 'video');
   await is(manager, 'live');
-  await at(manager, 'stop').click();
+  await endShow(manager);
   await is(fan, 'ended');
 
   // Who is sent away after the end reads that the show is over, and may look again.
@@ -261,7 +267,7 @@ test('sound, simulcast and language are the artist\'s to choose', async () => {
   await is(fan, 'live', 20_000);
   assert.deepEqual(await at(fan, 'quality').locator('option').evaluateAll((all) => all.filter((o) => !o.disabled).map((o) => o.value)),
     ['auto', 'high'], 'only what is sent can be chosen');
-  await at(studio, 'stop').click();
+  await endShow(studio);
   await is(fan, 'ended');
 
   // Of a small picture browsers send two layers only, and its own size must be among them.

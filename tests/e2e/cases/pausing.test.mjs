@@ -51,7 +51,7 @@ async function studioOf(room) {
 /** Waits until the studio shows which layers rest, the best one first. */
 async function shows(studio, rests) {
   await until(`the studio shows ${rests}`, async () => {
-    const rows = await studio.locator('#layers tr').evaluateAll((all) => all.map((row) => row.dataset.rests));
+    const rows = await studio.locator('#layers tr').evaluateAll((all) => all.map((row) => String(row.dataset.state === 'unwatched')));
     return { ok: rows.join() === rests.join(), value: rows };
   }, { within: 15_000 });
 }

@@ -7,8 +7,8 @@ export interface Link {
   readonly params: ReadonlyMap<string, string>;
 }
 
-/** Where a publisher's session says which layers are wanted. */
-export const REL_WISHES = "urn:ietf:params:whip:ext:core:server-sent-events";
+/** Where a publisher's session sends its events. */
+export const REL_PUBLISHER_EVENTS = "urn:ietf:params:whip:ext:core:server-sent-events";
 /** Where a viewer's session sends its events. */
 export const REL_EVENTS = "urn:ietf:params:whep:ext:core:server-sent-events";
 /** Where a viewer chooses its layer. */

@@ -3,7 +3,7 @@
 import { openChannels, type ChatChannels } from "./channels.ts";
 import { Peer } from "./peer.ts";
 import type { Connection } from "./keeper.ts";
-import { REL_WISHES, linkTarget } from "./link.ts";
+import { REL_PUBLISHER_EVENTS, linkTarget } from "./link.ts";
 import { publisherVitals, type Vitals } from "./pulse.ts";
 import type { Endpoint } from "./resource.ts";
 import { offerAbsCaptureTime, withStereoOpus } from "./sdp.ts";
@@ -74,9 +74,9 @@ export class PublishSession implements Connection {
     this.peer.onState(listener);
   }
 
-  /** Where the server says which layers are wanted, if it does. */
-  get wishesUrl(): string | undefined {
-    return linkTarget(this.peer.resource.links, REL_WISHES, this.peer.resource.url);
+  /** Where the session's events are, if the server has them. */
+  get eventsUrl(): string | undefined {
+    return linkTarget(this.peer.resource.links, REL_PUBLISHER_EVENTS, this.peer.resource.url);
   }
 
   /** Changes the encodings of the video. */

@@ -1,7 +1,7 @@
 /** The way in: start a room, watch a room, see who is on stage. */
 
 import { localised, number, startLanguage, t } from "../i18n/index.ts";
-import { rooms, type RoomSummary } from "../ui/api.ts";
+import { clientConfig, rooms, type RoomSummary } from "../ui/api.ts";
 import { drawCrowd } from "../ui/crowd.ts";
 import { byId, byTestId, make, setText } from "../ui/dom.ts";
 import { ROOM_NAME } from "../ui/room.ts";
@@ -10,6 +10,7 @@ import { ROOM_NAME } from "../ui/room.ts";
 const REFRESH_MS = 5_000;
 
 let shown: RoomSummary[] = [];
+let timer: ReturnType<typeof setInterval> | undefined;
 
 function wireDoor(form: HTMLFormElement, room: HTMLInputElement, error: HTMLElement, target: string): void {
   form.addEventListener("submit", (event) => {
@@ -46,10 +47,20 @@ function renderRooms(): void {
   if (focused) [...list.querySelectorAll("a")].find((link) => link.pathname === focused)?.focus();
 }
 
+function stopRefreshing(): void {
+  clearInterval(timer);
+  document.removeEventListener("visibilitychange", refresh);
+  byId("live", HTMLElement).hidden = true;
+}
+
 async function refresh(): Promise<void> {
   if (document.visibilityState !== "visible") return;
   const all = await rooms();
-  if (!all) return;
+  if (!all) {
+    // Closed to this page, or gone: asking on would only fill the console.
+    stopRefreshing();
+    return;
+  }
   const live = all.filter((room) => room.live);
   const first = byId("live", HTMLElement).hidden;
   byId("live", HTMLElement).hidden = false;
@@ -66,6 +77,10 @@ localised(() => {
   document.title = t("home.title");
   renderRooms();
 });
-void refresh();
-setInterval(() => void refresh(), REFRESH_MS);
-document.addEventListener("visibilitychange", () => void refresh());
+// The list is an administrator's, but for pages on a developer's own machine.
+void clientConfig().then((config) => {
+  if (!config?.developmentMode) return;
+  timer = setInterval(() => void refresh(), REFRESH_MS);
+  document.addEventListener("visibilitychange", refresh);
+  void refresh();
+});

@@ -4,11 +4,11 @@ import { Backoff, PUBLISHER_BACKOFF } from "../client/backoff.ts";
 import type { ChatChannels } from "../client/channels.ts";
 import { Keeper, type KeeperStatus } from "../client/keeper.ts";
 import { ProblemError } from "../client/problem.ts";
-import { PublishSession, type VideoCodec } from "../client/whip.ts";
-import { followWishes } from "../client/wishes.ts";
+import { followPublisher, type Hint } from "../client/publisher-events.ts";
 import { reportMap, type Stat } from "../client/report.ts";
+import { PublishSession, type VideoCodec } from "../client/whip.ts";
 import { schedule } from "../ui/schedule.ts";
-import { videoEncodings, withBitrate, withoutUnwanted } from "./encodings.ts";
+import { fitted, videoEncodings } from "./encodings.ts";
 import { sendFigures, type SendFigures } from "./stats.ts";
 
 /** Settings of a show; codec and simulcast are fixed while it runs. */
@@ -45,10 +45,22 @@ async function whyClosed(session: PublishSession): Promise<ProblemError | undefi
   return new ProblemError(0, "ended_elsewhere", "");
 }
 
-/** Pixels of a track's pictures. */
+/** Pixels of a track's pictures, 0 when the browser does not say. */
 function pixelsOf(track: MediaStreamTrack | undefined): number {
   const { width = 0, height = 0 } = track?.getSettings() ?? {};
   return width * height;
+}
+
+/** Callbacks of a [`Broadcast`]. */
+export interface BroadcastListener {
+  onStatus(status: KeeperStatus): void;
+  onFigures(figures: SendFigures): void;
+  /** A session has channels for the chat. */
+  onChannels(channels: ChatChannels): void;
+  /** How many watch, while that is known. */
+  onAudience(viewers: number | undefined): void;
+  /** What the server finds wrong with the media. */
+  onHints(hints: readonly Hint[]): void;
 }
 
 /** See the module. */
@@ -62,7 +74,9 @@ export class Broadcast {
   #cancelStats: () => void = () => {};
   /** Ids of the layers that nobody watches. */
   #unwanted: ReadonlySet<string> = new Set();
-  #leaveWishes: () => void = () => {};
+  /** Ids of the layers that the picture is too small for. */
+  #needless: ReadonlySet<string> = new Set();
+  #leaveEvents: () => void = () => {};
   /** Browsers take one change of the encodings at a time. */
   #encoding: Promise<void> = Promise.resolve();
   /** When the connection was lost, Unix time in milliseconds. */
@@ -70,10 +84,7 @@ export class Broadcast {
 
   constructor(
     private readonly settings: BroadcastSettings,
-    private readonly onStatus: (status: KeeperStatus) => void,
-    private readonly onFigures: (figures: SendFigures) => void,
-    /** A session has channels for the chat. */
-    private readonly onChannels: (channels: ChatChannels) => void,
+    private readonly listener: BroadcastListener,
   ) {
     this.#kbps = settings.kbps;
     this.#keeper = new Keeper<PublishSession>({
@@ -83,12 +94,12 @@ export class Broadcast {
         // Tracks or the bit rate may have changed while the offer was on its way.
         void this.setTracks(this.#video, this.#audio);
         void this.setBitrate(this.#kbps);
-        this.#follow(session.wishesUrl);
-        if (session.channels) this.onChannels(session.channels);
+        this.#follow(session.eventsUrl);
+        if (session.channels) this.listener.onChannels(session.channels);
       },
       onStatus: (status) => {
         this.#lostAt = status.kind === "connected" ? undefined : (this.#lostAt ?? Date.now());
-        this.onStatus(status);
+        this.listener.onStatus(status);
       },
       schedule,
       now: Date.now,
@@ -150,6 +161,7 @@ export class Broadcast {
     await Promise.all([session.replace("video", video ?? null), session.replace("audio", audio ?? null)]).catch(() => {
       // The connection was closed meanwhile; the next one takes the tracks from here.
     });
+    await this.#encode();
   }
 
   /** Changes the bit rate of a running show. */
@@ -158,15 +170,26 @@ export class Broadcast {
     await this.#encode();
   }
 
-  /** Follows which layers are wanted of the present session, if its server says so. */
+  /** The picture has another size: of its own accord, or because the artist has chosen so. */
+  async resized(): Promise<void> {
+    await this.#encode();
+  }
+
+  /** Follows the events of the present session, if its server has them. */
   #follow(url: string | undefined): void {
-    this.#leaveWishes();
+    this.#leaveEvents();
+    this.#leaveEvents = () => {};
     this.#unwanted = new Set();
-    this.#leaveWishes = () => {};
+    this.listener.onAudience(undefined);
+    this.listener.onHints([]);
     if (!url) return;
-    this.#leaveWishes = followWishes(() => new EventSource(url), schedule, (unwanted) => {
-      this.#unwanted = unwanted;
-      void this.#encode();
+    this.#leaveEvents = followPublisher(() => new EventSource(url), schedule, {
+      onUnwanted: (unwanted) => {
+        this.#unwanted = unwanted;
+        void this.#encode();
+      },
+      onAudience: (viewers) => this.listener.onAudience(viewers),
+      onHints: (hints) => this.listener.onHints(hints),
     });
   }
 
@@ -174,7 +197,11 @@ export class Broadcast {
   #encode(): Promise<void> {
     this.#encoding = this.#encoding.then(async () => {
       await this.#keeper.connection
-        ?.encode((encodings) => withoutUnwanted(withBitrate(encodings, this.#kbps), this.#unwanted))
+        ?.encode((encodings) => {
+          const fit = fitted(encodings, { kbps: this.#kbps, pixels: pixelsOf(this.#video), unwanted: this.#unwanted });
+          this.#needless = fit.needless;
+          return fit.encodings;
+        })
         .catch(() => {
           // As above.
         });
@@ -211,7 +238,7 @@ export class Broadcast {
     const pc = this.#keeper.connection?.peer.pc;
     if (!pc || pc.connectionState !== "connected") return;
     const now = reportMap(await pc.getStats());
-    this.onFigures(sendFigures(this.#before, now, this.#unwanted));
+    this.listener.onFigures(sendFigures(this.#before, now, { unwanted: this.#unwanted, needless: this.#needless }));
     this.#before = now;
   }
 }

@@ -14,9 +14,8 @@ export type Source = "camera" | "screen";
 
 /** Callbacks of a [`Capture`]. */
 export interface CaptureListener {
-  /** Tracks have changed; each is `undefined` where there is none. */
-  onTracks(video: MediaStreamTrack | undefined, audio: MediaStreamTrack | undefined): void;
-  onError(error: DeviceError): void;
+  /** Tracks have changed; each is `undefined` where there is none. `errors` say why something that was asked for is not there. */
+  onTracks(video: MediaStreamTrack | undefined, audio: MediaStreamTrack | undefined, errors: readonly DeviceError[]): void;
   /** The artist ended screen sharing in the browser's own bar. */
   onScreenEnded(): void;
 }
@@ -27,6 +26,7 @@ export class Capture {
   #audio: MediaStreamTrack | undefined;
   #screenTrack: MediaStreamTrack | undefined;
   #muted = false;
+  #errors: { video: DeviceError | undefined; audio: DeviceError | undefined } = { video: undefined, audio: undefined };
   #queue: Promise<void> = Promise.resolve();
 
   constructor(private readonly listener: CaptureListener) {}
@@ -39,9 +39,14 @@ export class Capture {
     return this.#audio;
   }
 
-  /** Opens picture and sound anew. Resolves to whether there is a picture. */
+  /** Whether something that was asked for is not there. */
+  get lacks(): { readonly video: boolean; readonly audio: boolean } {
+    return { video: this.#errors.video !== undefined, audio: this.#errors.audio !== undefined };
+  }
+
+  /** Opens picture and sound anew. Resolves to whether there is any of them. */
   async open(source: Source, choice: CaptureChoice): Promise<boolean> {
-    await this.#run(async () => {
+    await this.#run(["video", "audio"], async () => {
       if (source === "screen") {
         await this.#screen(choice);
         return;
@@ -49,16 +54,17 @@ export class Capture {
       // Phones open no second camera while the first one runs, nor one camera in two sizes.
       this.#take("video", undefined);
       this.#take("audio", undefined);
-      const { video, audio } = await openBoth(choice);
+      const { video, audio, videoError, audioError } = await openBoth(choice);
       this.#take("video", video);
       this.#take("audio", audio);
+      this.#errors = { video: videoError, audio: audioError };
     });
-    return this.#video !== undefined;
+    return this.#video !== undefined || this.#audio !== undefined;
   }
 
   /** Another camera, size or frame rate. */
   async picture(source: Source, choice: CaptureChoice): Promise<void> {
-    await this.#run(async () => {
+    await this.#run(["video"], async () => {
       if (source === "screen") {
         await this.#screen(choice);
       } else {
@@ -70,7 +76,7 @@ export class Capture {
 
   /** Another microphone, or another way to use it. */
   async sound(choice: CaptureChoice): Promise<void> {
-    await this.#run(async () => {
+    await this.#run(["audio"], async () => {
       this.#take("audio", undefined);
       this.#take("audio", await openMicrophone(choice));
     });
@@ -104,20 +110,29 @@ export class Capture {
     if (kind === "audio") track.enabled = !this.#muted;
     track.addEventListener("ended", () => {
       const current = kind === "video" ? this.#video : this.#audio;
-      if (current === track && track !== this.#screenTrack) {
-        this.listener.onError(new DeviceError("device.lost", track.label));
-      }
+      if (current !== track || track === this.#screenTrack) return;
+      // Without its device a track is a frozen picture, or silence: the show goes on with the other one.
+      this.#take(kind, undefined);
+      this.#errors[kind] = new DeviceError(kind === "video" ? "device.camera.lost" : "device.microphone.lost", track.label);
+      this.#tell();
     });
   }
 
-  async #run(act: () => Promise<void>): Promise<void> {
+  #tell(): void {
+    const { video, audio } = this.#errors;
+    this.listener.onTracks(this.#video, this.#audio, [video, audio].filter((error) => error !== undefined));
+  }
+
+  async #run(kinds: readonly ("video" | "audio")[], act: () => Promise<void>): Promise<void> {
     const turn = this.#queue.then(async () => {
+      for (const kind of kinds) this.#errors[kind] = undefined;
       try {
         await act();
       } catch (error) {
-        this.listener.onError(error instanceof DeviceError ? error : new DeviceError("device.other", String(error)));
+        const [kind = "video"] = kinds;
+        this.#errors[kind] = error instanceof DeviceError ? error : new DeviceError("device.other", String(error));
       }
-      this.listener.onTracks(this.#video, this.#audio);
+      this.#tell();
     });
     this.#queue = turn;
     await turn;

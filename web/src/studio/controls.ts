@@ -1,10 +1,11 @@
 /** The studio's choices: what the selects offer, and what is chosen. */
 
 import { sendableCodecs, type VideoCodec } from "../client/whip.ts";
-import { localised, number, t } from "../i18n/index.ts";
+import { localised, number, t, type Key } from "../i18n/index.ts";
 import { byId, byTestId, setOptions, setText } from "../ui/dom.ts";
-import { NO_MICROPHONE, canShareScreen, listDevices, type CaptureChoice } from "./devices.ts";
+import { NO_DEVICE, canShareScreen, listDevices, type CaptureChoice } from "./devices.ts";
 import type { Source } from "./capture.ts";
+import type { ShowSettings } from "./onair.ts";
 import { BITRATE_KBPS_MAX, BITRATE_KBPS_MIN, FRAME_RATES, RESOLUTIONS } from "./encodings.ts";
 
 /** The controls, found once. */
@@ -68,6 +69,36 @@ export class Controls {
     };
   }
 
+  /** Everything chosen, for another page to go on with. */
+  get settings(): Omit<ShowSettings, "muted"> {
+    return {
+      source: this.source,
+      camera: this.camera.value,
+      microphone: this.microphone.value,
+      sound: this.sound.value,
+      resolution: this.resolution.value,
+      framerate: this.framerate.value,
+      bitrate: this.bitrate.value,
+      codec: this.codec.value,
+      simulcast: this.simulcast.checked,
+    };
+  }
+
+  set settings(settings: Omit<ShowSettings, "muted">) {
+    this.source = settings.source === "screen" && canShareScreen() ? "screen" : "camera";
+    this.simulcast.checked = settings.simulcast;
+    for (const name of ["sound", "resolution", "framerate", "codec"] as const) choose(this[name], settings[name]);
+    // Devices are named once capturing is allowed; until then their ids are taken on trust.
+    for (const name of ["camera", "microphone"] as const) {
+      const id = settings[name];
+      if (id && ![...this[name].options].some(({ value }) => value === id)) this[name].append(new Option("", id));
+      choose(this[name], id);
+    }
+    this.bitrate.value = settings.bitrate;
+    this.#bitrateChosen = true;
+    this.#renderBitrate();
+  }
+
   /** The server's limit for publishers. */
   limitBitrate(kbps: number): void {
     this.bitrate.max = String(Math.max(BITRATE_KBPS_MIN, kbps));
@@ -92,8 +123,8 @@ export class Controls {
     const select = (element: HTMLSelectElement, id: string | undefined) => {
       if (id && [...element.options].some(({ value }) => value === id)) element.value = id;
     };
-    if (this.source === "camera") select(this.camera, video?.getSettings().deviceId);
-    if (this.microphone.value !== NO_MICROPHONE) select(this.microphone, audio?.getSettings().deviceId);
+    if (this.source === "camera" && this.camera.value !== NO_DEVICE) select(this.camera, video?.getSettings().deviceId);
+    if (this.microphone.value !== NO_DEVICE) select(this.microphone, audio?.getSettings().deviceId);
   }
 
   /** What a running show cannot change. */
@@ -130,11 +161,13 @@ export class Controls {
         value: deviceId,
         label: label || t("studio.device.unnamed", { number: index + 1 }),
       }));
-    setOptions(this.camera, named(this.#cameras));
-    setOptions(this.microphone, [
-      ...named(this.#microphones),
-      { value: NO_MICROPHONE, label: t("studio.microphone.none") },
-    ], this.#microphones[0]?.deviceId ?? "");
+    // Where none is known, the browser's own choice stands: it says what is missing, and finds what is plugged in later.
+    const all = (devices: MediaDeviceInfo[], none: Key) => [
+      ...(devices.length > 0 ? named(devices) : [{ value: "", label: t("studio.device.default") }]),
+      { value: NO_DEVICE, label: t(none) },
+    ];
+    setOptions(this.camera, all(this.#cameras, "studio.camera.none"), this.#cameras[0]?.deviceId ?? "");
+    setOptions(this.microphone, all(this.#microphones, "studio.microphone.none"), this.#microphones[0]?.deviceId ?? "");
   }
 
   #renderBitrate(): void {
@@ -142,4 +175,8 @@ export class Controls {
     setText(byId("bitrate-value", HTMLElement), value);
     this.bitrate.setAttribute("aria-valuetext", value);
   }
+}
+
+function choose(select: HTMLSelectElement, value: string): void {
+  if ([...select.options].some((option) => option.value === value)) select.value = value;
 }

@@ -7,6 +7,7 @@ export type SoundMode = "music" | "voice";
 
 /** What to capture. An empty id means "whichever the browser prefers". */
 export interface CaptureChoice {
+  /** `none` for no camera. */
   readonly camera: string;
   /** `none` for no microphone. */
   readonly microphone: string;
@@ -16,8 +17,11 @@ export interface CaptureChoice {
   readonly fps: number;
 }
 
-/** Microphone choice that means silence. */
-export const NO_MICROPHONE = "none";
+/** The choice of no camera, or of no microphone. */
+export const NO_DEVICE = "none";
+
+/** What was asked for: a capture of both may fail for the sake of one. */
+export type Asked = "screen" | "camera" | "microphone" | "both";
 
 /** A capture that failed, in words for the artist. */
 export class DeviceError extends Error {
@@ -32,16 +36,16 @@ export class DeviceError extends Error {
 }
 
 /** The text for an error of `getUserMedia` or `getDisplayMedia`. */
-export function deviceErrorKey(errorName: string, screen: boolean): Key {
+export function deviceErrorKey(errorName: string, asked: Asked): Key {
   switch (errorName) {
     case "NotAllowedError":
     case "SecurityError":
-      return screen ? "device.screen.refused" : "device.refused";
+      return asked === "screen" ? "device.screen.refused" : OWN[asked].refused;
     case "NotFoundError":
-      return "device.missing";
+      return asked === "screen" ? "device.other" : OWN[asked].missing;
     case "NotReadableError":
     case "AbortError":
-      return "device.busy";
+      return asked === "screen" ? "device.other" : OWN[asked].busy;
     case "OverconstrainedError":
       return "device.unfit";
     case "NotSupportedError":
@@ -52,27 +56,80 @@ export function deviceErrorKey(errorName: string, screen: boolean): Key {
   }
 }
 
-/** Opens the camera. Throws [`DeviceError`]. */
-export async function openCamera(choice: CaptureChoice): Promise<MediaStreamTrack> {
-  const stream = await userMedia({ video: videoConstraints(choice) });
+const OWN: Readonly<Record<Exclude<Asked, "screen">, Readonly<Record<"refused" | "missing" | "busy", Key>>>> = {
+  both: { refused: "device.refused", missing: "device.missing", busy: "device.busy" },
+  camera: { refused: "device.camera.refused", missing: "device.camera.missing", busy: "device.camera.busy" },
+  microphone: { refused: "device.microphone.refused", missing: "device.microphone.missing", busy: "device.microphone.busy" },
+};
+
+/** What came of a capture of both: what there is, and why something is not. */
+export interface Opened {
+  readonly video: MediaStreamTrack | undefined;
+  readonly audio: MediaStreamTrack | undefined;
+  readonly videoError: DeviceError | undefined;
+  readonly audioError: DeviceError | undefined;
+}
+
+/** Opens the camera, or nothing where none is wanted. Throws [`DeviceError`]. */
+export async function openCamera(choice: CaptureChoice): Promise<MediaStreamTrack | undefined> {
+  if (choice.camera === NO_DEVICE) return undefined;
+  const stream = await userMedia({ video: videoConstraints(choice) }, "camera");
   return hinted(first(stream.getVideoTracks()), "motion");
 }
 
 /** Opens the microphone, or nothing where none is wanted. Throws [`DeviceError`]. */
 export async function openMicrophone(choice: CaptureChoice): Promise<MediaStreamTrack | undefined> {
-  if (choice.microphone === NO_MICROPHONE) return undefined;
-  const stream = await userMedia({ audio: audioConstraints(choice) });
+  if (choice.microphone === NO_DEVICE) return undefined;
+  const stream = await userMedia({ audio: audioConstraints(choice) }, "microphone");
   return hinted(first(stream.getAudioTracks()), choice.sound === "music" ? "music" : "speech");
 }
 
-/** Both at once, so that the browser asks one question. Throws [`DeviceError`]. */
-export async function openBoth(choice: CaptureChoice): Promise<{ video: MediaStreamTrack; audio: MediaStreamTrack | undefined }> {
-  if (choice.microphone === NO_MICROPHONE) return { video: await openCamera(choice), audio: undefined };
-  const stream = await userMedia({ video: videoConstraints(choice), audio: audioConstraints(choice) });
-  return {
-    video: hinted(first(stream.getVideoTracks()), "motion"),
-    audio: hinted(first(stream.getAudioTracks()), choice.sound === "music" ? "music" : "speech"),
+/**
+ * Both at once, so that the browser asks one question; where that fails for one of them, the other alone. Throws
+ * [`DeviceError`] when there is neither.
+ */
+export async function openBoth(choice: CaptureChoice): Promise<Opened> {
+  const none: Opened = { video: undefined, audio: undefined, videoError: undefined, audioError: undefined };
+  if (choice.camera === NO_DEVICE) return { ...none, audio: await openMicrophone(choice) };
+  if (choice.microphone === NO_DEVICE) return { ...none, video: await openCamera(choice) };
+  try {
+    const stream = await userMedia({ video: videoConstraints(choice), audio: audioConstraints(choice) }, "both");
+    return {
+      ...none,
+      video: hinted(first(stream.getVideoTracks()), "motion"),
+      audio: hinted(first(stream.getAudioTracks()), choice.sound === "music" ? "music" : "speech"),
+    };
+  } catch (error) {
+    if (!(error instanceof DeviceError) || !(await mayTryAlone(error))) throw error;
+    const camera = await settle(openCamera(choice));
+    const microphone = await settle(openMicrophone(choice));
+    if (!camera.track && !microphone.track) throw error;
+    return { video: camera.track, audio: microphone.track, videoError: camera.error, audioError: microphone.error };
+  }
+}
+
+/** Who has just said no to both is not asked again for each, but who has allowed one of them for good is not asked. */
+async function mayTryAlone(error: DeviceError): Promise<boolean> {
+  if (error.key === "device.insecure" || error.key === "device.unsupported") return false;
+  if (error.key !== "device.refused") return true;
+  const granted = async (name: string) => {
+    try {
+      return (await navigator.permissions.query({ name: name as PermissionName })).state === "granted";
+    } catch {
+      return false;
+    }
   };
+  return (await granted("camera")) || (await granted("microphone"));
+}
+
+async function settle(
+  opening: Promise<MediaStreamTrack | undefined>,
+): Promise<{ readonly track: MediaStreamTrack | undefined; readonly error: DeviceError | undefined }> {
+  try {
+    return { track: await opening, error: undefined };
+  } catch (error) {
+    return { track: undefined, error: error instanceof DeviceError ? error : new DeviceError("device.other", String(error)) };
+  }
 }
 
 /** Asks for a screen, a window or a tab, with its sound where the browser gives it. Throws [`DeviceError`]. */
@@ -86,7 +143,7 @@ export async function openScreen(choice: CaptureChoice): Promise<{ video: MediaS
     const [audio] = stream.getAudioTracks();
     return { video: hinted(first(stream.getVideoTracks()), "detail"), audio: audio && hinted(audio, "music") };
   } catch (error) {
-    throw deviceError(error, true);
+    throw deviceError(error, "screen");
   }
 }
 
@@ -126,20 +183,20 @@ function audioConstraints(choice: CaptureChoice): MediaTrackConstraints {
   };
 }
 
-async function userMedia(constraints: MediaStreamConstraints): Promise<MediaStream> {
+async function userMedia(constraints: MediaStreamConstraints, asked: Asked): Promise<MediaStream> {
   if (!navigator.mediaDevices?.getUserMedia) {
     throw new DeviceError(window.isSecureContext ? "device.unsupported" : "device.insecure", "no getUserMedia");
   }
   try {
     return await navigator.mediaDevices.getUserMedia(constraints);
   } catch (error) {
-    throw deviceError(error, false);
+    throw deviceError(error, asked);
   }
 }
 
-function deviceError(error: unknown, screen: boolean): DeviceError {
+function deviceError(error: unknown, asked: Asked): DeviceError {
   const name = error instanceof Error || error instanceof DOMException ? error.name : "";
-  return new DeviceError(deviceErrorKey(name, screen), error instanceof Error ? error.message || name : String(error));
+  return new DeviceError(deviceErrorKey(name, asked), error instanceof Error ? error.message || name : String(error));
 }
 
 function first(tracks: MediaStreamTrack[]): MediaStreamTrack {

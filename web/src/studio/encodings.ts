@@ -34,6 +34,8 @@ const TWO = [
   { rid: "l", scale: 2, share: 0.25 },
   { rid: "h", scale: 1, share: 0.75 },
 ] as const;
+/** By their number, from one on. */
+const LAYOUTS: readonly (readonly { readonly scale: number; readonly share: number }[])[] = [[{ scale: 1, share: 1 }], TWO, THREE];
 /**
  * Of pictures with fewer pixels than these, browsers send fewer layers than asked for, and leave out the largest:
  * fans would never see the picture in its own size.
@@ -55,10 +57,11 @@ export interface EncodingChoice {
 /** `sendEncodings` for the video transceiver. Bit rates add up to the chosen one. */
 export function videoEncodings({ codec, simulcast, kbps, fps, pixels }: EncodingChoice): RTCRtpEncodingParameters[] {
   const total = kbps * 1_000;
-  if (!simulcast || pixels < TWO_PIXELS_MIN) return [{ maxBitrate: total, maxFramerate: fps, ...temporalLayers(codec) }];
+  const layers = layersFor(pixels);
+  if (!simulcast || layers === 1) return [{ maxBitrate: total, maxFramerate: fps, ...temporalLayers(codec) }];
   // Without a mode of their own, VP9 and AV1 would turn the encodings into spatial layers of one stream.
   const mode = codec === "VP9" || codec === "AV1" ? { scalabilityMode: "L1T2" } : {};
-  return (pixels < THREE_PIXELS_MIN ? TWO : THREE).map(({ rid, scale, share }) => ({
+  return (layers === TWO.length ? TWO : THREE).map(({ rid, scale, share }) => ({
     rid,
     scaleResolutionDownBy: scale,
     maxBitrate: Math.round(total * share),
@@ -76,24 +79,47 @@ function temporalLayers(codec: VideoCodec): { scalabilityMode?: string } {
   return codec === "H264" ? {} : { scalabilityMode: "L1T3" };
 }
 
-/**
- * Lets those encodings rest whose ids are unwanted, and wakes all others. Never all of them: the next viewer starts
- * from what is sent.
- */
-export function withoutUnwanted(
-  encodings: readonly RTCRtpEncodingParameters[],
-  unwanted: ReadonlySet<string>,
-): RTCRtpEncodingParameters[] {
-  const rests = ({ rid }: RTCRtpEncodingParameters) => rid !== undefined && unwanted.has(rid);
-  const all = encodings.every(rests);
-  return encodings.map((encoding) => ({ ...encoding, active: all || !rests(encoding) }));
+/** What running encodings are fitted to. */
+export interface Fit {
+  /** Of all layers together. */
+  readonly kbps: number;
+  /** Of the picture as it is captured now; 0 when that is not known. */
+  readonly pixels: number;
+  /** Ids of layers that nobody watches. */
+  readonly unwanted: ReadonlySet<string>;
 }
 
-/** Gives running encodings a new bit rate; their number and order stay. */
-export function withBitrate(encodings: readonly RTCRtpEncodingParameters[], kbps: number): RTCRtpEncodingParameters[] {
-  const layers: readonly { rid: string; share: number }[] = encodings.length === TWO.length ? TWO : THREE;
-  return encodings.map((encoding) => {
-    const layer = layers.find(({ rid }) => rid === encoding.rid);
-    return { ...encoding, maxBitrate: Math.round(kbps * 1_000 * (layer?.share ?? 1)) };
-  });
+/** Running encodings, and the ids of those that a picture of this size has no use for. */
+export interface Fitted {
+  readonly encodings: RTCRtpEncodingParameters[];
+  readonly needless: ReadonlySet<string>;
+}
+
+/**
+ * Fits running encodings, the lowest first, to a bit rate and a size; their number and order stay. A picture that has
+ * become small goes out in full size in one of the lower encodings, and those above it rest: browsers would leave the
+ * largest out otherwise. What nobody watches rests too, but never all of it: the next viewer starts from what is sent.
+ */
+export function fitted(encodings: readonly RTCRtpEncodingParameters[], { kbps, pixels, unwanted }: Fit): Fitted {
+  const layers = LAYOUTS[Math.min(encodings.length, pixels > 0 ? layersFor(pixels) : THREE.length) - 1] ?? THREE;
+  const used = encodings.slice(0, layers.length);
+  const isUnwanted = ({ rid }: RTCRtpEncodingParameters) => rid !== undefined && unwanted.has(rid);
+  // The uppermost that is used stands in for those above it.
+  const rests = (at: number) => encodings.slice(at, at === used.length - 1 ? undefined : at + 1).every(isUnwanted);
+  const all = used.every((_, at) => rests(at));
+  return {
+    encodings: encodings.map((encoding, at) => {
+      const layer = layers[at];
+      if (!layer) return { ...encoding, active: false };
+      const scale = encodings.length > 1 ? { scaleResolutionDownBy: layer.scale } : {};
+      return { ...encoding, ...scale, maxBitrate: Math.round(kbps * 1_000 * layer.share), active: all || !rests(at) };
+    }),
+    needless: new Set(encodings.slice(layers.length).flatMap(({ rid }) => rid ?? [])),
+  };
+}
+
+/** How many layers browsers send of a picture. */
+function layersFor(pixels: number): number {
+  if (pixels < TWO_PIXELS_MIN) return 1;
+  return pixels < THREE_PIXELS_MIN ? TWO.length : THREE.length;
 }

@@ -3,7 +3,7 @@
 import { en, type Key } from "../i18n/dictionary.ts";
 import { number, t } from "../i18n/index.ts";
 import { byId, byTestId, make } from "../ui/dom.ts";
-import type { SendFigures } from "./stats.ts";
+import type { LayerFigures, SendFigures } from "./stats.ts";
 
 const LAYER_KEYS: Readonly<Record<string, Key>> = { l: "layer.low", m: "layer.medium", h: "layer.high" };
 
@@ -43,23 +43,30 @@ export function showFigures(figures: SendFigures | undefined): void {
   byId("layers", HTMLElement).replaceChildren(
     ...[...figures.layers].reverse().map((layer) => {
       const row = make("tr");
-      const lamp = layer.rests ? "rests" : "sent";
-      const name = make("th", layer.rid ? lamp : "", t(LAYER_KEYS[layer.rid] ?? "layer.single"));
+      const sent = layer.state === "sent";
+      const name = make("th", layer.rid ? (sent ? "sent" : "rests") : "", t(LAYER_KEYS[layer.rid] ?? "layer.single"));
       name.scope = "row";
-      row.dataset["rests"] = String(layer.rests);
+      row.dataset["state"] = layer.state;
       row.append(
         name,
-        make("td", "", layer.width > 0 ? `${layer.width}×${layer.height}` : "–"),
-        make("td", "", number(layer.fps)),
-        make("td", "", number(layer.kbps)),
-        layer.rests
-          ? make("td", "rests", t("studio.layer.rests"))
-          : make("td", layer.limit === "none" ? "" : "warn", limit(layer.limit)),
-        make("td", "encoder", layer.encoder || "–"),
+        make("td", "", sent && layer.width > 0 ? `${layer.width}×${layer.height}` : "–"),
+        make("td", "", sent ? number(layer.fps) : "–"),
+        make("td", "", sent ? number(layer.kbps) : "–"),
+        sent
+          ? make("td", layer.limit === "none" ? "" : "warn", limit(layer.limit))
+          : make("td", layer.state === "stopped" && layer.limit !== "none" ? "warn" : "rests", why(layer)),
+        make("td", "encoder", (sent && layer.encoder) || "–"),
       );
       return row;
     }),
   );
+}
+
+/** Why a layer is not sent. */
+function why({ state, limit: reason }: LayerFigures): string {
+  if (state === "unwatched") return t("studio.layer.unwatched");
+  if (state === "needless") return t("studio.layer.needless");
+  return reason === "none" ? t("studio.layer.stopped") : limit(reason);
 }
 
 function limit(reason: string): string {

@@ -2,25 +2,26 @@
 
 import type { ChatChannels } from "../client/channels.ts";
 import type { KeeperStatus } from "../client/keeper.ts";
+import type { Hint } from "../client/publisher-events.ts";
 import { localised, number, startLanguage, t, type Key } from "../i18n/index.ts";
-import { clientConfig, room as readRoom } from "../ui/api.ts";
+import { clientConfig } from "../ui/api.ts";
 import { byId, byTestId, setText } from "../ui/dom.ts";
 import { problemKey, wantsToken } from "../ui/problems.ts";
 import { keepToken, roomOfPath, takeToken } from "../ui/room.ts";
+import { followSurroundings } from "../ui/surroundings.ts";
 import { Broadcast } from "./broadcast.ts";
 import { Capture } from "./capture.ts";
 import type { StudioChat } from "./chat.ts";
 import { Controls } from "./controls.ts";
 import type { DeviceError } from "./devices.ts";
 import { showFigures } from "./figures.ts";
+import { showHints } from "./hints.ts";
 import { LevelMeter } from "./level.ts";
+import { GRACE_MS, SEEN_MS, forgetOnAir, holdOnAir, isFree, keepOnAir, recallOnAir, type ShowSettings } from "./onair.ts";
 import type { SendFigures } from "./stats.ts";
 
 /** States of the page, as `data-state` of the document says them. */
 type StudioState = "idle" | "preview" | "connecting" | "live" | "reconnecting" | "offline" | "error";
-
-/** How often the number of viewers is asked for, where the server tells this page. */
-const VIEWERS_MS = 5_000;
 
 startLanguage();
 const room = roomOfPath(location.pathname);
@@ -34,7 +35,7 @@ const enable = byTestId("enable", HTMLButtonElement);
 
 let broadcast: Broadcast | undefined;
 let status: KeeperStatus = { kind: "closed" };
-let deviceError: DeviceError | undefined;
+let deviceErrors: readonly DeviceError[] = [];
 /** Something that is no trouble, but that the artist should know. */
 let news: Key | undefined;
 let starting = false;
@@ -43,22 +44,22 @@ let liveSince: number | undefined;
 let wakeLock: WakeLockSentinel | undefined;
 let figures: SendFigures | undefined;
 let viewers: number | undefined;
+let hints: readonly Hint[] = [];
+/** A show of this room waits for its artist, who has to say that it goes on. */
+let waiting = false;
+let letGo: (() => void) | undefined;
 let chat: StudioChat | undefined;
 let channels: ChatChannels | undefined;
 
 const capture = new Capture({
-  onTracks(video, audio) {
+  onTracks(video, audio, errors) {
     preview.srcObject = video ? new MediaStream([video]) : null;
     document.documentElement.dataset["source"] = controls.source;
     meter.follow(audio);
-    if (video) deviceError = undefined;
+    deviceErrors = errors;
+    if (errors.some(({ key }) => key === "device.screen.refused")) controls.source = "camera";
     void broadcast?.setTracks(video, audio);
     void controls.refreshDevices(video, audio);
-    render();
-  },
-  onError(error) {
-    deviceError = error;
-    if (error.key === "device.screen.refused") controls.source = "camera";
     render();
   },
   onScreenEnded() {
@@ -97,18 +98,25 @@ function render(): void {
   goLive.hidden = onAir();
   goLive.disabled = !room || starting || !controls.chosenCodec;
   stop.hidden = !onAir();
+  setText(goLive, t(waiting ? "studio.resume" : "studio.golive"));
   setText(stop, t("studio.stop"));
   mute.disabled = !capture.audio;
   mute.setAttribute("aria-pressed", String(muted));
   setText(mute, t(muted ? "studio.unmute" : "studio.mute"));
-  byId("empty", HTMLElement).hidden = capture.video !== undefined;
+  document.documentElement.dataset["muted"] = String(muted);
+  byId("muted", HTMLElement).hidden = !muted || !capture.audio;
+  const soundOnly = !capture.video && capture.audio !== undefined;
+  byId("empty", HTMLElement).hidden = capture.video !== undefined || soundOnly;
+  byId("sound-only", HTMLElement).hidden = !soundOnly;
   controls.lock(onAir());
   const count = byId("viewers", HTMLElement);
   count.hidden = !onAir() || viewers === undefined;
   setText(count, t("studio.viewers", { count: number(viewers ?? 0) }));
-  notice(byTestId("device-error", HTMLElement), deviceError && t(deviceError.key, { detail: deviceError.message }));
+  const errors = deviceErrors.map(({ key, message }) => t(key, { detail: message })).join(" ");
+  notice(byTestId("device-error", HTMLElement), errors || undefined);
   notice(byTestId("error", HTMLElement), problemText());
-  setText(byId("news", HTMLElement), news ? t(news) : "");
+  setText(byId("news", HTMLElement), news ? t(news) : waiting && !onAir() ? t("studio.resume.offer") : "");
+  showHints(onAir() ? hints : []);
   showFigures(onAir() ? figures : undefined);
 }
 
@@ -131,10 +139,18 @@ function changed(next: KeeperStatus): void {
   status = next;
   if (next.kind === "connected") {
     liveSince ??= Date.now();
+    waiting = false;
+    if (room) letGo ??= holdOnAir(room);
+    remember();
     void keepAwake();
   } else if (next.kind === "closed" || next.kind === "refused") {
     liveSince = undefined;
     figures = undefined;
+    hints = [];
+    viewers = undefined;
+    if (room) forgetOnAir(room);
+    letGo?.();
+    letGo = undefined;
     void wakeLock?.release();
     wakeLock = undefined;
     channels = undefined;
@@ -153,7 +169,8 @@ async function start(): Promise<void> {
   starting = true;
   render();
   void meter.resume();
-  const ready = capture.video !== undefined || (await capture.open(controls.source, controls.capture));
+  const there = capture.video ?? capture.audio;
+  const ready = there !== undefined || (await capture.open(controls.source, controls.capture));
   starting = false;
   if (!ready) {
     render();
@@ -170,14 +187,24 @@ async function start(): Promise<void> {
       kbps: controls.kbps,
       fps: controls.capture.fps,
     },
-    changed,
-    (latest) => {
-      figures = latest;
-      showFigures(onAir() ? figures : undefined);
-    },
-    (latest) => {
-      channels = latest;
-      chat?.attach(latest);
+    {
+      onStatus: changed,
+      onFigures(latest) {
+        figures = latest;
+        showFigures(onAir() ? figures : undefined);
+      },
+      onChannels(latest) {
+        channels = latest;
+        chat?.attach(latest);
+      },
+      onAudience(latest) {
+        viewers = latest;
+        render();
+      },
+      onHints(latest) {
+        hints = latest;
+        render();
+      },
     },
   );
   void openChat(room);
@@ -198,16 +225,55 @@ function end(): void {
   broadcast = undefined;
 }
 
+/** One tap beside "Mute" must not send everybody home. */
+function askToEnd(): void {
+  const dialog = byId("confirm", HTMLDialogElement);
+  dialog.returnValue = "";
+  dialog.showModal();
+}
+
+/** Keeps what another page of this studio would need to go on. */
+function remember(): void {
+  if (!room || liveSince === undefined || !onAir()) return;
+  keepOnAir(room, { since: liveSince, seen: Date.now(), settings: { ...controls.settings, muted } });
+}
+
+function restore(settings: ShowSettings): void {
+  controls.settings = settings;
+  muted = settings.muted;
+  capture.mute(muted);
+}
+
+/** Opens the devices, and goes on with a show that this page has left without an end. */
+async function begin(name: string, graceMs: number): Promise<void> {
+  const left = recallOnAir(name, Date.now(), graceMs);
+  const free = left !== undefined && (await isFree(name));
+  if (!left || !free) {
+    await capture.open(controls.source, controls.capture);
+    return;
+  }
+  restore(left.show.settings);
+  // Browsers share a screen only after a tap, and a tab that was opened anew may not be meant to be on air.
+  if (!left.own || controls.source === "screen") {
+    waiting = true;
+    render();
+    if (controls.source === "camera") await capture.open("camera", controls.capture);
+    return;
+  }
+  if (!(await capture.open("camera", controls.capture))) {
+    waiting = true;
+    render();
+    return;
+  }
+  liveSince = left.show.since;
+  news = "studio.resumed";
+  await start();
+}
+
 /** Phones darken after half a minute without a touch, and stop their camera then. */
 async function keepAwake(): Promise<void> {
   if (wakeLock && !wakeLock.released) return;
   wakeLock = await navigator.wakeLock?.request("screen").catch(() => undefined);
-}
-
-async function pollViewers(): Promise<void> {
-  if (!room || status.kind !== "connected") return;
-  viewers = (await readRoom(room))?.viewers;
-  render();
 }
 
 /** The lamp in the brand and the meter follow the voice. */
@@ -243,7 +309,10 @@ async function copyLink(): Promise<void> {
 
 function wire(): void {
   goLive.addEventListener("click", () => void start());
-  stop.addEventListener("click", () => end());
+  stop.addEventListener("click", askToEnd);
+  byId("confirm", HTMLDialogElement).addEventListener("close", (event) => {
+    if ((event.target as HTMLDialogElement).returnValue === "end") end();
+  });
   enable.addEventListener("click", () => void capture.open(controls.source, controls.capture));
   byId("device-retry", HTMLButtonElement).addEventListener("click", () => {
     void meter.resume();
@@ -252,8 +321,11 @@ function wire(): void {
   mute.addEventListener("click", () => {
     muted = !muted;
     capture.mute(muted);
+    remember();
     render();
   });
+  // The size that is really captured: cameras turn, and shared windows grow.
+  preview.addEventListener("resize", () => void broadcast?.resized());
   byId("copy", HTMLButtonElement).addEventListener("click", () => void copyLink());
   for (const source of [controls.sourceCamera, controls.sourceScreen]) {
     source.addEventListener("change", () => {
@@ -276,9 +348,20 @@ function wire(): void {
     select.addEventListener("change", () => void capture.sound(controls.capture));
   }
   controls.bitrate.addEventListener("change", () => void broadcast?.setBitrate(controls.kbps));
-  navigator.mediaDevices?.addEventListener?.("devicechange", () => void controls.refreshDevices(capture.video, capture.audio));
-  window.addEventListener("online", () => broadcast?.networkChanged());
-  window.addEventListener("offline", () => broadcast?.networkChanged());
+  navigator.mediaDevices?.addEventListener?.("devicechange", () => {
+    void controls.refreshDevices(capture.video, capture.audio);
+    // What was missing may have been plugged in.
+    const { video, audio } = capture.lacks;
+    if (video && capture.audio && controls.source === "camera") void capture.picture("camera", controls.capture);
+    if (audio && capture.video) void capture.sound(controls.capture);
+  });
+  followSurroundings({
+    onNetwork: () => broadcast?.networkChanged(),
+    onWake() {
+      broadcast?.wake();
+      if (onAir()) void keepAwake();
+    },
+  });
   window.addEventListener("beforeunload", (event) => {
     if (!onAir()) return;
     event.preventDefault();
@@ -286,22 +369,13 @@ function wire(): void {
   window.addEventListener("pagehide", (event) => {
     if (!event.persisted) broadcast?.leave();
   });
-  window.addEventListener("pageshow", (event) => {
-    if (event.persisted) broadcast?.wake();
-  });
-  document.addEventListener("resume", () => broadcast?.wake());
-  document.addEventListener("visibilitychange", () => {
-    if (document.visibilityState !== "visible") return;
-    broadcast?.wake();
-    if (onAir()) void keepAwake();
-  });
   document.addEventListener("pointerdown", () => void meter.resume(), { once: true });
 }
 
 wire();
 localised(render);
 animate();
-setInterval(() => void pollViewers(), VIEWERS_MS);
+setInterval(remember, SEEN_MS);
 if (room) {
   setText(byId("room", HTMLElement), room);
   byTestId("watch-link", HTMLInputElement).value = new URL(`/watch/${encodeURIComponent(room)}`, location.href).href;
@@ -310,8 +384,9 @@ if (room) {
   window.addEventListener("hashchange", () => {
     controls.token.value = takeToken("studio", room) ?? controls.token.value;
   });
-  void clientConfig().then((config) => {
-    if (config?.maxPublishBitrateKbps) controls.limitBitrate(config.maxPublishBitrateKbps);
+  const config = clientConfig();
+  void config.then((known) => {
+    if (known?.maxPublishBitrateKbps) controls.limitBitrate(known.maxPublishBitrateKbps);
   });
-  void capture.open(controls.source, controls.capture);
+  void config.then((known) => begin(room, known?.graceMs ?? GRACE_MS));
 }

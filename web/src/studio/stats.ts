@@ -12,8 +12,8 @@ export interface LayerFigures {
   /** `none`, `cpu`, `bandwidth` or `other`. */
   readonly limit: string;
   readonly encoder: string;
-  /** Nobody watches it, so it is not sent. */
-  readonly rests: boolean;
+  /** What becomes of it: nobody watches it; the picture is too small for it; or it is sent, or not. */
+  readonly state: "sent" | "stopped" | "unwatched" | "needless";
 }
 
 /** All figures of one moment. */
@@ -37,17 +37,25 @@ export interface SendFigures {
 const RID_ORDER = ["l", "m", "h"];
 const LIMITS = ["none", "other", "bandwidth", "cpu"];
 
-/** What changed from `before` to `now`; rates need both. `unwanted` are the ids of layers that rest. */
+/** Ids of layers that rest on purpose. */
+export interface Resting {
+  readonly unwanted: ReadonlySet<string>;
+  readonly needless: ReadonlySet<string>;
+}
+
+const NONE: Resting = { unwanted: new Set(), needless: new Set() };
+
+/** What changed from `before` to `now`; rates need both. */
 export function sendFigures(
   before: ReadonlyMap<string, Stat>,
   now: ReadonlyMap<string, Stat>,
-  unwanted: ReadonlySet<string> = new Set(),
+  resting: Resting = NONE,
 ): SendFigures {
   const all = [...now.values()];
   const outbound = all.filter((stat) => stat.type === "outbound-rtp");
   const layers = outbound
     .filter((stat) => stat["kind"] === "video")
-    .map((stat) => layerFigures(before.get(stat.id), stat, unwanted))
+    .map((stat) => layerFigures(before.get(stat.id), stat, resting))
     .sort((a, b) => RID_ORDER.indexOf(a.rid) - RID_ORDER.indexOf(b.rid));
   const remote = all.filter((stat) => stat.type === "remote-inbound-rtp");
   const losses = remote.flatMap((stat) => num(stat["fractionLost"]) ?? []);
@@ -62,24 +70,26 @@ export function sendFigures(
     rttMs: rtt === undefined ? undefined : rtt * 1_000,
     loss: losses.length > 0 ? Math.max(...losses) : undefined,
     availableKbps: available === undefined ? undefined : available / 1_000,
-    limit: layers.reduce((worst, { limit }) => (LIMITS.indexOf(limit) > LIMITS.indexOf(worst) ? limit : worst), "none"),
+    limit: layers.filter(({ state }) => state === "sent" || state === "stopped").reduce((worst, { limit }) => (LIMITS.indexOf(limit) > LIMITS.indexOf(worst) ? limit : worst), "none"),
     codec: String(now.get(String(codecId))?.["mimeType"] ?? "").replace("video/", ""),
     path: String(local?.["relayProtocol"] ?? local?.["protocol"] ?? ""),
     layers,
   };
 }
 
-function layerFigures(before: Stat | undefined, now: Stat, unwanted: ReadonlySet<string>): LayerFigures {
+function layerFigures(before: Stat | undefined, now: Stat, { unwanted, needless }: Resting): LayerFigures {
   const seconds = before ? (now.timestamp - before.timestamp) / 1_000 : 0;
   const frames = (num(now["framesEncoded"]) ?? 0) - (num(before?.["framesEncoded"]) ?? 0);
   const rid = String(now["rid"] ?? "");
+  const rate = kbps(before, now);
+  const sent = before === undefined || rate > 0 || frames > 0;
   return {
     rid,
-    rests: unwanted.has(rid),
+    state: needless.has(rid) ? "needless" : unwanted.has(rid) ? "unwatched" : sent ? "sent" : "stopped",
     width: num(now["frameWidth"]) ?? 0,
     height: num(now["frameHeight"]) ?? 0,
     fps: num(now["framesPerSecond"]) ?? (seconds > 0 ? frames / seconds : 0),
-    kbps: kbps(before, now),
+    kbps: rate,
     limit: String(now["qualityLimitationReason"] ?? "none"),
     encoder: String(now["encoderImplementation"] ?? ""),
   };

@@ -4,6 +4,10 @@
 export interface ClientConfig {
   readonly watchOpen: boolean;
   readonly maxPublishBitrateKbps: number | undefined;
+  /** How long a room waits for its artist. */
+  readonly graceMs: number | undefined;
+  /** Whether the API answers pages on the same machine without a token. */
+  readonly developmentMode: boolean;
 }
 
 /** A room in the list of rooms. */
@@ -18,9 +22,12 @@ export async function clientConfig(): Promise<ClientConfig | undefined> {
   const body = asRecord(await getJson("/api/v1/client-config"));
   if (!body) return undefined;
   const kbps = body["maxPublishBitrateKbps"];
+  const grace = body["graceSeconds"];
   return {
     watchOpen: body["watchOpen"] === true,
     maxPublishBitrateKbps: typeof kbps === "number" && kbps > 0 ? kbps : undefined,
+    graceMs: typeof grace === "number" && grace >= 0 ? grace * 1_000 : undefined,
+    developmentMode: body["developmentMode"] === true,
   };
 }
 
@@ -29,11 +36,6 @@ export async function rooms(): Promise<RoomSummary[] | undefined> {
   const body = await getJson("/api/v1/rooms");
   const list = asRecord(body)?.["rooms"];
   return Array.isArray(list) ? list.flatMap((item) => readRoom(item) ?? []) : undefined;
-}
-
-/** `GET /api/v1/rooms/{room}`; `undefined` when there is none or the API is closed. */
-export async function room(name: string): Promise<RoomSummary | undefined> {
-  return readRoom(await getJson(`/api/v1/rooms/${encodeURIComponent(name)}`));
 }
 
 /** Reads one room. Exported for tests. */
