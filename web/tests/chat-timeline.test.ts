@@ -86,8 +86,8 @@ test("an answer with a changed text changes the line; a held one says so; a comm
 test("a refused one stays until it is dropped", () => {
   const timeline = new Timeline();
   timeline.addPending(message(0, "me", "no"), 1n);
-  timeline.fail(1n);
-  assert.equal(timeline.lines[0]?.state, "failed");
+  timeline.fail(1n, { code: "blocked", detail: "", retryAfterMs: 0 });
+  assert.deepEqual([timeline.lines[0]?.state, timeline.lines[0]?.why?.code], ["failed", "blocked"]);
   timeline.drop(1n);
   assert.deepEqual(timeline.lines, []);
 });

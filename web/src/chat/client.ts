@@ -304,7 +304,7 @@ export class ChatClient {
 
   #fail(refusal: Refusal, asked: Asked): void {
     if (asked.$case === "send") {
-      this.room.timeline.fail(refusal.nonce);
+      this.room.timeline.fail(refusal.nonce, refusal);
       this.options.listener.onChange("lines");
     }
     this.options.listener.onRefused(refusal, asked);

@@ -2,11 +2,20 @@
 
 import type { Message } from "./frames.ts";
 
+/** A refusal of a message. */
+export interface Why {
+  readonly code: string;
+  readonly detail: string;
+  readonly retryAfterMs: number;
+}
+
 /** A message as it stands in the list. The object stays the same while it does; `version` counts its changes. */
 export interface Line {
   message: Message;
   /** Shown to everybody; on its way; waiting for a moderator; or refused. */
   state: "shown" | "pending" | "held" | "failed";
+  /** Why it was refused. */
+  why?: Why;
   /** Of one's own that was written here. */
   readonly nonce: bigint | undefined;
   /** Taken away: by a moderator, or because the list is full. */
@@ -112,10 +121,11 @@ export class Timeline {
   }
 
   /** The server has refused one's own message. It stays, so that its writer may try again. */
-  fail(nonce: bigint): void {
+  fail(nonce: bigint, why: Why): void {
     const line = this.#byNonce.get(nonce);
     if (!line) return;
     line.state = "failed";
+    line.why = why;
     line.version += 1;
   }
 

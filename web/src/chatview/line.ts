@@ -1,9 +1,9 @@
 /** One message as an element. What people wrote becomes text, never markup. */
 
 import type { Author, Message } from "../chat/frames.ts";
-import { Role } from "../chat/frames.ts";
+import { Role, TEXT_CHARACTERS_MAX } from "../chat/frames.ts";
 import { money, pieces } from "../chat/text.ts";
-import type { Line } from "../chat/timeline.ts";
+import type { Line, Why } from "../chat/timeline.ts";
 import { language } from "../i18n/index.ts";
 import { c, known } from "../i18n/chat.ts";
 import { make } from "../ui/dom.ts";
@@ -38,8 +38,17 @@ export function drawLine(li: HTMLElement, line: Line, context: LineContext): voi
   if (paid) body.append(make("b", "line-amount", money(paid.amount, paid.currency, language())), " ");
   body.append(textOf(message.text, context));
   parts.push(body);
-  if (state !== "shown") parts.push(make("p", "line-state", c(`chat.line.${state}`)));
+  if (state !== "shown") {
+    const why = line.why && state === "failed" ? ` · ${refusalText(line.why)}` : "";
+    parts.push(make("p", "line-state", c(`chat.line.${state}`) + why));
+  }
   li.replaceChildren(...parts);
+}
+
+/** Why something was refused, in words. */
+export function refusalText({ code, detail, retryAfterMs }: Why): string {
+  const seconds = Math.ceil(retryAfterMs / 1_000);
+  return c(known("chat.refusal", code, "chat.refusal.other"), { detail: detail || code, seconds, count: TEXT_CHARACTERS_MAX });
 }
 
 /** Whether a message names the reader, or answers them. */

@@ -19,7 +19,7 @@ import { CaptionView } from "./captions.ts";
 import { Composer } from "./composer.ts";
 import { Confetti } from "./confetti.ts";
 import { Hearts } from "./hearts.ts";
-import { speaksTo, type LineContext } from "./line.ts";
+import { refusalText, speaksTo, type LineContext } from "./line.ts";
 import { MessageList, type Action } from "./list.ts";
 import type { Moderation } from "./moderation.ts";
 import { Painter } from "./painter.ts";
@@ -399,9 +399,8 @@ export class ChatView {
     return c(`chat.refusal.${fault}`, { count: TEXT_CHARACTERS_MAX });
   }
 
-  #refused({ code, detail, retryAfterMs }: Refusal, asked: Asked): void {
-    const seconds = Math.ceil(retryAfterMs / 1_000);
-    this.note(c(known("chat.refusal", code, "chat.refusal.other"), { detail: detail || code, seconds, count: TEXT_CHARACTERS_MAX }));
+  #refused(refusal: Refusal, asked: Asked): void {
+    this.note(refusalText(refusal));
     if (asked.$case === "moderate") this.#panel?.answered(asked, false);
   }
 
