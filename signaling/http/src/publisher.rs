@@ -110,10 +110,8 @@ impl Follower {
         // The registry tells a room's number at most once in `count_interval`.
         let viewers = self.watch.room.borrow_and_update().status.viewers;
         if self.told.viewers != Some(viewers) {
-            self.pending.push_back(json(
-                "audience",
-                &serde_json::json!({ "viewers": viewers }),
-            ));
+            self.pending
+                .push_back(json("audience", &serde_json::json!({ "viewers": viewers })));
             self.told.viewers = Some(viewers);
         }
     }
