@@ -225,23 +225,31 @@ test("nobody is owed anything in a room that waits: silence there is no trouble"
   assert.deepEqual([last().restarts, kinds()], [0, ["connecting", "connected"]]);
 });
 
-test("another network: a restart on a path that still works is not seen and not waited for", async () => {
+test("another network: a path that still works is left alone, and one that does not is found out soon", async () => {
   for (const expected of [true, false]) {
     const { clock, keeper, last, opened, kinds } = await connected({ replaces: true });
     Object.assign(last(), { expected, flows: expected });
     await clock.advance(LOOK_MS);
     keeper.networkChanged();
     await clock.advance(600_000);
-    assert.deepEqual([last().restarts, last().fate, opened.length], [1, "open", 1]);
+    assert.deepEqual([last().restarts, last().fate, opened.length], [0, "open", 1]);
     assert.deepEqual(kinds(), ["connecting", "connected"]);
   }
+  const { clock, keeper, last } = await connected();
+  last().flows = false;
+  keeper.networkChanged();
+  await clock.advance(DOUBT_MS + LOOK_MS);
+  assert.equal(last().restarts, 1);
 });
 
-test("a restart that is refused or unanswered on a path that still works changes nothing", async () => {
-  for (const onRestart of [fails(GONE), fails(NETWORK), never]) {
-    const { clock, keeper, last, opened, kinds } = await connected();
+test("a restart on a path that works after all is not waited for, whatever becomes of it", async () => {
+  for (const onRestart of [async () => {}, fails(GONE), fails(NETWORK), never]) {
+    const { clock, last, opened, kinds } = await connected();
     last().onRestart = onRestart;
-    keeper.networkChanged();
+    last().go("disconnected");
+    await clock.advance(DISCONNECTED_GRACE_MS);
+    assert.equal(last().restarts, 1);
+    // The browser reports no change of a state that is "connected" before and after.
     await clock.advance(600_000);
     assert.deepEqual([last().restarts, last().fate, opened.length], [1, "open", 1]);
     assert.deepEqual(kinds(), ["connecting", "connected"]);
@@ -344,6 +352,7 @@ test("nothing but the end ends a publisher's session", async () => {
     () => last().go("closed"),
     () => keeper.reopenAfter(0),
     () => keeper.networkChanged(),
+    () => last().go("failed"),
     () => keeper.start(),
   ]) {
     break_();

@@ -136,9 +136,10 @@ export class Keeper<C extends Connection> {
     if (this.#over()) return;
     if (!this.options.isOnline()) {
       if (!this.#flows()) this.#trouble(undefined);
+    } else if (this.#flows()) {
+      // The old path may still be the right one; if it is not, that shows soon.
+      this.wake();
     } else if (this.#connection && this.#wasUp && !this.#reopening) {
-      // The old path may still be the right one; a restart finds out either way.
-      if (this.#flows()) this.#pulse.doubt(this.options.now());
       this.#askRestart();
     } else {
       this.#open();

@@ -68,10 +68,16 @@ export class Pulse {
   }
 }
 
-/** What a report says of a viewer's connection: the server sends media, and reports on it for as long as the session lives. */
+/**
+ * What a report says of a viewer's connection. The server sends media, and reports on it for as long as the session
+ * lives, whether the artist sends anything or not. Data channels count for nothing: they may find a way that media
+ * does not.
+ */
 export function viewerVitals(stats: ReadonlyMap<string, Stat>): Vitals {
   const inbound = total(stats, "inbound-rtp", "bytesReceived");
-  return { ...common(stats, inbound), expected: inbound > 0 };
+  // The time that the newest report names.
+  const reported = total(stats, "remote-outbound-rtp", "remoteTimestamp");
+  return { received: inbound + reported, checks: total(stats, "candidate-pair", "responsesReceived"), expected: inbound > 0 };
 }
 
 /** What a report says of a publisher's connection. `sentBefore`: packets sent at the look before. */
@@ -79,13 +85,12 @@ export function publisherVitals(stats: ReadonlyMap<string, Stat>, sentBefore: nu
   const sent = total(stats, "outbound-rtp", "packetsSent");
   const measured = total(stats, "remote-inbound-rtp", "roundTripTimeMeasurements");
   const reported = [...stats.values()].some(({ type }) => type === "remote-inbound-rtp");
-  return { ...common(stats, measured), expected: reported && sent > sentBefore, sent };
-}
-
-function common(stats: ReadonlyMap<string, Stat>, more: number): { received: number; checks: number } {
   return {
-    received: total(stats, "candidate-pair", "bytesReceived") + more,
+    // Most of the feedback stands in no other counter than the path's.
+    received: total(stats, "candidate-pair", "bytesReceived") + measured,
     checks: total(stats, "candidate-pair", "responsesReceived"),
+    expected: reported && sent > sentBefore,
+    sent,
   };
 }
 
