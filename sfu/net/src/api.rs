@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lightstick_types::{
-    Bitrate, ChatMember, Codec, Layer, LayerChoice, RoomId, SessionId, ShardId, TrackKind,
+    Bitrate, ChatMember, Codec, Hint, Layer, LayerChoice, RoomId, SessionId, ShardId, TrackKind,
 };
 use serde::Serialize;
 
@@ -196,6 +196,13 @@ pub enum MediaEvent {
         session: SessionId,
         /// Lowest first.
         layers: Vec<Layer>,
+    },
+    /// Other things are wrong with a publisher's stream than before. It starts with none.
+    HintsChanged {
+        /// The publisher's session.
+        session: SessionId,
+        /// All of them, in the order of their codes.
+        hints: Vec<Hint>,
     },
     /// A viewer is now given another layer.
     ViewerLayer {

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lightstick_signaling_core::rooms::{
     Activity, EndReason, Event, LeaveReason, Participant, RoomStatus, SessionRole,
 };
-use lightstick_types::{Layer, RoomName};
+use lightstick_types::{Hint, HintCode, Layer, RoomName};
 use serde::Serialize;
 use tokio::sync::broadcast;
 
@@ -35,6 +35,26 @@ pub(crate) struct SessionView {
     pub(crate) layer: Option<Layer>,
     /// A publisher's simulcast layers, lowest first.
     pub(crate) layers: Vec<NamedLayer>,
+    /// What is wrong with a publisher's stream.
+    pub(crate) hints: Vec<Hint>,
+}
+
+/// One thing that the artist should change.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub(crate) struct HintBody {
+    /// What it is about: programs look at this.
+    code: HintCode,
+    /// What is wrong and what to set, in English.
+    message: String,
+}
+
+impl From<Hint> for HintBody {
+    fn from(hint: Hint) -> Self {
+        Self {
+            code: hint.code,
+            message: hint.to_string(),
+        }
+    }
 }
 
 /// One simulcast layer of a publisher.
@@ -119,6 +139,11 @@ pub(crate) enum FeedKind {
         /// Lowest first.
         layers: Vec<Layer>,
     },
+    /// Other things are wrong with the publisher's stream than before.
+    HintsChanged {
+        /// All of them; empty: all is well.
+        hints: Vec<HintBody>,
+    },
 }
 
 impl FeedKind {
@@ -131,6 +156,7 @@ impl FeedKind {
             Self::SessionJoined { .. } => "session_joined",
             Self::SessionLeft { .. } => "session_left",
             Self::LayersChanged { .. } => "layers_changed",
+            Self::HintsChanged { .. } => "hints_changed",
         }
     }
 }
@@ -219,6 +245,12 @@ fn split(event: &Event) -> (&RoomName, FeedKind) {
                 layers: layers.clone(),
             },
         ),
+        Event::HintsChanged { room, hints, .. } => (
+            room,
+            FeedKind::HintsChanged {
+                hints: hints.iter().copied().map(HintBody::from).collect(),
+            },
+        ),
     }
 }
 
@@ -236,6 +268,7 @@ mod tests {
             FeedKind::PublisherInterrupted { grace_seconds: 1.0 },
             FeedKind::PublisherReturned {},
             FeedKind::LayersChanged { layers: vec![] },
+            FeedKind::HintsChanged { hints: vec![] },
         ] {
             let event = FeedEvent {
                 seq: 1,

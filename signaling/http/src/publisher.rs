@@ -1,4 +1,5 @@
-//! A publisher's events: which of its layers somebody watches, and how many watch.
+//! A publisher's events: which of its layers somebody watches, how many watch, and what is wrong with
+//! its stream.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -8,26 +9,27 @@ use axum::response::IntoResponse;
 use axum::response::sse::Event;
 use futures_util::stream::{self, Stream};
 use lightstick_signaling_core::rooms::SessionRole;
-use lightstick_types::Layer;
+use lightstick_types::{Hint, Layer};
 use serde::Serialize;
 
 use crate::App;
 use crate::director::Watch;
 use crate::extract::{ClientAddress, SessionPath};
-use crate::feed::NamedLayer;
+use crate::feed::{HintBody, NamedLayer};
 use crate::problem::{Problem, ProblemBody};
 use crate::session::url;
 use crate::viewer::{json, sse};
 
 /// The events' names, as the `Link` of a session lists them.
-pub(crate) const EVENTS: &str = "layers,audience";
+pub(crate) const EVENTS: &str = "layers,audience,hints";
 
 /// Events of a publisher's session, as server-sent events.
 ///
 /// `layers {"layers":[{"layer","rid","wanted"}]}`: a publisher that can need not send layers that
 /// are not wanted, and sends them again when they are; the list is empty without simulcast.
-/// `audience {"viewers"}`: how many watch, at most once a second. The present state comes first.
-/// The stream ends with the session.
+/// `audience {"viewers"}`: how many watch, at most once a second.
+/// `hints {"hints":[{"code","message"}]}`: everything that is wrong with the stream. The present state
+/// comes first. The stream ends with the session.
 #[utoipa::path(
     get,
     path = "/whip/{room}/{session}/events",
@@ -65,6 +67,7 @@ struct WantedLayer<'a> {
 struct Told {
     layers: Option<Vec<NamedLayer>>,
     viewers: Option<usize>,
+    hints: Option<Vec<Hint>>,
 }
 
 struct Follower {
@@ -102,11 +105,17 @@ impl Follower {
 
     /// Queues an event for each thing that differs from what was told.
     fn compare(&mut self) {
-        let layers = &self.watch.session.borrow_and_update().layers;
-        if self.told.layers.as_ref() != Some(layers) {
-            self.pending.push_back(layers_event(layers));
-            self.told.layers = Some(layers.clone());
+        let session = self.watch.session.borrow_and_update();
+        let mut hints = None;
+        if self.told.layers.as_ref() != Some(&session.layers) {
+            self.pending.push_back(layers_event(&session.layers));
+            self.told.layers = Some(session.layers.clone());
         }
+        if self.told.hints.as_ref() != Some(&session.hints) {
+            hints = Some(hints_event(&session.hints));
+            self.told.hints = Some(session.hints.clone());
+        }
+        drop(session);
         // The registry tells a room's number at most once in `count_interval`.
         let viewers = self.watch.room.borrow_and_update().status.viewers;
         if self.told.viewers != Some(viewers) {
@@ -114,7 +123,18 @@ impl Follower {
                 .push_back(json("audience", &serde_json::json!({ "viewers": viewers })));
             self.told.viewers = Some(viewers);
         }
+        self.pending.extend(hints);
     }
+}
+
+#[derive(Serialize)]
+struct Hints {
+    hints: Vec<HintBody>,
+}
+
+fn hints_event(hints: &[Hint]) -> Event {
+    let hints = hints.iter().copied().map(HintBody::from).collect();
+    json("hints", &Hints { hints })
 }
 
 fn layers_event(layers: &[NamedLayer]) -> Event {

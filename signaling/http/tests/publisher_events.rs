@@ -40,7 +40,7 @@ async fn layers_that_nobody_watches_are_paused() {
     let link = response.headers()["link"].to_str().unwrap().to_owned();
     let events = format!(
         "<{path}/events>; rel=\"urn:ietf:params:whip:ext:core:server-sent-events\"; \
-         events=\"layers,audience\""
+         events=\"layers,audience,hints\""
     );
     assert_eq!(link, events);
     let mut events = Events::new(server.get(&format!("{path}/events")).await);
@@ -52,6 +52,8 @@ async fn layers_that_nobody_watches_are_paused() {
     assert_eq!(events.next().await.unwrap(), ("layers".into(), all));
     let nobody = json!({"viewers": 0});
     assert_eq!(events.next().await.unwrap(), ("audience".into(), nobody));
+    let none = json!({"hints": []});
+    assert_eq!(events.next().await.unwrap(), ("hints".into(), none));
 
     let _idol = peer.run(&response.text().await.unwrap());
     until_wanted(&mut events, &["h"]).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lightstick_types::{Layer, RoomId, RoomName, SessionId, ShardId};
+use lightstick_types::{Hint, Layer, RoomId, RoomName, SessionId, ShardId};
 use serde::Serialize;
 
 use super::{Participant, SessionNumber, SessionRole};
@@ -88,6 +88,15 @@ pub enum Event {
         room: RoomName,
         /// Lowest first.
         layers: Vec<Layer>,
+    },
+    /// What is wrong with the publisher's stream is something else than before, or nothing.
+    HintsChanged {
+        /// Where.
+        room: RoomName,
+        /// The publisher's session.
+        session: SessionId,
+        /// All of them.
+        hints: Vec<Hint>,
     },
 }
 

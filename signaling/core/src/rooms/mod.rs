@@ -366,6 +366,7 @@ impl Rooms {
                 let old = room.publisher.replace(id);
                 self.counts.publishers += 1;
                 if let Some(old) = old {
+                    self.set_hints(now, room_id, old, Vec::new());
                     self.remove(now, old, LeaveReason::Replaced);
                     self.interrupt(now, room_id);
                 }
@@ -457,8 +458,13 @@ impl Rooms {
                 }
             }
             SessionRole::Publisher => {
+                // In a room that another session has taken over, there are its hints.
+                let publishes = room.publisher == Some(id);
                 for slot in [&mut room.publisher, &mut room.incoming] {
                     slot.take_if(|holder| *holder == id);
+                }
+                if publishes {
+                    self.set_hints(now, session.room, id, Vec::new());
                 }
                 self.counts.publishers -= usize::from(open);
             }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lightstick_types::{Codec, Layer, RoomId, RoomName, SessionId, TrackKind};
+use lightstick_types::{Codec, Hint, Layer, RoomId, RoomName, SessionId, TrackKind};
 
 use super::room::Phase;
 use super::{Effect, EndReason, Event, LeaveReason, Rooms, SessionNumber, SessionRole};
@@ -119,6 +119,41 @@ impl Rooms {
         self.effects
             .push_back(Effect::Event(Event::LayersChanged { room, layers }));
         self.effects.push_back(Effect::RoomChanged(id));
+    }
+
+    /// The media plane has looked at the publisher's stream, and finds other faults than before. Of
+    /// a session that publishes no more, it says nothing about the show.
+    pub fn hints_changed(&mut self, now: Instant, session: SessionId, hints: Vec<Hint>) {
+        if self.is_publishing(session) != Some(true) {
+            return;
+        }
+        let id = self.sessions[&session].room;
+        self.set_hints(now, id, session, hints);
+    }
+
+    pub(super) fn set_hints(
+        &mut self,
+        now: Instant,
+        id: RoomId,
+        session: SessionId,
+        hints: Vec<Hint>,
+    ) {
+        let room = self.room_mut(id);
+        if room.hints.iter().map(|(hint, _)| hint).eq(&hints) {
+            return;
+        }
+        let before = std::mem::take(&mut room.hints);
+        let since = |code| {
+            let same = before.iter().find(|(hint, _)| hint.code == code);
+            same.map_or(now, |(_, since)| *since)
+        };
+        room.hints = hints.iter().map(|hint| (*hint, since(hint.code))).collect();
+        let room = room.name.clone();
+        self.effects.push_back(Effect::Event(Event::HintsChanged {
+            room,
+            session,
+            hints,
+        }));
     }
 
     /// Does what is due at `now`.

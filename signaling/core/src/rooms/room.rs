@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use lightstick_types::{Codec, Layer, RoomName, SessionId, TrackKind};
+use lightstick_types::{Codec, Hint, Layer, RoomName, SessionId, TrackKind};
 
 use super::{Participant, SessionNumber};
 
@@ -41,6 +41,8 @@ pub(super) struct Room {
     pub(super) owner: Option<Participant>,
     pub(super) tracks: Vec<(TrackKind, Codec)>,
     pub(super) layers: Vec<Layer>,
+    /// What is wrong with the publisher's stream, and since when.
+    pub(super) hints: Vec<(Hint, Instant)>,
     /// Every session, publishers included, oldest first.
     pub(super) sessions: BTreeMap<SessionNumber, SessionId>,
     /// Viewers admitted.
@@ -70,6 +72,7 @@ impl Room {
             owner: None,
             tracks: Vec::new(),
             layers: Vec::new(),
+            hints: Vec::new(),
             sessions: BTreeMap::new(),
             viewers: 0,
             watching: 0,

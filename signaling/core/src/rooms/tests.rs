@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use lightstick_types::{Codec, Layer, RoomId, RoomName, SessionId, ShardId, TrackKind};
+use lightstick_types::{Codec, HintCode, Layer, RoomId, RoomName, SessionId, ShardId, TrackKind};
 
 use super::*;
 
@@ -109,6 +109,7 @@ impl World {
                     Event::SessionJoined { .. } => "joined",
                     Event::SessionLeft { .. } => "left",
                     Event::LayersChanged { .. } => "layers",
+                    Event::HintsChanged { .. } => "hints",
                 }),
                 Effect::RoomChanged(_) | Effect::RoomGone(_) => {}
             }
@@ -552,4 +553,35 @@ fn a_session_is_found_by_room_role_and_id_together() {
     assert_eq!(find(&room, SessionRole::Viewer), Some(SHARD));
     assert_eq!(find(&room, SessionRole::Publisher), None);
     assert_eq!(find(&other, SessionRole::Viewer), None);
+}
+
+#[test]
+fn hints_are_the_present_publishers_and_keep_their_age() {
+    let mut world = World::new(config());
+    let idol = world.live("stage", "idol");
+    world.news();
+    let hints = |world: &World| world.rooms.room(world.now, &name("stage")).unwrap().hints;
+    let (b_frames, mono) = (HintCode::BFrames.into(), HintCode::MonoAudio.into());
+    let hint = |world: &mut World, session, hints| {
+        world.rooms.hints_changed(world.now, session, hints);
+    };
+    hint(&mut world, idol, vec![b_frames]);
+    world.pass(GRACE);
+    hint(&mut world, idol, vec![b_frames, mono]);
+    assert_eq!(hints(&world), [(b_frames, GRACE), (mono, Duration::ZERO)]);
+    assert_eq!(world.news().0, ["hints", "hints"]);
+    hint(&mut world, idol, vec![b_frames, mono]);
+    assert_eq!(world.news().0, [""; 0], "nothing new");
+
+    // Another session of hers starts without them, and what was seen of the old one is late.
+    let again = world.publish("stage", "idol").unwrap();
+    assert_eq!(hints(&world), []);
+    hint(&mut world, idol, vec![mono]);
+    assert_eq!(hints(&world), []);
+    hint(&mut world, again, vec![mono]);
+    assert_eq!(hints(&world), [(mono, Duration::ZERO)]);
+    world.news();
+    world.lose(again);
+    assert_eq!(hints(&world), []);
+    assert!(world.news().0.contains(&"hints"));
 }

@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
-use lightstick_types::{Codec, Layer, RoomId, RoomName, SessionId, ShardId, TrackKind};
+use lightstick_types::{Codec, Hint, Layer, RoomId, RoomName, SessionId, ShardId, TrackKind};
 use serde::Serialize;
 
 use super::room::{Phase, Room};
@@ -47,6 +47,8 @@ pub struct RoomSummary {
     pub tracks: Vec<(TrackKind, Codec)>,
     /// Layers that can be had, lowest first.
     pub layers: Vec<Layer>,
+    /// What is wrong with the publisher's stream, and for how long.
+    pub hints: Vec<(Hint, Duration)>,
     /// How many watch.
     pub viewers: usize,
     /// Who publishes.
@@ -196,6 +198,11 @@ impl Rooms {
             activity: room.activity(),
             tracks: room.tracks.clone(),
             layers: room.layers.clone(),
+            hints: room
+                .hints
+                .iter()
+                .map(|(hint, since)| (*hint, now.saturating_duration_since(*since)))
+                .collect(),
             viewers: room.watching,
             publisher: room
                 .publisher

@@ -6,7 +6,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use lightstick_sfu::{LayerMedia, TrackMedia};
 use lightstick_signaling_core::rooms::{Activity, RoomSummary};
-use lightstick_types::{Codec, Layer, RoomId, TrackKind};
+use lightstick_types::{Codec, HintCode, Layer, RoomId, TrackKind};
 use serde::{Deserialize, Serialize};
 
 use super::access::Admin;
@@ -78,6 +78,18 @@ pub(crate) struct TrackLayer {
     paused: bool,
 }
 
+/// One thing that the artist should change.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RoomHint {
+    /// What it is about: programs look at this.
+    code: HintCode,
+    /// What is wrong and what to set, in English.
+    message: String,
+    /// For how long it has been so.
+    age_seconds: f64,
+}
+
 /// A room.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -90,6 +102,8 @@ pub(crate) struct Room {
     tracks: Vec<Track>,
     /// The video layers that can be had, lowest first.
     layers: Vec<Layer>,
+    /// What is wrong with the publisher's stream; empty: nothing that can be seen.
+    hints: Vec<RoomHint>,
     /// How many watch.
     viewers: usize,
     /// Who publishes: the `sub` of the token.
@@ -119,6 +133,15 @@ impl Room {
             state: summary.activity,
             tracks,
             layers: summary.layers,
+            hints: summary
+                .hints
+                .into_iter()
+                .map(|(hint, age)| RoomHint {
+                    code: hint.code,
+                    message: hint.to_string(),
+                    age_seconds: age.as_secs_f64(),
+                })
+                .collect(),
             viewers: summary.viewers,
             publisher: summary.publisher.map(|name| name.as_ref().to_owned()),
             age_seconds: summary.age.as_secs_f64(),

@@ -39,6 +39,9 @@ impl Director {
                     });
                 }
             }
+            MediaEvent::HintsChanged { session, hints } => {
+                self.rooms.hints_changed(now, session, hints);
+            }
             MediaEvent::ViewerLayer { session, layer } => {
                 if let Some(state) = self.sessions.get(&session) {
                     state.view.send_if_modified(|view| {
@@ -121,6 +124,22 @@ impl Director {
             }
             Event::PublisherReturned { room } => tracing::info!(%room, "the publisher is back"),
             Event::LayersChanged { room, layers } => tracing::debug!(%room, ?layers, "layers"),
+            Event::HintsChanged {
+                room,
+                session,
+                hints,
+            } => {
+                if let Some(state) = self.sessions.get(session) {
+                    state.view.send_modify(|view| view.hints.clone_from(hints));
+                }
+                let codes: Vec<&str> = hints.iter().map(|hint| hint.code.as_str()).collect();
+                if codes.is_empty() {
+                    tracing::info!(%room, "nothing is wrong with the publisher's stream any more");
+                } else {
+                    let hints = codes.join(",");
+                    tracing::warn!(%room, %hints, "the publisher's stream has faults");
+                }
+            }
         }
         self.feed.publish(&event);
     }

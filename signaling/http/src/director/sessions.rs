@@ -225,8 +225,8 @@ impl Director {
             paused: false,
         };
         let view = SessionView {
-            layer: None,
             layers: opened.layers.into_iter().map(named).collect(),
+            ..SessionView::default()
         };
         self.sessions.insert(
             session,
