@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use lightstick_sfu_core::clock::SenderReport;
+use lightstick_sfu_core::codec::h264::ParameterSets;
 use lightstick_sfu_core::downtrack::DownTrack;
 use lightstick_sfu_core::layers::{LayerRates, LayerSet};
-use lightstick_sfu_core::packet::{Format, PacketExtensions};
+use lightstick_sfu_core::packet::{Format, MediaPacket, PacketExtensions};
 use lightstick_sfu_core::uptrack::{Incoming, Source, SourceConfig};
 use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, TrackKind};
 
@@ -44,7 +45,10 @@ const CODECS: [Codec; 4] = [Codec::Vp8, Codec::H264, Codec::Vp9, Codec::Av1];
 /// A keyframe's first packet of each of [`CODECS`].
 const KEYFRAMES: [&[u8]; 4] = [
     &[0x90, 0xe0, 0x80, 0x05, 0x07, 0x00, 0x10, 0x9d],
-    &[0x65, 0xb8, 0x00],
+    &[
+        0x78, 0, 6, 0x67, 0x42, 0xc0, 0x1e, 0x95, 0xa0, 0, 4, 0x68, 0xce, 0x3c, 0x80, 0, 3, 0x65,
+        0xb8, 0,
+    ],
     &[0x88, 0x05, 0x82],
     &[0x18, 0x30, 0x10],
 ];
@@ -182,10 +186,20 @@ impl Scene {
         if changes.layers {
             self.hear_supply();
         }
-        let Some(rewritten) = self.viewer.forward(&packet, self.generation) else {
+        if let Some(sets) = changes.inserted {
+            assert!(sets.sequence < packet.sequence);
+            self.give(&sets);
+        }
+        self.give(&packet)
+    }
+
+    /// Offers the viewer a packet. Whether it was sent.
+    fn give(&mut self, packet: &MediaPacket) -> bool {
+        let Some(rewritten) = self.viewer.forward(packet, self.generation) else {
             return false;
         };
-        assert!(!payload.is_empty(), "padding is not media");
+        let layer = packet.layer;
+        assert!(!packet.payload.is_empty(), "padding is not media");
         assert_eq!(self.viewer.layer(), Some(layer));
         assert!((1..1 << 40).contains(&rewritten.sequence), "{rewritten:?}");
         if let (Some(new), Some(old)) = (rewritten.vp8, packet.info.vp8) {
@@ -194,7 +208,7 @@ impl Scene {
             assert_eq!(new.picture_id.is_some(), old.picture_id.is_some());
             assert_eq!(new.tl0_pic_idx.is_some(), old.tl0_pic_idx.is_some());
         }
-        let identity = (packet.source, layer, sequence);
+        let identity = (packet.source, layer, packet.sequence);
         let before = self.sent.insert(rewritten.sequence, identity);
         assert!(
             before.is_none_or(|before| before == identity),
@@ -230,5 +244,9 @@ fn source(number: u32, now: Instant) -> Source {
         keyframe_interval: Duration::from_secs(1),
         playout_delay: None,
     };
-    Source::new(number, config, now)
+    let mut source = Source::new(number, config, now);
+    // Keyframes without parameter sets of their own get these, and packets are numbered around them.
+    let sets = "a=fmtp:96 sprop-parameter-sets=Z0LAHpWg,aM48gA==";
+    source.offer_parameter_sets(ParameterSets::offered(sets));
+    source
 }

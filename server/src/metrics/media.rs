@@ -1,9 +1,32 @@
 //! What is counted of rooms, sessions, media and HTTP.
 
-use lightstick_sfu::{DELAY_BOUNDS_US, ESTIMATE_BOUNDS_KBPS};
+use lightstick_sfu::{DELAY_BOUNDS_US, ESTIMATE_BOUNDS_KBPS, ShardStats};
+use lightstick_types::HintCode;
 
-use super::definition::{Definition, Kind, Source, counter, gauge, shard};
+use super::definition::{Definition, Kind, ShardValue, Source, counter, gauge, shard};
 use super::histogram;
+
+/// A row of [`HINTS`].
+macro_rules! hint {
+    ($code:ident) => {
+        (HintCode::$code.as_str(), |stats: &ShardStats| {
+            stats.hinted[HintCode::$code.index()].get() as f64
+        })
+    };
+}
+
+const HINTS: &[(&str, ShardValue); HintCode::COUNT] = &[
+    hint!(BFrames),
+    hint!(LongKeyframeInterval),
+    hint!(NoKeyframes),
+    hint!(KeyframeRequestsIgnored),
+    hint!(NoParameterSets),
+    hint!(NoVideoPackets),
+    hint!(NoAudioPackets),
+    hint!(UnplacedPackets),
+    hint!(ChangingSsrc),
+    hint!(MonoAudio),
+];
 
 pub(super) const METRICS: &[Definition] = &[
     gauge(
@@ -202,6 +225,12 @@ pub(super) const METRICS: &[Definition] = &[
             ("asked", |s| s.starts_asked.get() as f64),
             ("waited", |s| s.starts_waited.get() as f64),
         ]),
+    ),
+    gauge(
+        "lightstick_publishers_hinted",
+        "Publishers whose streams have a fault that the artist is told of, by its code",
+        &["shard", "hint"],
+        Source::ShardBy(HINTS),
     ),
     shard(
         "lightstick_withheld_bytes_total",

@@ -81,11 +81,15 @@ pub struct KeyframeHabit {
 impl KeyframeHabit {
     /// A request leaves for the publisher.
     pub fn asked(&mut self, now: Instant) {
-        if let Some(open) = self.open {
-            self.learn(now.saturating_duration_since(open));
+        self.asked_at = Some(now);
+        let passed = self.open.map(|open| now.saturating_duration_since(open));
+        match passed {
+            // The first of several requests is what a keyframe answers.
+            Some(passed) if passed <= ANSWER_MAX => return,
+            Some(passed) => self.learn(passed),
+            None => {}
         }
         self.open = Some(now);
-        self.asked_at = Some(now);
     }
 
     /// A keyframe has begun to come in.
@@ -130,7 +134,7 @@ impl KeyframeHabit {
     /// each `interval`. `None`: the publisher ignores requests, or has not yet shown that it does not.
     #[must_use]
     pub fn answer(&self, now: Instant, interval: Duration) -> Option<Duration> {
-        if self.unanswered >= UNANSWERED_MAX {
+        if self.is_deaf() {
             return None;
         }
         let answer = self.answer?;
@@ -140,6 +144,24 @@ impl KeyframeHabit {
         self.open
             .and_then(|open| answer.checked_sub(since(open)))
             .or_else(|| Some(self.asked_at.map_or(Duration::ZERO, closed) + answer))
+    }
+
+    /// Whether the publisher ignores requests.
+    #[must_use]
+    pub fn is_deaf(&self) -> bool {
+        self.unanswered >= UNANSWERED_MAX
+    }
+
+    /// Whether it is known whether the publisher answers requests.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.is_deaf() || self.answer.is_some()
+    }
+
+    /// The time between the last two keyframes that came by themselves.
+    #[must_use]
+    pub fn interval(&self) -> Option<Duration> {
+        self.interval.map(|(interval, _)| interval)
     }
 
     /// Whether a request is on its way.
@@ -203,10 +225,27 @@ mod tests {
         }
         assert_eq!(habit.answer(start + 60 * SECOND, SECOND), None);
         assert!(!habit.is_asked(start + 60 * SECOND));
+        assert!(habit.is_deaf());
         // It was asleep, not deaf.
         habit.asked(start + 60 * SECOND);
         habit.keyframe(start + 60 * SECOND + SECOND / 10);
         assert!(habit.answer(start + 70 * SECOND, SECOND).is_some());
+    }
+
+    #[test]
+    fn asking_each_second_makes_no_answer_of_the_next_request() {
+        let start = Instant::now();
+        let mut habit = KeyframeHabit::default();
+        for n in 0..6 {
+            habit.asked(start + n * SECOND);
+        }
+        assert!(habit.is_deaf());
+        let mut slow = KeyframeHabit::default();
+        slow.asked(start);
+        slow.asked(start + SECOND);
+        slow.keyframe(start + SECOND + SECOND / 10);
+        let answer = slow.answer(start + 9 * SECOND, SECOND);
+        assert_eq!(answer, Some(SECOND + SECOND / 10));
     }
 
     #[test]

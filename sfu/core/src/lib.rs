@@ -25,6 +25,7 @@ pub mod codec;
 pub mod demux;
 pub mod downtrack;
 pub mod egress;
+pub mod health;
 pub mod history;
 pub mod keyframe;
 pub mod layers;

@@ -1,23 +1,40 @@
 //! A room's source: the publisher's packets are read once here, and become [`MediaPacket`]s.
 
+mod starts;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use lightstick_types::{Bitrate, Codec, Layer, TrackKind};
+use lightstick_types::{Bitrate, Codec, Hint, HintCode, Layer, TrackKind};
 
 use crate::clock::{SenderClock, SenderReport};
-use crate::codec::{self, inspect};
-use crate::keyframe::KeyframeGate;
+use crate::codec::h264::{Nals, ParameterSets};
+use crate::codec::{self, PayloadInfo, inspect};
+use crate::health::{Fault, Health, Hints};
+use crate::keyframe::{KeyframeGate, KeyframeHabit};
 use crate::layers::LayerSet;
 use crate::meter::{Allowance, Meter, Verdict};
 use crate::packet::{Format, MediaPacket, PacketExtensions};
 use crate::watched::Supply;
+use starts::{Numbers, Start, Starts};
 
 /// A layer that brings nothing for this long is dead, as long as nothing else explains it.
 const SILENCE: Duration = Duration::from_millis(1_500);
 /// How long a layer may take to come back once it is wanted again: the wish goes over HTTP, and
 /// the encoder starts anew.
 const WAKING: Duration = Duration::from_secs(5);
+/// Keyframes further apart than this make late viewers wait, or replay a lot.
+const INTERVAL_MAX: Duration = Duration::from_secs(4);
+/// Keyframes no further apart than this make up for requests that are ignored.
+const INTERVAL_SHORT: Duration = Duration::from_millis(2_500);
+/// Until then a keyframe has come, or something is wrong.
+const KEYFRAME_WITHIN: Duration = Duration::from_secs(5);
+/// A gap of more than this backwards, or of more than 16 bits forwards, is no loss: the publisher
+/// numbers anew.
+const JUMP_MAX: u64 = 3_000;
+/// A timestamp that goes back by less stands for a picture that is shown before others; by more it
+/// is another clock. Two seconds.
+const REORDER_MAX: u32 = 180_000;
 /// `abs-capture-time` is added this often where the publisher sends none.
 const CAPTURE_TIME_EVERY: Duration = Duration::from_secs(1);
 
@@ -58,11 +75,16 @@ pub enum Refused {
     /// The payload is not what its payload type says.
     #[error("not a payload of its codec")]
     NotItsCodec,
+    /// Its place is not known any more.
+    #[error("too late")]
+    TooLate,
 }
 
 /// What a packet changed, besides having to be forwarded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Changes {
+    /// Parameter sets that go before it: a packet of its own.
+    pub inserted: Option<Arc<MediaPacket>>,
     /// The track's first packet, or its first in another codec.
     pub track_started: bool,
     /// The set of live video layers is another one.
@@ -80,6 +102,9 @@ pub struct Source {
     playout_delay: Option<(u16, u16)>,
     keyframe_interval: Duration,
     tracks: [Option<UpTrack>; 2],
+    /// H.264 parameter sets of the offer.
+    offered_sets: ParameterSets,
+    health: Health,
 }
 
 /// One track of a source.
@@ -99,6 +124,10 @@ struct UpLayer {
     timestamp: Option<u32>,
     pictures: Pictures,
     highest: u64,
+    numbers: Numbers,
+    starts: Starts,
+    /// Since when it is live, or comes again.
+    began: Instant,
     capture_time_at: Option<Instant>,
     live: bool,
     rest: Rest,
@@ -178,7 +207,47 @@ impl Source {
             playout_delay: config.playout_delay,
             keyframe_interval: config.keyframe_interval,
             tracks: [None, None],
+            offered_sets: ParameterSets::default(),
+            health: Health::default(),
         }
+    }
+
+    /// Hears the H.264 parameter sets of the offer, for layers that send none.
+    pub fn offer_parameter_sets(&mut self, sets: ParameterSets) {
+        self.offered_sets = sets;
+    }
+
+    /// The publisher's health, to note what is seen elsewhere.
+    pub fn health_mut(&mut self) -> &mut Health {
+        &mut self.health
+    }
+
+    /// What was found wrong with the publisher.
+    #[must_use]
+    pub fn hints(&self) -> Hints {
+        self.health.told()
+    }
+
+    /// Looks at the publisher's health; `habits` is how each video layer's keyframes come. True: it
+    /// has changed.
+    ///
+    /// Where it is not known whether keyframes come for asking, this asks.
+    pub fn look_at_health(&mut self, now: Instant, habits: &[KeyframeHabit; Layer::COUNT]) -> bool {
+        let mut hints = Hints::default();
+        let layers = self.tracks[slot(TrackKind::Video)]
+            .iter_mut()
+            .flat_map(|track| &mut track.layers);
+        for (layer, habit) in layers.zip(habits) {
+            if let Some(layer) = layer.as_mut().filter(|layer| layer.live) {
+                layer.diagnose(now, habit, &mut hints);
+            }
+        }
+        let tracks = &self.tracks;
+        let last_packet = |kind| {
+            let layers = tracks[slot(kind)].iter().flat_map(|track| &track.layers);
+            layers.flatten().map(|layer| layer.last_packet).max()
+        };
+        self.health.look(now, last_packet, hints)
     }
 
     /// Takes a packet in. `wall_now` is our wall clock, for the capture times of viewers.
@@ -187,7 +256,7 @@ impl Source {
     /// [`Refused`]: the packet is dropped, and only [`Refused::Close`] ends anything.
     pub fn ingest(
         &mut self,
-        packet: Incoming,
+        mut packet: Incoming,
         wall_now: SystemTime,
     ) -> Result<(MediaPacket, Changes), Refused> {
         let now = packet.received_at;
@@ -202,6 +271,10 @@ impl Source {
             inspect(packet.format.codec, &packet.payload, packet.marker)
                 .ok_or(Refused::NotItsCodec)?
         };
+        if info.padding > 0 {
+            let len = packet.payload.len() - info.padding;
+            packet.payload = Arc::from(&packet.payload[..len]);
+        }
         let mut changes = Changes::default();
         let track = &mut self.tracks[slot(packet.kind)];
         // Audio may alternate between Opus and RED; for video another codec is another track.
@@ -220,19 +293,36 @@ impl Source {
         }
         let track = track.get_or_insert_with(|| unreachable!("set above"));
         track.format = packet.format;
-        let layer = track.layers[packet.layer.index()]
-            .get_or_insert_with(|| UpLayer::new(&packet, self.keyframe_interval));
-        changes.missing = layer.count(&packet);
+        let layer = track.layers[packet.layer.index()].get_or_insert_with(|| {
+            let sets = self.offered_sets.clone();
+            UpLayer::new(&packet, Starts::new(sets, now), self.keyframe_interval)
+        });
+        let counted = layer.count(&packet);
+        changes.missing = counted.missing;
+        if packet.kind == TrackKind::Video
+            && (counted.goes_back || info.nals.contains(Nals::B_SLICE))
+        {
+            self.health.note(Fault::Reordered, now);
+        }
+        let mut sets = None;
         if !packet.payload.is_empty() {
             info.temporal_id = layer.pictures.layer_of(packet.timestamp, info.temporal_id);
+            if packet.format.codec == Codec::H264 {
+                sets = layer.find_start(&packet, &mut info, counted.ahead);
+            }
         }
+        let sets = sets.map(|sets| (layer.numbers.insert(packet.sequence), sets));
+        let sequence = layer.numbers.of(packet.sequence).ok_or(Refused::TooLate)?;
         // H.264 may call several packets of one picture its start; the first one is.
         if info.keyframe && layer.keyframe_timestamp == Some(packet.timestamp) {
             info.starts_frame = false;
         }
         changes.layers = packet.kind == TrackKind::Video && !layer.live;
+        if !layer.live {
+            layer.began = now;
+        }
         layer.live = true;
-        if info.keyframe && info.starts_frame {
+        if info.keyframe && (info.starts_frame || sets.is_some()) {
             layer.keyframe_at = Some(now);
             layer.keyframe_timestamp = Some(packet.timestamp);
             layer.gate.keyframe();
@@ -265,7 +355,7 @@ impl Source {
             kind: packet.kind,
             layer: packet.layer,
             format: packet.format,
-            sequence: packet.sequence,
+            sequence,
             timestamp: packet.timestamp,
             marker: packet.marker,
             info,
@@ -278,6 +368,20 @@ impl Source {
             received_at: now,
             sampled_at,
         };
+        changes.inserted = sets.map(|(sequence, payload)| {
+            Arc::new(MediaPacket {
+                sequence,
+                marker: false,
+                info: PayloadInfo {
+                    starts_frame: true,
+                    discardable: false,
+                    nals: Nals::SPS.or(Nals::PPS),
+                    ..packet.info
+                },
+                payload,
+                ..packet.clone()
+            })
+        });
         Ok((packet, changes))
     }
 
@@ -472,7 +576,7 @@ impl Source {
 }
 
 impl UpLayer {
-    fn new(packet: &Incoming, keyframe_interval: Duration) -> Self {
+    fn new(packet: &Incoming, starts: Starts, keyframe_interval: Duration) -> Self {
         Self {
             meter: Meter::default(),
             gate: KeyframeGate::new(keyframe_interval),
@@ -482,6 +586,9 @@ impl UpLayer {
             timestamp: None,
             pictures: Pictures::default(),
             highest: packet.sequence.wrapping_sub(1),
+            numbers: Numbers::default(),
+            starts,
+            began: packet.received_at,
             capture_time_at: None,
             live: false,
             rest: Rest::None,
@@ -498,17 +605,97 @@ impl UpLayer {
         self.live || self.rest == Rest::None
     }
 
-    /// Counts a packet; how many are missing right before it.
-    fn count(&mut self, packet: &Incoming) -> u64 {
+    /// Counts a packet.
+    fn count(&mut self, packet: &Incoming) -> Counted {
         self.last_packet = packet.received_at;
-        let frames = u32::from(self.timestamp.replace(packet.timestamp) != Some(packet.timestamp));
+        let before = self.timestamp.replace(packet.timestamp);
+        let frames = u32::from(before != Some(packet.timestamp));
         self.meter
             .add(packet.received_at, packet.payload.len(), frames);
         let ahead = packet.sequence.wrapping_sub(self.highest);
+        if ahead > u64::from(u16::MAX) && packet.sequence.abs_diff(self.highest) > JUMP_MAX {
+            self.numbers.restart();
+            self.highest = packet.sequence;
+            return Counted {
+                ahead: true,
+                ..Counted::default()
+            };
+        }
         if ahead == 0 || ahead > u64::from(u16::MAX) {
-            return 0;
+            return Counted::default();
         }
         self.highest = packet.sequence;
-        ahead - 1
+        let back = before.map_or(0, |before| before.wrapping_sub(packet.timestamp));
+        Counted {
+            ahead: true,
+            missing: ahead - 1,
+            goes_back: !packet.payload.is_empty() && (1..REORDER_MAX).contains(&back),
+        }
     }
+
+    /// Finds out whether a decoder can start with an H.264 packet; gives the parameter sets that go
+    /// before it.
+    fn find_start(
+        &mut self,
+        packet: &Incoming,
+        info: &mut PayloadInfo,
+        ahead: bool,
+    ) -> Option<Arc<[u8]>> {
+        let (timestamp, now) = (packet.timestamp, packet.received_at);
+        let what = (timestamp, info.nals);
+        let (start, keyframe) = self.starts.take(&packet.payload, what, ahead, now);
+        info.keyframe = keyframe;
+        match start {
+            // Later packets of such a picture are none to start from.
+            Start::No => info.starts_frame &= !keyframe,
+            Start::Here => info.starts_frame = true,
+            Start::After(sets) => {
+                info.starts_frame = false;
+                return Some(sets);
+            }
+        }
+        None
+    }
+
+    /// What its keyframes give reason to tell the artist.
+    fn diagnose(&mut self, now: Instant, habit: &KeyframeHabit, hints: &mut Hints) {
+        if self.starts.lacks_sets() {
+            hints.add(HintCode::NoParameterSets);
+            return;
+        }
+        let age = now.saturating_duration_since(self.keyframe_at.unwrap_or(self.began));
+        if self.keyframe_at.is_none() && age >= KEYFRAME_WITHIN {
+            hints.add(HintCode::NoKeyframes);
+        }
+        if age > INTERVAL_MAX && self.rest == Rest::None && !habit.is_known() {
+            self.gate.request();
+        }
+        if !habit.is_deaf() {
+            return;
+        }
+        let interval = habit.interval();
+        // One that is overdue says more than the last interval.
+        let apart = interval.map_or(age, |interval| interval.max(age));
+        if apart > INTERVAL_SHORT {
+            hints.add(HintCode::KeyframeRequestsIgnored);
+        }
+        if apart > INTERVAL_MAX && self.keyframe_at.is_some() {
+            let known = interval.filter(|interval| age <= *interval + *interval / 2);
+            hints.add(Hint {
+                code: HintCode::LongKeyframeInterval,
+                seconds: known.map(|interval| (interval.as_secs_f64().round()) as u32),
+            });
+        }
+    }
+}
+
+/// What a packet's number and timestamp say.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    /// No later packet has come before it.
+    ahead: bool,
+    /// Packets missing right before it.
+    missing: u64,
+    /// Its timestamp lies before that of the packet before it.
+    goes_back: bool,
 }

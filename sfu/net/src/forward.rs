@@ -40,6 +40,9 @@ impl Shard {
                 self.io.stats.rtp_in_lost.add(changes.missing);
                 let (kind, codec) = (packet.kind, packet.format.codec);
                 let hold = room.hold(self.shared.config.frame_hold);
+                if let Some(sets) = changes.inserted {
+                    room.push(sets, 0, self.now, hold);
+                }
                 if room.push(Arc::new(packet), 0, self.now, hold) {
                     self.holding.push(id);
                 } else {
@@ -60,7 +63,9 @@ impl Shard {
                 self.io.stats.drop_media.add(1);
                 self.remove(key, CloseReason::BitrateExceeded);
             }
-            Err(Refused::OverLimit | Refused::NotItsCodec) => self.io.stats.drop_media.add(1),
+            Err(Refused::OverLimit | Refused::NotItsCodec | Refused::TooLate) => {
+                self.io.stats.drop_media.add(1)
+            }
         }
     }
 
@@ -183,16 +188,20 @@ impl Shard {
         let home = id.home(self.shards);
         let room = self.rooms.entry(id).or_default();
         match &session.role {
-            RoleState::Publisher { bitrate_max, .. } => {
-                room.sources = room.sources.wrapping_add(1);
-                let source = Source::new(room.sources, self.source_config(*bitrate_max), self.now);
+            RoleState::Publisher {
+                bitrate_max,
+                ingress,
+                ..
+            } => {
+                let number = room.sources.wrapping_add(1);
+                room.sources = number;
+                let config = self.source_config(*bitrate_max);
+                let mut source = Source::new(number, config, self.now);
+                source.offer_parameter_sets(ingress.parameter_sets().clone());
+                source.health_mut().promise(ingress.promise());
+                let watched = Watched::new(self.shared.config.pause_after);
                 let room = self.rooms.entry(id).or_default();
-                room.publisher = Some(Publisher {
-                    session: key,
-                    source,
-                    watched: Watched::new(self.shared.config.pause_after),
-                    woken: false,
-                });
+                room.publisher = Some(Publisher::new(key, source, watched));
                 self.layers_changed(id);
             }
             RoleState::Viewer(_) => {

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use lightstick_sfu_core::clock::SenderReport;
+use lightstick_sfu_core::codec::h264::ParameterSets;
+use lightstick_sfu_core::health::Promise;
 use lightstick_sfu_core::offer::{Offer, layers_of};
 use lightstick_sfu_core::packet::{Format, PacketExtensions};
 use lightstick_sfu_core::uptrack::Incoming;
@@ -20,11 +22,15 @@ pub(crate) struct Ingress {
     formats: HashMap<Pt, Format>,
     /// Learnt from the first packet of each stream, which names its mid and rid.
     streams: HashMap<Ssrc, (TrackKind, Layer)>,
+    /// Streams that go on where another was before.
+    ssrc_changes: u32,
+    promise: Promise,
+    parameter_sets: ParameterSets,
 }
 
 impl Ingress {
     /// The receiving side as it was negotiated.
-    pub(crate) fn new(rtc: &Rtc, offer: &Offer) -> Self {
+    pub(crate) fn new(rtc: &Rtc, offer: &Offer, sdp: &str) -> Self {
         let tracks: Vec<(Mid, TrackKind)> = offer
             .sections
             .iter()
@@ -53,7 +59,25 @@ impl Ingress {
             layers,
             formats,
             streams: HashMap::new(),
+            ssrc_changes: 0,
+            promise: Promise::read(offer, sdp),
+            parameter_sets: ParameterSets::offered(sdp),
         }
+    }
+
+    /// What the offer promises.
+    pub(crate) fn promise(&self) -> Promise {
+        self.promise
+    }
+
+    /// The H.264 parameter sets of the offer.
+    pub(crate) fn parameter_sets(&self) -> &ParameterSets {
+        &self.parameter_sets
+    }
+
+    /// How often a track has gone on under another SSRC.
+    pub(crate) fn ssrc_changes(&self) -> u32 {
+        self.ssrc_changes
     }
 
     /// Whether anything can come in at all.
@@ -80,6 +104,8 @@ impl Ingress {
                     // sends them again as they were.
                     stream.suppress_nack(false);
                 }
+                let known = self.streams.values().any(|place| *place == (kind, layer));
+                self.ssrc_changes += u32::from(known);
                 self.streams.insert(ssrc, (kind, layer));
                 (kind, layer)
             }

@@ -130,7 +130,7 @@ fn publisher(
         .map_err(|error| Unacceptable::Other(error.to_string()))?
         .to_sdp_string();
     let answer = sdp::finish_answer(&answer, offer);
-    let ingress = Ingress::new(&rtc, offer);
+    let ingress = Ingress::new(&rtc, offer, text);
     if !ingress.has_format() {
         return Err(Unacceptable::NoCodec.into());
     }

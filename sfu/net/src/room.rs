@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lightstick_sfu_core::health::Fault;
 use lightstick_sfu_core::history::History;
 use lightstick_sfu_core::keyframe::KeyframeHabit;
 use lightstick_sfu_core::layers::LayerSet;
@@ -12,7 +13,7 @@ use lightstick_sfu_core::ring::{Crossing, RingGate};
 use lightstick_sfu_core::start::{self, Choice, Situation};
 use lightstick_sfu_core::uptrack::Source;
 use lightstick_sfu_core::watched::{Supply, Watched};
-use lightstick_types::{Bitrate, Layer, RoomId, ShardId, TrackKind};
+use lightstick_types::{Bitrate, Hint, Layer, RoomId, ShardId, TrackKind};
 
 use crate::link::{Links, Message};
 use crate::rates::Rates;
@@ -73,8 +74,22 @@ pub(crate) struct Publisher {
     pub(crate) session: u32,
     pub(crate) source: Source,
     pub(crate) watched: Watched,
+    /// As its session counted them last.
+    ssrc_changes: u32,
     /// A paused layer was asked for in this turn.
     pub(crate) woken: bool,
+}
+
+impl Publisher {
+    pub(crate) fn new(session: u32, source: Source, watched: Watched) -> Self {
+        Self {
+            session,
+            source,
+            watched,
+            ssrc_changes: 0,
+            woken: false,
+        }
+    }
 }
 
 impl Room {
@@ -209,6 +224,17 @@ impl Room {
             }
             None => self.wanted.insert(layer),
         }
+    }
+
+    /// At home: looks at the publisher's health. The hints, where those have changed.
+    pub(crate) fn look_at_health(&mut self, now: Instant, ssrc_changes: u32) -> Option<Vec<Hint>> {
+        let publisher = self.publisher.as_mut()?;
+        let source = &mut publisher.source;
+        if std::mem::replace(&mut publisher.ssrc_changes, ssrc_changes) != ssrc_changes {
+            source.health_mut().note(Fault::ChangedSsrc, now);
+        }
+        let changed = source.look_at_health(now, &self.habits);
+        changed.then(|| source.hints().iter().collect())
     }
 
     /// The publisher is gone, and with it what was kept of it.

@@ -301,11 +301,12 @@ impl Shard {
                 let after = self.now.saturating_duration_since(session.opened_at);
                 tracing::debug!(?after, "connected");
                 self.emit(MediaEvent::SessionConnected { session: id, after });
+                self.expect_media(key);
                 self.start_viewer(key);
             }
             Signal::Packet(packet) => self.ingest(key, packet),
             Signal::NacksSent(n) => self.io.stats.nacks_out.add(n),
-            Signal::Foreign => self.io.stats.drop_media.add(1),
+            Signal::Foreign => self.note_unplaced(key),
             Signal::Channel(event) => self.hear_channel(key, event),
             Signal::Closed(reason) => self.remove(key, reason),
         }
@@ -481,6 +482,7 @@ impl Shard {
                 self.touched_rooms.push(room);
             }
             if periodic {
+                self.survey_health();
                 self.survey_links();
             }
         }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use lightstick_types::HintCode;
+
 use crate::chat::ChatStats;
 
 /// A counter or gauge with one writing thread.
@@ -123,6 +125,9 @@ pub struct ShardStats {
     pub forward_delay: [Cell; DELAY_BOUNDS_US.len() + 1],
     /// Sum of the forwarding delays, in microseconds.
     pub forward_delay_us: Cell,
+    /// Publishers of now by what is wrong with their streams, in the order of the codes. Counted
+    /// twice a second.
+    pub hinted: [Cell; HintCode::COUNT],
     /// Viewers of now by what their links are estimated to carry, by [`ESTIMATE_BOUNDS_KBPS`], each
     /// bucket alone. Counted twice a second.
     pub estimates: [Cell; ESTIMATE_BOUNDS_KBPS.len() + 1],

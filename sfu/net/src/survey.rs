@@ -1,8 +1,9 @@
-//! What a shard looks at now and then instead of with every packet: which layers are watched, and
-//! what its viewers' links carry.
+//! What a shard looks at now and then instead of with every packet: which layers are watched, how
+//! its publishers are, and what its viewers' links carry.
 
+use lightstick_sfu_core::health::{Fault, Health};
 use lightstick_sfu_core::layers::LayerSet;
-use lightstick_types::{Layer, RoomId};
+use lightstick_types::{HintCode, Layer, RoomId};
 
 use crate::api::MediaEvent;
 use crate::link::Message;
@@ -83,6 +84,58 @@ impl Shard {
             self.emit(event);
         }
         self.layers_changed(id);
+    }
+
+    /// Looks at how the publishers of this shard's rooms are, and tells where that has changed.
+    pub(crate) fn survey_health(&mut self) {
+        let mut events = Vec::new();
+        let mut counts = [0; HintCode::COUNT];
+        for room in self.rooms.values_mut() {
+            let key = room.publisher.as_ref().map(|publisher| publisher.session);
+            let Some(session) = key.and_then(|key| self.sessions.get(key as usize)) else {
+                continue;
+            };
+            let RoleState::Publisher { ingress, .. } = &session.role else {
+                continue;
+            };
+            if let Some(hints) = room.look_at_health(self.now, ingress.ssrc_changes()) {
+                let session = session.id;
+                events.push(MediaEvent::HintsChanged { session, hints });
+            }
+            let publisher = room.publisher.as_ref();
+            for hint in publisher.iter().flat_map(|p| p.source.hints().iter()) {
+                counts[hint.code.index()] += 1;
+            }
+        }
+        for (cell, count) in self.io.stats.hinted.iter().zip(counts) {
+            cell.set(count);
+        }
+        for event in events {
+            self.emit(event);
+        }
+    }
+
+    /// Notes something of a publisher's health that its packets in the room do not show.
+    fn note_health(&mut self, key: u32, note: impl FnOnce(&mut Health)) {
+        let id = self.sessions.get(key as usize).map(|session| session.room);
+        let room = id.and_then(|id| self.rooms.get_mut(&id));
+        let publisher = room.and_then(|room| room.publisher.as_mut());
+        if let Some(publisher) = publisher.filter(|publisher| publisher.session == key) {
+            note(publisher.source.health_mut());
+        }
+    }
+
+    /// A session is connected; of a publisher, media is expected from now on.
+    pub(crate) fn expect_media(&mut self, key: u32) {
+        let now = self.now;
+        self.note_health(key, |health| health.connected(now));
+    }
+
+    /// A publisher sends what belongs to nothing that was agreed on.
+    pub(crate) fn note_unplaced(&mut self, key: u32) {
+        let now = self.now;
+        self.io.stats.drop_media.add(1);
+        self.note_health(key, |health| health.note(Fault::Unplaced, now));
     }
 
     /// Counts this shard's viewers by what their links are estimated to carry.

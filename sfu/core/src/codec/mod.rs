@@ -7,7 +7,7 @@
 use lightstick_types::Codec;
 
 mod av1;
-mod h264;
+pub mod h264;
 mod opus;
 pub mod red;
 pub mod vp8;
@@ -53,6 +53,10 @@ pub struct PayloadInfo {
     pub discardable: bool,
     /// For VP8: what has to be renumbered when streams are joined.
     pub vp8: Option<Vp8Descriptor>,
+    /// For H.264: NAL units of interest that begin in the packet.
+    pub nals: h264::Nals,
+    /// Bytes at the end of the payload that belong to nothing: players drop the packet for them.
+    pub padding: usize,
 }
 
 /// Reads one RTP payload (header, extensions and padding taken off).

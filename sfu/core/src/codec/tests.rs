@@ -29,6 +29,9 @@ fn words(info: PayloadInfo) -> String {
             words.push(word.to_owned());
         }
     }
+    if info.padding > 0 {
+        words.push(format!("padding={}", info.padding));
+    }
     if info.temporal_id > 0 {
         words.push(format!("t{}", info.temporal_id));
     }
@@ -141,17 +144,26 @@ fn h264_by_hand() {
             ("6e e000", Some("start")),
             // STAP-A whose sizes do not fit, or which holds no NAL unit, or a nested one.
             ("78 0002 09f0 0003 0180", None),
-            ("78 0002 09f0 00", None),
+            ("78 0002 09f0 01", None),
+            ("78 0002 09f0 0000 09f0", None),
             ("78 0000", None),
+            // Zeros behind the last one.
+            ("78 0002 09f0 00", Some("start padding=1")),
+            ("78 0002 09f0 0000000000", Some("start padding=5")),
             ("78", None),
             ("78 0003 78 0001", None),
             // A slice without a byte of its header.
             ("61", None),
-            // FU-A: first and last at once, without a body, of an aggregate.
-            ("7cc5 b8", None),
+            // FU-A: first and last at once, as some send it; without a body, of an aggregate.
+            ("7cc5 b8", Some("start key")),
             ("7c85", None),
             ("7c9c 8501", None),
-            // Interleaved mode, undefined types, the forbidden bit.
+            // Start codes of Annex B, which have no place in RTP.
+            ("00000001 65b8", None),
+            ("000001 65b8", None),
+            // Interleaved mode: STAP-B, MTAP16, MTAP24, FU-B. Undefined types, the forbidden bit.
+            ("7a 0001 0001 00 0000 65", None),
+            ("7b 0001 0001 00 000000 65", None),
             ("79 0001 0001 09", None),
             ("7d85 0001 b8", None),
             ("00 80", None),
@@ -458,5 +470,41 @@ fn no_codec_has_empty_payloads_or_stumbles_over_short_ones() {
             let _ = inspect(codec, &[first, second], false);
             let _ = inspect(codec, &[first, second, 0xff, 0x00, 0xff], false);
         }
+    }
+}
+
+#[test]
+fn nal_units_of_interest_are_told() {
+    use super::h264::Nals;
+    let none = Nals::default();
+    for (hex, nals) in [
+        ("67 42c015", Nals::SPS),
+        ("68 ce3c80", Nals::PPS),
+        (
+            "78 0004 6742c015 0003 68ce3c 0002 65b8",
+            Nals::SPS.or(Nals::PPS).or(Nals::IDR),
+        ),
+        ("7c85 b8000400", Nals::IDR),
+        ("7c05 b8000400", none),
+        ("65 40", none),
+        // Types 1 and 6 are B, 0 and 5 are P, 2 and 7 are I; only the first slice tells.
+        ("01 a8", Nals::B_SLICE),
+        ("01 9f", Nals::B_SLICE),
+        ("41 e0", none),
+        ("41 9a", none),
+        ("41 b8", none),
+        ("41 88", none),
+        ("41 54", none),
+        // Messages of SEI: one alone, behind another, with sizes in several bytes, cut off.
+        ("06 0601c480", Nals::RECOVERY_POINT),
+        ("06 0102aabb 0601c4 80", Nals::RECOVERY_POINT),
+        ("06 0504aabbccdd 80", none),
+        ("06 05ff00", none),
+        ("06 ffff", none),
+        ("06 ff0701aa 0601c4 80", Nals::RECOVERY_POINT),
+        ("06 80", none),
+    ] {
+        let info = inspect(Codec::H264, &bytes(hex), false).unwrap();
+        assert_eq!(info.nals, nals, "{hex}");
     }
 }

@@ -54,6 +54,7 @@ pub(super) fn inspect(payload: &[u8]) -> Option<PayloadInfo> {
         },
         discardable,
         vp8: Some(descriptor),
+        ..PayloadInfo::default()
     })
 }
 

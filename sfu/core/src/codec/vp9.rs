@@ -50,6 +50,7 @@ pub(super) fn inspect(payload: &[u8]) -> Option<PayloadInfo> {
         // Z speaks of upper spatial layers only; nothing tells about later pictures.
         discardable: false,
         vp8: None,
+        ..PayloadInfo::default()
     })
 }
 
