@@ -1,18 +1,14 @@
 //! Datagrams from anybody, and the TCP stream that stands for them.
 
-use lightstick_sfu_core::demux::{Deframer, FrameTooLong, Kind, RtpView, classify, stun_username};
+use lightstick_sfu_core::demux::{Deframer, FrameTooLong, Kind, RtpView, classify};
+use lightstick_sfu_core::ice::stun::{self, Class, Message};
 
 /// A datagram from an unknown address: what it is, and what its header says.
 pub fn demux(datagram: &[u8]) {
     let kind = classify(datagram);
     assert!(kind == Kind::Junk || datagram.len() >= 8);
-    if let Ok(name) = stun_username(datagram) {
+    if Message::parse(datagram).is_ok() {
         assert_eq!(kind, Kind::Stun);
-        let pair = format!("{}:{}", name.local_ufrag, name.remote_ufrag);
-        assert!(pair.is_ascii() && pair.len() <= 513);
-        assert!(datagram.windows(pair.len()).any(|w| w == pair.as_bytes()));
-        // Any loss at the end is noticed.
-        assert!(stun_username(&datagram[..datagram.len() - 1]).is_err());
     }
     match RtpView::parse(datagram) {
         Ok(view) => {
@@ -29,6 +25,42 @@ pub fn demux(datagram: &[u8]) {
             // Only what is cut within its header looks like RTP and is not.
             assert!(kind != Kind::Rtp || datagram[0] & 0x1f != 0 || datagram[1] & 0x60 == 0x40);
         }
+    }
+}
+
+/// The password of the corpus' authentic messages.
+const PASSWORD: &str = "password";
+
+/// A message of a connectivity check, and what would be answered.
+pub fn stun(datagram: &[u8]) {
+    let Ok(message) = Message::parse(datagram) else {
+        return;
+    };
+    // Any loss at the end is noticed.
+    assert!(Message::parse(&datagram[..datagram.len() - 1]).is_err());
+    if let Some(name) = message.username {
+        assert!(datagram.windows(name.len()).any(|window| window == name));
+    }
+    if let Some(recipient) = message.recipient() {
+        assert!(!recipient.contains(':'));
+    }
+    // Only the password makes a message authentic, and no bit of what it covers may change.
+    assert!(!message.verify("another"));
+    if message.verify(PASSWORD) {
+        let mut changed = datagram.to_vec();
+        changed[8] ^= 1;
+        assert!(Message::parse(&changed).is_ok_and(|changed| !changed.verify(PASSWORD)));
+    }
+    let source = "[2001:db8::1]:7700".parse().expect("an address");
+    for reply in [
+        stun::success(&message, source, PASSWORD),
+        stun::refusal(&message, 420, "Unknown Attribute", PASSWORD),
+    ] {
+        let read = Message::parse(&reply).expect("a reply of ours is sound");
+        assert!(read.verify(PASSWORD) && read.unknown().is_empty());
+        assert_eq!(read.transaction, message.transaction);
+        assert_eq!(read.error.is_some(), read.class == Class::Error);
+        assert!(reply.len() <= 124, "{}", reply.len());
     }
 }
 

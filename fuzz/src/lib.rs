@@ -14,7 +14,7 @@ mod signaling;
 
 pub use chat::{chat_filter, chat_request};
 pub use codec::{codec_audio, codec_av1, codec_h264, codec_vp8, codec_vp9};
-pub use demux::{demux, tcp_deframer};
+pub use demux::{demux, stun, tcp_deframer};
 pub use feedback::feedback;
 pub use forward::forward;
 pub use rtcp::{rtcp, srtcp};
@@ -41,6 +41,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("sdp_fragment", sdp_fragment),
     ("sdp_offer", sdp_offer),
     ("srtcp", srtcp),
+    ("stun", stun),
     ("tcp_deframer", tcp_deframer),
     ("token", token),
 ];

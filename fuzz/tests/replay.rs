@@ -143,6 +143,7 @@ replays!(
     sdp_fragment,
     sdp_offer,
     srtcp,
+    stun,
     tcp_deframer,
     token,
 );

@@ -1,16 +1,13 @@
 //! What a datagram is, before anything is allocated or decrypted for it.
 //!
-//! [`classify`] tells the protocols on one port apart; [`stun_username`] finds the session that a
-//! connectivity check is for; [`RtpView`] reads an RTP header, encrypted payload or not;
-//! [`Deframer`] cuts a TCP stream into the datagrams that it stands for.
+//! [`classify`] tells the protocols on one port apart; [`RtpView`] reads an RTP header, encrypted
+//! payload or not; [`Deframer`] cuts a TCP stream into the datagrams that it stands for.
 
 mod framing;
 mod rtp;
-mod stun;
 
 pub use framing::{Deframer, FrameTooLong};
 pub use rtp::{RtpError, RtpView};
-pub use stun::{StunError, StunUsername, stun_username};
 
 /// The protocols that share a media port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

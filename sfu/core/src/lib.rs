@@ -10,8 +10,8 @@
 //! ([`pace`]); [`egress`] makes SRTP of it ([`srtp`]) and reads what the viewer reports ([`rtcp`]);
 //! [`bwe`] estimates what its link carries; [`history`] keeps what is sent again and what newcomers
 //! start from, [`start`] says whether they do; [`keyframe`] merges what viewers ask of the
-//! publisher, [`watched`] decides what it may leave out; [`path`] withholds bytes from addresses
-//! that have not proven themselves. [`offer`] says what an offer asks for, [`answer`] answers a
+//! publisher, [`watched`] decides what it may leave out; [`ice`] finds the peer's address and
+//! withholds bytes from those that have not proven themselves. [`offer`] says what an offer asks for, [`answer`] answers a
 //! viewer's. [`sctp`] and [`bucket`] bound what a peer may send on data channels.
 
 // Virtual time starts somewhere.
@@ -27,6 +27,7 @@ pub mod downtrack;
 pub mod egress;
 pub mod health;
 pub mod history;
+pub mod ice;
 pub mod keyframe;
 pub mod layers;
 pub mod meter;
@@ -35,7 +36,6 @@ pub mod offer;
 pub mod pace;
 pub mod paced;
 pub mod packet;
-pub mod path;
 pub mod rewrite;
 pub mod ring;
 pub mod rtcp;

@@ -106,8 +106,8 @@ impl Shard {
         let opened = SessionOpened {
             shard: self.id,
             answer,
-            local_ufrag: session.local_ufrag.clone(),
-            remote_ufrag: session.remote_ice().0.to_owned(),
+            local_ufrag: session.ice.local().ufrag.clone(),
+            remote_ufrag: session.ice.remote().ufrag.clone(),
             layers: named_layers(&session.role),
         };
         let gauge = session.role.gauge(&self.io.stats);
@@ -115,7 +115,7 @@ impl Shard {
         let entry = self.sessions.vacant_entry();
         let key = entry.key() as u32;
         self.by_id.insert(session.id, key);
-        self.by_ufrag.insert(session.local_ufrag.clone(), key);
+        self.by_ufrag.insert(session.ice.local().ufrag.clone(), key);
         entry.insert(Box::new(session));
         self.enter_room(key);
         self.poll_session(key);
@@ -131,13 +131,9 @@ impl Shard {
     ) -> Result<LocalIce, CommandError> {
         let key = *self.by_id.get(&session).ok_or(CommandError::NoSession)?;
         let session = &mut self.sessions[key as usize];
-        let before = session.local_ufrag.clone();
-        let local = session
-            .restart_ice(ice, &self.candidates)
-            .map_err(CommandError::Refused)?;
-        self.by_ufrag.remove(&before);
+        let local = session.restart_ice(ice, &self.candidates);
         self.by_ufrag.insert(local.ufrag.clone(), key);
-        self.poll_session(key);
+        self.tend_ice(key);
         Ok(local)
     }
 

@@ -33,8 +33,8 @@ pub struct MediaConfig {
     /// From the answer to a working connection; then the session is closed.
     #[serde(with = "seconds")]
     pub connect_timeout: Duration,
-    /// No connectivity check for this long: the peer is gone. RFC 7675 section 5.1 asks for 30 s
-    /// at most; browsers check every 2.5 s, and one lost check is no reason to go.
+    /// Nothing authentic for this long, neither a check nor media: the peer is gone. RFC 7675
+    /// section 5.1 has 30 s.
     #[serde(with = "seconds")]
     pub consent_timeout: Duration,
     /// At most one keyframe request per layer goes to the publisher in this time.
@@ -78,7 +78,7 @@ impl Default for MediaConfig {
             socket_buffer_bytes: 4 << 20,
             ring_frames: 1_024,
             connect_timeout: Duration::from_secs(30),
-            consent_timeout: Duration::from_secs(15),
+            consent_timeout: Duration::from_secs(30),
             keyframe_interval: Duration::from_secs(1),
             pause_after: Duration::from_secs(10),
             rtx_packets: 512,

@@ -1,65 +1,116 @@
-//! A datagram's way to its session, and which addresses a session may be reached at.
+//! A datagram's way to its session, and what it says about where the peer is.
 
-use std::net::SocketAddr;
+use std::time::Duration;
 
+use lightstick_sfu_core::bucket::Limit;
 use lightstick_sfu_core::demux::{self, Kind};
+use lightstick_sfu_core::ice::stun::{Class, Message};
+use lightstick_sfu_core::ice::{Output, Route};
 use str0m::Input;
-use str0m::net::{Protocol, Receive, Transmit};
+use str0m::net::{Protocol, Receive};
 
-use crate::proof::{self, Challenge};
+use crate::dtls;
 use crate::session::RoleState;
 use crate::shard::Shard;
 use crate::sink::Withheld;
 
+/// Media from unknown addresses that is tried at most: each costs a decryption, and a peer that
+/// has moved sends more than one.
+const STRANGERS: Limit = Limit {
+    every: Duration::from_millis(2),
+    burst: 100,
+};
+
+/// The sender of media or reports: an RTP packet's SSRC, or an RTCP packet's first.
+fn ssrc(kind: Kind, datagram: &[u8]) -> Option<u32> {
+    let at = match kind {
+        Kind::Rtp => 8,
+        Kind::Rtcp => 4,
+        _ => return None,
+    };
+    let bytes = datagram.get(at..at + 4)?;
+    bytes.try_into().ok().map(u32::from_be_bytes)
+}
+
+/// The sessions whose peers send from an SSRC, by which a peer is found that sends from an
+/// address that nothing is known of. Several may have chosen the same; those wait for a check.
+#[derive(Debug, Default)]
+pub(crate) struct Senders(std::collections::HashMap<u32, Sender>);
+
+#[derive(Clone, Copy, Debug)]
+struct Sender {
+    /// The session, while it is the only one.
+    only: Option<u32>,
+    count: u32,
+}
+
+impl Senders {
+    fn add(&mut self, ssrc: u32, key: u32) {
+        let sender = self.0.entry(ssrc).or_insert(Sender {
+            only: Some(key),
+            count: 0,
+        });
+        sender.count += 1;
+        if sender.count > 1 {
+            sender.only = None;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, ssrc: u32) {
+        if let Some(sender) = self.0.get_mut(&ssrc) {
+            sender.count -= 1;
+            if sender.count == 0 {
+                self.0.remove(&ssrc);
+            }
+        }
+    }
+
+    fn get(&self, ssrc: u32) -> Option<u32> {
+        self.0.get(&ssrc)?.only
+    }
+}
+
+/// SSRCs that one session is found by at most.
+const SSRCS_MAX: usize = 8;
+
 impl Shard {
-    /// Finds the session of a datagram: by its source, or by the user name of a check.
-    pub(crate) fn on_datagram(
-        &mut self,
-        source: SocketAddr,
-        local: SocketAddr,
-        proto: Protocol,
-        datagram: &[u8],
-    ) {
+    /// Finds the session of a datagram: by its source, by the user name of a check, or by who
+    /// sends media.
+    pub(crate) fn on_datagram(&mut self, from: Route, datagram: &[u8]) {
         self.io.stats.datagrams_in.add(1);
         self.io.stats.bytes_in.add(datagram.len() as u64);
         let kind = demux::classify(datagram);
-        let key = match (kind, self.by_addr.get(&(source, proto))) {
+        let key = match (kind, self.by_addr.get(&from)) {
             (Kind::Junk, _) => {
                 self.io.stats.drop_junk.add(1);
                 return;
             }
-            // A new session may come from an old one's address: the user name decides.
-            (Kind::Stun, known) => {
-                let named = demux::stun_username(datagram)
-                    .ok()
-                    .and_then(|name| self.by_ufrag.get(name.local_ufrag));
-                match named.or(known) {
-                    Some(key) => *key,
-                    None => {
-                        self.io.stats.drop_stun.add(1);
-                        return;
-                    }
-                }
+            (Kind::Stun, _) => {
+                self.on_stun(from, datagram);
+                return;
             }
             (Kind::Dtls, Some(key)) if self.is_connecting(*key) => {
                 let key = *key;
-                self.queue_handshake(key, source, local, proto, datagram);
+                self.queue_handshake(key, from, datagram);
                 return;
             }
             (_, Some(key)) => *key,
-            (_, None) => {
-                self.io.stats.drop_stranger.add(1);
-                return;
-            }
+            (_, None) => match self.moved_peer(kind, datagram) {
+                Some(key) => key,
+                None => {
+                    self.io.stats.drop_stranger.add(1);
+                    return;
+                }
+            },
         };
         self.contained_session(key, |shard| {
-            shard.session_datagram(key, kind, source, local, proto, datagram);
+            shard.session_datagram(key, kind, from, datagram);
         });
     }
 
     /// The session that is known to be at an address.
-    pub(crate) fn session_at(&self, source: SocketAddr, proto: Protocol) -> Option<u32> {
-        self.by_addr.get(&(source, proto)).copied()
+    pub(crate) fn session_at(&self, from: Route) -> Option<u32> {
+        self.by_addr.get(&from).copied()
     }
 
     fn is_connecting(&self, key: u32) -> bool {
@@ -67,126 +118,176 @@ impl Shard {
         session.is_some_and(|s| !s.connected && matches!(s.role, RoleState::Viewer(_)))
     }
 
-    pub(crate) fn session_datagram(
-        &mut self,
-        key: u32,
-        kind: Kind,
-        source: SocketAddr,
-        local: SocketAddr,
-        proto: Protocol,
-        datagram: &[u8],
-    ) {
+    /// Whose media may come from an address that nothing is known of. It is not, before it has
+    /// proven to be authentic.
+    fn moved_peer(&mut self, kind: Kind, datagram: &[u8]) -> Option<u32> {
+        let key = self.senders.get(ssrc(kind, datagram)?)?;
+        self.strangers.take(self.now, STRANGERS).then_some(key)
+    }
+
+    /// Reads a STUN message, once, and hands it to its session's agent. A new session may come
+    /// from an old one's address: of a check, the user name decides.
+    fn on_stun(&mut self, from: Route, datagram: &[u8]) {
+        let message = Message::parse(datagram).ok();
+        let found = message.and_then(|message| {
+            let named = message
+                .recipient()
+                .filter(|_| message.class == Class::Request);
+            let key = match named {
+                Some(ufrag) => self.by_ufrag.get(ufrag),
+                None => self.by_addr.get(&from),
+            };
+            Some((*key?, message))
+        });
+        let Some((key, message)) = found else {
+            self.io.stats.drop_stun.add(1);
+            return;
+        };
+        self.contained_session(key, |shard| {
+            let now = shard.now;
+            let Some(session) = shard.sessions.get_mut(key as usize) else {
+                return;
+            };
+            let _entered = session.span.clone().entered();
+            session.bytes_received += datagram.len() as u64;
+            let taken = session.ice.handle_stun(&message, from, datagram.len(), now);
+            if !taken {
+                shard.io.stats.drop_stun.add(1);
+            }
+            shard.tend_ice(key);
+        });
+    }
+
+    /// Takes a datagram that is no STUN.
+    pub(crate) fn session_datagram(&mut self, key: u32, kind: Kind, from: Route, datagram: &[u8]) {
+        let now = self.now;
         let Some(session) = self.sessions.get_mut(key as usize) else {
             return;
         };
         let span = session.span.clone();
         let _entered = span.enter();
-        session.paths.received(source, datagram.len());
         session.bytes_received += datagram.len() as u64;
-        let known = self.by_addr.get(&(source, proto)) == Some(&key);
-        if kind == Kind::Stun {
-            let (_, password) = session.remote_ice();
-            if session
-                .challenge
-                .answers(source, datagram, password, &self.shared.crypto)
-            {
-                self.prove(key, source);
+        session.ice.received(from, datagram.len());
+        let (was_connected, known) = (session.connected, session.route == Some(from));
+        let handshake = kind == Kind::Dtls && !was_connected;
+        if handshake {
+            session.ice.handle_handshake(from, now);
+            session.route = session.ice.route();
+        }
+        let authentic = if matches!(session.role, RoleState::Viewer(_)) && kind != Kind::Dtls {
+            self.viewer_datagram(key, kind, datagram)
+        } else {
+            self.transport_datagram(key, kind, from, datagram)
+        };
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
+        if session.connected && !was_connected {
+            session.ice.handle_connected(from, now);
+        } else if authentic {
+            session.ice.handle_media(from, datagram.len(), now);
+            if let Some(ssrc) = ssrc(kind, datagram) {
+                self.note_sender(key, ssrc);
+            }
+            if known {
                 return;
             }
-        }
-        if matches!(session.role, RoleState::Viewer(_)) && matches!(kind, Kind::Rtp | Kind::Rtcp) {
-            self.viewer_datagram(key, kind, datagram);
+        } else if !handshake {
             return;
         }
-        let Ok(receive) = Receive::new(proto, source, local, datagram) else {
+        self.tend_ice(key);
+    }
+
+    /// Gives str0m a datagram. Whether it was authentic.
+    fn transport_datagram(&mut self, key: u32, kind: Kind, from: Route, datagram: &[u8]) -> bool {
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return false;
+        };
+        // Addresses are the agent's matter: str0m sees none but ours.
+        let address = from.destination();
+        let Ok(receive) = Receive::new(Protocol::Udp, address, address, datagram) else {
             self.io.stats.drop_refused.add(1);
-            return;
+            return false;
         };
-        let input = Input::Receive(self.now, receive);
-        // Only a check with the right password may introduce an address, or renew consent.
-        let check = match kind {
-            Kind::Stun => proof::read_check(datagram, &session.local_password, &self.shared.crypto),
-            _ => None,
-        };
-        let consents = check.is_some();
-        if (kind == Kind::Stun && !consents) || (!known && !session.rtc.accepts(&input)) {
-            self.io.stats.drop_stun.add(1);
-            return;
-        }
-        if !known {
-            if session.addrs.len() >= lightstick_sfu_core::path::Paths::MAX {
-                let oldest = session.addrs.remove(0);
-                self.by_addr.remove(&oldest);
-            }
-            session.addrs.push((source, proto));
-            self.by_addr.insert((source, proto), key);
-        }
-        if consents {
-            session.consent_at = self.now;
-        }
-        if check.is_some_and(|check| check.nominates) {
-            session.nominated = self.io.route(proto, local, source);
-            session.follow_nominated();
-        }
-        // A TCP connection has proven its address in its handshake.
-        if proto != Protocol::Udp && !session.paths.is_proven(source) {
-            session.paths.prove(source);
-            session.follow_nominated();
-        }
-        let was_connected = session.connected;
-        if let Err(error) = session.rtc.handle_input(input) {
+        session.authentic = false;
+        let opened = dtls::opened();
+        if let Err(error) = session.rtc.handle_input(Input::Receive(self.now, receive)) {
             tracing::debug!(%error, "input refused");
             self.io.stats.drop_refused.add(1);
         }
         self.poll_session(key);
-        let Some(session) = self.sessions.get_mut(key as usize) else {
-            return;
-        };
-        // Whoever finishes the DTLS handshake from an address has read what was sent there.
-        if session.connected && !was_connected {
-            session.nominated = session.nominated.or(self.io.route(proto, local, source));
-            self.prove(key, source);
-        } else if !session.paths.is_proven(source)
-            && (consents || session.remote.is_some_and(|r| r.0 == source))
-        {
-            // Before the peer moves there, so that no media has to wait for the proof.
-            self.challenge(key, source, local, proto);
+        let media = self.sessions.get(key as usize).is_some_and(|s| s.authentic);
+        media || (kind == Kind::Dtls && dtls::opened() != opened)
+    }
+
+    /// Remembers who sends, so that it is found again at another address.
+    fn note_sender(&mut self, key: u32, ssrc: u32) {
+        let ssrcs = &mut self.sessions[key as usize].ssrcs;
+        if !ssrcs.contains(&ssrc) && ssrcs.len() < SSRCS_MAX {
+            ssrcs.push(ssrc);
+            self.senders.add(ssrc, key);
         }
     }
 
-    /// Asks an address to prove itself.
-    fn challenge(&mut self, key: u32, addr: SocketAddr, local: SocketAddr, proto: Protocol) {
-        let session = &mut self.sessions[key as usize];
-        if session.challenge.waits(addr, self.now) {
-            return;
-        }
-        let (ufrag, password) = session.remote_ice();
-        let username = format!("{ufrag}:{}", session.local_ufrag);
-        let Some((id, check)) = Challenge::check(&username, password, &self.shared.crypto) else {
-            return;
-        };
-        let transmit = Transmit {
-            proto,
-            source: local,
-            destination: addr,
-            contents: check.into(),
-        };
-        if self.io.transmit(session, transmit, Withheld::Drop) {
-            session.challenge.sent(addr, id, self.now);
-        }
-    }
-
-    /// An address has proven itself: what was kept back for it goes out.
-    fn prove(&mut self, key: u32, addr: SocketAddr) {
-        let Some(session) = self.sessions.get_mut(key as usize) else {
-            return;
-        };
-        session.paths.prove(addr);
-        session.follow_nominated();
-        let held = std::mem::take(&mut session.held);
-        for transmit in held {
-            self.io.transmit(session, transmit, Withheld::Hold);
+    /// Does what a session's agent wants done.
+    pub(crate) fn tend_ice(&mut self, key: u32) {
+        while let Some(session) = self.sessions.get_mut(key as usize) {
+            let output = session.ice.poll();
+            session.route = session.ice.route();
+            match output {
+                Some(Output::Transmit(to, message)) => self.io.send(session, to, &message),
+                Some(Output::Known(from)) => {
+                    self.by_addr.insert(from, key);
+                    if session.begin() {
+                        self.poll_session(key);
+                    }
+                }
+                Some(Output::Forgotten(from)) => {
+                    if self.by_addr.get(&from) == Some(&key) {
+                        self.by_addr.remove(&from);
+                    }
+                }
+                Some(Output::Retired(ufrag)) => {
+                    self.by_ufrag.remove(&ufrag);
+                }
+                Some(Output::Routed(to)) => {
+                    tracing::debug!(to = %to.destination(), "route");
+                    for contents in std::mem::take(&mut session.held) {
+                        self.io.transmit(session, contents, Withheld::Hold);
+                    }
+                }
+                None => break,
+            }
         }
         self.arm(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sender_is_found_while_it_is_the_only_one() {
+        let mut senders = Senders::default();
+        senders.add(7, 1);
+        assert_eq!(senders.get(7), Some(1));
+        senders.add(7, 2);
+        assert_eq!(senders.get(7), None);
+        senders.remove(7);
+        assert_eq!(senders.get(7), None, "which of them stayed is not known");
+        senders.remove(7);
+        senders.add(7, 3);
+        assert_eq!(senders.get(7), Some(3));
+        assert_eq!(senders.get(8), None);
+    }
+
+    #[test]
+    fn ssrcs_stand_where_the_kind_has_them() {
+        let datagram: Vec<u8> = (0..12).collect();
+        assert_eq!(ssrc(Kind::Rtp, &datagram), Some(0x0809_0a0b));
+        assert_eq!(ssrc(Kind::Rtcp, &datagram), Some(0x0405_0607));
+        assert_eq!(ssrc(Kind::Dtls, &datagram), None);
+        assert_eq!(ssrc(Kind::Rtp, &datagram[..11]), None);
     }
 }

@@ -80,12 +80,18 @@ impl KeyDrop {
     }
 }
 
+/// Authentic data that DTLS has opened on this thread, so far.
+pub(crate) fn opened() -> u64 {
+    OPENED.get()
+}
+
 /// SCTP packets that were refused on this thread.
 pub(crate) fn refused() -> u64 {
     REFUSED.get()
 }
 
 thread_local! {
+    static OPENED: Cell<u64> = const { Cell::new(0) };
     static REFUSED: Cell<u64> = const { Cell::new(0) };
     /// Of the session that is being built on this thread.
     static DROP: RefCell<Option<KeyDrop>> = const { RefCell::new(None) };
@@ -174,6 +180,7 @@ impl DtlsInstance for Instance {
         };
         let output = self.dtls.poll_output(buf);
         if let DtlsOutput::ApplicationData(packet) = &output {
+            OPENED.set(OPENED.get() + 1);
             // `self.now` stands still between timeouts.
             if self.guard.admits(packet, Instant::now()) {
                 return output;

@@ -6,11 +6,10 @@
 //! for them after its media has left.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::demux::Kind;
-use str0m::net::Protocol;
+use lightstick_sfu_core::ice::Route;
 use tokio::sync::oneshot;
 
 use crate::api::{OpenError, OpenSession, Role, SessionOpened};
@@ -31,12 +30,7 @@ pub(crate) type Reply = oneshot::Sender<Result<SessionOpened, OpenError>>;
 /// A piece of a join.
 enum Join {
     Offer(Box<OpenSession>, Reply),
-    Handshake {
-        source: SocketAddr,
-        local: SocketAddr,
-        proto: Protocol,
-        datagram: Box<[u8]>,
-    },
+    Handshake { from: Route, datagram: Box<[u8]> },
 }
 
 /// What waits, in the order in which it came.
@@ -75,14 +69,7 @@ impl Shard {
     }
 
     /// Takes a datagram of a viewer that is not connected yet.
-    pub(crate) fn queue_handshake(
-        &mut self,
-        key: u32,
-        source: SocketAddr,
-        local: SocketAddr,
-        proto: Protocol,
-        datagram: &[u8],
-    ) {
+    pub(crate) fn queue_handshake(&mut self, key: u32, from: Route, datagram: &[u8]) {
         let Some(session) = self.sessions.get_mut(key as usize) else {
             return;
         };
@@ -93,9 +80,7 @@ impl Shard {
         }
         session.handshakes_waiting += 1;
         self.joins.waiting.push_back(Join::Handshake {
-            source,
-            local,
-            proto,
+            from,
             datagram: datagram.into(),
         });
     }
@@ -112,21 +97,15 @@ impl Shard {
                     self.joins.offers -= 1;
                     self.contained(|shard| shard.open(*request, reply));
                 }
-                Join::Handshake {
-                    source,
-                    local,
-                    proto,
-                    datagram,
-                } => {
+                Join::Handshake { from, datagram } => {
                     // It may be gone by now, and another in its place.
-                    if let Some(key) = self.session_at(source, proto) {
+                    if let Some(key) = self.session_at(from) {
                         if let Some(session) = self.sessions.get_mut(key as usize) {
                             session.handshakes_waiting =
                                 session.handshakes_waiting.saturating_sub(1);
                         }
                         self.contained_session(key, |shard| {
-                            let kind = Kind::Dtls;
-                            shard.session_datagram(key, kind, source, local, proto, &datagram);
+                            shard.session_datagram(key, Kind::Dtls, from, &datagram);
                         });
                     }
                 }

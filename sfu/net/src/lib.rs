@@ -16,7 +16,6 @@ mod ingress;
 mod joins;
 mod link;
 mod open;
-mod proof;
 mod rates;
 mod room;
 mod sdp;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::answer::{self, Local};
+use lightstick_sfu_core::ice::{Agent, Credentials, Timing};
 use lightstick_sfu_core::offer::{self, Offer, Side};
 use lightstick_types::{Bitrate, LayerChoice};
 use str0m::change::SdpOffer;
@@ -17,7 +18,7 @@ use crate::chat::{Chat, UNSENT_BYTES_MAX};
 use crate::dtls::KeyDrop;
 use crate::ingress::Ingress;
 use crate::sdp;
-use crate::session::{RoleState, Session, Shared};
+use crate::session::{Begins, RoleState, Session, Shared};
 use crate::viewer::Viewer;
 
 /// How often str0m reports a publisher's loss and round-trip time.
@@ -52,50 +53,53 @@ impl Session {
         };
         let offer = offer::read(&request.offer, side)?;
         let text = &request.offer;
+        let mut secret = [0; 32];
+        aws_lc_rs::rand::fill(&mut secret)
+            .map_err(|_| Unacceptable::Other("no random numbers are to be had".to_owned()))?;
+        let remote = Credentials {
+            ufrag: offer.ufrag.clone(),
+            password: offer.pwd.clone(),
+        };
+        let timing = Timing {
+            consent: shared.config.consent_timeout,
+        };
+        let ice = Agent::new(&secret, remote, timing, now);
+        let local = ice.local();
+        let mut begins = None;
         let (rtc, role, answer) = match request.role {
             Role::Publisher { bitrate_max } => {
-                publisher(text, &offer, bitrate_max, shared, candidates, now)?
+                publisher(text, &offer, bitrate_max, shared, local, candidates, now)?
             }
-            Role::Viewer { choice } => viewer(text, &offer, choice, shared, candidates, now)?,
-        };
-        let remote_ice = IceCreds {
-            ufrag: offer.ufrag,
-            pass: offer.pwd,
+            Role::Viewer { choice } => {
+                let viewer = viewer(text, &offer, choice, shared, local, candidates, now)?;
+                begins = viewer.begins;
+                (viewer.rtc, viewer.role, viewer.answer)
+            }
         };
         let chat = request.member.map(|member| Box::new(Chat::new(member)));
         let (id, room) = (request.session, request.room);
-        let session = Self::new(id, room, rtc, role, chat, remote_ice, now);
+        let mut session = Self::new(id, room, rtc, role, chat, ice, now);
+        if let Some(begins) = begins {
+            session.begins(begins);
+        }
+        if let Some(candidate) = candidates.list.first() {
+            let attached = session.attach(candidate);
+            attached.map_err(|error| Unacceptable::Other(error.to_string()))?;
+        }
         Ok((session, answer))
     }
 
     /// Answers the peer's ICE restart (RFC 8445 section 9). DTLS and media go on.
-    pub(crate) fn restart_ice(
-        &mut self,
-        ice: &RemoteIce,
-        candidates: &Candidates,
-    ) -> Result<LocalIce, String> {
-        let remote = credentials(&ice.ufrag, &ice.pwd);
-        match &self.role {
-            RoleState::Publisher { offer, .. } => {
-                let ice = Some((&*ice.ufrag, &*ice.pwd));
-                let text = sdp::prepare_offer(offer, ice);
-                let parsed = SdpOffer::from_sdp_string(&text).map_err(|error| error.to_string())?;
-                let answered = self.rtc.sdp_api().accept_offer(parsed);
-                answered.map_err(|error| error.to_string())?;
-            }
-            // An agent that is lite keeps no checklist that would have to begin anew.
-            RoleState::Viewer(_) => {
-                let mut api = self.rtc.direct_api();
-                api.set_local_ice_credentials(IceCreds::new());
-                api.set_remote_ice_credentials(remote.clone());
-            }
-        }
-        self.follow_restart(remote);
-        Ok(LocalIce {
-            ufrag: self.local_ufrag.clone(),
-            pwd: self.local_password.clone(),
+    pub(crate) fn restart_ice(&mut self, ice: &RemoteIce, candidates: &Candidates) -> LocalIce {
+        let local = self.ice.restart(Credentials {
+            ufrag: ice.ufrag.clone(),
+            password: ice.pwd.clone(),
+        });
+        LocalIce {
+            ufrag: local.ufrag.clone(),
+            pwd: local.password.clone(),
             candidates: candidates.text.clone(),
-        })
+        }
     }
 }
 
@@ -105,10 +109,11 @@ fn publisher(
     offer: &Offer,
     bitrate_max: Bitrate,
     shared: &Shared,
+    local: &Credentials,
     candidates: &Candidates,
     now: Instant,
 ) -> Result<(Rtc, RoleState, String), OpenError> {
-    let prepared = sdp::prepare_offer(text, None);
+    let prepared = sdp::prepare_offer(text);
     let parsed = SdpOffer::from_sdp_string(&prepared)
         .map_err(|error| OpenError::Malformed(error.to_string()))?;
     let mut rtc = rtc_config(shared)
@@ -120,6 +125,8 @@ fn publisher(
         .enable_av1(true)
         .set_extension_map(extension_map())
         .build(now);
+    let mut api = rtc.direct_api();
+    api.set_local_ice_credentials(credentials(&local.ufrag, &local.password));
     for candidate in &candidates.list {
         rtc.add_local_candidate(candidate.clone());
     }
@@ -137,20 +144,27 @@ fn publisher(
     let role = RoleState::Publisher {
         ingress,
         bitrate_max,
-        offer: text.into(),
     };
     Ok((rtc, role, answer))
 }
 
-/// Of a viewer's session str0m has ICE, DTLS and SCTP only: what it is sent is our egress's.
+struct Opened {
+    rtc: Rtc,
+    role: RoleState,
+    answer: String,
+    begins: Option<Begins>,
+}
+
+/// Of a viewer's session str0m has DTLS and SCTP only: what it is sent is our egress's.
 fn viewer(
     text: &str,
     offer: &Offer,
     choice: LayerChoice,
     shared: &Shared,
+    local: &Credentials,
     candidates: &Candidates,
     now: Instant,
-) -> Result<(Rtc, RoleState, String), OpenError> {
+) -> Result<Opened, OpenError> {
     let mut config = rtc_config(shared);
     if !shared.config.viewer_dtls13 {
         config = config.set_dtls_version(DtlsVersion::Dtls12);
@@ -160,12 +174,11 @@ fn viewer(
         rtc.add_local_candidate(candidate.clone());
     }
     let mut api = rtc.direct_api();
-    let local = api.local_ice_credentials();
     let answer = answer::answer(
         text,
         &Local {
             ufrag: &local.ufrag,
-            password: &local.pass,
+            password: &local.password,
             fingerprint: &api.local_dtls_fingerprint().to_string(),
             candidates: &candidates.text,
             ssrcs: distinct(|| *api.new_ssrc()),
@@ -178,15 +191,24 @@ fn viewer(
         bytes: answer.fingerprint.to_vec(),
     });
     api.set_ice_controlling(false);
-    let active = answer.dtls_active;
-    let failed = |error: str0m::RtcError| Unacceptable::Other(error.to_string());
-    api.start_dtls(active).map_err(failed)?;
-    if answer.data {
-        api.start_sctp(active);
+    let data = answer.data;
+    // Its time runs from the first flight, which has to wait for the peer's address.
+    let begins = answer.dtls_active.then_some(Begins { data });
+    if begins.is_none() {
+        let failed = |error: str0m::RtcError| Unacceptable::Other(error.to_string());
+        api.start_dtls(false).map_err(failed)?;
+        if data {
+            api.start_sctp(false);
+        }
     }
     let packets = shared.config.rtx_packets;
     let role = RoleState::Viewer(Viewer::new(answer.streams, keys, choice, packets, now));
-    Ok((rtc, role, answer.sdp))
+    Ok(Opened {
+        rtc,
+        role,
+        answer: answer.sdp,
+        begins,
+    })
 }
 
 /// Three numbers that are different and not 0.

@@ -33,9 +33,8 @@ const SSRC_LINES_MAX: usize = 64;
 /// Directions are narrowed, because a WHIP answer only receives.
 /// Candidates are left out: an ICE-lite agent learns its peer's addresses from the checks that
 /// come in (RFC 8445 section 2.4), so `.local` names need no resolving. Of its `a=ssrc` lines
-/// a section keeps [`SSRC_LINES_MAX`]. With `ice`, the credentials are replaced, which makes the
-/// offer an ICE restart.
-pub(crate) fn prepare_offer(sdp: &str, ice: Option<(&str, &str)>) -> String {
+/// a section keeps [`SSRC_LINES_MAX`].
+pub(crate) fn prepare_offer(sdp: &str) -> String {
     let mut out = String::with_capacity(sdp.len() + 64);
     // Attributes come after a section's c= and b= lines (RFC 8866 section 5).
     let mut direction_due = false;
@@ -64,15 +63,7 @@ pub(crate) fn prepare_offer(sdp: &str, ice: Option<(&str, &str)>) -> String {
         if dropped {
             continue;
         }
-        let _ = match (ice, line) {
-            (Some((ufrag, _)), l) if l.starts_with("a=ice-ufrag:") => {
-                write!(out, "a=ice-ufrag:{ufrag}\r\n")
-            }
-            (Some((_, pwd)), l) if l.starts_with("a=ice-pwd:") => {
-                write!(out, "a=ice-pwd:{pwd}\r\n")
-            }
-            _ => write!(out, "{line}\r\n"),
-        };
+        let _ = write!(out, "{line}\r\n");
     }
     out
 }
@@ -128,20 +119,19 @@ mod tests {
 
     #[test]
     fn an_offer_is_narrowed() {
-        let out = prepare_offer(OFFER, Some(("new", "newpwd")));
+        let out = prepare_offer(OFFER);
         assert_eq!(out.matches("a=sendonly\r\n").count(), 2, "{out}");
         assert!(
             !out.contains("sendrecv") && !out.contains("candidate"),
             "{out}"
         );
-        assert!(out.contains("a=ice-ufrag:new\r\n") && out.contains("a=ice-pwd:newpwd\r\n"));
     }
 
     #[test]
     fn streams_without_end_are_cut_off() {
         let ssrcs = "a=ssrc:7 cname:c\r\n".repeat(5_000);
         let audio = OFFER.replace("m=video", &format!("{ssrcs}m=video"));
-        let out = prepare_offer(&format!("{audio}{ssrcs}"), None);
+        let out = prepare_offer(&format!("{audio}{ssrcs}"));
         assert_eq!(out.matches("a=ssrc:").count(), 2 * SSRC_LINES_MAX);
         assert!(out.contains("m=video") && out.contains("a=mid:1"));
     }

@@ -1,30 +1,28 @@
 //! One WebRTC session on its shard: str0m for the connection, the core for the media.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lightstick_sfu_core::path::Paths;
+use lightstick_sfu_core::demux::{self, Kind};
+use lightstick_sfu_core::ice::{Agent, Route, stun};
 use lightstick_sfu_core::uptrack::Incoming;
 use lightstick_types::{Bitrate, RoomId, SessionId};
 use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::media::{Mid, Rid};
-use str0m::net::{Protocol, Transmit};
-use str0m::{Event, IceCreds, Output, Rtc};
+use str0m::net::{DatagramSend, Protocol, Receive};
+use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use crate::api::{CloseReason, SessionMedia};
 use crate::chat::{ChannelEvent, Chat};
 use crate::config::MediaConfig;
 use crate::ingress::Ingress;
-use crate::proof::Challenge;
-use crate::sink::Route;
 use crate::stats::{Cell, ShardStats};
 use crate::viewer::Viewer;
 
-/// Datagrams kept back for an address that has not proven itself yet: a DTLS flight, or the media
-/// of the moment in which a peer changes its path.
-const HELD_MAX: usize = 64;
+/// Datagrams kept back for an address that has not proven itself yet: a DTLS flight and its
+/// repetitions. The oldest goes.
+const HELD_MAX: usize = 16;
 
 /// What every session of a process shares.
 #[derive(Clone)]
@@ -42,22 +40,16 @@ pub(crate) struct Session {
     pub(crate) role: RoleState,
     /// Its part in the room's chat, where it may have one.
     pub(crate) chat: Option<Box<Chat>>,
-    pub(crate) paths: Paths,
-    pub(crate) held: VecDeque<Transmit>,
-    pub(crate) challenge: Challenge,
-    /// The addresses under which the shard finds this session.
-    pub(crate) addrs: Vec<(SocketAddr, Protocol)>,
-    pub(crate) local_ufrag: String,
-    pub(crate) local_password: String,
-    pub(crate) remote: Option<(SocketAddr, Protocol)>,
-    /// Where a viewer's media goes: proven to be the peer's.
+    pub(crate) ice: Agent,
+    pub(crate) held: VecDeque<DatagramSend>,
+    /// The agent's route: where a viewer's media goes.
     pub(crate) route: Option<Route>,
-    /// Where the peer wants it to go.
-    pub(crate) nominated: Option<Route>,
+    /// SSRCs under which the shard finds this session at another address.
+    pub(crate) ssrcs: Vec<u32>,
+    /// What str0m was given last held authentic media.
+    pub(crate) authentic: bool,
     pub(crate) opened_at: Instant,
     pub(crate) connected: bool,
-    /// The last authenticated connectivity check.
-    pub(crate) consent_at: Instant,
     /// When str0m wants to be called.
     pub(crate) rtc_deadline: Instant,
     /// Datagrams of its handshake that wait for their turn.
@@ -67,7 +59,8 @@ pub(crate) struct Session {
     pub(crate) bytes_received: u64,
     pub(crate) bytes_sent: u64,
     pub(crate) span: tracing::Span,
-    remote_ice: IceCreds,
+    /// We are the DTLS client, and wait for an address to begin with.
+    begins: Option<Begins>,
     round_trip: Option<Duration>,
     loss: Option<f32>,
     reported: Vec<Reported>,
@@ -82,8 +75,6 @@ pub(crate) enum RoleState {
     Publisher {
         ingress: Ingress,
         bitrate_max: Bitrate,
-        /// Its offer: str0m wants it again for an ICE restart.
-        offer: Box<str>,
     },
     Viewer(Viewer),
 }
@@ -96,6 +87,13 @@ impl RoleState {
             Self::Viewer(_) => &stats.viewers,
         }
     }
+}
+
+/// A handshake that we begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begins {
+    /// SCTP follows.
+    pub(crate) data: bool,
 }
 
 /// What a stream's running totals were when they were last counted.
@@ -140,13 +138,12 @@ impl Session {
     pub(crate) fn new(
         id: SessionId,
         room: RoomId,
-        mut rtc: Rtc,
+        rtc: Rtc,
         role: RoleState,
         chat: Option<Box<Chat>>,
-        remote_ice: IceCreds,
+        ice: Agent,
         now: Instant,
     ) -> Self {
-        let local = rtc.direct_api().local_ice_credentials();
         let role_name = match role {
             RoleState::Publisher { .. } => "publisher",
             RoleState::Viewer(_) => "viewer",
@@ -163,58 +160,78 @@ impl Session {
             rtc,
             role,
             chat,
-            paths: Paths::default(),
+            ice,
             held: VecDeque::new(),
-            challenge: Challenge::default(),
-            addrs: Vec::new(),
-            local_ufrag: local.ufrag,
-            local_password: local.pass,
-            remote: None,
             route: None,
-            nominated: None,
+            ssrcs: Vec::new(),
+            authentic: false,
             opened_at: now,
             connected: false,
-            consent_at: now,
             rtc_deadline: now,
             handshakes_waiting: 0,
             dirty: false,
             bytes_received: 0,
             bytes_sent: 0,
             span,
-            remote_ice,
+            begins: None,
             round_trip: None,
             loss: None,
             reported: Vec::new(),
         }
     }
 
-    /// The peer's user fragment and password.
-    pub(crate) fn remote_ice(&self) -> (&str, &str) {
-        (&self.remote_ice.ufrag, &self.remote_ice.pass)
-    }
-
-    /// Both sides have new credentials.
-    pub(crate) fn follow_restart(&mut self, remote: IceCreds) {
+    /// Lets str0m believe that its peer is reached, so that it hands out what it has to send. Its
+    /// own ICE has no part in where that goes.
+    pub(crate) fn attach(&mut self, candidate: &Candidate) -> Result<(), str0m::RtcError> {
         let local = self.rtc.direct_api().local_ice_credentials();
-        (self.local_ufrag, self.local_password) = (local.ufrag, local.pass);
-        self.remote_ice = remote;
-        self.challenge = Challenge::default();
+        let username = format!("{}:{}", local.ufrag, self.ice.remote().ufrag);
+        let check = stun::nomination([0; 12], &username, &local.pass);
+        let (address, now) = (candidate.addr(), self.opened_at);
+        if let Ok(receive) = Receive::new(Protocol::Udp, address, address, &check) {
+            self.rtc.handle_input(Input::Receive(now, receive))?;
+        }
+        Ok(())
     }
 
-    /// Takes str0m's next output: something to transmit, or `None` when it has nothing more.
-    /// Events become signals.
+    /// Begins the handshake as soon as there is an address to begin with. False: it is not ours
+    /// to begin, or has begun.
+    pub(crate) fn begin(&mut self) -> bool {
+        let Some(begins) = self.begins.take() else {
+            return false;
+        };
+        let mut api = self.rtc.direct_api();
+        if let Err(error) = api.start_dtls(true) {
+            tracing::debug!(%error, "DTLS does not start");
+        }
+        if begins.data {
+            api.start_sctp(true);
+        }
+        true
+    }
+
+    /// The handshake waits for the peer's address.
+    pub(crate) fn begins(&mut self, begins: Begins) {
+        self.begins = Some(begins);
+    }
+
+    /// Takes str0m's next output: a datagram to transmit, or `None` when it has nothing more.
+    /// Events become signals. What its own ICE has to say is dropped.
     pub(crate) fn poll(
         &mut self,
         now: Instant,
         signals: &mut Vec<Signal>,
-    ) -> Result<Option<Transmit>, str0m::RtcError> {
+    ) -> Result<Option<DatagramSend>, str0m::RtcError> {
         loop {
             match self.rtc.poll_output()? {
                 Output::Timeout(at) => {
                     self.rtc_deadline = at;
                     return Ok(None);
                 }
-                Output::Transmit(transmit) => return Ok(Some(transmit)),
+                Output::Transmit(transmit) => {
+                    if demux::classify(&transmit.contents) != Kind::Stun {
+                        return Ok(Some(transmit.contents));
+                    }
+                }
                 Output::Event(event) => self.on_event(event, now, signals),
             }
         }
@@ -234,6 +251,7 @@ impl Session {
                 signals.push(Signal::Connected);
             }
             Event::RtpPacket(packet) => {
+                self.authentic = true;
                 if let RoleState::Publisher { ingress, .. } = &mut self.role {
                     let signal = ingress.place(&mut self.rtc, packet);
                     signals.push(signal.map_or(Signal::Foreign, Signal::Packet));
@@ -258,26 +276,22 @@ impl Session {
         }
     }
 
-    /// Media goes where the peer wants it, once that address has proven itself.
-    pub(crate) fn follow_nominated(&mut self) {
-        self.route = self
-            .nominated
-            .filter(|route| self.paths.is_proven(route.destination()))
-            .or(self.route);
-    }
-
     /// Keeps a datagram back until its address has proven itself.
-    pub(crate) fn hold(&mut self, transmit: Transmit) {
+    pub(crate) fn hold(&mut self, contents: DatagramSend) {
         if self.held.len() == HELD_MAX {
             self.held.pop_front();
         }
-        self.held.push_back(transmit);
+        self.held.push_back(contents);
     }
 
     /// When the session next needs a look: str0m's own timers, a viewer's, and the limits on
     /// connecting and on consent.
     pub(crate) fn deadline(&self, config: &MediaConfig) -> Instant {
         let deadline = self.rtc_deadline.min(self.limit(config).0);
+        let deadline = self
+            .ice
+            .poll_timeout()
+            .map_or(deadline, |at| at.min(deadline));
         match &self.role {
             // Nothing of it can be done before there is a way to send it.
             RoleState::Viewer(viewer) if self.route.is_some() => {
@@ -290,10 +304,7 @@ impl Session {
     /// The limit that is running, and what it means.
     pub(crate) fn limit(&self, config: &MediaConfig) -> (Instant, CloseReason) {
         if self.connected {
-            (
-                self.consent_at + config.consent_timeout,
-                CloseReason::ConsentExpired,
-            )
+            (self.ice.expires_at(), CloseReason::ConsentExpired)
         } else {
             (
                 self.opened_at + config.connect_timeout,
@@ -311,6 +322,7 @@ impl Session {
 
     /// What the API shows of it.
     pub(crate) fn media(&mut self) -> SessionMedia {
+        let remote = self.ice.destination();
         let dtls = self
             .rtc
             .direct_api()
@@ -325,10 +337,10 @@ impl Session {
             });
         SessionMedia {
             connected: self.connected,
-            remote: self.remote.map(|(addr, _)| addr),
-            transport: match self.remote {
-                Some((_, Protocol::Udp)) | None => "udp",
-                Some(_) => "tcp",
+            remote: remote.map(Route::destination),
+            transport: match remote {
+                Some(Route::Tcp(_)) => "tcp",
+                Some(Route::Udp(..)) | None => "udp",
             },
             dtls: dtls.filter(|_| self.connected),
             bytes_received: self.bytes_received,

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Receiver;
-use lightstick_sfu_core::demux::{self, Kind};
+use lightstick_sfu_core::bucket::Bucket;
 use lightstick_sfu_core::egress::Heard;
+use lightstick_sfu_core::ice::Route;
 use lightstick_sfu_core::timer::TimerWheel;
 use lightstick_types::{RoomId, SessionId, ShardId};
 use mio::{Events, Poll, Token};
@@ -25,6 +26,7 @@ use tokio::sync::mpsc;
 use crate::api::{CloseReason, MediaEvent};
 use crate::chat::Desk;
 use crate::command::Command;
+use crate::demux::Senders;
 use crate::joins::Joins;
 use crate::link::Links;
 use crate::open::Candidates;
@@ -63,7 +65,10 @@ pub(crate) struct Shard {
     pub(crate) sessions: Slab<Box<Session>>,
     pub(crate) by_id: HashMap<SessionId, u32>,
     pub(crate) by_ufrag: HashMap<String, u32>,
-    pub(crate) by_addr: HashMap<(SocketAddr, Protocol), u32>,
+    pub(crate) by_addr: HashMap<Route, u32>,
+    pub(crate) senders: Senders,
+    /// Media of unknown addresses that may still be tried.
+    pub(crate) strangers: Bucket,
     pub(crate) rooms: HashMap<RoomId, Room>,
     pub(crate) links: Links,
     pub(crate) timers: TimerWheel,
@@ -118,6 +123,8 @@ impl Shard {
             by_id: HashMap::new(),
             by_ufrag: HashMap::new(),
             by_addr: HashMap::new(),
+            senders: Senders::default(),
+            strangers: Bucket::default(),
             rooms: HashMap::new(),
             links,
             timers: TimerWheel::new(now),
@@ -219,13 +226,13 @@ impl Shard {
 
     fn receive_udp(&mut self, inbox: &mut Inbox, readable: &mut [bool]) {
         let ports = Arc::clone(&self.io.udp);
-        for (port, ready) in ports.iter().zip(readable) {
+        for (number, (port, ready)) in ports.iter().zip(readable).enumerate() {
             for _ in 0..BATCHES_A_TURN {
                 if !*ready {
                     break;
                 }
-                let outcome = inbox.receive(port, |source, local, datagram| {
-                    self.on_datagram(source, local, Protocol::Udp, datagram);
+                let outcome = inbox.receive(port, |source, datagram| {
+                    self.on_datagram(Route::Udp(number, source), datagram);
                 });
                 match outcome {
                     Ok(more) => *ready = more,
@@ -245,8 +252,8 @@ impl Shard {
         // One round: a connection that has more queues up again for the next turn.
         for _ in 0..self.io.tcp.ready_count() {
             self.io.tcp.read(self.now, &self.io.stats, &mut packets);
-            for (source, local, packet) in packets.drain(..) {
-                self.on_datagram(source, local, Protocol::Tcp, &packet);
+            for (source, _, packet) in packets.drain(..) {
+                self.on_datagram(Route::Tcp(source), &packet);
             }
         }
         self.tcp_packets = packets;
@@ -270,12 +277,7 @@ impl Shard {
         };
         loop {
             match session.poll(self.now, &mut signals) {
-                Ok(Some(transmit)) => {
-                    if demux::classify(&transmit.contents) != Kind::Stun {
-                        session.remote = Some((transmit.destination, transmit.proto));
-                    }
-                    self.io.transmit(session, transmit, Withheld::Hold);
-                }
+                Ok(Some(contents)) => self.io.transmit(session, contents, Withheld::Hold),
                 Ok(None) => break,
                 Err(error) => {
                     tracing::info!(%error, "the transport failed");
@@ -321,6 +323,13 @@ impl Shard {
             self.remove(key, reason);
             return;
         }
+        if session.ice.poll_timeout().is_some_and(|at| at <= self.now) {
+            session.ice.handle_timeout(self.now);
+            self.contained_session(key, |shard| shard.tend_ice(key));
+        }
+        let Some(session) = self.sessions.get(key as usize) else {
+            return;
+        };
         if matches!(session.role, RoleState::Viewer(_)) {
             self.contained_session(key, |shard| shard.tend_viewer(key));
         }
@@ -409,8 +418,8 @@ impl Shard {
         let goodbye = catch_unwind(AssertUnwindSafe(|| {
             let mut ignored = Vec::new();
             if session.rtc.is_alive() && session.rtc.close().is_ok() {
-                while let Ok(Some(transmit)) = session.poll(self.now, &mut ignored) {
-                    self.io.transmit(&mut session, transmit, Withheld::Drop);
+                while let Ok(Some(contents)) = session.poll(self.now, &mut ignored) {
+                    self.io.transmit(&mut session, contents, Withheld::Drop);
                 }
             }
         }));
@@ -419,11 +428,16 @@ impl Shard {
         }
         self.timers.disarm(key);
         self.by_id.remove(&session.id);
-        self.by_ufrag.remove(&session.local_ufrag);
-        for addr in &session.addrs {
-            if self.by_addr.get(addr) == Some(&key) {
-                self.by_addr.remove(addr);
+        for ufrag in session.ice.ufrags() {
+            self.by_ufrag.remove(ufrag);
+        }
+        for from in session.ice.routes() {
+            if self.by_addr.get(&from) == Some(&key) {
+                self.by_addr.remove(&from);
             }
+        }
+        for ssrc in session.ssrcs.drain(..) {
+            self.senders.remove(ssrc);
         }
         self.leave_room(key, session.room);
         self.end_chat(&mut session);

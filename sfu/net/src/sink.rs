@@ -1,9 +1,9 @@
 //! Where a shard's datagrams leave: its sockets, its counters, and the way to one peer.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use str0m::net::{Protocol, Transmit};
+use lightstick_sfu_core::ice::Route;
+use str0m::net::DatagramSend;
 
 use crate::session::Session;
 use crate::stats::ShardStats;
@@ -25,24 +25,6 @@ pub(crate) struct Io {
 pub(crate) enum Withheld {
     Hold,
     Drop,
-}
-
-/// The way to a peer that its media takes: the pair that it has nominated (RFC 8445 section 8.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Route {
-    /// From a UDP socket of ours, by its number, to an address.
-    Udp(usize, SocketAddr),
-    /// Over the TCP connection of an address.
-    Tcp(SocketAddr),
-}
-
-impl Route {
-    /// Where it leads.
-    pub(crate) fn destination(self) -> SocketAddr {
-        match self {
-            Self::Udp(_, to) | Self::Tcp(to) => to,
-        }
-    }
 }
 
 /// The way out for one peer.
@@ -102,54 +84,41 @@ impl Io {
         }
     }
 
-    /// The way from an address of ours to a peer's. `None`: we have no such address.
-    pub(crate) fn route(
-        &self,
-        proto: Protocol,
-        source: SocketAddr,
-        destination: SocketAddr,
-    ) -> Option<Route> {
-        match proto {
-            Protocol::Udp => {
-                let of = |port: &UdpPort| port.candidates.contains(&source);
-                let port = self.udp.iter().position(of)?;
-                Some(Route::Udp(port, destination))
-            }
-            _ => Some(Route::Tcp(destination)),
+    /// Sends a message of a session's agent.
+    pub(crate) fn send(&mut self, session: &mut Session, to: Route, message: &[u8]) {
+        session.bytes_sent += message.len() as u64;
+        let mut sink = self.sink(to);
+        let written = sink.datagram(|out, _| {
+            out.extend_from_slice(message);
+            Ok::<(), std::convert::Infallible>(())
+        });
+        match written {
+            Ok(()) => {}
+            Err(never) => match never {},
         }
     }
 
-    /// Sends a datagram of a session, as far as its destination has earned it. False: it has not.
+    /// Sends a datagram of a session's transport where the peer is, as far as it has earned it
+    /// there.
     pub(crate) fn transmit(
         &mut self,
         session: &mut Session,
-        transmit: Transmit,
+        contents: DatagramSend,
         withheld: Withheld,
-    ) -> bool {
-        let bytes = transmit.contents.len();
-        if !session.paths.admit(transmit.destination, bytes) {
-            self.stats.drop_unproven.add(bytes as u64);
-            if withheld == Withheld::Hold {
-                session.hold(transmit);
-            }
-            return false;
-        }
-        session.bytes_sent += bytes as u64;
-        match self.route(transmit.proto, transmit.source, transmit.destination) {
-            Some(route) => {
-                let mut sink = self.sink(route);
-                let written = sink.datagram(|out, _| {
-                    out.extend_from_slice(&transmit.contents);
-                    Ok::<(), std::convert::Infallible>(())
-                });
-                match written {
-                    Ok(()) => true,
-                    Err(never) => match never {},
-                }
-            }
+    ) {
+        let bytes = contents.len();
+        let to = session.ice.destination();
+        let admitted = to.is_some_and(|to| match session.connected {
+            true => session.ice.admit(to, bytes),
+            false => session.ice.admit_flight(to, bytes),
+        });
+        match to.filter(|_| admitted) {
+            Some(to) => self.send(session, to, &contents),
             None => {
-                self.stats.drop_socket.add(1);
-                true
+                self.stats.drop_unproven.add(bytes as u64);
+                if withheld == Withheld::Hold {
+                    session.hold(contents);
+                }
             }
         }
     }

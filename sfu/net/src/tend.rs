@@ -58,23 +58,24 @@ impl Shard {
         }
     }
 
-    /// A viewer sends RTCP. It has no RTP to send.
-    pub(crate) fn viewer_datagram(&mut self, key: u32, kind: Kind, datagram: &[u8]) {
+    /// A viewer sends RTCP. It has no RTP to send. Whether it was authentic.
+    pub(crate) fn viewer_datagram(&mut self, key: u32, kind: Kind, datagram: &[u8]) -> bool {
         let (now, wall_now) = (self.now, self.wall_now());
         let Some(session) = self.sessions.get_mut(key as usize) else {
-            return;
+            return false;
         };
         let (id, route) = (session.room, session.route);
         let RoleState::Viewer(viewer) = &mut session.role else {
-            return;
+            return false;
         };
         let (Kind::Rtcp, Some(egress)) = (kind, &mut viewer.egress) else {
             self.io.stats.drop_refused.add(1);
-            return;
+            return false;
         };
         self.report.clear();
         self.report.extend_from_slice(datagram);
-        if let Err(error) = egress.hear(&mut self.report, now, wall_now, &mut self.heard) {
+        let read = egress.hear(&mut self.report, now, wall_now, &mut self.heard);
+        if let Err(error) = &read {
             tracing::trace!(%error, "report refused");
             self.io.stats.drop_refused.add(1);
         }
@@ -108,6 +109,7 @@ impl Shard {
         for layer in wanted.map(|wanted| wanted.0).into_iter().chain(asked) {
             self.request_keyframe(id, layer);
         }
+        read.is_ok()
     }
 
     /// Does for a viewer what is due: packets that it is behind with, the next of a probe, a

@@ -73,16 +73,6 @@ impl UdpPort {
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         registry.register(&mut self.socket, token, Interest::READABLE)
     }
-
-    /// The candidate that a datagram from `source` was sent to.
-    fn candidate_for(&self, source: SocketAddr) -> SocketAddr {
-        let fits = |c: &&SocketAddr| c.is_ipv6() == source.is_ipv6();
-        self.candidates
-            .iter()
-            .find(fits)
-            .copied()
-            .unwrap_or(self.bound)
-    }
 }
 
 /// Buffers for one batch of receives.
@@ -99,12 +89,12 @@ impl Inbox {
         }
     }
 
-    /// Receives one batch and hands each datagram to `each` with its source and our address.
+    /// Receives one batch and hands each datagram to `each` with its source.
     /// `Ok(false)` when the socket is empty.
     pub(crate) fn receive(
         &mut self,
         port: &UdpPort,
-        mut each: impl FnMut(SocketAddr, SocketAddr, &[u8]),
+        mut each: impl FnMut(SocketAddr, &[u8]),
     ) -> io::Result<bool> {
         let mut slices = self.buffers.chunks_mut(RECEIVE_BYTES).map(IoSliceMut::new);
         let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
@@ -122,13 +112,12 @@ impl Inbox {
             .take(received)
         {
             let source = SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port());
-            let local = port.candidate_for(source);
             let run = &buffer[..meta.len.min(buffer.len())];
             if meta.stride == 0 {
                 continue;
             }
             for datagram in run.chunks(meta.stride) {
-                each(source, local, datagram);
+                each(source, datagram);
             }
         }
         Ok(true)

