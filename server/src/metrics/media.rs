@@ -227,6 +227,12 @@ pub(super) const METRICS: &[Definition] = &[
         ]),
     ),
     gauge(
+        "lightstick_history_bytes",
+        "Payload of the video packets kept for newcomers and to be sent again; shards share packets",
+        &["shard"],
+        Source::Shard(|s| s.history_bytes.get() as f64),
+    ),
+    gauge(
         "lightstick_publishers_hinted",
         "Publishers whose streams have a fault that the artist is told of, by its code",
         &["shard", "hint"],

@@ -125,9 +125,13 @@ impl DownTrack {
         self.selector.restart();
     }
 
-    /// Leaves out a packet of a frame that nothing depends on, without a gap for the viewer.
+    /// Leaves out a packet of a frame of an upper temporal layer, or of one that nothing depends on,
+    /// without a gap for the viewer.
     pub fn leave_out(&mut self, packet: &MediaPacket) {
         if self.selector.current() == Some(packet.layer) {
+            if let Some(gate) = &mut self.gate {
+                gate.leave_out(packet);
+            }
             self.rewriter.leave_out(packet);
         }
     }

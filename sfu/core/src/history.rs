@@ -3,6 +3,7 @@
 //!
 //! Each packet is kept once for all viewers of a shard. A viewer remembers sequence numbers.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,20 +11,47 @@ use lightstick_types::{Layer, TrackKind};
 
 use crate::packet::MediaPacket;
 
+/// Slots beyond what is kept, until the first are let go.
+const SPARE: usize = 64;
+/// Packets let go with each that comes, at most.
+const TRIM: usize = 32;
+
 /// The last packets of each video layer of one publisher.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     layers: [Recent; Layer::COUNT],
+    reach: Reach,
 }
 
-/// One layer's last packets, each at the slot of its sequence number.
+/// How far back a replay may begin, and so what is kept of a layer for newcomers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Since its keyframe.
+    pub age: Duration,
+    /// Payload since its keyframe.
+    pub bytes: u64,
+}
+
+impl Default for Reach {
+    fn default() -> Self {
+        Self {
+            age: Duration::from_secs(12),
+            bytes: 12 << 20,
+        }
+    }
+}
+
+/// One layer's last packets.
 #[derive(Clone, Debug, Default)]
 struct Recent {
-    /// [`History::PACKETS`] of them, once there is one. Slots of packets that were lost hold
-    /// nothing, or an older one.
-    slots: Vec<Option<Arc<MediaPacket>>>,
+    /// From the oldest on, one slot for each number: empty where a packet is missing.
+    slots: VecDeque<Option<Arc<MediaPacket>>>,
+    /// The number of the first slot.
+    first: u64,
     highest: u64,
-    /// Where the last keyframe starts.
+    /// Payload of all.
+    bytes: u64,
+    /// Where the last keyframe starts, and what has come since.
     keyframe: Option<Keyframe>,
     generation: u32,
 }
@@ -33,6 +61,20 @@ struct Keyframe {
     sequence: u64,
     timestamp: u32,
     received_at: Instant,
+    since: Sum,
+}
+
+/// What a replay from a keyframe costs, kept up to date with each packet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    frames: u32,
+    bytes: u64,
+    keyframe_bytes: u64,
+    /// Payload of all frames, those included that are left out.
+    kept_bytes: u64,
+    missing: u64,
+    /// The newest frame: it may not be whole yet, and counts whatever it says.
+    newest: FrameSum,
 }
 
 /// From where a newcomer starts.
@@ -53,17 +95,28 @@ pub struct Start {
 }
 
 impl History {
-    /// Packets kept of each layer: two seconds at 10 Mbit/s.
+    /// Packets kept of each layer at least, to be sent again: two seconds at 10 Mbit/s. More are kept
+    /// only as far as a keyframe lies back, within the [`Reach`].
     pub const PACKETS: usize = 2_048;
-    /// A keyframe older than this is not replayed: a new one costs a newcomer's link and decoder
-    /// less. A little more than the usual two seconds between keyframes, so that a publisher who
-    /// sends them by itself is not asked for more.
-    pub const AGE_MAX: Duration = Duration::from_millis(2_200);
+
+    /// Sets how far back replays may begin.
+    pub fn set_reach(&mut self, reach: Reach) {
+        self.reach = reach;
+    }
+
+    /// Layers of which something is kept, and its payload in bytes.
+    #[must_use]
+    pub fn held(&self) -> (usize, u64) {
+        let kept = self.layers.iter().filter(|layer| !layer.slots.is_empty());
+        kept.fold((0, 0), |(layers, bytes), layer| {
+            (layers + 1, bytes + layer.bytes)
+        })
+    }
 
     /// Notes a packet. `generation` counts the gaps that a full ring has cut.
     pub fn push(&mut self, packet: &Arc<MediaPacket>, generation: u32) {
         if packet.kind == TrackKind::Video {
-            self.layers[packet.layer.index()].push(packet, generation);
+            self.layers[packet.layer.index()].push(packet, generation, self.reach);
         }
     }
 
@@ -80,44 +133,44 @@ impl History {
         (recent.highest, recent.generation)
     }
 
-    /// Where a newcomer to `layer` starts, if the last keyframe is recent enough and nothing is
+    /// Whether a packet that a viewer has yet to get is not kept any more.
+    #[must_use]
+    pub fn is_past(&self, layer: Layer, sequence: u64) -> bool {
+        sequence < self.layers[layer.index()].first
+    }
+
+    /// Where a newcomer to `layer` starts, if the last keyframe is within reach and nothing is
     /// missing since.
     #[must_use]
     pub fn start(&self, layer: Layer, now: Instant) -> Option<Start> {
         let recent = &self.layers[layer.index()];
         let keyframe = recent.keyframe?;
-        if now.saturating_duration_since(keyframe.received_at) > Self::AGE_MAX {
+        let age = now.saturating_duration_since(keyframe.received_at);
+        if age > self.reach.age || keyframe.since.missing > 0 {
             return None;
         }
-        let mut start = Start {
+        let since = keyframe.since.with_newest();
+        Some(Start {
             from: keyframe.sequence,
             to: recent.highest,
-            frames: 0,
-            bytes: 0,
-            keyframe_bytes: 0,
+            frames: since.frames,
+            bytes: since.bytes,
+            keyframe_bytes: since.keyframe_bytes,
             generation: recent.generation,
-        };
-        let mut frame = FrameSum::default();
-        for sequence in keyframe.sequence..=recent.highest {
-            let packet = recent.get(sequence)?;
-            if frame.packets > 0 && frame.timestamp != packet.timestamp {
-                start.add(&std::mem::take(&mut frame));
-            }
-            frame.add(packet);
-        }
-        // The last frame may not be whole yet: it is not left out, whatever it says.
-        frame.discardable = false;
-        start.add(&frame);
-        Some(start)
+        })
     }
 
     /// Whether a replay up to the packet `to` may leave out the whole frame that begins with
-    /// packet `sequence`: no later picture depends on it, and it is not the last one.
+    /// packet `sequence`: no later picture of the lowest temporal layer depends on it, and it is not
+    /// the last one.
     #[must_use]
     pub fn may_leave_out(&self, layer: Layer, sequence: u64, to: u64) -> bool {
         let Some(first) = self.get(layer, sequence) else {
             return false;
         };
+        if first.info.temporal_id > 0 {
+            return true;
+        }
         for next in sequence..=to {
             match self.get(layer, next) {
                 Some(packet) if packet.timestamp != first.timestamp => return true,
@@ -146,28 +199,59 @@ impl History {
 }
 
 /// One frame of a replay, summed up.
-#[derive(Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct FrameSum {
     timestamp: u32,
     packets: u32,
     bytes: u64,
-    discardable: bool,
+    /// A replay does without it.
+    spared: bool,
 }
 
 impl FrameSum {
     fn add(&mut self, packet: &MediaPacket) {
-        self.discardable = packet.info.discardable && (self.packets == 0 || self.discardable);
+        let spared = packet.info.discardable || packet.info.temporal_id > 0;
+        self.spared = spared && (self.packets == 0 || self.spared);
         self.timestamp = packet.timestamp;
         self.packets += 1;
         self.bytes += packet.payload.len() as u64;
     }
 }
 
-impl Start {
-    fn add(&mut self, frame: &FrameSum) {
-        if frame.discardable {
-            return;
+impl Sum {
+    /// Takes the next packet.
+    fn add(&mut self, packet: &MediaPacket) {
+        if self.newest.packets > 0 && self.newest.timestamp != packet.timestamp {
+            let done = std::mem::take(&mut self.newest);
+            if !done.spared {
+                self.count(&done);
+            }
         }
+        self.kept_bytes += packet.payload.len() as u64;
+        self.newest.add(packet);
+    }
+
+    /// Takes a packet that was missing. `alone`: none beside it is of the same frame. A frame that was
+    /// lost whole may so be counted twice, never not at all.
+    fn fill(&mut self, packet: &MediaPacket, alone: bool) {
+        self.missing = self.missing.saturating_sub(1);
+        let bytes = packet.payload.len() as u64;
+        self.kept_bytes += bytes;
+        if packet.timestamp == self.newest.timestamp {
+            self.newest.add(packet);
+        } else {
+            self.bytes += bytes;
+            self.frames += u32::from(alone);
+        }
+    }
+
+    fn with_newest(mut self) -> Self {
+        let newest = std::mem::take(&mut self.newest);
+        self.count(&newest);
+        self
+    }
+
+    fn count(&mut self, frame: &FrameSum) {
         if self.frames == 0 {
             self.keyframe_bytes = frame.bytes;
         }
@@ -177,62 +261,141 @@ impl Start {
 }
 
 impl Recent {
-    fn push(&mut self, packet: &Arc<MediaPacket>, generation: u32) {
-        let span = History::PACKETS as u64;
+    fn push(&mut self, packet: &Arc<MediaPacket>, generation: u32, reach: Reach) {
         let same_source = self
             .get(self.highest)
             .is_some_and(|last| last.source == packet.source);
-        if !same_source || packet.sequence.abs_diff(self.highest) >= span {
-            *self = Self::default();
-            self.slots.resize(History::PACKETS, None);
-            self.highest = packet.sequence;
+        if !same_source || packet.sequence.abs_diff(self.highest) >= History::PACKETS as u64 {
+            let slots = std::mem::take(&mut self.slots);
+            *self = Self {
+                slots,
+                first: packet.sequence,
+                highest: packet.sequence.wrapping_sub(1),
+                ..Self::default()
+            };
+            self.slots.clear();
+            self.slots.reserve(History::PACKETS + SPARE);
         }
         if generation != self.generation {
             self.generation = generation;
             self.keyframe = None;
         }
-        self.highest = self.highest.max(packet.sequence);
+        if !self.place(packet) {
+            return;
+        }
+        self.note_keyframe(packet);
+        if self.keyframe.is_some_and(|keyframe| {
+            let age = packet
+                .received_at
+                .saturating_duration_since(keyframe.received_at);
+            age > reach.age || keyframe.since.kept_bytes > reach.bytes
+        }) {
+            self.keyframe = None;
+        }
+        self.trim();
+    }
+
+    /// Puts a packet into its slot. False: it is there already, or too old.
+    fn place(&mut self, packet: &Arc<MediaPacket>) -> bool {
+        let sequence = packet.sequence;
+        if sequence < self.first {
+            return false;
+        }
+        let (at, len) = ((sequence - self.first) as usize, self.slots.len());
+        if at >= len {
+            self.slots.resize(at, None);
+            self.slots.push_back(Some(Arc::clone(packet)));
+            self.highest = sequence;
+            if let Some(keyframe) = &mut self.keyframe {
+                keyframe.since.missing += (at - len) as u64;
+                keyframe.since.add(packet);
+            }
+        } else {
+            if self.slots[at].is_some() {
+                return false;
+            }
+            let beside = [sequence.wrapping_sub(1), sequence + 1];
+            let alone = !beside.into_iter().any(|beside| {
+                let beside = self.get(beside);
+                beside.is_some_and(|beside| beside.timestamp == packet.timestamp)
+            });
+            self.slots[at] = Some(Arc::clone(packet));
+            if let Some(keyframe) = &mut self.keyframe
+                && sequence > keyframe.sequence
+            {
+                keyframe.since.fill(packet, alone);
+            }
+        }
+        self.bytes += packet.payload.len() as u64;
+        true
+    }
+
+    fn note_keyframe(&mut self, packet: &MediaPacket) {
         let starts = packet.info.keyframe && packet.info.starts_frame;
         // A frame of several slices starts more than once.
-        let same_frame = self
-            .keyframe
-            .is_some_and(|keyframe| keyframe.timestamp == packet.timestamp);
-        let newer = self
-            .keyframe
-            .is_none_or(|keyframe| packet.sequence > keyframe.sequence);
-        if starts && newer && !same_frame {
-            self.keyframe = Some(Keyframe {
-                sequence: packet.sequence,
-                timestamp: packet.timestamp,
-                received_at: packet.received_at,
-            });
+        let newer = self.keyframe.is_none_or(|keyframe| {
+            packet.sequence > keyframe.sequence && packet.timestamp != keyframe.timestamp
+        });
+        if !starts || !newer {
+            return;
         }
-        self.slots[(packet.sequence % span) as usize] = Some(Arc::clone(packet));
+        let mut since = Sum::default();
+        for sequence in packet.sequence..=self.highest {
+            match self.get(sequence) {
+                Some(packet) => since.add(packet),
+                None => since.missing += 1,
+            }
+        }
+        self.keyframe = Some(Keyframe {
+            sequence: packet.sequence,
+            timestamp: packet.timestamp,
+            received_at: packet.received_at,
+            since,
+        });
+    }
+
+    /// Lets go of what neither a replay nor a lost packet needs. A few at a time: a keyframe that ends
+    /// a long group of pictures frees thousands.
+    fn trim(&mut self) {
+        for _ in 0..TRIM {
+            let needed = self.keyframe.is_some_and(|k| k.sequence <= self.first);
+            if needed || self.slots.len() <= History::PACKETS {
+                break;
+            }
+            if let Some(packet) = self.slots.pop_front().flatten() {
+                self.bytes -= packet.payload.len() as u64;
+            }
+            self.first += 1;
+        }
+        // A long group of pictures is over.
+        if self.slots.capacity() > 4 * (History::PACKETS + SPARE)
+            && self.slots.len() <= History::PACKETS
+        {
+            self.slots.shrink_to(History::PACKETS + SPARE);
+        }
     }
 
     fn get(&self, sequence: u64) -> Option<&Arc<MediaPacket>> {
-        if self.slots.is_empty() {
-            return None;
-        }
-        let slot = (sequence % self.slots.len() as u64) as usize;
-        self.slots[slot]
-            .as_ref()
-            .filter(|packet| packet.sequence == sequence)
+        let at = usize::try_from(sequence.checked_sub(self.first)?).ok()?;
+        self.slots.get(at)?.as_ref()
     }
 }
 
-/// Moves a replayed frame's timestamp close to the last one's: the frames behind it come at once,
-/// and a player that took their spacing for real would start late and stay so.
-///
-/// `frames_after`: how many frames of the replay follow; each is moved to a millisecond before the
-/// next.
+/// All timestamps of a replay lie within so much of the last one.
+const SQUEEZED: Duration = Duration::from_millis(66);
+
+/// The distance that a replay's frames get, in ticks: they come at once, and a player that took their
+/// spacing for real would start late and stay so. A millisecond, or less where they are many.
 #[must_use]
-pub fn squeezed(last_timestamp: u32, frames_after: u32, clock_rate: u32) -> u32 {
-    last_timestamp.wrapping_sub(frames_after.wrapping_mul(clock_rate / 1_000))
+pub fn squeezed(frames: u32, clock_rate: u32) -> u32 {
+    let most = u64::from(clock_rate) * SQUEEZED.as_millis() as u64 / 1_000;
+    ((most / u64::from(frames.max(1))) as u32).clamp(1, clock_rate / 1_000)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
     use crate::packet::{Format, PacketExtensions};
     use lightstick_types::Codec;
@@ -276,7 +439,8 @@ mod tests {
         }
         assert_eq!(span(&history, at(59 * 33)), Some((40, 59, 20)));
         assert_eq!(history.all(at(59 * 33)).count(), 20);
-        assert_eq!(span(&history, at(40 * 33 + 2_201)), None);
+        assert!(span(&history, at(40 * 33 + 12_000)).is_some());
+        assert_eq!(span(&history, at(40 * 33 + 12_001)), None);
         assert_eq!(history.start(Layer::Low, at(0)), None);
         assert_eq!(history.head(Layer::High), (59, 0));
     }
@@ -318,11 +482,84 @@ mod tests {
         );
         let jump = 6 + History::PACKETS as u64;
         assert_eq!(with(&|h| h.push(&packet(now, jump, false), 0)), None);
-        assert_eq!(
-            with(&|h| (7..3_000).for_each(|n| h.push(&packet(now, n, false), 0))),
-            None,
-            "the keyframe is not kept any more"
-        );
+    }
+
+    #[test]
+    fn a_keyframe_is_kept_as_far_back_as_replays_reach() {
+        let (start, mut history) = (Instant::now(), History::default());
+        let at = |sequence| start + Duration::from_millis(sequence);
+        history.set_reach(Reach {
+            age: Duration::from_secs(10),
+            bytes: 8_000_000,
+        });
+        let push = |history: &mut History, range: Range<u64>, key| {
+            for sequence in range {
+                history.push(&packet(at(sequence), sequence, key == sequence), 0);
+            }
+        };
+        push(&mut history, 0..8_000, 0);
+        assert_eq!(span(&history, at(8_000)), Some((0, 7_999, 8_000)));
+        assert!(history.get(Layer::High, 0).is_some());
+        // A byte too many, and only what may be lost is kept.
+        push(&mut history, 8_000..8_001, u64::MAX);
+        assert_eq!(span(&history, at(8_001)), None);
+        push(&mut history, 8_001..8_300, u64::MAX);
+        assert!(history.is_past(Layer::High, 8_299 - History::PACKETS as u64));
+        assert!(!history.is_past(Layer::High, 8_300 - History::PACKETS as u64));
+        assert_eq!(history.held(), (1, History::PACKETS as u64 * 1_000));
+        // Nor is what is too long ago.
+        push(&mut history, 8_300..8_400, 8_300);
+        assert_eq!(span(&history, at(8_400)), Some((8_300, 8_399, 100)));
+        history.push(&packet(at(18_301), 8_400, false), 0);
+        assert_eq!(span(&history, at(18_301)), None);
+    }
+
+    #[test]
+    fn memory_shrinks_after_a_long_group_of_pictures() {
+        let (now, mut history) = (Instant::now(), History::default());
+        for sequence in 0..10_000 {
+            history.push(&packet(now, sequence, sequence == 0), 0);
+        }
+        assert_eq!(history.held().1, 10_000 * 1_000);
+        // Each keyframe from now on follows soon.
+        for sequence in 10_000..10_300 {
+            history.push(&packet(now, sequence, sequence % 100 == 0), 0);
+        }
+        assert_eq!(history.held().1, History::PACKETS as u64 * 1_000);
+        let slots = history.layers[Layer::High.index()].slots.capacity();
+        assert!(slots <= 2 * History::PACKETS, "{slots}");
+    }
+
+    #[test]
+    fn sums_are_those_of_a_recount_whatever_the_order() {
+        // The same packets in order, and with pairs swapped or late.
+        let now = Instant::now();
+        let all: Vec<_> = (0..200)
+            .map(|sequence| {
+                let mut packet = (*packet(now, sequence, sequence == 0)).clone();
+                packet.timestamp = sequence as u32 / 4;
+                packet.payload = vec![0; 100 + sequence as usize].into();
+                packet.info.discardable = sequence % 8 >= 4;
+                Arc::new(packet)
+            })
+            .collect();
+        let mut ordered = History::default();
+        all.iter().for_each(|packet| ordered.push(packet, 0));
+        let expected = ordered.start(Layer::High, now).unwrap();
+        assert_eq!(expected.frames, 25 + 1);
+        for late in 1..199 {
+            let mut history = History::default();
+            for packet in all.iter().filter(|packet| packet.sequence != late) {
+                history.push(packet, 0);
+            }
+            assert_eq!(history.start(Layer::High, now), None);
+            history.push(&all[late as usize], 0);
+            history.push(&all[late as usize], 0);
+            let start = history.start(Layer::High, now).unwrap();
+            assert_eq!((start.from, start.to), (0, 199));
+            assert!(start.frames >= expected.frames && start.bytes >= expected.bytes);
+            assert_eq!(history.held(), ordered.held());
+        }
     }
 
     #[test]
@@ -347,12 +584,11 @@ mod tests {
     }
 
     #[test]
-    fn squeezed_frames_stay_in_order() {
-        let stamps: Vec<u32> = (0..4)
-            .rev()
-            .map(|after| squeezed(100, after, 90_000))
-            .collect();
-        let before = |ticks| 100_u32.wrapping_sub(ticks);
-        assert_eq!(stamps, [before(270), before(180), 10, 100]);
+    fn squeezed_frames_stay_apart_and_close() {
+        assert_eq!(squeezed(1, 90_000), 90);
+        assert_eq!(squeezed(66, 90_000), 90);
+        assert_eq!(squeezed(300, 90_000), 19);
+        assert_eq!(squeezed(100_000, 90_000), 1);
+        assert_eq!(squeezed(0, 90_000), 90);
     }
 }

@@ -25,6 +25,10 @@ const BURST_MS: u64 = 15;
 /// Of the link's estimate, and of the layer's rate: the rate is both at least.
 const OF_LINK: (u64, u64) = (5, 2);
 const OF_LAYER: u64 = 3;
+/// Of a link that turned out to be a slow one, the same while a long replay goes on: what a queue
+/// takes for a moment it does not take for seconds.
+const OF_LINK_LONG: (u64, u64) = (5, 4);
+const OF_LAYER_LONG: (u64, u64) = (3, 2);
 /// No link and no backlog asks for more.
 const RATE_MAX: u64 = 40_000_000;
 /// Assumed of a link before anything is known, as the estimator does.
@@ -39,6 +43,9 @@ const FRAMES: u64 = 30;
 pub struct Pacer {
     /// By link and layer, bit/s.
     rate: u64,
+    /// The same for a long replay.
+    rate_long: u64,
+    long: bool,
     /// What a backlog needs to be through in time, bit/s; 0 without one.
     urgent: u64,
     /// By layer, bytes.
@@ -54,6 +61,8 @@ impl Pacer {
     pub fn new(now: Instant) -> Self {
         let mut pacer = Self {
             rate: 0,
+            rate_long: 0,
+            long: false,
             urgent: 0,
             burst: BURST_MIN,
             credit: BURST_MIN as i64,
@@ -71,6 +80,13 @@ impl Pacer {
         self.rate = (link.saturating_mul(OF_LINK.0) / OF_LINK.1)
             .max(layer.saturating_mul(OF_LAYER))
             .min(RATE_MAX);
+        let of = |bps: u64, (times, part): (u64, u64)| bps.saturating_mul(times) / part;
+        self.rate_long = if link < LINK_GUESS.bps() {
+            let least = of(layer, OF_LAYER_LONG);
+            of(link, OF_LINK_LONG).max(least).min(self.rate)
+        } else {
+            self.rate
+        };
         // Twice the mean: frames differ, and one that is cut in two costs a timer.
         self.burst = (layer / 8 / FRAMES * 2).clamp(BURST_MIN, BURST_MAX);
     }
@@ -78,7 +94,17 @@ impl Pacer {
     /// What may leave in a second.
     #[must_use]
     pub fn rate(&self) -> Bitrate {
-        Bitrate(self.rate.max(self.urgent))
+        Bitrate(self.current())
+    }
+
+    fn current(&self) -> u64 {
+        let rate = if self.long { self.rate_long } else { self.rate };
+        rate.max(self.urgent)
+    }
+
+    /// A replay has gone on for long, or none does any more.
+    pub fn set_long(&mut self, long: bool) {
+        self.long = long;
     }
 
     /// Lets time pass.
@@ -87,7 +113,7 @@ impl Pacer {
         if now <= self.at {
             return;
         }
-        let rate = self.rate.max(self.urgent);
+        let rate = self.current();
         // A second fills it whatever the rate.
         let passed = now.duration_since(self.at).min(Duration::from_secs(1));
         self.at = now;
@@ -137,7 +163,7 @@ impl Pacer {
     pub fn next(&self, now: Instant, backlog: u64) -> Instant {
         let run = backlog.min(RUN) as i64;
         let missing = u64::try_from(run - self.credit).unwrap_or(0);
-        let wait = missing * 8_000_000 / self.rate.max(self.urgent).max(1);
+        let wait = missing * 8_000_000 / self.current().max(1);
         now + Duration::from_micros(wait).max(EVERY_MIN)
     }
 }
@@ -161,6 +187,22 @@ mod tests {
         assert_eq!(rate(4_000_000, 2_500_000), 10_000_000);
         assert_eq!(rate(1_000_000, 2_500_000), 7_500_000, "it must keep up");
         assert_eq!(rate(u64::MAX, u64::MAX), RATE_MAX);
+    }
+
+    #[test]
+    fn a_long_replay_keeps_to_a_link_that_is_slow() {
+        let rate = |link, layer| {
+            let mut pacer = Pacer::new(Instant::now());
+            pacer.set(Some(Bitrate(link)), Some(Bitrate(layer)));
+            pacer.set_long(true);
+            pacer.rate().bps()
+        };
+        assert_eq!(rate(4_000_000, 2_500_000), 5_000_000);
+        assert_eq!(rate(2_000_000, 2_500_000), 3_750_000, "it must catch up");
+        assert_eq!(rate(20_000_000, 2_500_000), 40_000_000);
+        let mut unknown = Pacer::new(Instant::now());
+        unknown.set_long(true);
+        assert_eq!(unknown.rate(), Bitrate(20_000_000));
     }
 
     #[test]

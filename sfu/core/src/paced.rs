@@ -21,6 +21,8 @@ use crate::rewrite::Rewritten;
 const LATE_MAX: Duration = Duration::from_millis(60);
 /// A newcomer's first packets leave a moment after its handshake.
 const START_AFTER: Duration = Duration::from_millis(4);
+/// After so much of a replay the link's estimate has seen it.
+const LONG: Duration = Duration::from_millis(700);
 /// Viewers who fall behind together go on in so many turns, a millisecond apart.
 const PLACES: u32 = 5;
 /// Packets of a run that are looked at for the longest: more than a run has.
@@ -68,6 +70,10 @@ struct Replay {
     frame: Option<(u32, bool)>,
     /// Frames that follow it, without those that are left out.
     frames_after: u32,
+    /// Ticks from one frame to the next.
+    step: u32,
+    /// From then on it has taken so long that the link's estimate can be believed.
+    long_at: Instant,
 }
 
 /// What a viewer who is behind does next.
@@ -200,6 +206,8 @@ impl PacedTrack {
                 last_timestamp: last.timestamp,
                 frame: None,
                 frames_after: start.frames,
+                step: squeezed(start.frames, self.clock_rate),
+                long_at: at + LONG,
             }),
             then: None,
             at,
@@ -237,6 +245,8 @@ impl PacedTrack {
             let backlog = cursor.backlog(history);
             self.pacer.hurry(now, backlog, cursor.due);
         }
+        self.pacer
+            .set_long(cursor.replay.is_some_and(|replay| replay.long_at <= now));
         self.pacer.refill(now);
         true
     }
@@ -263,7 +273,7 @@ impl PacedTrack {
                 self.at_head();
                 return Step::Head;
             }
-            if head - cursor.next >= History::PACKETS as u64 {
+            if history.is_past(cursor.layer, cursor.next) {
                 self.at_head();
                 self.track.restart();
                 return Step::Lost;
@@ -290,7 +300,7 @@ impl PacedTrack {
                 return if fresh { Step::Head } else { Step::Lost };
             }
             cursor.within_frame = !packet.marker;
-            let Some(timestamp) = cursor.timestamp(packet, history, self.clock_rate, now) else {
+            let Some(timestamp) = cursor.timestamp(packet, history, now) else {
                 self.track.leave_out(packet);
                 continue;
             };
@@ -303,6 +313,7 @@ impl PacedTrack {
     fn at_head(&mut self) {
         self.cursor = None;
         self.pacer.calm();
+        self.pacer.set_long(false);
     }
 
     #[cold]
@@ -361,13 +372,7 @@ impl Cursor {
     }
 
     /// The timestamp that a packet goes by. `None`: it is left out.
-    fn timestamp(
-        &mut self,
-        packet: &MediaPacket,
-        history: &History,
-        clock_rate: u32,
-        now: Instant,
-    ) -> Option<u32> {
+    fn timestamp(&mut self, packet: &MediaPacket, history: &History, now: Instant) -> Option<u32> {
         let Some(replay) = &mut self.replay else {
             return Some(packet.timestamp);
         };
@@ -384,7 +389,8 @@ impl Cursor {
             }
         }
         let left_out = replay.frame.is_some_and(|frame| frame.1);
-        (!left_out).then(|| squeezed(replay.last_timestamp, replay.frames_after, clock_rate))
+        let before_last = replay.frames_after.wrapping_mul(replay.step);
+        (!left_out).then(|| replay.last_timestamp.wrapping_sub(before_last))
     }
 }
 

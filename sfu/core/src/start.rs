@@ -19,6 +19,12 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const PATIENCE_UNKNOWN: Duration = Duration::from_millis(500);
 /// Assumed of a keyframe where none is known, in bytes.
 const KEYFRAME_GUESS: u64 = 60_000;
+/// Nobody waits longer than this for a first picture that a replay would show at once.
+const PICTURE_MAX: Duration = Duration::from_millis(400);
+/// A replay that takes longer than this is not through before others would rather ask again.
+const REPLAY_MAX: Duration = Duration::from_secs(15);
+/// A replay that takes longer is shortened by a keyframe that may come for asking.
+const REPLAY_LONG: Duration = Duration::from_millis(500);
 /// What a replay is not worth more than: nothing else will come for sure.
 const FAR: Duration = Duration::from_secs(3_600);
 
@@ -29,6 +35,8 @@ pub struct Situation {
     pub replay: Option<Start>,
     /// How soon a keyframe that is asked for comes; `None`: nobody knows whether one does.
     pub answer: Option<Duration>,
+    /// The publisher is known to ignore requests.
+    pub deaf: bool,
     /// It was asked for already, by somebody else.
     pub asked: bool,
     /// How soon the next keyframe comes by itself, where that is known.
@@ -42,8 +50,13 @@ pub struct Situation {
 /// What it starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// From the last keyframe.
-    Replay(Start),
+    /// From the last keyframe. A keyframe that comes meanwhile ends it.
+    Replay {
+        /// Where it begins.
+        start: Start,
+        /// It takes long, and it is worth a try to ask for such a keyframe.
+        ask: bool,
+    },
     /// From a keyframe that is to be asked for. If it has not come after this time, choose again.
     Ask(Duration),
     /// From the next keyframe, which comes without being asked for. If it has not come after this
@@ -52,7 +65,8 @@ pub enum Choice {
 }
 
 /// Chooses by cost: the mean of the time until there is a picture and the time until that is the
-/// present, which a new keyframe is at once; and what others pay for it.
+/// present, which a new keyframe is at once; and what others pay for it. But nobody sits before a
+/// black picture for long where there is one to show.
 #[must_use]
 pub fn choose(situation: &Situation) -> Choice {
     let Situation {
@@ -68,10 +82,14 @@ pub fn choose(situation: &Situation) -> Choice {
     let asking = if asked { Duration::ZERO } else { ASKING };
     let late = |wait: Duration| wait + wait / 2 + PATIENCE;
     let patience = |wait: Option<Duration>| wait.map_or(PATIENCE_UNKNOWN, late);
-    if let Some(start) = replay
-        && (keyframe + situation.replayed(&start)) / 2 <= soon.min(answered + asking)
-    {
-        return Choice::Replay(start);
+    if let Some(start) = replay {
+        let replayed = situation.replayed(&start);
+        let other = soon.min(answered + asking);
+        let dark = other > PICTURE_MAX && replayed.min(soon) <= REPLAY_MAX;
+        if dark || (keyframe + replayed) / 2 <= other {
+            let ask = replayed > REPLAY_LONG && answer.is_none() && !situation.deaf;
+            return Choice::Replay { start, ask };
+        }
     }
     if soon <= answered + asking && regular.is_some() {
         Choice::Wait(patience(regular))
@@ -127,6 +145,7 @@ mod tests {
         choose(&Situation {
             replay: age.map(held),
             answer: answer.map(ms),
+            deaf: false,
             asked,
             regular: regular.map(ms),
             pace: Bitrate(20_000_000),
@@ -136,7 +155,8 @@ mod tests {
 
     #[test]
     fn a_publisher_that_answers_is_asked_when_the_keyframe_is_old() {
-        let replays = |age, answer| matches!(at(Some(age), answer, false, None), Choice::Replay(_));
+        let replays =
+            |age, answer| matches!(at(Some(age), answer, false, None), Choice::Replay { .. });
         for age in [0, 200, 500, 800] {
             assert!(replays(age, Some(80)), "{age} ms old");
         }
@@ -162,7 +182,7 @@ mod tests {
         ));
         assert!(matches!(
             at(Some(100), Some(60), true, None),
-            Choice::Replay(_)
+            Choice::Replay { .. }
         ));
     }
 
@@ -174,12 +194,58 @@ mod tests {
         );
         assert!(matches!(
             at(Some(1_000), None, false, Some(1_000)),
-            Choice::Replay(_)
+            Choice::Replay { .. }
         ));
         assert!(matches!(
             at(Some(1_900), Some(80), false, Some(60)),
             Choice::Wait(_)
         ));
+    }
+
+    #[test]
+    fn nobody_waits_for_seconds_where_there_is_something_to_show() {
+        // Ten seconds between keyframes: only the last moment before the next is waited for.
+        for age in [1_000, 5_000, 9_000, 9_600] {
+            let choice = at(Some(age), None, false, Some(10_000 - age));
+            assert!(matches!(choice, Choice::Replay { .. }), "{age} ms old");
+        }
+        let near = at(Some(9_700), None, false, Some(300));
+        assert!(matches!(near, Choice::Wait(_)));
+        // Even where that takes long, as long as it ends.
+        let slow = |regular: Option<u64>, deaf| {
+            choose(&Situation {
+                replay: Some(held(9_000)),
+                answer: None,
+                deaf,
+                asked: false,
+                regular: regular.map(ms),
+                pace: Bitrate(3_000_000),
+                layer: Bitrate(2_500_000),
+            })
+        };
+        assert!(matches!(slow(Some(1_000), true), Choice::Replay { .. }));
+        // Or as nothing else comes at all.
+        assert!(matches!(slow(None, true), Choice::Replay { .. }));
+        assert!(matches!(slow(Some(30_000), true), Choice::Replay { .. }));
+    }
+
+    #[test]
+    fn a_long_replay_asks_for_what_would_end_it_where_that_may_help() {
+        let asks = |age, deaf| {
+            let choice = choose(&Situation {
+                replay: Some(held(age)),
+                answer: None,
+                deaf,
+                asked: false,
+                regular: None,
+                pace: Bitrate(20_000_000),
+                layer: Bitrate(2_500_000),
+            });
+            matches!(choice, Choice::Replay { ask: true, .. })
+        };
+        assert!(asks(5_000, false));
+        assert!(!asks(5_000, true));
+        assert!(!asks(500, false));
     }
 
     #[test]
@@ -195,6 +261,7 @@ mod tests {
         let choice = choose(&Situation {
             replay: Some(held(500)),
             answer: Some(ms(80)),
+            deaf: false,
             asked: false,
             regular: None,
             pace: Bitrate(2_000_000),

@@ -57,6 +57,15 @@ impl TemporalGate {
         packet.info.temporal_id <= level
     }
 
+    /// Hears that a picture is left out whatever its layer: what depends on it is of its layer or
+    /// above, and stays out too until the stream may be switched up.
+    pub fn leave_out(&mut self, packet: &MediaPacket) {
+        let below = packet.info.temporal_id.saturating_sub(1);
+        if below < self.level && !packet.info.discardable {
+            (self.before, self.level, self.since) = (self.level, below, packet.sequence);
+        }
+    }
+
     fn turn(&mut self, packet: &MediaPacket, cap: u8) {
         let PayloadInfo {
             temporal_id,

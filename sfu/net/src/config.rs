@@ -44,6 +44,15 @@ pub struct MediaConfig {
     /// listens. 0 pauses nothing.
     #[serde(with = "seconds")]
     pub pause_after: Duration,
+    /// A keyframe older than this is not replayed to newcomers. More than the keyframe interval of any
+    /// encoder that ignores requests for keyframes.
+    #[serde(with = "seconds")]
+    pub replay_age_max: Duration,
+    /// Of one layer at most so much is kept for replays, in bytes of payload. Where a keyframe lies
+    /// further back, newcomers wait for the next.
+    pub replay_bytes_max: usize,
+    /// The same of all rooms and layers together: where there are many, each gets its share.
+    pub replay_total_bytes_max: usize,
     /// Retransmission memory of a viewer, in packets of video.
     pub rtx_packets: usize,
     /// A frame's packets wait for its last one so long at most, in rooms with many viewers: a whole
@@ -81,6 +90,9 @@ impl Default for MediaConfig {
             consent_timeout: Duration::from_secs(30),
             keyframe_interval: Duration::from_secs(1),
             pause_after: Duration::from_secs(10),
+            replay_age_max: Duration::from_secs(12),
+            replay_bytes_max: 12 << 20,
+            replay_total_bytes_max: 256 << 20,
             rtx_packets: 512,
             frame_hold: Duration::from_millis(10),
             viewer_dtls13: false,
@@ -119,6 +131,18 @@ impl MediaConfig {
         at_least("bind", self.bind.len(), 1, "at least one address")?;
         self.validate_addresses()?;
         at_least("ring_frames", self.ring_frames, 8, "at least 8")?;
+        at_least(
+            "replay_bytes_max",
+            self.replay_bytes_max,
+            1 << 18,
+            "at least 262144",
+        )?;
+        at_least(
+            "replay_total_bytes_max",
+            self.replay_total_bytes_max,
+            self.replay_bytes_max,
+            "at least media.replay_bytes_max",
+        )?;
         at_least("rtx_packets", self.rtx_packets, 16, "at least 16")?;
         at_least(
             "socket_buffer_bytes",
@@ -149,6 +173,12 @@ impl MediaConfig {
             self.frame_hold,
             0.0..=0.05,
             "0 to 0.05 seconds",
+        )?;
+        seconds(
+            "replay_age_max",
+            self.replay_age_max,
+            0.0..=60.0,
+            "0 to 60 seconds",
         )?;
         // RFC 7675 section 5.1 lets consent live for 30 seconds.
         seconds(

@@ -19,6 +19,8 @@ use crate::link::{Links, Message};
 use crate::rates::Rates;
 use crate::stats::ShardStats;
 
+/// Packets that came longer ago are no measure of what a layer takes.
+const PRESENT: Duration = Duration::from_millis(500);
 /// What a viewer adds to the time that a frame may wait to be whole: about what it would cost to
 /// send that viewer the frame's packets one by one.
 const HOLD_A_VIEWER: Duration = Duration::from_micros(25);
@@ -153,7 +155,10 @@ impl Room {
         if packet.kind == TrackKind::Video && packet.info.keyframe && packet.info.starts_frame {
             self.habits[packet.layer.index()].keyframe(packet.received_at);
         }
-        self.rates.count(&packet, now);
+        // What another shard sends of the past says nothing about now.
+        if now.saturating_duration_since(packet.received_at) < PRESENT {
+            self.rates.count(&packet, now);
+        }
         let ends_frame = packet.kind == TrackKind::Video && packet.marker;
         self.batch.push(Fresh { packet, generation });
         if ends_frame {
@@ -267,6 +272,7 @@ impl Room {
         start::choose(&Situation {
             replay: self.history.start(layer, now),
             answer: habit.answer(now, interval),
+            deaf: habit.is_deaf(),
             asked: habit.is_asked(now),
             regular: habit.regular(now),
             pace,

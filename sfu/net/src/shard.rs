@@ -497,6 +497,7 @@ impl Shard {
             }
             if periodic {
                 self.survey_health();
+                self.survey_replays();
                 self.survey_links();
             }
         }

@@ -125,6 +125,9 @@ pub struct ShardStats {
     pub forward_delay: [Cell; DELAY_BOUNDS_US.len() + 1],
     /// Sum of the forwarding delays, in microseconds.
     pub forward_delay_us: Cell,
+    /// Payload of the video packets that are kept, to be replayed and sent again. Counted twice a
+    /// second.
+    pub history_bytes: Cell,
     /// Publishers of now by what is wrong with their streams, in the order of the codes. Counted
     /// twice a second.
     pub hinted: [Cell; HintCode::COUNT],

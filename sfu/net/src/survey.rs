@@ -2,6 +2,7 @@
 //! its publishers are, and what its viewers' links carry.
 
 use lightstick_sfu_core::health::{Fault, Health};
+use lightstick_sfu_core::history::Reach;
 use lightstick_sfu_core::layers::LayerSet;
 use lightstick_types::{HintCode, Layer, RoomId};
 
@@ -113,6 +114,23 @@ impl Shard {
         for event in events {
             self.emit(event);
         }
+    }
+
+    /// Shares out what may be kept for replays, and counts what is. Packets are shared by the shards
+    /// that have them, but each has its part of the total for itself.
+    pub(crate) fn survey_replays(&mut self) {
+        let held = self.rooms.values().map(|room| room.history.held());
+        let (layers, bytes) = held.fold((0, 0), |sum, room| (sum.0 + room.0, sum.1 + room.1));
+        let config = &self.shared.config;
+        let share = config.replay_total_bytes_max / self.shards / layers.max(1);
+        let reach = Reach {
+            age: config.replay_age_max,
+            bytes: share.min(config.replay_bytes_max) as u64,
+        };
+        for room in self.rooms.values_mut() {
+            room.history.set_reach(reach);
+        }
+        self.io.stats.history_bytes.set(bytes);
     }
 
     /// Notes something of a publisher's health that its packets in the room do not show.

@@ -31,9 +31,12 @@ impl Shard {
         let watched = viewer.watched();
         let (layer, stats) = (wanted.0, &self.io.stats);
         match room.start(layer, viewer.rate(), now, interval) {
-            Choice::Replay(start) => {
+            Choice::Replay { start, ask } => {
                 stats.starts_replayed.add(1);
                 viewer.start_from(layer, start, &room.history, now);
+                if ask {
+                    self.request_keyframe(id, layer);
+                }
             }
             Choice::Wait(patience) => {
                 stats.starts_waited.add(1);

@@ -1,6 +1,7 @@
 //! Paced tracks in virtual time.
 
 use super::*;
+use crate::history::Reach;
 use crate::layers::LayerSet;
 use crate::packet::{Format, PacketExtensions};
 use lightstick_types::{Codec, LayerChoice, TrackKind};
@@ -295,6 +296,10 @@ fn another_source_or_a_cut_ring_begins_anew() {
 #[test]
 fn what_is_not_kept_any_more_is_given_up() {
     let mut show = Show::new(&[Layer::High]);
+    show.history.set_reach(Reach {
+        bytes: 1 << 20,
+        ..Reach::default()
+    });
     show.tick(Layer::High, 10, true);
     show.frame(Layer::High, 85, true);
     // The shard stalls, and more comes than the history holds.
@@ -474,5 +479,35 @@ fn a_switch_that_is_given_up_while_behind_leaves_no_hole() {
         last = packet.2;
     }
     assert_eq!(last, keyframe + 5);
+    show.assert_in_order();
+}
+
+#[test]
+fn a_replay_of_a_long_group_is_through_in_bounded_time_and_close_to_the_present() {
+    let mut show = Show::new(&[]);
+    // Ten seconds of 720p at 2.5 Mbit/s, before the viewer comes.
+    show.tick(Layer::High, 60, true);
+    for _ in 0..299 {
+        show.tick(Layer::High, 9, false);
+    }
+    assert!(show.sent.is_empty());
+    show.viewer
+        .track_mut()
+        .set_live([Layer::High].into_iter().collect());
+    let begin = show.history.start(Layer::High, show.now).unwrap();
+    assert_eq!(begin.frames, 300);
+    let came = show.now;
+    show.viewer.start(Layer::High, begin, &show.history, came);
+    while show.viewer.deadline().is_some() {
+        show.tick(Layer::High, 9, false);
+        let passed = show.now - came;
+        assert!(passed < Duration::from_secs(3), "{passed:?}");
+    }
+    let first = show.start + show.sent[0].0 - came;
+    assert!(first <= Duration::from_millis(10), "{first:?}");
+    // All that was replayed counts as of the last moment.
+    let replayed = &show.sent[..60 + 299 * 9];
+    let span = replayed.last().unwrap().4.wrapping_sub(replayed[0].4);
+    assert!(span <= 90 * 66, "{span} ticks");
     show.assert_in_order();
 }
