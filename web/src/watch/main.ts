@@ -132,6 +132,9 @@ function showKinds(now: WatchState): void {
     player.play(alone ? session.sound() : session.stream);
     if (!alone) watchFrames();
   }
+  // A picture that is sent but never comes is one that this browser cannot decode: the server leaves it out then.
+  const unplayable = viewing.layers.length > 0 && !viewing.known.painted;
+  setText(byId("sound-text", HTMLElement), t(unplayable ? "watch.unplayable" : "watch.soundonly"));
   soundOnly.show(alone);
   byId("sound-room", HTMLElement).hidden = now !== "live";
 }

@@ -29,8 +29,11 @@ export interface ViewingListener {
 const STATS_MS = 1_000;
 /** How long an interruption has to last before it is shown. */
 const INTERRUPTED_AFTER_MS = 1_000;
-/** An active show without a single byte for so long: the artist's line is broken, as the server will soon notice. */
-const STALL_MS = 3_000;
+/**
+ * An active show without a single byte for so long: the artist's line is broken, as the server will soon notice. A
+ * fan's own line that is broken shows earlier, for then the server's reports stay out as well.
+ */
+const STALL_MS = 4_000;
 /**
  * After so long the server must have noticed, so the fault is this session's: a new one is asked for. The whole
  * audience stands still together, so each of them adds a random time of up to `GIVE_UP_SPREAD_MS`.
