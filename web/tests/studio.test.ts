@@ -4,7 +4,9 @@ import { VIDEO_CODECS } from "../src/client/whip.ts";
 import { en } from "../src/i18n/dictionary.ts";
 import { deviceErrorKey } from "../src/studio/devices.ts";
 import { BITRATE_KBPS_MAX, BITRATE_KBPS_MIN, FRAME_RATES, RESOLUTIONS, fitted, videoEncodings } from "../src/studio/encodings.ts";
+import { hintText } from "../src/studio/hints.ts";
 import { loudness } from "../src/studio/level.ts";
+import { parseOnAir } from "../src/studio/onair.ts";
 import { sendFigures } from "../src/studio/stats.ts";
 import type { Stat } from "../src/client/report.ts";
 
@@ -123,6 +125,27 @@ for (const [name, asked, key] of [
     assert.ok(key in en);
   });
 }
+
+test("hints have words of their own where their code is known, else the server's", () => {
+  for (const code of [
+    "b_frames", "long_keyframe_interval", "no_keyframes", "keyframe_requests_ignored", "no_parameter_sets",
+    "no_video_packets", "no_audio_packets", "unplaced_packets", "changing_ssrc", "mono_audio",
+  ]) {
+    assert.notEqual(hintText({ code, message: "as the server says" }), "as the server says", code);
+  }
+  assert.equal(hintText({ code: "of_tomorrow", message: "Something new." }), "Something new.");
+});
+
+test("a show is gone on with while its room waits, and not later", () => {
+  const show = { since: 1_000, seen: 5_000, settings: { codec: "VP8" } };
+  const text = JSON.stringify(show);
+  assert.deepEqual(parseOnAir(text, 35_000, 30_000), show);
+  assert.equal(parseOnAir(text, 35_001, 30_000), undefined);
+  assert.equal(parseOnAir(text, 4_999, 30_000), undefined, "a clock that was set back");
+  for (const junk of [null, "", "{", "null", "[]", '{"since":1}', '{"since":1,"seen":"2","settings":{}}', '{"since":1,"seen":2,"settings":null}']) {
+    assert.equal(parseOnAir(junk, 5_000, 30_000), undefined);
+  }
+});
 
 test("loudness is logarithmic and bounded", () => {
   const level = (amplitude: number) => loudness(new Float32Array(256).fill(amplitude));

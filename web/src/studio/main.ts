@@ -116,7 +116,9 @@ function render(): void {
   notice(byTestId("device-error", HTMLElement), errors || undefined);
   notice(byTestId("error", HTMLElement), problemText());
   setText(byId("news", HTMLElement), news ? t(news) : waiting && !onAir() ? t("studio.resume.offer") : "");
-  showHints(onAir() ? hints : []);
+  // What the artist has turned off does not come, and is no fault.
+  const off = new Set([capture.video ? "" : "no_video_packets", capture.audio ? "" : "no_audio_packets"]);
+  showHints(onAir() ? hints.filter(({ code }) => !off.has(code)) : []);
   showFigures(onAir() ? figures : undefined);
 }
 

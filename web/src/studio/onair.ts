@@ -40,7 +40,7 @@ export function parseOnAir(text: string | null, now: number, graceMs: number): O
     return undefined;
   }
   const { since, seen, settings } = (body ?? {}) as Partial<OnAir>;
-  if (typeof since !== "number" || typeof seen !== "number" || typeof settings !== "object") return undefined;
+  if (typeof since !== "number" || typeof seen !== "number" || typeof settings !== "object" || settings === null) return undefined;
   return now - seen <= graceMs && seen <= now ? { since, seen, settings } : undefined;
 }
 
