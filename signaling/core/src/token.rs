@@ -321,6 +321,10 @@ impl KeySet {
             return Err(TokenError::Malformed);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
+        // RFC 7515 section 4.1.11: no extension of JWS is understood here.
+        if header.crit.is_some() {
+            return Err(TokenError::Malformed);
+        }
         let kid = header.kid.as_deref().ok_or(TokenError::UnknownKey)?;
         let (algorithm, key) = self.keys.get(kid).ok_or(TokenError::UnknownKey)?;
         let mut validation = Validation::new(*algorithm);
@@ -334,8 +338,9 @@ impl KeySet {
         if claims.sub.is_empty() || claims.sub.len() > SUBJECT_BYTES_MAX {
             return Err(TokenError::Malformed);
         }
-        let chars = claims.chat_name().chars().count();
-        if claims.name.is_some() && !(1..=NAME_CHARS_MAX).contains(&chars) {
+        if let Some(name) = &claims.name
+            && !(1..=NAME_CHARS_MAX).contains(&name.chars().count())
+        {
             return Err(TokenError::Malformed);
         }
         if now_unix >= claims.exp.saturating_add(self.leeway_secs) {

@@ -248,3 +248,30 @@ fn keys_are_checked_when_added() {
     assert_eq!(format!("{keys:?}"), r#"{"a", "b"}"#);
     assert!(SigningKey::ed25519("b", &public).is_err());
 }
+
+#[test]
+fn critical_extensions_are_refused() {
+    let json = serde_json::to_string(&claims()).unwrap();
+    for (header, expected) in [
+        (r#"{"alg":"HS256","kid":"a"}"#, Ok(claims())),
+        (r#"{"alg":"HS256","kid":"a","x":1}"#, Ok(claims())),
+        (
+            r#"{"alg":"HS256","kid":"a","crit":["b64"],"b64":true}"#,
+            Err(TokenError::Malformed),
+        ),
+        (
+            r#"{"alg":"HS256","kid":"a","crit":[]}"#,
+            Err(TokenError::Malformed),
+        ),
+        (
+            r#"{"alg":"HS256","kid":"a","crit":"exp"}"#,
+            Err(TokenError::Malformed),
+        ),
+    ] {
+        assert_eq!(
+            keys().verify(&raw(header, &json), NOW),
+            expected,
+            "{header}"
+        );
+    }
+}
