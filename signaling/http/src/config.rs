@@ -180,6 +180,10 @@ impl SignalingConfig {
                 self.limits.viewers_per_room_max,
             ),
             (
+                "limits.waiting_rooms_per_client_max",
+                self.limits.waiting_rooms_per_client_max,
+            ),
+            (
                 "limits.sessions_per_address_max",
                 self.limits.sessions_per_address_max,
             ),

@@ -44,6 +44,7 @@ async fn damaged_offers_are_answered_or_refused_and_leave_nothing() {
     let mut config = SignalingConfig::default();
     config.limits.joins_per_address.per_minute = 0;
     config.limits.requests_per_address.per_minute = 0;
+    config.limits.refused_offers_per_address.per_minute = 0;
     let server = Server::start(config).await;
     let (_, publish) = Peer::publisher();
     let (_, view) = Peer::viewer();

@@ -12,9 +12,12 @@ use serde::{Deserialize, Serialize};
 pub struct Limits {
     /// Rooms that have, or had, a publisher.
     pub rooms_max: usize,
-    /// Rooms in which viewers wait for a first publisher. Counted apart, so that viewers of rooms
-    /// that nobody opens cannot keep artists out.
+    /// Rooms in which viewers wait for a first publisher, opened by guests, and as many again
+    /// opened by viewers with a token. Counted apart, so that viewers of rooms that nobody opens
+    /// cannot keep artists out, nor guests those with a token.
     pub waiting_rooms_max: usize,
+    /// Of them, those that one client has opened: an address, or a token's participant.
+    pub waiting_rooms_per_client_max: usize,
     /// Viewers of one room.
     pub viewers_per_room_max: usize,
     /// Sessions of one address (an IPv6 /64 counts as one).
@@ -23,6 +26,9 @@ pub struct Limits {
     pub joins_per_address: Rate,
     /// Joins of all addresses together.
     pub joins: Rate,
+    /// Offers of one address that are refused. Past it, its offers are not looked at: what nobody
+    /// can answer costs work too, and takes nothing of the budgets of joins.
+    pub refused_offers_per_address: Rate,
     /// Requests on session URLs of one address: nobody guesses ids at leisure.
     pub requests_per_address: Rate,
     /// Addresses whose rate is remembered at a time. Past it, new addresses share one budget.
@@ -34,10 +40,12 @@ impl Default for Limits {
         Self {
             rooms_max: 1_000,
             waiting_rooms_max: 1_000,
+            waiting_rooms_per_client_max: 10,
             viewers_per_room_max: 20_000,
             sessions_per_address_max: 2_000,
             joins_per_address: Rate::new(3_000, 1_000),
             joins: Rate::new(30_000, 2_000),
+            refused_offers_per_address: Rate::new(60, 30),
             requests_per_address: Rate::new(12_000, 2_000),
             addresses_max: 50_000,
         }
@@ -69,7 +77,7 @@ impl Rate {
 
 /// What counts as one client: an IPv4 address, or an IPv6 /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct AddressKey(u64);
+pub struct AddressKey(u64);
 
 impl From<IpAddr> for AddressKey {
     fn from(address: IpAddr) -> Self {
@@ -130,6 +138,20 @@ impl AddressRates {
         take(self.rate, now, self.whole_at.entry(address).or_insert(now))
     }
 
+    /// Whether one event could be taken now; if not, after what time to come again.
+    pub(super) fn check(&self, now: Instant, address: AddressKey) -> Result<(), Duration> {
+        let full = self.whole_at.len() >= self.entries_max;
+        let shared = self.overflow.filter(|_| full);
+        let whole_at = self.whole_at.get(&address).copied().or(shared);
+        take(self.rate, now, &mut whole_at.unwrap_or(now))
+    }
+
+    /// Gives back one event that was taken and did not count.
+    pub(super) fn give_back(&mut self, address: AddressKey) {
+        let whole_at = self.whole_at.get_mut(&address);
+        give_back(self.rate, whole_at.or(self.overflow.as_mut()));
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.whole_at.len()
@@ -153,6 +175,18 @@ impl TotalRate {
 
     pub(super) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         take(self.rate, now, self.whole_at.get_or_insert(now))
+    }
+
+    pub(super) fn give_back(&mut self) {
+        give_back(self.rate, self.whole_at.as_mut());
+    }
+}
+
+fn give_back(rate: Rate, whole_at: Option<&mut Instant>) {
+    if let (Some(interval), Some(whole_at)) = (rate.interval(), whole_at)
+        && let Some(before) = whole_at.checked_sub(interval)
+    {
+        *whole_at = before;
     }
 }
 
@@ -182,8 +216,13 @@ mod tests {
         let start = Instant::now();
         let mut rates = AddressRates::new(Rate::new(60, 3), 10);
         for _ in 0..3 {
+            assert_eq!(rates.check(start, address(1)), Ok(()));
             assert_eq!(rates.take(start, address(1)), Ok(()));
         }
+        assert_eq!(rates.check(start, address(1)), Err(Duration::from_secs(1)));
+        rates.give_back(address(1));
+        assert_eq!(rates.check(start, address(1)), Ok(()));
+        assert_eq!(rates.take(start, address(1)), Ok(()));
         assert_eq!(rates.take(start, address(1)), Err(Duration::from_secs(1)));
         assert_eq!(rates.take(start, address(2)), Ok(()), "another address");
         let later = start + Duration::from_millis(400);

@@ -13,6 +13,7 @@ mod limits;
 mod phases;
 mod room;
 mod views;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
@@ -22,10 +23,11 @@ use std::time::{Duration, Instant};
 use lightstick_types::{RoomId, RoomName, SessionId, ShardId};
 
 pub use events::{Effect, EndReason, Event, LeaveReason};
-use limits::{AddressKey, AddressRates, TotalRate};
-pub use limits::{Limits, Rate};
+pub use limits::{AddressKey, Limits, Rate};
+use limits::{AddressRates, TotalRate};
 use room::{Phase, Room};
 pub use views::{Activity, Counts, RoomStatus, RoomSummary, SessionSummary};
+use waiting::{Opener, WaitingRooms};
 
 /// A participant's name: the `sub` of their token.
 pub type Participant = Arc<str>;
@@ -105,7 +107,8 @@ pub enum Refusal {
         /// When to come again.
         retry_after: Duration,
     },
-    /// [`Limits::rooms_max`] or [`Limits::waiting_rooms_max`].
+    /// [`Limits::rooms_max`], [`Limits::waiting_rooms_max`] or
+    /// [`Limits::waiting_rooms_per_client_max`].
     #[error("the server holds as many rooms as it may")]
     RoomsFull {
         /// When to come again.
@@ -126,6 +129,12 @@ pub enum Refusal {
     /// [`Limits::joins_per_address`].
     #[error("too many joins from this address")]
     AddressRate {
+        /// When to come again.
+        retry_after: Duration,
+    },
+    /// [`Limits::refused_offers_per_address`].
+    #[error("too many offers from this address were refused")]
+    OffersRefused {
         /// When to come again.
         retry_after: Duration,
     },
@@ -172,11 +181,13 @@ pub struct Rooms {
     by_name: HashMap<RoomName, RoomId>,
     sessions: HashMap<SessionId, Session>,
     by_address: HashMap<AddressKey, usize>,
+    waiting: WaitingRooms,
     counts: Counts,
     deadlines: BTreeSet<(Instant, RoomId)>,
     effects: VecDeque<Effect>,
     join_rates: AddressRates,
     join_rate: TotalRate,
+    refused_rates: AddressRates,
     request_rates: AddressRates,
     last_room: u64,
     last_session: SessionNumber,
@@ -191,11 +202,16 @@ impl Rooms {
         Self {
             join_rates: AddressRates::new(limits.joins_per_address, limits.addresses_max),
             join_rate: TotalRate::new(limits.joins),
+            refused_rates: AddressRates::new(
+                limits.refused_offers_per_address,
+                limits.addresses_max,
+            ),
             request_rates: AddressRates::new(limits.requests_per_address, limits.addresses_max),
             rooms: BTreeMap::new(),
             by_name: HashMap::new(),
             sessions: HashMap::new(),
             by_address: HashMap::new(),
+            waiting: WaitingRooms::default(),
             counts: Counts::default(),
             deadlines: BTreeSet::new(),
             effects: VecDeque::new(),
@@ -206,7 +222,8 @@ impl Rooms {
         }
     }
 
-    /// Gives a session its place. [`Rooms::opened`] or [`Rooms::open_failed`] must follow, unless
+    /// Gives a session its place. [`Rooms::opened`], [`Rooms::open_failed`] or
+    /// [`Rooms::offer_refused`] must follow, unless
     /// the session is removed by other means before.
     ///
     /// # Errors
@@ -221,6 +238,9 @@ impl Rooms {
             return Err(Refusal::Draining { retry_after });
         }
         let address = AddressKey::from(request.address);
+        self.refused_rates
+            .check(now, address)
+            .map_err(|retry_after| Refusal::OffersRefused { retry_after })?;
         self.join_rates
             .take(now, address)
             .map_err(|retry_after| Refusal::AddressRate { retry_after })?;
@@ -231,7 +251,7 @@ impl Rooms {
         let known = self.by_name.get(&request.room).copied();
         match request.role {
             SessionRole::Publisher => self.may_publish(known, &request)?,
-            SessionRole::Viewer => self.may_watch(known)?,
+            SessionRole::Viewer => self.may_watch(known, &request)?,
         }
         // A session that this one replaces is about to make room.
         let replaced = match (request.role, known) {
@@ -243,7 +263,10 @@ impl Rooms {
             return Err(Refusal::AddressFull { retry_after });
         }
 
-        let id = known.unwrap_or_else(|| self.create_room(now, request.room));
+        let id = known.unwrap_or_else(|| {
+            let opener = Opener::of(request.participant.as_ref(), address);
+            self.create_room(now, request.room, opener)
+        });
         self.last_session += 1;
         let number = self.last_session;
         *self.by_address.entry(address).or_default() += 1;
@@ -304,7 +327,7 @@ impl Rooms {
         Ok(())
     }
 
-    fn may_watch(&self, known: Option<RoomId>) -> Result<(), Refusal> {
+    fn may_watch(&self, known: Option<RoomId>, request: &Admission) -> Result<(), Refusal> {
         let retry_after = self.config.retry_after;
         let room = known.map(|id| &self.rooms[&id]);
         let live = room.is_some_and(|room| matches!(room.phase, Phase::Live));
@@ -315,12 +338,14 @@ impl Rooms {
             Some(room) if room.viewers >= self.config.limits.viewers_per_room_max => {
                 Err(Refusal::RoomFull { retry_after })
             }
-            None if self.rooms.len() - self.counts.rooms_started
-                >= self.config.limits.waiting_rooms_max =>
-            {
-                Err(Refusal::RoomsFull { retry_after })
+            None => {
+                let opener = Opener::of(request.participant.as_ref(), request.address.into());
+                match self.waiting.has_room_for(&opener, &self.config.limits) {
+                    true => Ok(()),
+                    false => Err(Refusal::RoomsFull { retry_after }),
+                }
             }
-            _ => Ok(()),
+            Some(_) => Ok(()),
         }
     }
 
@@ -333,11 +358,12 @@ impl Rooms {
             .count()
     }
 
-    fn create_room(&mut self, now: Instant, name: RoomName) -> RoomId {
+    fn create_room(&mut self, now: Instant, name: RoomName, opener: Opener) -> RoomId {
         self.last_room += 1;
         let id = RoomId(self.last_room);
         self.by_name.insert(name.clone(), id);
-        self.rooms.insert(id, Room::new(name, now));
+        self.waiting.add(&opener);
+        self.rooms.insert(id, Room::new(name, now, opener));
         self.counts.rooms += 1;
         id
     }
@@ -388,6 +414,18 @@ impl Rooms {
         if let Some(room) = self.remove(now, id, LeaveReason::Abandoned) {
             self.settle(room);
         }
+    }
+
+    /// The media plane cannot answer the session's offer. It was no join, so it takes nothing of
+    /// the budgets of joins: whoever sends nonsense must not keep others out.
+    pub fn offer_refused(&mut self, now: Instant, id: SessionId) {
+        if let Some(session) = self.sessions.get(&id) {
+            self.join_rates.give_back(session.address);
+            self.join_rate.give_back();
+            // Its refusals are counted in a budget that may be used up meanwhile.
+            let _ = self.refused_rates.take(now, session.address);
+        }
+        self.open_failed(now, id);
     }
 
     /// ICE and DTLS are up.

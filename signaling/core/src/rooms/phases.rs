@@ -274,6 +274,11 @@ impl Rooms {
         };
         let idle = room.is_idle();
         let started = room.is_started() && !idle;
+        if (started || idle)
+            && let Some(opener) = room.opener.take()
+        {
+            self.waiting.remove(&opener);
+        }
         if started != room.counted_started {
             room.counted_started = started;
             if started {

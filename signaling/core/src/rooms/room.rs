@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use lightstick_types::{Codec, Hint, Layer, RoomName, SessionId, TrackKind};
 
+use super::waiting::Opener;
 use super::{Participant, SessionNumber};
 
 /// Where a room's show stands.
@@ -57,10 +58,12 @@ pub(super) struct Room {
     pub(super) scheduled: Option<Instant>,
     /// Whether the registry counts it as started.
     pub(super) counted_started: bool,
+    /// Whose waiting room it is, while it is one.
+    pub(super) opener: Option<Opener>,
 }
 
 impl Room {
-    pub(super) fn new(name: RoomName, now: Instant) -> Self {
+    pub(super) fn new(name: RoomName, now: Instant, opener: Opener) -> Self {
         Self {
             name,
             created: now,
@@ -80,6 +83,7 @@ impl Room {
             count_due: None,
             scheduled: None,
             counted_started: false,
+            opener: Some(opener),
         }
     }
 

@@ -30,19 +30,39 @@ impl World {
         takeover: bool,
     ) -> Result<(SessionId, RoomId), Refusal> {
         self.next += 1;
-        let session = SessionId::from_u128(self.next);
-        let room = self.rooms.admit(
-            self.now,
-            Admission {
-                session,
-                room: name(room),
-                role,
-                participant: Some(who.into()),
-                takeover,
-                address: [192, 0, 2, 1].into(),
-            },
-        )?;
+        let mut request = self.admission(room, Some(who), role, 1);
+        request.takeover = takeover;
+        let session = request.session;
+        let room = self.rooms.admit(self.now, request)?;
         Ok((session, room))
+    }
+
+    /// With the newest number.
+    fn admission(
+        &self,
+        room: &str,
+        who: Option<&str>,
+        role: SessionRole,
+        address: u8,
+    ) -> Admission {
+        Admission {
+            session: SessionId::from_u128(self.next),
+            room: name(room),
+            role,
+            participant: who.map(Into::into),
+            takeover: false,
+            address: [192, 0, 2, address].into(),
+        }
+    }
+
+    /// A viewer without a token.
+    fn guest(&mut self, room: &str, address: u8) -> Result<SessionId, Refusal> {
+        self.next += 1;
+        let request = self.admission(room, None, SessionRole::Viewer, address);
+        let session = request.session;
+        self.rooms.admit(self.now, request)?;
+        assert_eq!(self.rooms.opened(self.now, session, SHARD), Opened::Kept);
+        Ok(session)
     }
 
     fn join(&mut self, room: &str, who: &str, role: SessionRole) -> Result<SessionId, Refusal> {
@@ -397,6 +417,74 @@ fn limits_refuse_with_their_names() {
         .publish("a", "idol")
         .expect("it replaces one of its own");
     assert_eq!(world.watch("c"), full);
+}
+
+#[test]
+fn waiting_rooms_are_shared_among_clients() {
+    let limits = Limits {
+        waiting_rooms_max: 4,
+        waiting_rooms_per_client_max: 2,
+        ..Limits::default()
+    };
+    let mut world = World::new(RoomsConfig { limits, ..config() });
+    let full = Err(Refusal::RoomsFull {
+        retry_after: config().retry_after,
+    });
+    // One address holds its share, and joins what others have opened.
+    let first = world.guest("a", 1).unwrap();
+    world.guest("b", 1).unwrap();
+    assert_eq!(world.guest("c", 1), full);
+    world.guest("c", 2).unwrap();
+    world.guest("c", 1).unwrap();
+    world.guest("d", 2).unwrap();
+    assert_eq!(world.guest("e", 3), full);
+    // Guests hold all of theirs; whoever has a token opens rooms none the less, up to a share too.
+    world.watch("e").unwrap();
+    world.watch("f").unwrap();
+    assert_eq!(world.watch("g"), full);
+    assert_eq!(world.rooms.waiting.counts(), (6, 3));
+    // A room that is gone, and one that has begun, make room.
+    world.rooms.delete(world.now, first);
+    world.guest("h", 1).unwrap();
+    world.publish("b", "idol").unwrap();
+    world.guest("i", 1).unwrap();
+    assert_eq!(world.guest("j", 1), full);
+    assert_eq!(world.rooms.waiting.counts(), (6, 3));
+    world.rooms.close_all(world.now);
+    assert_eq!(world.rooms.waiting.counts(), (0, 0));
+}
+
+#[test]
+fn nonsense_takes_no_joins_from_others() {
+    let limits = Limits {
+        joins: Rate::new(60, 10),
+        refused_offers_per_address: Rate::new(60, 5),
+        ..Limits::default()
+    };
+    let mut world = World::new(RoomsConfig { limits, ..config() });
+    let mut refused = 0;
+    for round in 0..20 {
+        for address in 100..200 {
+            world.next += 1;
+            let request = world.admission("a", None, SessionRole::Viewer, address);
+            let session = request.session;
+            match world.rooms.admit(world.now, request) {
+                Ok(_) => world.rooms.offer_refused(world.now, session),
+                Err(Refusal::OffersRefused { .. }) => refused += 1,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert!(round >= 10 || world.guest("fan", 1).is_ok(), "a fan's join");
+    }
+    assert_eq!(
+        refused,
+        100 * (20 - 5),
+        "each address has a budget of nonsense"
+    );
+    assert!(matches!(
+        world.guest("fan", 1),
+        Err(Refusal::JoinRate { .. })
+    ));
 }
 
 #[test]

@@ -120,9 +120,9 @@ impl From<Refusal> for Problem {
             Refusal::RoomsFull { retry_after } => (Code::RoomsFull, Some(retry_after)),
             Refusal::RoomFull { retry_after } => (Code::RoomFull, Some(retry_after)),
             Refusal::AddressFull { retry_after } => (Code::AddressFull, Some(retry_after)),
-            Refusal::AddressRate { retry_after } | Refusal::JoinRate { retry_after } => {
-                (Code::RateLimited, Some(retry_after))
-            }
+            Refusal::AddressRate { retry_after }
+            | Refusal::OffersRefused { retry_after }
+            | Refusal::JoinRate { retry_after } => (Code::RateLimited, Some(retry_after)),
             Refusal::Draining { retry_after } => (Code::Draining, Some(retry_after)),
         };
         let problem = Self::new(code, refusal.to_string());

@@ -208,8 +208,13 @@ impl Director {
         let opened = match result {
             Ok(opened) => opened,
             Err(error) => {
-                span.in_scope(|| tracing::info!(%error, "refused"));
-                self.rooms.open_failed(now, session);
+                span.in_scope(|| tracing::debug!(%error, "not opened"));
+                match error {
+                    OpenError::Malformed(_) | OpenError::Unacceptable(_) => {
+                        self.rooms.offer_refused(now, session);
+                    }
+                    OpenError::Overloaded => self.rooms.open_failed(now, session),
+                }
                 return Err(error.into());
             }
         };
