@@ -162,14 +162,15 @@ pub fn names(data: &[u8]) {
     }
 }
 
-/// An `If-Match` header: only the present tag passes, and only in its own words.
+/// An `If-Match` header: only the present tag passes, weak or without quotes too.
 pub fn if_match(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
     let tag = EntityTag::new(3, "Ab+/");
     match etag::if_match(Some(text), &tag) {
-        Ok(Match::Current) => assert!(text.contains(&tag.to_string())),
+        Ok(Match::Current) => assert!(text.contains(tag.to_string().trim_matches('"'))),
+        Ok(Match::Absent) => panic!("there is a header"),
         Ok(Match::Any) => assert!(matches!(text.trim(), "*" | "\"*\"")),
         Err(_) => assert_ne!(text, tag.to_string()),
     }

@@ -37,12 +37,15 @@ pub enum Match {
     Current,
     /// It is `*`: the request restarts ICE.
     Any,
+    /// There is none. RFC 9725 section 4.3.1 wants one; published clients trickle without. What
+    /// the fragment says must be of the present ICE session.
+    Absent,
 }
 
 /// Why a PATCH is refused before its body is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MatchError {
-    /// No `If-Match` (HTTP 428).
+    /// No `If-Match`, and the fragment is not of the present ICE session (HTTP 428).
     #[error("the request needs an If-Match header: the session's ETag, or * to restart ICE")]
     Required,
     /// None of its tags is the present one (HTTP 412).
@@ -56,34 +59,38 @@ pub enum MatchError {
 /// Longest `If-Match` value that is looked at, in bytes.
 pub const IF_MATCH_BYTES_MAX: usize = 1_024;
 
-/// Holds an `If-Match` value against the present tag, by strong comparison: a weak tag never
-/// matches.
+/// Holds an `If-Match` value against the present tag.
 ///
-/// `"*"` in quotes counts as `*`: the example in RFC 9725 writes it so, and clients copy it.
+/// Tags that have become weak (proxies that compress make them so) and tags without quotes count
+/// as what they were: there is one tag for each ICE session, and what it lets a client do is to
+/// name candidates. `"*"` in quotes counts as `*`: the example in RFC 9725 writes it so, and
+/// clients copy it.
 ///
 /// # Errors
 /// [`MatchError`].
 pub fn if_match(value: Option<&str>, current: &EntityTag) -> Result<Match, MatchError> {
-    let value = value.ok_or(MatchError::Required)?.trim();
+    let Some(value) = value.map(str::trim) else {
+        return Ok(Match::Absent);
+    };
     if value.len() > IF_MATCH_BYTES_MAX {
         return Err(MatchError::Malformed);
     }
     if matches!(value, "*" | "\"*\"") {
         return Ok(Match::Any);
     }
+    if value == current.0 {
+        return Ok(Match::Current);
+    }
     let mut rest = value;
     let mut found = false;
     loop {
-        let (weak, opened) = match rest.strip_prefix("W/") {
-            Some(opened) => (true, opened),
-            None => (false, rest),
-        };
+        let opened = rest.strip_prefix("W/").unwrap_or(rest);
         let opened = opened.strip_prefix('"').ok_or(MatchError::Malformed)?;
         let (tag, after) = opened.split_once('"').ok_or(MatchError::Malformed)?;
         if !tag.chars().all(is_etagc) {
             return Err(MatchError::Malformed);
         }
-        found |= !weak && tag == current.0;
+        found |= tag == current.0;
         match after.trim_start().strip_prefix(',') {
             Some(next) => rest = next.trim_start(),
             None if after.trim().is_empty() => break,
@@ -107,18 +114,20 @@ mod tests {
         assert_eq!(tag.to_string(), "\"2-aB+/\"");
         let long = format!("\"{}\"", "x".repeat(IF_MATCH_BYTES_MAX));
         for (value, expected) in [
-            (None, Err(MatchError::Required)),
+            (None, Ok(Match::Absent)),
             (Some("*"), Ok(Match::Any)),
             (Some(" * "), Ok(Match::Any)),
             (Some("\"*\""), Ok(Match::Any)),
             (Some("\"2-aB+/\""), Ok(Match::Current)),
             (Some("\"x\", \"2-aB+/\""), Ok(Match::Current)),
             (Some("\"x\",\"y\" ,\"2-aB+/\" "), Ok(Match::Current)),
-            (Some("W/\"2-aB+/\""), Err(MatchError::Stale)),
+            (Some("W/\"2-aB+/\""), Ok(Match::Current)),
+            (Some("W/\"1-aB+/\""), Err(MatchError::Stale)),
+            (Some("2-aB+/"), Ok(Match::Current)),
             (Some("\"1-aB+/\""), Err(MatchError::Stale)),
             (Some("\"\""), Err(MatchError::Stale)),
             (Some(""), Err(MatchError::Malformed)),
-            (Some("2-aB+/"), Err(MatchError::Malformed)),
+            (Some("1-aB+/"), Err(MatchError::Malformed)),
             (Some("\"2-aB+/"), Err(MatchError::Malformed)),
             (Some("\"x\" \"y\""), Err(MatchError::Malformed)),
             (Some("\"x\","), Err(MatchError::Malformed)),

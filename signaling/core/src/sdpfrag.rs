@@ -55,8 +55,8 @@ pub enum FragmentError {
         /// Counted from 1.
         line: usize,
     },
-    /// Neither an attribute nor a media line.
-    #[error("line {line} of the fragment is neither a= nor m=")]
+    /// No line of SDP.
+    #[error("line {line} of the fragment is no line of SDP")]
     Line {
         /// Counted from 1.
         line: usize,
@@ -81,7 +81,7 @@ pub enum FragmentError {
 impl Fragment {
     /// Reads a PATCH body.
     ///
-    /// Lines end with CRLF or LF. Attributes that say nothing about ICE are skipped, as RFC 8840
+    /// Lines end with CRLF or LF. What says nothing about ICE is skipped, attributes as RFC 8840
     /// section 9.2 wants.
     ///
     /// # Errors
@@ -116,6 +116,12 @@ impl Fragment {
                         mid: None,
                     });
                 }
+                // Libraries cut fragments out of a whole SDP (RFC 8866 section 5), and leave
+                // lines of it in.
+                Some((
+                    "v" | "o" | "s" | "i" | "u" | "e" | "p" | "c" | "b" | "t" | "r" | "z" | "k",
+                    _,
+                )) => {}
                 _ => return Err(FragmentError::Line { line }),
             }
         }
@@ -259,7 +265,11 @@ mod tests {
         for (body, expected) in [
             (String::new(), Err(FragmentError::Empty)),
             ("\r\n\n".into(), Err(FragmentError::Empty)),
-            ("v=0\r\n".into(), Err(FragmentError::Line { line: 1 })),
+            ("x=0\r\n".into(), Err(FragmentError::Line { line: 1 })),
+            (
+                "v=0\r\nva=mid:0".into(),
+                Err(FragmentError::Line { line: 2 }),
+            ),
             (
                 "a=mid:0\nnonsense".into(),
                 Err(FragmentError::Line { line: 2 }),

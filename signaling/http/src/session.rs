@@ -21,9 +21,9 @@ macro_rules! session_resource {
 
             /// Trickle ICE candidates, or restart ICE.
             ///
-            /// With the session's ETag in `If-Match` the fragment's candidates are added (204).
-            /// With `If-Match: *` and new credentials ICE restarts (200, with our fragment and a
-            /// new ETag); media goes on meanwhile.
+            /// With the session's ETag in `If-Match`, or none and the session's `ice-ufrag`, the
+            /// fragment's candidates are added (204). With `If-Match: *` and new credentials ICE
+            /// restarts (200, with our fragment and a new ETag); media goes on meanwhile.
             #[utoipa::path(
                 patch,
                 path = $path,
@@ -31,7 +31,7 @@ macro_rules! session_resource {
                 params(
                     ("room" = String, Path),
                     ("session" = String, Path, description = "As in the Location of the 201"),
-                    ("If-Match" = String, Header, description = "The session's ETag, or *"),
+                    ("If-Match" = Option<String>, Header, description = "The session's ETag, or *"),
                 ),
                 request_body(content = String, content_type = "application/trickle-ice-sdpfrag"),
                 responses(
@@ -52,8 +52,9 @@ macro_rules! session_resource {
 
             /// End the session, at once.
             ///
-            /// A publisher's show is over then; a lost connection is waited for instead. A
-            /// session that was over already is no error.
+            /// A publisher's show is over then; a lost connection is waited for instead. The first
+            /// DELETE is answered with 200, also where the session has ended by itself a while
+            /// ago; later ones with 404.
             #[utoipa::path(
                 delete,
                 path = $path,
@@ -61,7 +62,7 @@ macro_rules! session_resource {
                 params(("room" = String, Path), ("session" = String, Path)),
                 responses(
                     (status = 200, description = "It is over"),
-                    (status = 404, description = "There never was one, or long ago", body = ProblemBody, content_type = "application/problem+json"),
+                    (status = 404, description = "There never was one, or it has been deleted", body = ProblemBody, content_type = "application/problem+json"),
                 )
             )]
             pub(crate) async fn delete(
@@ -73,15 +74,15 @@ macro_rules! session_resource {
                 Ok(StatusCode::OK)
             }
 
-            /// Whether the session still is.
+            /// Whether the session is alive.
             #[utoipa::path(
                 get,
                 path = $path,
                 tag = $tag,
                 params(("room" = String, Path), ("session" = String, Path)),
                 responses(
-                    (status = 204, description = "It is; the ETag is that of its ICE session"),
-                    (status = 404, description = "It is not", body = ProblemBody, content_type = "application/problem+json"),
+                    (status = 204, description = "It is alive; the ETag is that of its ICE session"),
+                    (status = 404, description = "It is not, or never was", body = ProblemBody, content_type = "application/problem+json"),
                 )
             )]
             pub(crate) async fn get(

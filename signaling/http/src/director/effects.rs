@@ -106,7 +106,10 @@ impl Director {
                 after,
                 ..
             } => {
-                self.ended.insert(*session);
+                // One that was deleted is gone for good: the next DELETE finds nothing.
+                if *reason != LeaveReason::Deleted {
+                    self.ended.insert(*session);
+                }
                 self.parts.stats.left(*reason);
                 if let Some(state) = self.sessions.remove(session) {
                     let after_ms = after.as_millis();

@@ -1,4 +1,5 @@
-//! Sessions that are over, remembered for a while so that a repeated DELETE is no error.
+//! Sessions that ended by themselves, remembered for a while: their clients may not know it yet, and
+//! their DELETE is no error.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -26,8 +27,9 @@ impl RecentlyEnded {
         }
     }
 
-    pub(super) fn contains(&self, session: SessionId) -> bool {
-        self.known.contains(&session)
+    /// Whether the session was known. It is not any more.
+    pub(super) fn forget(&mut self, session: SessionId) -> bool {
+        self.known.remove(&session)
     }
 }
 
@@ -42,9 +44,11 @@ mod tests {
             ended.insert(SessionId::from_u128(n));
             ended.insert(SessionId::from_u128(n));
         }
-        assert!(!ended.contains(SessionId::from_u128(0)));
-        assert!(ended.contains(SessionId::from_u128(1)));
-        assert!(ended.contains(SessionId::from_u128(ENDED_MAX as u128)));
         assert_eq!(ended.known.len(), ENDED_MAX);
+        assert!(!ended.forget(SessionId::from_u128(0)));
+        for n in [1, ENDED_MAX as u128] {
+            assert!(ended.forget(SessionId::from_u128(n)));
+            assert!(!ended.forget(SessionId::from_u128(n)), "once");
+        }
     }
 }

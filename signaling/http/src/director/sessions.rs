@@ -6,7 +6,7 @@ use std::time::Instant;
 use lightstick_sfu::{
     CommandError, LocalIce, OpenError, OpenSession, RemoteIce, Role, SessionOpened,
 };
-use lightstick_signaling_core::etag::{EntityTag, Match, if_match};
+use lightstick_signaling_core::etag::{EntityTag, Match, MatchError, if_match};
 use lightstick_signaling_core::rooms::{LeaveReason, Opened, SessionNumber, SessionRole};
 use lightstick_signaling_core::sdpfrag::Fragment;
 use lightstick_types::{LayerChoice, RoomId, SessionId, ShardId};
@@ -279,9 +279,10 @@ impl Director {
                 self.rooms.delete(now, url.session);
                 Ok(())
             }
-            // Asked for again, or by a client that does not know that its session was closed, or
-            // that closed the connection first: what it wants is so, or is made so.
-            Err(SessionError::NotFound) if self.ended.contains(url.session) => {
+            // By a client that does not know that its session was closed, or that closed the
+            // connection first: what it wants is so, or is made so. Once: then there is nothing
+            // left that could be deleted.
+            Err(SessionError::NotFound) if self.ended.forget(url.session) => {
                 if url.role == SessionRole::Publisher {
                     self.rooms.delete_lost(now, &url.room, url.session);
                 }
@@ -439,6 +440,15 @@ fn plan(
                 ..ice
             },
         )),
+        // Nothing but the fragment says which ICE session it means.
+        Match::Absent if same || ice.ufrag.is_empty() => Ok(Plan::Trickle(
+            shard,
+            RemoteIce {
+                ufrag: state.remote_ufrag.clone(),
+                ..ice
+            },
+        )),
+        Match::Absent => Err(PatchError::Match(MatchError::Required)),
         Match::Current => Err(PatchError::OtherSession),
         // Clients of servers without tags send `*` with every fragment; the credentials tell a
         // trickle from a restart.
