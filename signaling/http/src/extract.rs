@@ -11,6 +11,7 @@ use http_body_util::BodyExt as _;
 use lightstick_types::{RoomName, SessionId};
 
 use crate::App;
+use crate::director::StreamNumber;
 use crate::problem::{Code, Problem};
 
 /// The client's address: the connection's, or what trusted proxies say it is.
@@ -86,6 +87,12 @@ pub(crate) struct SessionPath {
     pub(crate) session: SessionId,
 }
 
+/// `{room}/{session}/events/{stream}` of a path.
+pub(crate) struct StreamPath {
+    pub(crate) session: SessionPath,
+    pub(crate) stream: StreamNumber,
+}
+
 /// `{room}/{session}` of a path of `/api/v1`, where sessions have numbers.
 pub(crate) struct NumberedSessionPath {
     pub(crate) room: RoomName,
@@ -110,6 +117,24 @@ impl FromRequestParts<App> for SessionPath {
         let (room, session) = two(parts, app).await?;
         let session = session.parse().map_err(|_| Problem::session_not_found())?;
         Ok(Self { room, session })
+    }
+}
+
+impl FromRequestParts<App> for StreamPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let Path((room, session, stream)) =
+            Path::<(String, String, String)>::from_request_parts(parts, app)
+                .await
+                .map_err(|error| Problem::new(Code::RoomName, error.body_text()))?;
+        let no_stream = || Problem::new(Code::NotFound, "there is no such event stream");
+        let session = SessionPath {
+            room: room_name(&room)?,
+            session: session.parse().map_err(|_| Problem::session_not_found())?,
+        };
+        let stream = stream.parse().map_err(|_| no_stream())?;
+        Ok(Self { session, stream })
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) async fn publisher_events(
     client: ClientAddress,
 ) -> Result<impl IntoResponse, Problem> {
     let url = url(SessionRole::Publisher, path, client);
-    Ok(sse(follow(app.director.watch(url).await?)))
+    Ok(sse(follow(app.director.watch(url, None).await?)))
 }
 
 #[derive(Serialize)]

@@ -38,8 +38,9 @@ fn described() -> (Router<App>, OpenApi) {
                 session::whep::get
             ))
             .routes(routes!(publisher::publisher_events))
-            .routes(routes!(viewer::events))
-            .routes(routes!(viewer::layer))
+            .routes(routes!(viewer::events, viewer::make_stream))
+            .routes(routes!(viewer::stream, viewer::end_stream))
+            .routes(routes!(viewer::layer, viewer::unselect_layer))
             .routes(routes!(rooms::list))
             .routes(routes!(rooms::get, rooms::close))
             .routes(routes!(sessions::list))

@@ -126,7 +126,9 @@ impl Route {
         match template {
             "/whip/{room}" => Self::Whip,
             "/whep/{room}" => Self::Whep,
-            "/whip/{room}/{session}/events" | "/whep/{room}/{session}/events" => Self::Events,
+            "/whip/{room}/{session}/events"
+            | "/whep/{room}/{session}/events"
+            | "/whep/{room}/{session}/events/{stream}" => Self::Events,
             "/whep/{room}/{session}/layer" => Self::Layer,
             "/chat/{room}" => Self::Chat,
             _ if template.starts_with("/api") => Self::Api,

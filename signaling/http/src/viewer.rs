@@ -2,28 +2,66 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use lightstick_signaling_core::rooms::{Activity, SessionRole};
 use lightstick_types::{Layer, LayerChoice};
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use crate::App;
 use crate::director::Watch;
-use crate::extract::{ClientAddress, SessionPath, read_body, require_type};
+use crate::extract::{ClientAddress, SessionPath, StreamPath, read_body, require_type};
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::session::{command_problem, url};
 
 /// A comment goes out after this much silence, so that proxies and clients know the stream lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Largest layer request, in bytes.
+/// Largest layer request, and largest list of events, in bytes.
 const LAYER_BYTES_MAX: usize = 1_024;
+const KINDS_BYTES_MAX: usize = 1_024;
+
+/// The events that a stream is to say: all, or some.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EventKinds(Option<Arc<[String]>>);
+
+impl EventKinds {
+    /// Reads the body of a POST: nothing, or a JSON array of names. Names that no event has are of
+    /// other servers.
+    fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, Problem> {
+        if body.is_empty() {
+            return Ok(Self::default());
+        }
+        require_type(headers, "application/json")?;
+        json_body(body).map(|names: Vec<String>| Self(Some(names.into())))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0
+            .as_ref()
+            .is_none_or(|names| names.iter().any(|known| known == name))
+    }
+}
+
+/// Reads a JSON body.
+fn json_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| {
+        let code = if error.is_data() {
+            Code::UnacceptableBody
+        } else {
+            Code::MalformedRequest
+        };
+        Problem::new(code, error.to_string())
+    })
+}
 
 /// Events of a viewer's room, as server-sent events.
 ///
@@ -46,11 +84,83 @@ pub(crate) async fn events(
     path: SessionPath,
     client: ClientAddress,
 ) -> Result<impl IntoResponse, Problem> {
-    let watch = app
-        .director
-        .watch(url(SessionRole::Viewer, path, client))
-        .await?;
-    Ok(sse(follow(watch)))
+    let url = url(SessionRole::Viewer, path, client);
+    Ok(sse(follow(app.director.watch(url, None).await?)))
+}
+
+/// Make a stream of some events (draft-ietf-wish-whep-03 section 4.9.1).
+///
+/// The body lists the events to send; without one, all are. The response's Location is the stream.
+/// Of more streams than a session may have, the oldest ends.
+#[utoipa::path(
+    post,
+    path = "/whep/{room}/{session}/events",
+    tag = "whep",
+    params(("room" = String, Path), ("session" = String, Path)),
+    request_body = Vec<String>,
+    responses(
+        (status = 201, description = "Made, with Location"),
+        (status = "4XX", description = "Refused", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn make_stream(
+    State(app): State<App>,
+    path: SessionPath,
+    client: ClientAddress,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let body = read_body(&app, body, KINDS_BYTES_MAX).await?;
+    let kinds = EventKinds::read(&headers, &body)?;
+    let base = format!("/whep/{}/{}", path.room, path.session);
+    let url = url(SessionRole::Viewer, path, client);
+    let stream = app.director.add_stream(url, kinds).await?;
+    let location = [(header::LOCATION, format!("{base}/events/{stream}"))];
+    Ok((StatusCode::CREATED, location).into_response())
+}
+
+/// Events of a stream that was made by POST, as server-sent events.
+#[utoipa::path(
+    get,
+    path = "/whep/{room}/{session}/events/{stream}",
+    tag = "whep",
+    params(("room" = String, Path), ("session" = String, Path), ("stream" = u64, Path)),
+    responses(
+        (status = 200, description = "The stream", body = String, content_type = "text/event-stream"),
+        (status = 404, description = "No such session or stream", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Too many streams", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn stream(
+    State(app): State<App>,
+    path: StreamPath,
+    client: ClientAddress,
+) -> Result<impl IntoResponse, Problem> {
+    let StreamPath { session, stream } = path;
+    let url = url(SessionRole::Viewer, session, client);
+    Ok(sse(follow(app.director.watch(url, Some(stream)).await?)))
+}
+
+/// End a stream that was made by POST.
+#[utoipa::path(
+    delete,
+    path = "/whep/{room}/{session}/events/{stream}",
+    tag = "whep",
+    params(("room" = String, Path), ("session" = String, Path), ("stream" = u64, Path)),
+    responses(
+        (status = 200, description = "It is over"),
+        (status = 404, description = "No such session or stream", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn end_stream(
+    State(app): State<App>,
+    path: StreamPath,
+    client: ClientAddress,
+) -> Result<StatusCode, Problem> {
+    let StreamPath { session, stream } = path;
+    let url = url(SessionRole::Viewer, session, client);
+    app.director.end_stream(url, stream).await?;
+    Ok(StatusCode::OK)
 }
 
 /// A stream of events with keep-alive comments, which neither caches nor proxies may hold back.
@@ -107,12 +217,12 @@ impl Follower {
             if self.ended {
                 return None;
             }
-            let changed = tokio::select! {
-                changed = self.watch.room.changed() => changed,
-                changed = self.watch.session.changed() => changed,
+            self.ended = tokio::select! {
+                changed = self.watch.room.changed() => changed.is_err(),
+                changed = self.watch.session.changed() => changed.is_err(),
+                () = over(self.watch.ended.as_ref()) => true,
             };
-            // The session or the room is gone: what it said last still goes out.
-            self.ended = changed.is_err();
+            // The session, the room or the stream is gone: what it said last still goes out.
             self.compare();
         }
         self.pending.pop_front()
@@ -125,46 +235,52 @@ impl Follower {
         let live = view.is_live();
         if self.told.activity != Some(view.status.activity) {
             self.told.activity = Some(view.status.activity);
-            let event = if live {
-                json("active", &serde_json::json!({}))
+            if live {
+                self.tell("active", &serde_json::json!({}));
             } else {
                 let reason = view.status.activity;
-                json("inactive", &serde_json::json!({ "reason": reason }))
-            };
-            self.pending.push_back(event);
+                self.tell("inactive", &serde_json::json!({ "reason": reason }));
+            }
         }
         if live {
             let layers = (view.status.layers, layer);
             if self.told.layers.as_ref() != Some(&layers) {
                 let (all, current) = (&layers.0[..], layers.1);
-                self.pending.push_back(json(
-                    "layers",
-                    &Layers {
-                        layers: all,
-                        current,
-                    },
-                ));
+                let told = Layers {
+                    layers: all,
+                    current,
+                };
+                self.tell("layers", &told);
                 self.told.layers = Some(layers);
             }
         }
         if self.told.viewers != Some(view.status.viewers) {
             self.told.viewers = Some(view.status.viewers);
             let viewers = view.status.viewers;
-            self.pending.push_back(json(
-                "viewercount",
-                &serde_json::json!({ "viewers": viewers }),
-            ));
+            // `viewercount` is the draft's name for it.
+            let count = serde_json::json!({ "viewers": viewers, "viewercount": viewers });
+            self.tell("viewercount", &count);
         }
         if let Some(after) = view.reconnect_after
             && !self.told.reconnect
         {
             self.told.reconnect = true;
             let ms = reconnect_ms(after, self.watch.number);
-            self.pending.push_back(json(
-                "reconnect",
-                &serde_json::json!({ "retryAfterMs": ms }),
-            ));
+            self.tell("reconnect", &serde_json::json!({ "retryAfterMs": ms }));
         }
+    }
+
+    fn tell(&mut self, name: &'static str, data: &impl Serialize) {
+        if self.watch.kinds.has(name) {
+            self.pending.push_back(json(name, data));
+        }
+    }
+}
+
+async fn over(ended: Option<&CancellationToken>) {
+    match ended {
+        Some(ended) => ended.cancelled().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -180,12 +296,19 @@ pub(crate) fn json(name: &'static str, data: &impl Serialize) -> Event {
     Event::default().event(name).data(data)
 }
 
-/// A viewer's choice.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+/// A viewer's choice: `layer`, or what players of draft-ietf-wish-whep send. Neither: `auto`.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LayerRequest {
     /// What to send.
-    layer: LayerChoice,
+    layer: Option<LayerChoice>,
+    /// The same. Older drafts call it `encodingId`.
+    #[serde(alias = "encodingId")]
+    rid: Option<LayerChoice>,
+    /// Of which section of the SDP. There is one video.
+    #[serde(rename = "mediaId")]
+    #[schema(value_type = Option<String>)]
+    _media_id: Option<IgnoredAny>,
 }
 
 /// Choose the layer that a viewer gets.
@@ -209,21 +332,43 @@ pub(crate) async fn layer(
 ) -> Result<StatusCode, Problem> {
     require_type(&headers, "application/json")?;
     let body = read_body(&app, body, LAYER_BYTES_MAX).await?;
-    let request: LayerRequest = serde_json::from_slice(&body).map_err(|error| {
-        let code = if error.is_data() {
-            Code::UnacceptableBody
-        } else {
-            Code::MalformedRequest
-        };
-        Problem::new(code, error.to_string())
-    })?;
+    let request: LayerRequest = json_body(&body)?;
+    let choice = request.layer.or(request.rid).unwrap_or(LayerChoice::Auto);
+    choose(&app, path, client, choice).await
+}
+
+/// Leave the choice of the layer to the server again.
+#[utoipa::path(
+    delete,
+    path = "/whep/{room}/{session}/layer",
+    tag = "whep",
+    params(("room" = String, Path), ("session" = String, Path)),
+    responses(
+        (status = 204, description = "Noted"),
+        (status = "4XX", description = "Refused", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn unselect_layer(
+    State(app): State<App>,
+    path: SessionPath,
+    client: ClientAddress,
+) -> Result<StatusCode, Problem> {
+    choose(&app, path, client, LayerChoice::Auto).await
+}
+
+async fn choose(
+    app: &App,
+    path: SessionPath,
+    client: ClientAddress,
+    choice: LayerChoice,
+) -> Result<StatusCode, Problem> {
     let session = path.session;
     let found = app
         .director
         .find(url(SessionRole::Viewer, path, client))
         .await?;
     app.media
-        .choose_layer(found.shard, session, request.layer)
+        .choose_layer(found.shard, session, choice)
         .await
         .map_err(command_problem)?;
     Ok(StatusCode::NO_CONTENT)

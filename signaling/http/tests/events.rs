@@ -39,7 +39,13 @@ async fn a_viewers_evening() {
     let first = events.next().await.unwrap();
     assert_eq!(first, ("inactive".into(), json!({"reason": "not_started"})));
     let second = events.next().await.unwrap();
-    assert_eq!(second, ("viewercount".into(), json!({"viewers": 1})));
+    assert_eq!(
+        second,
+        (
+            "viewercount".into(),
+            json!({"viewers": 1, "viewercount": 1})
+        )
+    );
 
     let (idol, _) = publish(&server, "stage", "idol").await;
     assert_eq!(events.until("active").await, json!({}));
@@ -193,16 +199,71 @@ async fn layers_are_chosen() {
     }
     for (kind, body, code) in [
         (json, r#"{"layer":"ultra"}"#, Code::UnacceptableBody),
-        (json, r#"{}"#, Code::UnacceptableBody),
+        (json, r#"{"rid":"ultra"}"#, Code::UnacceptableBody),
         (json, r#"{"layer":"low","x":1}"#, Code::UnacceptableBody),
         (json, "nonsense", Code::MalformedRequest),
         ("text/plain", "low", Code::UnsupportedMediaType),
     ] {
         problem(choose(kind, body, path.clone()).await.unwrap(), code).await;
     }
+    // As players of draft-ietf-wish-whep say it.
+    for body in [
+        r#"{"mediaId":"1","rid":"low"}"#,
+        r#"{"mediaId":1,"encodingId":"high"}"#,
+        r#"{"mediaId":"1"}"#,
+        "{}",
+    ] {
+        let response = choose(json, body, path.clone()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::NO_CONTENT, "{body}");
+    }
+    let response = server.delete(&format!("{path}/layer")).await;
+    assert_eq!(response.status(), StatusCode::NO_CONTENT);
     let stranger = format!("/whep/stage/{}", "0".repeat(32));
     let response = choose(json, r#"{"layer":"low"}"#, stranger).await.unwrap();
     problem(response, Code::SessionNotFound).await;
+}
+
+/// draft-ietf-wish-whep-03: a POST makes a stream of the events that it lists.
+#[tokio::test]
+async fn streams_of_some_events() {
+    let server = Server::start(SignalingConfig::default()).await;
+    let (_viewer, path) = view(&server, "stage").await;
+    let make = async |body: &'static str| {
+        let request = server
+            .request(Method::POST, &format!("{path}/events"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body);
+        request.send().await.unwrap()
+    };
+    let count = json!({"viewers": 1, "viewercount": 1});
+    let inactive = json!({"reason": "not_started"});
+
+    let made = location(&make(r#"["viewercount","scte35"]"#).await);
+    let mut events = Events::new(server.get(&made).await);
+    assert_eq!(
+        events.next().await,
+        Some(("viewercount".into(), count.clone()))
+    );
+    let all = location(&make("").await);
+    let mut both = Events::new(server.get(&all).await);
+    assert_eq!(both.next().await, Some(("inactive".into(), inactive)));
+    assert_eq!(both.next().await, Some(("viewercount".into(), count)));
+
+    assert_eq!(server.delete(&made).await.status(), StatusCode::OK);
+    assert_eq!(events.ended().await, []);
+    problem(server.get(&made).await, Code::NotFound).await;
+    problem(server.delete(&made).await, Code::NotFound).await;
+
+    for (body, code) in [
+        ("nonsense", Code::MalformedRequest),
+        (r#"{"events":[]}"#, Code::UnacceptableBody),
+        ("[1]", Code::UnacceptableBody),
+    ] {
+        problem(make(body).await, code).await;
+    }
+    assert_eq!(server.delete(&path).await.status(), StatusCode::OK);
+    both.ended().await;
+    problem(make("").await, Code::SessionNotFound).await;
 }
 
 /// A drain refuses newcomers, tells viewers, waits for the last to go, and ends the streams.

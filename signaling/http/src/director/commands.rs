@@ -13,10 +13,13 @@ use lightstick_signaling_core::sdpfrag::Fragment;
 use lightstick_signaling_core::token::RoomPattern;
 use lightstick_types::{ChatMember, RoomId, RoomName, SessionId, ShardId};
 use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::handle::JoinGuard;
+use super::streams::StreamNumber;
 use crate::feed::{RoomView, SessionView};
 use crate::problem::{Code, Problem};
+use crate::viewer::EventKinds;
 
 /// A POST.
 pub(crate) struct Join {
@@ -60,6 +63,10 @@ pub(crate) struct Watch {
     pub(crate) number: SessionNumber,
     pub(crate) room: watch::Receiver<RoomView>,
     pub(crate) session: watch::Receiver<SessionView>,
+    /// What the stream is to say.
+    pub(crate) kinds: EventKinds,
+    /// The stream was made by a POST, and is over before the session when this says so.
+    pub(crate) ended: Option<CancellationToken>,
 }
 
 /// A session's URL, and who asks for it.
@@ -81,7 +88,17 @@ pub(crate) enum Command {
     Find(SessionUrl, Reply<Result<Found, SessionError>>),
     Patch(SessionUrl, Box<Patch>, Reply<Result<Patched, PatchError>>),
     Delete(SessionUrl, Reply<Result<(), SessionError>>),
-    Watch(SessionUrl, Reply<Result<Watch, SessionError>>),
+    Watch(
+        SessionUrl,
+        Option<StreamNumber>,
+        Reply<Result<Watch, SessionError>>,
+    ),
+    AddStream(
+        SessionUrl,
+        EventKinds,
+        Reply<Result<StreamNumber, SessionError>>,
+    ),
+    EndStream(SessionUrl, StreamNumber, Reply<Result<(), SessionError>>),
     Rooms {
         after: Option<RoomId>,
         limit: usize,
@@ -154,6 +171,7 @@ impl From<JoinError> for Problem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SessionError {
     NotFound,
+    NoStream,
     RateLimited { retry_after: std::time::Duration },
     TooManyStreams,
 }
@@ -162,6 +180,9 @@ impl From<SessionError> for Problem {
     fn from(error: SessionError) -> Self {
         match error {
             SessionError::NotFound => Self::session_not_found(),
+            SessionError::NoStream => {
+                Self::new(Code::NotFound, "the session has no such event stream")
+            }
             SessionError::RateLimited { retry_after } => Self::new(
                 Code::RateLimited,
                 "too many requests on session URLs from this address",

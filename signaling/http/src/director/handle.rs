@@ -8,7 +8,9 @@ use lightstick_types::{RoomId, RoomName, SessionId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::commands::{Command, Found, Join, Joined, Patch, Patched, Reply, SessionUrl, Watch};
+use super::streams::StreamNumber;
 use crate::problem::Problem;
+use crate::viewer::EventKinds;
 
 /// Asks the director. Cheap to clone.
 #[derive(Clone)]
@@ -84,8 +86,35 @@ impl DirectorHandle {
         Ok(self.ask(|reply| Command::Delete(url, reply)).await??)
     }
 
-    pub(crate) async fn watch(&self, url: SessionUrl) -> Result<Watch, Problem> {
-        Ok(self.ask(|reply| Command::Watch(url, reply)).await??)
+    /// What an event stream follows: the one of everything, or one that was made before.
+    pub(crate) async fn watch(
+        &self,
+        url: SessionUrl,
+        stream: Option<StreamNumber>,
+    ) -> Result<Watch, Problem> {
+        Ok(self
+            .ask(|reply| Command::Watch(url, stream, reply))
+            .await??)
+    }
+
+    pub(crate) async fn add_stream(
+        &self,
+        url: SessionUrl,
+        kinds: EventKinds,
+    ) -> Result<StreamNumber, Problem> {
+        Ok(self
+            .ask(|reply| Command::AddStream(url, kinds, reply))
+            .await??)
+    }
+
+    pub(crate) async fn end_stream(
+        &self,
+        url: SessionUrl,
+        stream: StreamNumber,
+    ) -> Result<(), Problem> {
+        Ok(self
+            .ask(|reply| Command::EndStream(url, stream, reply))
+            .await??)
     }
 
     pub(crate) async fn rooms(

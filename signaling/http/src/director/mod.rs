@@ -11,6 +11,7 @@ mod effects;
 mod ended;
 mod handle;
 mod sessions;
+mod streams;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub(crate) use commands::{Command, Join, Joined, Patch, Patched, SessionUrl, Wat
 use ended::RecentlyEnded;
 pub(crate) use handle::DirectorHandle;
 use sessions::{Done, SessionState};
+pub(crate) use streams::StreamNumber;
 
 /// Capacity of the command channel. Full: a join is refused as overload, everything else waits.
 pub(crate) const COMMANDS_MAX: usize = 1_024;

@@ -19,14 +19,17 @@ use super::commands::{
     SessionUrl, Watch,
 };
 use super::handle::JoinGuard;
+use super::streams::{StreamNumber, Streams};
 use super::{Director, Draining};
 use crate::feed::{NamedLayer, RoomView, SessionView};
+use crate::viewer::EventKinds;
 
 /// What the shell keeps of an opened session.
 pub(super) struct SessionState {
     pub(super) number: SessionNumber,
     pub(super) span: tracing::Span,
     pub(super) view: watch::Sender<SessionView>,
+    streams: Streams,
     etag: EntityTag,
     generation: u32,
     remote_ufrag: String,
@@ -69,8 +72,20 @@ impl Director {
             Command::Delete(url, reply) => {
                 let _ = reply.send(self.delete(now, &url));
             }
-            Command::Watch(url, reply) => {
-                let _ = reply.send(self.watch(now, &url));
+            Command::Watch(url, stream, reply) => {
+                let _ = reply.send(self.watch(now, &url, stream));
+            }
+            Command::AddStream(url, kinds, reply) => {
+                let streams_max = self.parts.event_streams_per_session_max;
+                let made = self.find(now, &url);
+                let _ = reply.send(made.map(|(_, _, state)| state.streams.add(kinds, streams_max)));
+            }
+            Command::EndStream(url, stream, reply) => {
+                let found = self.find(now, &url);
+                let _ = reply.send(found.and_then(|(_, _, state)| {
+                    let ended = state.streams.remove(stream);
+                    ended.then_some(()).ok_or(SessionError::NoStream)
+                }));
             }
             Command::Rooms {
                 after,
@@ -239,6 +254,7 @@ impl Director {
                 number,
                 span,
                 view: watch::Sender::new(view),
+                streams: Streams::default(),
                 etag: etag.clone(),
                 generation: 0,
                 remote_ufrag: opened.remote_ufrag,
@@ -365,12 +381,24 @@ impl Director {
         })
     }
 
-    fn watch(&mut self, now: Instant, url: &SessionUrl) -> Result<Watch, SessionError> {
+    fn watch(
+        &mut self,
+        now: Instant,
+        url: &SessionUrl,
+        stream: Option<StreamNumber>,
+    ) -> Result<Watch, SessionError> {
         let streams_max = self.parts.event_streams_per_session_max;
         let (room, _, state) = self.find(now, url)?;
         if state.view.receiver_count() >= streams_max {
             return Err(SessionError::TooManyStreams);
         }
+        let (kinds, ended) = match stream {
+            Some(stream) => {
+                let (kinds, ended) = state.streams.get(stream).ok_or(SessionError::NoStream)?;
+                (kinds, Some(ended))
+            }
+            None => (EventKinds::default(), None),
+        };
         let (number, session) = (state.number, state.view.subscribe());
         let status = self.rooms.status(room).ok_or(SessionError::NotFound)?;
         let reconnect_after = self
@@ -391,6 +419,8 @@ impl Director {
             number,
             room,
             session,
+            kinds,
+            ended,
         })
     }
 
