@@ -2,17 +2,18 @@
 //! before anything is opened.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use lightstick_chat::ChatConfig;
 use lightstick_sfu::MediaConfig;
-use lightstick_signaling::SignalingConfig;
+use lightstick_signaling::{ConnectionLimits, SignalingConfig};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -48,6 +49,25 @@ pub struct Config {
     pub file: Option<PathBuf>,
 }
 
+impl Config {
+    /// How many files and sockets the process may want to have open.
+    pub(crate) fn descriptors(&self) -> u64 {
+        // Files of the chat, listeners, pollers and the media sockets.
+        const OTHERS: usize = 512;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let shards = match self.media.shards {
+            0 => cores,
+            shards => usize::from(shards),
+        };
+        let media = if self.media.tcp {
+            shards * self.media.tcp_connections_max
+        } else {
+            0
+        };
+        (self.http.connections_max + media + OTHERS) as u64
+    }
+}
+
 /// The public listener.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -56,14 +76,68 @@ pub struct HttpConfig {
     pub bind: SocketAddr,
     /// How the outside reaches it, for the URLs that are printed: `https://live.example.org`.
     pub public_url: Option<String>,
+    /// Connections at one time. More are closed at once.
+    pub connections_max: usize,
+    /// Connections of one address at one time. Those of `trusted_proxies` are not counted so.
+    pub connections_per_address_max: usize,
+    /// Seconds for a request's head to arrive whole, also after the response before.
+    pub head_timeout: f64,
+    /// Longest request head, in bytes.
+    pub head_bytes_max: usize,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
+        let limits = ConnectionLimits::default();
         Self {
             bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
             public_url: None,
+            connections_max: limits.connections_max,
+            connections_per_address_max: limits.connections_per_address_max,
+            head_timeout: limits.head_timeout.as_secs_f64(),
+            head_bytes_max: limits.head_bytes_max,
         }
+    }
+}
+
+impl HttpConfig {
+    /// The listener's limits. They are checked when the configuration is loaded.
+    pub(crate) fn limits(&self, trusted_proxies: &[IpAddr]) -> ConnectionLimits {
+        ConnectionLimits {
+            connections_max: self.connections_max,
+            connections_per_address_max: self.connections_per_address_max,
+            trusted_proxies: trusted_proxies.to_vec(),
+            head_timeout: Duration::try_from_secs_f64(self.head_timeout).unwrap_or_default(),
+            head_bytes_max: self.head_bytes_max,
+        }
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        if let Some(url) = &self.public_url
+            && !(url.starts_with("http://") || url.starts_with("https://"))
+        {
+            bail!("public_url is {url:?}: write it like https://live.example.org");
+        }
+        for (key, value) in [
+            ("connections_max", self.connections_max),
+            (
+                "connections_per_address_max",
+                self.connections_per_address_max,
+            ),
+        ] {
+            ensure!(value > 0, "{key} is 0: write at least 1");
+        }
+        ensure!(
+            (1.0..=600.0).contains(&self.head_timeout),
+            "head_timeout is {}: write 1 to 600 seconds",
+            self.head_timeout
+        );
+        ensure!(
+            (8_192..=1 << 20).contains(&self.head_bytes_max),
+            "head_bytes_max is {}: write 8192 to 1048576",
+            self.head_bytes_max
+        );
+        Ok(())
     }
 }
 
@@ -290,11 +364,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
             config.shutdown.deadline
         );
     }
-    if let Some(url) = &config.http.public_url
-        && !(url.starts_with("http://") || url.starts_with("https://"))
-    {
-        bail!("in [http]: public_url is {url:?}: write it like https://live.example.org");
-    }
+    config.http.check().context("in [http]")?;
     if config.auth.keys.is_empty() {
         let public = |ip: &IpAddr| !ip.is_loopback();
         let listeners = [

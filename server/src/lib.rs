@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod config;
+mod descriptors;
 pub mod keys;
 mod logging;
 pub mod metrics;
@@ -40,6 +41,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Serve(_) => {
             logging::start(&config.log)?;
+            descriptors::raise(config.descriptors());
             // Sessions are many and small: in huge pages, what lies between them stays resident.
             if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
                 tracing::warn!(%error, "huge pages stay on: more memory is resident than is used");

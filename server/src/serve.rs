@@ -11,7 +11,7 @@ use lightstick_chat::archive::ArchiveConfig;
 use lightstick_chat::{ChatConfig, ChatPlane, ChatTasks};
 use lightstick_sfu::MediaPlane;
 use lightstick_signaling::token::Grants;
-use lightstick_signaling::{Auth, Chat, Keys, Signaling};
+use lightstick_signaling::{Auth, Chat, ConnectionLimits, Keys, Signaling};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -135,18 +135,14 @@ pub async fn serve(
     let ended = CancellationToken::new();
     let mut tasks = JoinSet::new();
     let router = pages::router(signaling.router(), &config.chat.room.emote_hosts);
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let until = ended.clone();
-    tasks.spawn(async move {
-        let serving = axum::serve(http, service).with_graceful_shutdown(until.cancelled_owned());
-        serving.await.context("the public listener failed")
-    });
+    let limits = config.http.limits(&config.signaling.trusted_proxies);
+    let stats = signaling.stats().connections();
+    let serving = lightstick_signaling::serve(http, router, limits, stats, ended.clone());
+    tasks.spawn(async move { serving.await.context("the public listener failed") });
     let router = operations::router(metrics, Arc::clone(&ready));
-    let until = ended.clone();
-    tasks.spawn(async move {
-        let serving = axum::serve(ops, router).with_graceful_shutdown(until.cancelled_owned());
-        serving.await.context("the operations listener failed")
-    });
+    let limits = ConnectionLimits::default();
+    let serving = lightstick_signaling::serve(ops, router, limits, Arc::default(), ended.clone());
+    tasks.spawn(async move { serving.await.context("the operations listener failed") });
     // In development mode there are no keys to reload, and a SIGHUP must not end the process.
     {
         tasks.spawn(reload_keys(

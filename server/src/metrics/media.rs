@@ -106,6 +106,23 @@ pub(super) const METRICS: &[Definition] = &[
                 .collect()
         }),
     ),
+    gauge(
+        "lightstick_http_connections",
+        "Connections of the public listener, WebSockets among them",
+        &[],
+        Source::Signaling(|s| vec![(vec![], s.connections as f64)]),
+    ),
+    counter(
+        "lightstick_http_connections_refused_total",
+        "Connections of the public listener closed at once, by the limit that they met",
+        &["limit"],
+        Source::Signaling(|s| {
+            s.connections_refused
+                .iter()
+                .map(|(limit, n)| (vec![limit.as_str()], *n as f64))
+                .collect()
+        }),
+    ),
     counter(
         "lightstick_refusals_total",
         "Problems sent, by their code",

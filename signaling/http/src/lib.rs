@@ -4,8 +4,8 @@
 //! handlers ask it and the media plane, and hold no state and no locks of their own. The rules
 //! stand in `lightstick-signaling-core`.
 //!
-//! The router needs the client's address: serve it with
-//! `into_make_service_with_connect_info::<SocketAddr>()`.
+//! Serve the router with [`serve`]: it needs the client's address, and `serve` does what stands
+//! before routing.
 
 mod api;
 mod auth;
@@ -15,10 +15,13 @@ mod director;
 mod extract;
 mod feed;
 mod join;
+mod origin;
 mod outer;
 mod problem;
 mod publisher;
+mod refusals;
 mod router;
+mod serve;
 mod session;
 mod stats;
 mod viewer;
@@ -39,7 +42,9 @@ use director::{COMMANDS_MAX, Director, DirectorHandle, Parts};
 use feed::{Feed, FeedSource};
 pub use lightstick_signaling_core::{rooms, token};
 pub use problem::{CONTENT_TYPE as PROBLEM_CONTENT_TYPE, Code};
+use refusals::RefusalLog;
 pub use router::openapi;
+pub use serve::{ConnectionLimit, ConnectionLimits, ConnectionStats, serve};
 pub use stats::{JoinOutcome, Route, SignalingStats, StatsSnapshot};
 
 /// The chat, and who may write in it.
@@ -63,6 +68,7 @@ struct Shared {
     director: DirectorHandle,
     feed: FeedSource,
     stats: Arc<SignalingStats>,
+    refusals: RefusalLog,
 }
 
 impl Deref for App {
@@ -128,6 +134,7 @@ impl Signaling {
             chat,
             feed: feed_source,
             stats,
+            refusals: RefusalLog::default(),
         }));
         Ok(Self {
             app,

@@ -65,6 +65,8 @@ codes! {
     TokenWrongRoom = "token_wrong_room", FORBIDDEN, "The token is for another room";
     /// The token lacks the grant.
     TokenNoGrant = "token_no_grant", FORBIDDEN, "The token does not grant this";
+    /// A page from elsewhere, in development mode.
+    ForeignOrigin = "foreign_origin", FORBIDDEN, "Pages from elsewhere may not use this server";
     /// No such resource.
     NotFound = "not_found", NOT_FOUND, "There is nothing here";
     /// No such room.
@@ -187,7 +189,7 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     pub(crate) code: Code,
-    detail: Cow<'static, str>,
+    pub(crate) detail: Cow<'static, str>,
     retry_after: Option<Duration>,
 }
 
@@ -289,7 +291,7 @@ impl IntoResponse for Problem {
                 HeaderValue::from_static(challenge),
             );
         }
-        response.extensions_mut().insert(self.code);
+        response.extensions_mut().insert(self);
         response
     }
 }

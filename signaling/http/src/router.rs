@@ -19,7 +19,8 @@ fn described() -> (Router<App>, OpenApi) {
         .title("Lightstick")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
-            "WHIP, WHEP and the API for integrators. Every resource answers OPTIONS, with CORS. \
+            "WHIP, WHEP and the API for integrators. Every resource answers OPTIONS, with CORS, and \
+             takes a slash at its end. \
              Refusals are problem details (RFC 9457) with a stable code.",
         ))
         .build();
@@ -66,21 +67,16 @@ pub fn openapi() -> OpenApi {
     described().1
 }
 
-/// Paths below ours that lead nowhere, such as an address typed with a slash at its end: a problem
-/// with CORS, not the bare 404 of a server that has never heard of them.
+/// Paths below ours that lead nowhere: a problem with CORS, not the bare 404 of a server that has
+/// never heard of them.
 fn dead_ends() -> Router<App> {
     let mut router = Router::new()
         .route("/api", any(not_found))
-        .route("/api/", any(not_found))
-        .route("/api/{*rest}", any(not_found));
+        .route("/api/{*rest}", any(not_found))
+        .route("/chat", any(not_found))
+        .route("/chat/{room}/{*rest}", any(not_found));
     for base in ["/whip", "/whep"] {
-        for rest in [
-            "",
-            "/",
-            "/{room}/",
-            "/{room}/{session}/",
-            "/{room}/{session}/{*rest}",
-        ] {
+        for rest in ["", "/{room}/{session}/{*rest}"] {
             router = router.route(&format!("{base}{rest}"), any(not_found));
         }
     }
@@ -94,7 +90,7 @@ pub(crate) fn router(app: App) -> Router {
     let description = Json(openapi);
     router
         .route(OPENAPI_PATH, get(move || async move { description }))
-        .route(chat::PATH, any(chat::connect))
+        .route(chat::PATH, get(chat::connect))
         .merge(dead_ends())
         .layer(middleware::from_fn_with_state(outer_state, outer))
         .with_state(app)

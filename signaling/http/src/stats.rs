@@ -1,11 +1,13 @@
 //! What signaling counts.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use axum::http::StatusCode;
 use lightstick_signaling_core::rooms::{Counts, LeaveReason, SessionRole};
 
 use crate::problem::Code;
+use crate::serve::{ConnectionLimit, ConnectionStats};
 
 /// How a POST to `/whip` or `/whep` ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -170,6 +172,7 @@ pub struct SignalingStats {
     rooms_started: AtomicU64,
     publishers: AtomicU64,
     viewers: AtomicU64,
+    connections: Arc<ConnectionStats>,
 }
 
 /// The counters at one moment.
@@ -191,6 +194,10 @@ pub struct StatsSnapshot {
     pub publishers: u64,
     /// Opened viewer sessions now.
     pub viewers: u64,
+    /// HTTP connections now, WebSockets among them.
+    pub connections: u64,
+    /// HTTP connections closed at once so far, by the limit that they met; every limit is there.
+    pub connections_refused: Vec<(ConnectionLimit, u64)>,
 }
 
 impl Default for SignalingStats {
@@ -204,6 +211,7 @@ impl Default for SignalingStats {
             rooms_started: AtomicU64::new(0),
             publishers: AtomicU64::new(0),
             viewers: AtomicU64::new(0),
+            connections: Arc::default(),
         }
     }
 }
@@ -234,6 +242,12 @@ impl SignalingStats {
         self.viewers.store(counts.viewers as u64, Relaxed);
     }
 
+    /// The counters of the public listener, for [`crate::serve`].
+    #[must_use]
+    pub fn connections(&self) -> Arc<ConnectionStats> {
+        Arc::clone(&self.connections)
+    }
+
     /// Every counter, read one after the other.
     #[must_use]
     pub fn snapshot(&self) -> StatsSnapshot {
@@ -251,6 +265,8 @@ impl SignalingStats {
             rooms_started: self.rooms_started.load(Relaxed),
             publishers: self.publishers.load(Relaxed),
             viewers: self.viewers.load(Relaxed),
+            connections: self.connections.open(),
+            connections_refused: self.connections.refused().to_vec(),
             ..StatsSnapshot::default()
         };
         for role in ROLES {

@@ -250,7 +250,7 @@ async fn streams_of_some_events() {
     assert_eq!(both.next().await, Some(("viewercount".into(), count)));
 
     assert_eq!(server.delete(&made).await.status(), StatusCode::OK);
-    assert_eq!(events.ended().await, []);
+    assert!(events.ended().await.is_empty());
     problem(server.get(&made).await, Code::NotFound).await;
     problem(server.delete(&made).await, Code::NotFound).await;
 

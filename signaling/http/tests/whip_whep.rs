@@ -50,7 +50,7 @@ async fn a_session_from_post_to_delete() {
         let id = path.strip_prefix(&format!("/{role}/stage/")).unwrap();
         assert_eq!(id.len(), 32);
         let links: Vec<_> = response.headers().get_all("link").iter().collect();
-        assert_eq!(links.len(), if role == "whep" { 2 } else { 0 });
+        assert_eq!(links.len(), if role == "whep" { 2 } else { 1 });
         let answer = response.text().await.unwrap();
         let (wanted, other) = match role {
             "whip" => ("a=recvonly", "a=sendonly"),
@@ -77,13 +77,20 @@ async fn a_session_from_post_to_delete() {
             assert_eq!(response.status(), StatusCode::NO_CONTENT, "{accepted}");
             assert_eq!(header_of(&response, "etag"), None);
         }
+        // Published clients send no tag, one that a proxy has made weak, or one without quotes.
+        let weak = format!("W/{tag}");
+        for accepted in [None, Some(weak.as_str()), Some(tag.trim_matches('"'))] {
+            let response = server.patch(&path, accepted, &trickle).await;
+            assert_eq!(response.status(), StatusCode::NO_CONTENT, "{accepted:?}");
+        }
         let unnamed = "a=candidate:2 1 udp 1 192.0.2.7 9 typ host\r\n";
+        let response = server.patch(&path, None, unnamed).await;
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
         let response = server.patch(&path, Some(&tag), unnamed).await;
         assert_eq!(response.status(), StatusCode::NO_CONTENT);
         for (if_match, body, code) in [
-            (None, trickle.as_str(), Code::EtagRequired),
+            (None, fragment("newfrag", PWD).as_str(), Code::EtagRequired),
             (Some("\"other\""), &trickle, Code::StaleEtag),
-            (Some(format!("W/{tag}").as_str()), &trickle, Code::StaleEtag),
             (Some("nonsense"), &trickle, Code::MalformedRequest),
             (Some(&tag), &fragment("newfrag", PWD), Code::UnacceptableIce),
             (Some("*"), unnamed, Code::UnacceptableIce),
@@ -132,10 +139,8 @@ async fn a_session_from_post_to_delete() {
             "quoted, as the RFC's example has it"
         );
 
-        // The end, twice.
-        for _ in 0..2 {
-            assert_eq!(server.delete(&path).await.status(), StatusCode::OK);
-        }
+        assert_eq!(server.delete(&path).await.status(), StatusCode::OK);
+        problem(server.delete(&path).await, Code::SessionNotFound).await;
         problem(server.get(&path).await, Code::SessionNotFound).await;
         let gone = server.patch(&path, Some("*"), &restart).await;
         problem(gone, Code::SessionNotFound).await;
@@ -316,99 +321,6 @@ async fn tokens() {
 }
 
 #[tokio::test]
-async fn options_cors_and_methods() {
-    let server = Server::start(SignalingConfig::default()).await;
-    let (_, offer) = Peer::viewer();
-    let session = location(&server.whep("stage", &offer).await);
-    let rows = [
-        (
-            "/whip/stage".to_owned(),
-            "GET,HEAD,POST,OPTIONS",
-            "accept-post",
-            SDP,
-        ),
-        (
-            "/whep/stage".to_owned(),
-            "GET,HEAD,POST,OPTIONS",
-            "accept-post",
-            SDP,
-        ),
-        (
-            session.clone(),
-            "DELETE,GET,HEAD,PATCH,OPTIONS",
-            "accept-patch",
-            FRAGMENT,
-        ),
-        (
-            format!("{session}/layer"),
-            "POST,OPTIONS",
-            "accept-post",
-            "application/json",
-        ),
-        (format!("{session}/events"), "GET,HEAD,OPTIONS", "", ""),
-        ("/api/v1/rooms".to_owned(), "GET,HEAD,OPTIONS", "", ""),
-        ("/api/openapi.json".to_owned(), "GET,HEAD,OPTIONS", "", ""),
-    ];
-    for (path, methods, accept, kind) in rows {
-        for preflight in [false, true] {
-            let mut request = server
-                .request(Method::OPTIONS, &path)
-                .header(header::ORIGIN, "https://fans.example");
-            if preflight {
-                request = request.header(header::ACCESS_CONTROL_REQUEST_METHOD, "POST");
-            }
-            let response = request.send().await.unwrap();
-            assert_eq!(response.status(), StatusCode::NO_CONTENT, "{path}");
-            let mut allowed: Vec<_> = header_of(&response, "allow").unwrap().split(", ").collect();
-            let mut expected: Vec<_> = methods.split(',').collect();
-            allowed.sort_unstable();
-            expected.sort_unstable();
-            assert_eq!(allowed, expected, "{path}");
-            if !accept.is_empty() {
-                assert_eq!(header_of(&response, accept), Some(kind), "{path}");
-            }
-            assert_eq!(header_of(&response, "link"), None, "no credentials here");
-            assert_eq!(
-                header_of(&response, "access-control-allow-origin"),
-                Some("*")
-            );
-            let exposed = header_of(&response, "access-control-expose-headers").unwrap();
-            for name in [
-                "Location",
-                "ETag",
-                "Link",
-                "Retry-After",
-                "WWW-Authenticate",
-            ] {
-                assert!(exposed.contains(name), "{name}");
-            }
-            if preflight {
-                let headers = header_of(&response, "access-control-allow-headers").unwrap();
-                for name in ["Authorization", "Content-Type", "If-Match"] {
-                    assert!(headers.contains(name), "{name}");
-                }
-                let methods = header_of(&response, "access-control-allow-methods").unwrap();
-                for name in ["POST", "PATCH", "DELETE"] {
-                    assert!(methods.contains(name), "{name}");
-                }
-            }
-        }
-        let response = server.request(Method::PUT, &path).send().await.unwrap();
-        assert!(header_of(&response, "allow").is_some());
-        problem(response, Code::MethodNotAllowed).await;
-    }
-    let response = server.get("/whip/stage").await;
-    assert_eq!(response.status(), StatusCode::NO_CONTENT);
-    let response = server
-        .request(Method::HEAD, "/whep/stage")
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(header_of(&response, "content-type"), Some(SDP));
-}
-
-#[tokio::test]
 async fn paths_that_lead_nowhere_say_so_to_pages_too() {
     let server = Server::start(SignalingConfig::default()).await;
     for path in [
@@ -416,11 +328,9 @@ async fn paths_that_lead_nowhere_say_so_to_pages_too() {
         "/api/",
         "/whip",
         "/whip/",
-        "/whip/stage/",
-        "/whep/stage/",
-        "/whep/stage/1/",
-        "/whep/stage/1/events/",
-        "/whep/stage/1/events/more",
+        "/chat/",
+        "/whep/stage/1/more",
+        "/whep/stage/1/events/2/more",
     ] {
         for method in [Method::GET, Method::POST, Method::OPTIONS] {
             let response = server.request(method, path).send().await.unwrap();
@@ -535,7 +445,7 @@ async fn second_publishers() {
     problem(server.get(&second).await, Code::SessionNotFound).await;
     assert_eq!(server.get(&third).await.status(), StatusCode::NO_CONTENT);
     assert_eq!(server.signaling.stats().snapshot().publishers, 1);
-    // To end the old session once more is no error, and ends nothing else.
+    // Its client may not know that the old session is over: to end it is no error, and ends nothing else.
     assert_eq!(server.delete(&second).await.status(), StatusCode::OK);
     assert_eq!(server.get(&third).await.status(), StatusCode::NO_CONTENT);
 }
@@ -607,7 +517,7 @@ async fn slow_and_endless_bodies() {
         ..SignalingConfig::default()
     })
     .await;
-    let head = "POST /whep/stage HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\n\
+    let head = "POST /whep/stage HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\n\
                 Connection: close\r\n";
     let slow = raw(
         &server,
@@ -633,7 +543,7 @@ async fn slow_and_endless_bodies() {
 async fn a_client_that_goes_in_the_middle_of_its_body_leaves_nothing() {
     let server = Server::start(SignalingConfig::default()).await;
     let mut stream = TcpStream::connect(server.addr).await.unwrap();
-    let head = "POST /whep/stage HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\n\
+    let head = "POST /whep/stage HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\n\
                 Content-Length: 500\r\n\r\nv=0\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     drop(stream);

@@ -2,13 +2,13 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
 use lightstick_chat::core::room::Actor;
 use lightstick_signaling_core::token::{Claims, Grant, RoomPattern, TokenError};
 use lightstick_types::{ChatRole, RoomName};
 
 use crate::App;
 use crate::extract::ClientAddress;
+use crate::origin::is_local;
 use crate::problem::Problem;
 
 /// A caller that may use the API, for the rooms of its token.
@@ -44,9 +44,7 @@ impl FromRequestParts<App> for Admin {
                     claims: Some(claims),
                 })
             }
-            Err(TokenError::Missing) if is_open(app, client, &parts.headers) => {
-                Ok(Self { claims: None })
-            }
+            Err(TokenError::Missing) if is_open(app, client, parts) => Ok(Self { claims: None }),
             Err(error) => Err(error.into()),
         }
     }
@@ -137,82 +135,14 @@ impl FromRequestParts<App> for Operator {
                     claims: Some(claims),
                 })
             }
-            Err(TokenError::Missing) if is_open(app, client, &parts.headers) => {
-                Ok(Self { claims: None })
-            }
+            Err(TokenError::Missing) if is_open(app, client, parts) => Ok(Self { claims: None }),
             Err(error) => Err(error.into()),
         }
     }
 }
 
 /// Whether the API needs no token: in development mode, on this machine.
-fn is_open(app: &App, client: ClientAddress, headers: &HeaderMap) -> bool {
+fn is_open(app: &App, client: ClientAddress, parts: &Parts) -> bool {
     let here = client.direct && client.ip.is_loopback();
-    app.auth.is_development() && here && is_local_page(headers)
-}
-
-/// Whether the request can only come from this machine's own pages and programs.
-///
-/// A page from elsewhere, open in a browser on this machine, also connects from the loopback
-/// address: its `Origin` gives it away, or, where it has pointed its own name at the loopback
-/// address, its `Host`.
-fn is_local_page(headers: &HeaderMap) -> bool {
-    let host = headers
-        .get(header::HOST)
-        .and_then(|value| value.to_str().ok());
-    if !host.is_some_and(is_loopback_authority) {
-        return false;
-    }
-    match headers.get(header::ORIGIN).map(|value| value.to_str()) {
-        None => true,
-        Some(Ok(origin)) => origin
-            .split_once("://")
-            .is_some_and(|(_, authority)| is_loopback_authority(authority)),
-        Some(Err(_)) => false,
-    }
-}
-
-fn is_loopback_authority(authority: &str) -> bool {
-    let host = match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    host.eq_ignore_ascii_case("localhost")
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn local_pages_only() {
-        for (host, origin, local) in [
-            (Some("localhost:8080"), None, true),
-            (Some("127.0.0.1:8080"), None, true),
-            (Some("[::1]:8080"), None, true),
-            (Some("localhost:8080"), Some("http://localhost:8080"), true),
-            (Some("127.0.0.1"), Some("http://[::1]:8080"), true),
-            (Some("localhost:8080"), Some("https://evil.example"), false),
-            (
-                Some("localhost:8080"),
-                Some("http://localhost.evil.example"),
-                false,
-            ),
-            (Some("localhost:8080"), Some("null"), false),
-            (Some("rebound.example:8080"), None, false),
-            (None, None, false),
-        ] {
-            let mut headers = HeaderMap::new();
-            if let Some(host) = host {
-                headers.insert(header::HOST, host.parse().unwrap());
-            }
-            if let Some(origin) = origin {
-                headers.insert(header::ORIGIN, origin.parse().unwrap());
-            }
-            assert_eq!(is_local_page(&headers), local, "{host:?} {origin:?}");
-        }
-    }
+    app.auth.is_development() && here && is_local(&parts.uri, &parts.headers, &[])
 }

@@ -5,6 +5,7 @@
 pub(crate) mod hook;
 pub(crate) mod peer;
 pub(crate) mod sse;
+pub(crate) mod wire;
 pub(crate) mod ws;
 
 use std::net::SocketAddr;
@@ -14,11 +15,14 @@ use std::time::Duration;
 use lightstick_chat::{ChatConfig, ChatPlane, ChatTasks, PlaneStats};
 use lightstick_sfu::{MediaConfig, MediaPlane};
 use lightstick_signaling::token::{Claims, Grants, KeySet, RoomPattern, SigningKey};
-use lightstick_signaling::{Auth, Chat, Code, Keys, Signaling, SignalingConfig};
+use lightstick_signaling::{
+    Auth, Chat, Code, ConnectionLimits, Keys, Signaling, SignalingConfig, serve,
+};
 use reqwest::{Method, Response, StatusCode, header};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 /// How long a test waits for what must happen.
@@ -96,6 +100,23 @@ impl Server {
         keys: Keys,
         chat: Option<(ChatConfig, TempDir)>,
     ) -> Self {
+        Self::limited(config, auth, keys, chat, ConnectionLimits::default()).await
+    }
+
+    /// With a listener of narrow limits, in development mode.
+    pub(crate) async fn narrow(limits: ConnectionLimits) -> Self {
+        let auth = Auth::development(30).unwrap();
+        let keys = Keys::new(KeySet::new(0));
+        Self::limited(SignalingConfig::default(), auth, keys, None, limits).await
+    }
+
+    async fn limited(
+        config: SignalingConfig,
+        auth: Auth,
+        keys: Keys,
+        chat: Option<(ChatConfig, TempDir)>,
+        limits: ConnectionLimits,
+    ) -> Self {
         let media = MediaConfig {
             shards: 1,
             pin: false,
@@ -125,11 +146,11 @@ impl Server {
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(1_024).unwrap();
         let addr = listener.local_addr().unwrap();
-        let service = signaling
-            .router()
-            .into_make_service_with_connect_info::<SocketAddr>();
+        let router = signaling.router();
+        let stats = signaling.stats().connections();
+        let ended = CancellationToken::new();
         let serving = tokio::spawn(async move {
-            axum::serve(listener, service).await.unwrap();
+            serve(listener, router, limits, stats, ended).await.unwrap();
         });
         Self {
             addr,
