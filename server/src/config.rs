@@ -168,7 +168,7 @@ pub struct AuthConfig {
 }
 
 /// One key. Exactly one of its material's settings is given.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeyConfig {
     /// HS256: the secret itself, at least 32 bytes.
@@ -179,6 +179,17 @@ pub struct KeyConfig {
     pub public_key_file: Option<PathBuf>,
     /// EdDSA: a PEM file with the private key, to mint tokens as well. Beside `public_key_file`.
     pub private_key_file: Option<PathBuf>,
+}
+
+impl fmt::Debug for KeyConfig {
+    /// The files only: a secret is never printed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyConfig")
+            .field("secret_file", &self.secret_file)
+            .field("public_key_file", &self.public_key_file)
+            .field("private_key_file", &self.private_key_file)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How a log line looks.
@@ -313,6 +324,33 @@ fn in_words(wanted: &str) -> &str {
     }
 }
 
+/// Settings that hold a secret, alone or within a URL, by their own names.
+const SECRETS: [&str; 6] = [
+    "secret",
+    "credential",
+    "username",
+    "node_key",
+    "url",
+    "urls",
+];
+
+/// A wrong value that is a secret: nothing of it may be shown.
+fn explain_secret(kind: &Kind) -> &'static str {
+    match kind {
+        // Digits of an environment variable are taken for a number.
+        Kind::InvalidType(..) => {
+            "it is no text: put it into double quotes, in the environment too ('\"0123\"')"
+        }
+        _ => "it cannot be used",
+    }
+}
+
+/// A parser's message without the line of the file that it quotes: there may be a secret in it.
+fn without_quotation(text: &str) -> String {
+    let own = text.lines().filter(|line| !line.contains('|'));
+    own.collect::<Vec<_>>().join(": ")
+}
+
 /// Every error of a configuration on a line of its own.
 fn explain(figment: &Figment, errors: figment::Error) -> String {
     let mut lines = vec!["the configuration cannot be used:".to_owned()];
@@ -325,7 +363,9 @@ fn explain(figment: &Figment, errors: figment::Error) -> String {
         } else {
             format!("in [{place}]: ")
         };
+        let secret = error.path.iter().any(|key| SECRETS.contains(&key.as_str()));
         let what = match &error.kind {
+            kind if secret => explain_secret(kind).to_owned(),
             Kind::UnknownField(_, known) => {
                 format!("there is no such setting; there are: {}", known.join(", "))
             }
@@ -344,7 +384,7 @@ fn explain(figment: &Figment, errors: figment::Error) -> String {
                 .and_then(|v| v.into_string())
             {
                 Some(value) => format!("{text}: {value:?}"),
-                None => text.clone(),
+                None => without_quotation(text),
             },
             kind => kind.to_string(),
         };
@@ -470,6 +510,56 @@ mod tests {
             "[media]\nadvertise = [\"10.0.0.1\", \"10.0.0.2\"]",
             &["at most one"],
         );
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        const DIGITS: &str = "12345678901234567890123456789012";
+        for toml in [
+            format!("[auth.keys.a]\nsecret = {DIGITS}"),
+            "[auth.keys.a]\nsecret = 1234567890123456789".to_owned(),
+            "[auth.keys.a]\nsecret = [1234567890123456789]".to_owned(),
+            "[auth.keys.a]\nsecret = \"1234567890123456789".to_owned(),
+            "[chat.archive]\nnode_key = 1234567890123456789".to_owned(),
+            "[chat.archive]\nnode_key = \"1234567890123456789\"".to_owned(),
+            "[chat.archive]\nurl = \"mysql://a:1234567890123456789@b/c\"".to_owned(),
+            "[chat.archive]\nurl = 1234567890123456789".to_owned(),
+            "[chat.review]\nurl = \"https://a\"\nsecret = \"1234567890123456789\"".to_owned(),
+            "[[chat.webhooks]]\nurl = \"https://a\"\nsecret = 1234567890123456789".to_owned(),
+            "[[signaling.ice_servers]]\nurls = [\"turn:a\"]\nsecret = 1234567890123456789"
+                .to_owned(),
+            "[[signaling.ice_servers]]\nurls = [\"turn:a\"]\ncredential = 1234567890123456789"
+                .to_owned(),
+        ] {
+            let error = format!("{:#}", parse(&toml).expect_err(&toml));
+            assert!(!error.contains("123456789"), "{toml}: {error}");
+        }
+        let key = KeyConfig {
+            secret: Some(DIGITS.into()),
+            ..KeyConfig::default()
+        };
+        let mut config = Config::default();
+        config.auth.keys.insert("a".into(), key);
+        assert!(!format!("{config:?}").contains(DIGITS));
+    }
+
+    #[test]
+    fn digits_of_the_environment_are_text_in_quotes() {
+        let figment = |value: &str| {
+            Figment::from(Serialized::defaults(Config::default())).merge((
+                "auth.keys.a.secret",
+                value.parse::<figment::value::Value>().unwrap(),
+            ))
+        };
+        let plain = figment("1234567890123456789");
+        let error = explain(&plain, plain.extract::<Config>().unwrap_err());
+        assert!(
+            error.contains("auth.keys.a.secret") && error.contains("quotes"),
+            "{error}"
+        );
+        assert!(!error.contains("123456789"), "{error}");
+        let quoted: Config = figment("\"0123\"").extract().unwrap();
+        assert_eq!(quoted.auth.keys["a"].secret.as_deref(), Some("0123"));
     }
 
     #[test]
