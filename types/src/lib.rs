@@ -7,9 +7,11 @@ mod hint;
 mod ids;
 mod media;
 mod member;
+mod network;
 
 pub use bitrate::Bitrate;
 pub use hint::{Hint, HintCode};
 pub use ids::{RoomId, RoomName, RoomNameError, SessionId, ShardId};
 pub use media::{Codec, Layer, LayerChoice, TrackKind};
 pub use member::{ChatMember, ChatRole};
+pub use network::Network;

@@ -28,6 +28,17 @@ impl Bucket {
         }
         takes
     }
+
+    /// Takes up to `wanted` at `now`. How many it got.
+    pub fn take_up_to(&mut self, wanted: u32, now: Instant, limit: Limit) -> u32 {
+        let full_at = self.full_at.map_or(now, |at| at.max(now));
+        let owed = full_at.saturating_duration_since(now);
+        let left = (limit.every * limit.burst).saturating_sub(owed);
+        let there = left.as_nanos() / limit.every.as_nanos().max(1);
+        let taken = wanted.min(u32::try_from(there).unwrap_or(u32::MAX));
+        self.full_at = Some(full_at + limit.every * taken);
+        taken
+    }
 }
 
 #[cfg(test)]
@@ -53,6 +64,17 @@ mod tests {
         // A pause earns no more than the burst.
         let later = start + Duration::from_secs(3_600);
         assert_eq!(taken(&mut bucket, later, 1_000), 60);
+    }
+
+    #[test]
+    fn many_at_once_are_the_same_as_one_by_one() {
+        let start = Instant::now();
+        let mut bucket = Bucket::default();
+        assert_eq!(bucket.take_up_to(50, start, LIMIT), 50);
+        assert_eq!(taken(&mut bucket, start, 5), 5);
+        assert_eq!(bucket.take_up_to(u32::MAX, start, LIMIT), 5);
+        assert_eq!(bucket.take_up_to(9, start, LIMIT), 0);
+        assert_eq!(bucket.take_up_to(9, start + LIMIT.every * 3, LIMIT), 3);
     }
 
     #[test]

@@ -54,6 +54,61 @@ impl KeyframeGate {
     }
 }
 
+/// How often one viewer's requests are passed on. A receiver repeats its request until a keyframe
+/// comes, so what is held back here is asked again; and a keyframe is as large as many pictures for
+/// everybody who watches.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestPace {
+    next_at: Option<Instant>,
+    wait: Duration,
+    /// Packets went missing since the last request that was passed on.
+    has_lost: bool,
+}
+
+impl Default for RequestPace {
+    fn default() -> Self {
+        Self {
+            next_at: None,
+            wait: Self::FIRST,
+            has_lost: false,
+        }
+    }
+}
+
+impl RequestPace {
+    /// From one request to the next; then twice as long each time.
+    const FIRST: Duration = Duration::from_millis(500);
+    /// Longest time between requests of a viewer that loses packets, and of one that loses none.
+    const LOSSY: Duration = Duration::from_secs(4);
+    const LOSSLESS: Duration = Duration::from_secs(32);
+
+    /// The viewer has reported missing packets.
+    pub fn lost(&mut self) {
+        self.has_lost = true;
+    }
+
+    /// The viewer asks for a keyframe. Whether that is passed on.
+    pub fn request(&mut self, now: Instant) -> bool {
+        let since = match self.next_at {
+            Some(at) if now < at => return false,
+            Some(at) => now.saturating_duration_since(at),
+            None => Duration::ZERO,
+        };
+        // Whoever has been quiet for as long as it had to wait begins anew.
+        if since >= self.wait {
+            self.wait = Self::FIRST;
+        }
+        let longest = match std::mem::take(&mut self.has_lost) {
+            true => Self::LOSSY,
+            false => Self::LOSSLESS,
+        };
+        self.wait = self.wait.min(longest);
+        self.next_at = Some(now + self.wait);
+        self.wait *= 2;
+        true
+    }
+}
+
 /// A publisher that left as many requests unanswered as this answers none.
 const UNANSWERED_MAX: u8 = 2;
 /// Keyframes are regular whose distances differ by no more than one part in so many, and this.
@@ -269,6 +324,43 @@ mod tests {
     }
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    /// Requests that are passed on in a minute of one each 50 ms.
+    fn passed_in_a_minute(lossy: bool) -> usize {
+        let start = Instant::now();
+        let mut pace = RequestPace::default();
+        (0..1_200)
+            .filter(|n| {
+                if lossy {
+                    pace.lost();
+                }
+                pace.request(start + *n * SECOND / 20)
+            })
+            .count()
+    }
+
+    #[test]
+    fn a_viewer_that_asks_all_the_time_is_passed_on_ever_less() {
+        // At 0, 0.5, 1.5, 3.5, 7.5, 15.5 and 31.5 s; with losses each 4 s from the fourth on.
+        assert_eq!(passed_in_a_minute(false), 7);
+        assert_eq!(passed_in_a_minute(true), 4 + 14);
+    }
+
+    #[test]
+    fn a_viewer_that_asks_now_and_then_is_always_passed_on() {
+        let start = Instant::now();
+        let mut pace = RequestPace::default();
+        for n in 0..20 {
+            assert!(pace.request(start + n * 2 * SECOND), "request {n}");
+        }
+        // A storm, and then quiet.
+        let storm = start + 60 * SECOND;
+        for n in 0..200 {
+            pace.request(storm + n * SECOND / 20);
+        }
+        assert!(pace.request(storm + 60 * SECOND));
+        assert!(pace.request(storm + 62 * SECOND));
+    }
 
     #[test]
     fn a_thousand_joins_make_one_request_a_second() {

@@ -11,12 +11,14 @@
 //! [`bwe`] estimates what its link carries; [`history`] keeps what is sent again and what newcomers
 //! start from, [`start`] says whether they do; [`keyframe`] merges what viewers ask of the
 //! publisher, [`watched`] decides what it may leave out; [`ice`] finds the peer's address and
-//! withholds bytes from those that have not proven themselves. [`offer`] says what an offer asks for, [`answer`] answers a
-//! viewer's. [`sctp`] and [`bucket`] bound what a peer may send on data channels.
+//! withholds bytes from those that have not proven themselves, [`admission`] bounds connections over
+//! TCP. [`offer`] says what an offer asks for, [`answer`] answers a viewer's. [`inflow`] bounds what a
+//! peer may make us decrypt, [`sctp`] and [`bucket`] what it may send on data channels.
 
 // Virtual time starts somewhere.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod admission;
 pub mod answer;
 pub mod bucket;
 pub mod bwe;
@@ -28,6 +30,7 @@ pub mod egress;
 pub mod health;
 pub mod history;
 pub mod ice;
+pub mod inflow;
 pub mod keyframe;
 pub mod layers;
 pub mod meter;
