@@ -65,46 +65,81 @@ pub enum Verdict {
     Close,
 }
 
-/// A publisher's bit rate limit: a bucket of one and a half seconds, so that keyframes pass.
+/// A publisher's limit of bits and of packets: buckets of one and a half seconds, so that keyframes
+/// pass. Each packet costs the same whatever is in it, so bits alone are no limit.
 #[derive(Clone, Debug)]
 pub struct Allowance {
-    limit: Bitrate,
-    /// Bits left.
-    bucket: f64,
+    bits: Budget,
+    packets: Budget,
     at: Option<Instant>,
     /// Since when more is dropped than passes.
     over_since: Option<Instant>,
+}
+
+#[derive(Clone, Debug)]
+struct Budget {
+    /// A second.
+    rate: f64,
+    left: f64,
+}
+
+impl Budget {
+    fn new(rate: f64) -> Self {
+        let left = rate * Allowance::BURST_SECONDS;
+        Self { rate, left }
+    }
+
+    fn refill(&mut self, seconds: f64) {
+        let most = self.rate * Allowance::BURST_SECONDS;
+        self.left = (self.left + seconds * self.rate).min(most);
+    }
+
+    fn is_half_full(&self) -> bool {
+        self.left > self.rate * Allowance::BURST_SECONDS / 2.0
+    }
 }
 
 impl Allowance {
     const BURST_SECONDS: f64 = 1.5;
     /// Dropping without a pause for this long ends the session.
     const PATIENCE: Duration = Duration::from_secs(3);
+    /// Packets a second whatever the bit rate: audio, and video in many small frames.
+    const PACKETS: u64 = 500;
+    /// Beyond these, packets have to be so long on average.
+    const PACKET_BYTES: u64 = 800;
 
-    /// An allowance with a full bucket.
+    /// An allowance with full buckets.
     #[must_use]
     pub fn new(limit: Bitrate) -> Self {
         Self {
-            limit,
-            bucket: limit.bps() as f64 * Self::BURST_SECONDS,
+            bits: Budget::new(limit.bps() as f64),
+            packets: Budget::new(Self::packets(limit).into()),
             at: None,
             over_since: None,
         }
     }
 
-    /// Spends a packet of `bytes`.
+    /// Packets a second that a publisher with this limit may send.
+    #[must_use]
+    pub fn packets(limit: Bitrate) -> u32 {
+        let packets = Self::PACKETS + limit.bps() / (8 * Self::PACKET_BYTES);
+        u32::try_from(packets).unwrap_or(u32::MAX)
+    }
+
+    /// Spends a packet of `bytes`, its headers included.
     pub fn spend(&mut self, now: Instant, bytes: usize) -> Verdict {
-        let rate = self.limit.bps() as f64;
         let passed = self
             .at
             .map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
         self.at = Some(now);
-        self.bucket = (self.bucket + passed * rate).min(rate * Self::BURST_SECONDS);
+        self.bits.refill(passed);
+        self.packets.refill(passed);
         let bits = bytes as f64 * 8.0;
-        if bits <= self.bucket {
-            self.bucket -= bits;
+        if bits <= self.bits.left && self.packets.left >= 1.0 {
+            self.bits.left -= bits;
+            self.packets.left -= 1.0;
             // Half full again: the excess is over.
-            if self.bucket > rate * Self::BURST_SECONDS / 2.0 {
+            if self.bits.is_half_full() && self.packets.is_half_full() {
                 self.over_since = None;
             }
             return Verdict::Pass;
@@ -159,6 +194,23 @@ mod tests {
             "{closed_at:?}"
         );
         assert!(passed < 6_000_000, "{passed} bits passed");
+    }
+
+    #[test]
+    fn a_flood_of_tiny_packets_is_dropped_then_closed() {
+        let start = Instant::now();
+        let limit = Bitrate::kbps(8_000);
+        let mut allowance = Allowance::new(limit);
+        assert_eq!(Allowance::packets(limit), 1_750);
+        let mut verdicts = (0..8_000 * 6_u64)
+            .map(|n| allowance.spend(start + Duration::from_micros(n * 125), 1 + 72));
+        let passed = verdicts
+            .by_ref()
+            .take(8_000 * 3)
+            .filter(|verdict| *verdict == Verdict::Pass)
+            .count();
+        assert!(passed <= 1_750 * 9 / 2, "{passed} packets passed");
+        assert!(verdicts.any(|verdict| verdict == Verdict::Close));
     }
 
     #[test]

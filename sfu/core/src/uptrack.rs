@@ -14,7 +14,7 @@ use crate::health::{Fault, Health, Hints};
 use crate::keyframe::{KeyframeGate, KeyframeHabit};
 use crate::layers::LayerSet;
 use crate::meter::{Allowance, Meter, Verdict};
-use crate::packet::{Format, MediaPacket, PacketExtensions};
+use crate::packet::{Format, HEADERS, MediaPacket, PacketExtensions};
 use crate::watched::Supply;
 use starts::{Numbers, Start, Starts};
 
@@ -260,7 +260,7 @@ impl Source {
         wall_now: SystemTime,
     ) -> Result<(MediaPacket, Changes), Refused> {
         let now = packet.received_at;
-        match self.allowance.spend(now, packet.payload.len()) {
+        match self.allowance.spend(now, packet.payload.len() + HEADERS) {
             Verdict::Pass => {}
             Verdict::Drop => return Err(Refused::OverLimit),
             Verdict::Close => return Err(Refused::Close),
