@@ -1,5 +1,6 @@
 //! The command line.
 
+mod flood;
 mod options;
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use self::flood::{Flood, FloodKind};
 pub use self::options::{Common, Crowd, Media, Place, Publishing, Signaling};
 use self::options::{factor, more_seconds, positive, seconds};
 use crate::sweep::{Growth, Limits, Plan};
@@ -35,6 +37,8 @@ Examples:
     lightstick-bench sweep http://127.0.0.1:8080 --server-pid \"$(pidof lightstick)\"
   A thousand who join a room of 400 within ten seconds, and what the 400 feel of it:
     lightstick-bench storm http://127.0.0.1:8080 --viewers 400 --joins 1000 --over 10
+  A thousand connections full of tiny frames beside 60 viewers:
+    lightstick-bench flood http://127.0.0.1:8080 frames --server-pid \"$(pidof lightstick)\"
   Joins and leaves beside a publisher:
     lightstick-bench publish http://127.0.0.1:8080/whip/bench --secs 60 &
     lightstick-bench churn http://127.0.0.1:8080/whep/bench --join-rate 50 --secs 30
@@ -66,6 +70,8 @@ pub enum Command {
     Sockets(Sockets),
     /// Misuse the chat of a room, by data channels and by WebSockets
     Attack(Attack),
+    /// Attack the media ports beside a steady room, and measure what its viewers feel
+    Flood(Flood),
     /// Draw sweeps, of one server or of several, as SVG to standard output
     Plot(Plot),
     /// Print sweeps again, one below the other

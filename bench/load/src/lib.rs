@@ -12,12 +12,13 @@
 //!   [`report`], [`table`]: what is printed;
 //! - [`sweep`]: steps, limits and the knee, and [`plot`], their picture, without IO;
 //! - [`playback`]: what viewers would have seen, and what was sent again;
-//! - [`storm`]: many joins against those already there;
+//! - [`storm`]: many joins against those already there; [`flood`]: attacks on the media ports;
 //! - [`scenario`]: the commands.
 
 pub mod circumstances;
 pub mod cli;
 pub mod clip;
+pub mod flood;
 pub mod janus;
 pub mod joiner;
 pub mod metrics;

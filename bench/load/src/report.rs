@@ -12,6 +12,7 @@ pub use self::generator::{Generator, Strain};
 pub use self::server::{Left, Leftovers, Server, SocketCosts};
 pub use self::viewers::{Chat, Delivery, Joins, Link};
 use crate::circumstances::Circumstances;
+use crate::flood::Flood;
 use crate::session::PublisherTally;
 use crate::storm::Storm;
 use crate::sweep::{Step, Sweep};
@@ -116,6 +117,8 @@ pub struct Report {
     pub sweep: Option<Sweep>,
     /// Before and during, of `storm`, whose newcomers are in `joins`.
     pub storm: Option<Storm>,
+    /// Before and during, of `flood`.
+    pub flood: Option<Flood>,
     /// Why the run counts as failed; empty is good.
     pub failed: Vec<String>,
 }
@@ -168,6 +171,7 @@ impl Report {
             failed.push("no step of the sweep held".to_owned());
         }
         failed.extend(self.storm.iter().flat_map(Storm::failures));
+        failed.extend(self.flood.iter().flat_map(Flood::failures));
         self.failed = failed;
     }
 }

@@ -2,6 +2,7 @@
 
 mod attack;
 mod churn;
+mod flood;
 mod publish;
 mod reread;
 mod room;
@@ -50,6 +51,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Run(args) => (args.publishing.common.clone(), watch::run(&args)?),
         Command::Sweep(args) => (args.publishing.common.clone(), sweep::run(&args)?),
         Command::Storm(args) => (args.publishing.common.clone(), storm::run(&args)?),
+        Command::Flood(args) => (args.publishing.common.clone(), flood::run(&args)?),
         Command::Churn(args) => (args.common.clone(), churn::run(&args)?),
         Command::Sockets(args) => (args.common.clone(), sockets::run(&args)?),
         Command::Attack(args) => (args.common.clone(), attack::run(&args)?),

@@ -158,6 +158,9 @@ pub struct Step {
     pub loss: Loss,
     /// From the publisher's sending to the kernel's receiving, of the full viewers' packets.
     pub transit_ms: Millis,
+    /// The share of the time, 0 to 1, that full viewers' pictures stood still.
+    #[serde(default)]
+    pub frozen: f64,
     /// With `--server-pid`.
     pub server: Option<Spent>,
     /// With `--metrics`.

@@ -74,6 +74,9 @@ impl Display for Report {
         if let Some(sweep) = &self.sweep {
             write!(f, "{sweep}")?;
         }
+        if let Some(flood) = &self.flood {
+            write!(f, "{flood}")?;
+        }
         if let Some(storm) = &self.storm {
             write!(f, "{storm}")?;
         }

@@ -53,6 +53,8 @@ pub struct Measured {
     pub rtp_missing: u64,
     /// Of each full viewer, the packets with a stamp within the window that came.
     pub full: Vec<u64>,
+    /// Of each full viewer whose picture has begun, how long it stood still, in microseconds.
+    pub frozen_us: Vec<u64>,
     /// Packets that publishers sent within the window.
     pub sent: u64,
     /// The most that a publisher's packet left behind its time.
@@ -302,6 +304,11 @@ impl Loop {
                 measured.came += tracks.iter().map(|t| t.came_in_window).sum::<u64>();
                 let missing = tracks.iter().map(|t| t.rtp_missing_in_window());
                 measured.rtp_missing += missing.sum::<u64>();
+                let player = viewer.players.first().filter(|player| player.started());
+                if let Some(player) = player.filter(|_| !viewer.light) {
+                    let shown = player.shown(self.gauges.window);
+                    measured.frozen_us.push(shown.frozen_us);
+                }
                 if !viewer.light {
                     measured.full.push(tracks.iter().map(|t| t.in_window).sum());
                 }

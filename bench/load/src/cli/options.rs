@@ -61,6 +61,12 @@ impl Place {
         self.asking(&self.whep_path, token)
     }
 
+    /// Where viewers are let in.
+    #[must_use]
+    pub fn watching_url(&self) -> String {
+        self.at(&self.whep_path)
+    }
+
     fn asking(&self, path: &str, token: Option<&str>) -> Result<Protocol> {
         Ok(match self.protocol {
             Signaling::Whip => Protocol::Whip(Signal::new(&self.at(path), token)),

@@ -125,6 +125,9 @@ impl<'a> Room<'a> {
             strain.add(&measured.lag, measured.cpu, measured.send_blocked);
         }
         step.transit_ms = Millis::from(&transit);
+        let frozen: Vec<u64> = full.iter().flat_map(|m| m.frozen_us.clone()).collect();
+        let each = frozen.len().max(1) as f64;
+        step.frozen = frozen.iter().sum::<u64>() as f64 / 1e6 / step.secs / each;
         let light_cpu: f64 = light.iter().map(|m| m.cpu.as_secs_f64()).sum();
         step.light_ns_per_packet =
             (counted.came_light > 0).then(|| light_cpu * 1e9 / counted.came_light as f64);
