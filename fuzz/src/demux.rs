@@ -1,6 +1,6 @@
 //! Datagrams from anybody, and the TCP stream that stands for them.
 
-use lightstick_sfu_core::demux::{Deframer, FrameTooLong, Kind, RtpView, classify};
+use lightstick_sfu_core::demux::{FrameTooLong, Frames, Kind, RtpView, classify};
 use lightstick_sfu_core::ice::stun::{self, Class, Message};
 
 /// A datagram from an unknown address: what it is, and what its header says.
@@ -102,17 +102,18 @@ pub fn tcp_deframer(data: &[u8]) {
 }
 
 fn deframe(stream: &[u8], frame_max: usize, step: usize) -> (Vec<Vec<u8>>, Option<FrameTooLong>) {
-    let mut deframer = Deframer::new(frame_max);
-    let mut frames = Vec::new();
+    let (mut all, mut carried) = (Vec::new(), Vec::new());
     for chunk in stream.chunks(step) {
-        deframer.push(chunk);
-        loop {
-            match deframer.poll() {
-                Ok(Some(frame)) => frames.push(frame.to_vec()),
-                Ok(None) => break,
-                Err(refused) => return (frames, Some(refused)),
+        carried.extend_from_slice(chunk);
+        let mut frames = Frames::new(&carried, frame_max);
+        for frame in &mut frames {
+            match frame {
+                Ok(frame) => all.push(frame.to_vec()),
+                Err(refused) => return (all, Some(refused)),
             }
         }
+        carried = frames.rest().to_vec();
+        assert!(carried.len() < frame_max + 2);
     }
-    (frames, None)
+    (all, None)
 }

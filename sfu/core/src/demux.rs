@@ -1,12 +1,12 @@
 //! What a datagram is, before anything is allocated or decrypted for it.
 //!
 //! [`classify`] tells the protocols on one port apart; [`RtpView`] reads an RTP header, encrypted
-//! payload or not; [`Deframer`] cuts a TCP stream into the datagrams that it stands for.
+//! payload or not; [`Frames`] cuts a TCP stream into the datagrams that it stands for.
 
 mod framing;
 mod rtp;
 
-pub use framing::{Deframer, FrameTooLong};
+pub use framing::{FrameTooLong, Frames};
 pub use rtp::{RtpError, RtpView};
 
 /// The protocols that share a media port.

@@ -1,6 +1,6 @@
 //! Wall-clock time as RTP writes it (RFC 3550 section 4): seconds since 1900 as 32.32 fixed point.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Seconds from 1900 to 1970.
 const UNIX_EPOCH_SECONDS: u64 = 2_208_988_800;
@@ -25,10 +25,41 @@ impl From<SystemTime> for Ntp {
     }
 }
 
+/// The wall clock of one session: read once, and from then on as steady as an [`Instant`]. A clock
+/// that is set in between changes no round-trip time and no lip sync.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionClock {
+    now: Instant,
+    wall: SystemTime,
+}
+
+impl SessionClock {
+    /// The clock of a session that begins now.
+    #[must_use]
+    pub fn new(now: Instant, wall: SystemTime) -> Self {
+        Self { now, wall }
+    }
+
+    /// Its time.
+    #[must_use]
+    pub fn ntp(&self, now: Instant) -> Ntp {
+        let wall = self.wall + now.saturating_duration_since(self.now);
+        wall.into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn a_session_clock_goes_on_with_the_monotonic_one() {
+        let (now, wall) = (Instant::now(), UNIX_EPOCH + Duration::from_secs(77));
+        let clock = SessionClock::new(now, wall);
+        let later = Duration::from_millis(2_500);
+        assert_eq!(clock.ntp(now + later), Ntp::from(wall + later));
+    }
 
     #[test]
     fn the_unix_epoch_and_a_half_second_more() {

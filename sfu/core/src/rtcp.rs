@@ -41,7 +41,7 @@ pub struct ReportBlock {
 
 impl ReportBlock {
     /// Round-trip time in 1/65,536 s (RFC 3550 section 6.4.1), where a sender report has come.
-    /// Clocks that step make it nonsense; nonsense above half of the range is left out.
+    /// Above ten seconds the peer's clock has stepped, or it tells stories: left out.
     #[must_use]
     pub fn round_trip(&self, now: Ntp) -> Option<u32> {
         if self.last_report == 0 {
@@ -51,7 +51,7 @@ impl ReportBlock {
             .middle()
             .wrapping_sub(self.last_report)
             .wrapping_sub(self.delay);
-        (trip < 1 << 31).then_some(trip)
+        (trip < 10 << 16).then_some(trip)
     }
 }
 
@@ -126,6 +126,15 @@ pub fn read<'a>(
         read_packet(kind, count, body, &mut each)?;
     }
     Ok(())
+}
+
+/// How many packets a transport-wide feedback says that it speaks of.
+#[must_use]
+pub fn packets_claimed(information: &[u8]) -> u16 {
+    match information {
+        [_, _, high, low, ..] => u16::from_be_bytes([*high, *low]),
+        _ => 0,
+    }
 }
 
 fn read_packet<'a>(
@@ -288,6 +297,8 @@ mod tests {
         assert_eq!(bitrate, 65_536 * 8);
         // The report echoes second 1, held half a second, and two have passed.
         assert_eq!(report.round_trip(Ntp(3 << 32)), Some(3 << 15));
+        assert_eq!(report.round_trip(Ntp(1 << 32)), None, "before it was sent");
+        assert_eq!(report.round_trip(Ntp(3_600 << 32)), None, "an hour");
     }
 
     #[test]

@@ -109,7 +109,7 @@ fn media_resends_and_reports_allocate_nothing() -> Result<(), srtp::KeyError> {
             },
         };
         let keys = srtp::keys(&material, profile, End::Server)?;
-        let mut egress = Egress::new(keys, [config], 512, start);
+        let mut egress = Egress::new(keys, [config], 512, start, UNIX_EPOCH);
         let [track, mut thinned, newcomer] = [(); 3].map(|()| {
             let mut track = DownTrack::new(TrackKind::Video, 90_000, LayerChoice::Auto);
             track.set_live([Layer::High].into_iter().collect::<LayerSet>());
@@ -149,17 +149,13 @@ fn media_resends_and_reports_allocate_nothing() -> Result<(), srtp::KeyError> {
                 );
                 track.sent(packet.received_at, packet.payload.len() as u64);
             }
-            if egress
-                .hear(nack, packet.received_at, UNIX_EPOCH, &mut heard)
-                .is_ok()
-            {
+            if egress.hear(nack, packet.received_at, &mut heard).is_ok() {
                 for &lost in &heard.lost {
                     let again = egress.resend(lost, &history, packet.received_at, &mut out);
                     resent += u64::from(again.is_ok());
                 }
             }
-            let wall_now = UNIX_EPOCH + (packet.received_at - start);
-            reported += u64::from(egress.report(packet.received_at, wall_now, &mut out));
+            reported += u64::from(egress.report(packet.received_at, &mut out));
         }
         let mut replayed = 0;
         let mut now = start + Duration::from_millis(PACKETS);

@@ -33,9 +33,6 @@ pub(crate) enum Command {
         choice: LayerChoice,
         reply: oneshot::Sender<Result<(), CommandError>>,
     },
-    Close {
-        session: SessionId,
-    },
     RoomMedia {
         room: RoomId,
         reply: oneshot::Sender<Option<RoomMedia>>,
@@ -74,11 +71,6 @@ impl Shard {
             } => {
                 let _ = reply.send(self.choose_layer(session, choice));
             }
-            Command::Close { session } => {
-                if let Some(&key) = self.by_id.get(&session) {
-                    self.remove(key, CloseReason::Requested);
-                }
-            }
             Command::RoomMedia { room, reply } => {
                 let _ = reply.send(self.room_media(room));
             }
@@ -87,6 +79,12 @@ impl Shard {
                 let session = key.and_then(|key| self.sessions.get_mut(key as usize));
                 let _ = reply.send(session.map(|session| session.media()));
             }
+        }
+    }
+
+    pub(crate) fn close(&mut self, session: SessionId) {
+        if let Some(&key) = self.by_id.get(&session) {
+            self.remove(key, CloseReason::Requested);
         }
     }
 

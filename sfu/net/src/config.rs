@@ -23,8 +23,11 @@ pub struct MediaConfig {
     pub advertise: Vec<IpAddr>,
     /// Accept ICE over TCP on the same ports, for networks that block UDP (RFC 6544).
     pub tcp: bool,
-    /// TCP connections a shard accepts at most.
+    /// TCP connections of a shard at most. Of those of peers that have not authenticated
+    /// themselves, the longest idle makes room for a new one.
     pub tcp_connections_max: usize,
+    /// Of them, those of one IPv4 address or IPv6 /64.
+    pub tcp_connections_per_address_max: usize,
     /// Kernel receive and send buffer of each media socket, in bytes.
     pub socket_buffer_bytes: usize,
     /// Whole-frame messages that wait between two shards at most. Full: the frame is dropped,
@@ -84,6 +87,7 @@ impl Default for MediaConfig {
             advertise: Vec::new(),
             tcp: true,
             tcp_connections_max: 1_024,
+            tcp_connections_per_address_max: 256,
             socket_buffer_bytes: 4 << 20,
             ring_frames: 1_024,
             connect_timeout: Duration::from_secs(30),
@@ -144,6 +148,12 @@ impl MediaConfig {
             "at least media.replay_bytes_max",
         )?;
         at_least("rtx_packets", self.rtx_packets, 16, "at least 16")?;
+        at_least(
+            "tcp_connections_per_address_max",
+            self.tcp_connections_per_address_max,
+            1,
+            "at least 1",
+        )?;
         at_least(
             "socket_buffer_bytes",
             self.socket_buffer_bytes,

@@ -108,6 +108,14 @@ impl Shard {
         });
     }
 
+    /// No session is to be found at an address any more.
+    pub(crate) fn forget_route(&mut self, from: Route) {
+        self.by_addr.remove(&from);
+        if let Route::Tcp(remote) = from {
+            self.io.tcp.released(remote, self.now);
+        }
+    }
+
     /// The session that is known to be at an address.
     pub(crate) fn session_at(&self, from: Route) -> Option<u32> {
         self.by_addr.get(&from).copied()
@@ -143,11 +151,16 @@ impl Shard {
             self.io.stats.drop_stun.add(1);
             return;
         };
+        let known = self.by_addr.get(&from) == Some(&key);
         self.contained_session(key, |shard| {
             let now = shard.now;
             let Some(session) = shard.sessions.get_mut(key as usize) else {
                 return;
             };
+            if !session.inflow.admits(Kind::Stun, known, now) {
+                shard.io.stats.drop_flood.add(1);
+                return;
+            }
             let _entered = session.span.clone().entered();
             session.bytes_received += datagram.len() as u64;
             let taken = session.ice.handle_stun(&message, from, datagram.len(), now);
@@ -164,6 +177,10 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key as usize) else {
             return;
         };
+        if !session.inflow.admits(kind, true, now) {
+            self.io.stats.drop_flood.add(1);
+            return;
+        }
         let span = session.span.clone();
         let _entered = span.enter();
         session.bytes_received += datagram.len() as u64;
@@ -238,13 +255,16 @@ impl Shard {
                 Some(Output::Transmit(to, message)) => self.io.send(session, to, &message),
                 Some(Output::Known(from)) => {
                     self.by_addr.insert(from, key);
+                    if let Route::Tcp(remote) = from {
+                        self.io.tcp.authenticated(remote);
+                    }
                     if session.begin() {
                         self.poll_session(key);
                     }
                 }
                 Some(Output::Forgotten(from)) => {
                     if self.by_addr.get(&from) == Some(&key) {
-                        self.by_addr.remove(&from);
+                        self.forget_route(from);
                     }
                 }
                 Some(Output::Retired(ufrag)) => {

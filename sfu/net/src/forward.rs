@@ -71,12 +71,14 @@ impl Shard {
 
     /// Gives this turn's packets to this shard's viewers of the room.
     fn fan_out(&mut self, id: RoomId) {
-        // Both lists step aside while sessions are written to.
         let Some(room) = self.rooms.get_mut(&id) else {
             return;
         };
+        // The batch steps aside while sessions are written to. Those may leave the room meanwhile.
         let mut batch = std::mem::take(&mut room.batch);
-        let viewers = std::mem::take(&mut room.viewers);
+        let mut viewers = std::mem::take(&mut self.fanned);
+        viewers.clear();
+        viewers.extend_from_slice(&room.viewers);
         // Video first: a run of equal datagrams is one system call, and audio would break it.
         batch.sort_by_key(|fresh| fresh.packet.kind == TrackKind::Audio);
         let mut longest = [0; Layer::COUNT];
@@ -100,8 +102,9 @@ impl Shard {
             }
         }
         batch.clear();
+        self.fanned = viewers;
         if let Some(room) = self.rooms.get_mut(&id) {
-            (room.viewers, room.batch) = (viewers, batch);
+            room.batch = batch;
         }
     }
 
@@ -205,9 +208,11 @@ impl Shard {
                 self.layers_changed(id);
             }
             RoleState::Viewer(_) => {
-                let first = room.viewers.is_empty();
+                let place = room.viewers.len();
+                let first = place == 0;
                 room.viewers.push(key);
                 let supply = room.supply;
+                self.sessions[key as usize].place = place;
                 if first && home != self.id {
                     self.links.send(
                         home,
@@ -225,8 +230,8 @@ impl Shard {
         }
     }
 
-    /// Takes a session out of its room.
-    pub(crate) fn leave_room(&mut self, key: u32, id: RoomId) {
+    /// Takes a session out of its room, where a viewer has a `place`.
+    pub(crate) fn leave_room(&mut self, key: u32, id: RoomId, place: usize) {
         let home = id.home(self.shards);
         let Some(room) = self.rooms.get_mut(&id) else {
             return;
@@ -234,8 +239,11 @@ impl Shard {
         if room.publisher.as_ref().is_some_and(|p| p.session == key) {
             room.publisher = None;
             self.layers_changed(id);
-        } else if let Some(at) = room.viewers.iter().position(|viewer| *viewer == key) {
-            room.viewers.swap_remove(at);
+        } else if room.viewers.get(place) == Some(&key) {
+            room.viewers.swap_remove(place);
+            if let Some(moved) = room.viewers.get(place) {
+                self.sessions[*moved as usize].place = place;
+            }
             if room.viewers.is_empty() && home != self.id {
                 self.links.send(
                     home,
@@ -315,9 +323,8 @@ impl Shard {
         if supply.available.is_empty() {
             room.forget();
         }
-        let viewers = std::mem::take(&mut room.viewers);
         let mut wanted = LayerSet::default();
-        for &key in &viewers {
+        for &key in &room.viewers {
             let Some(session) = self.sessions.get_mut(key as usize) else {
                 continue;
             };
@@ -327,9 +334,6 @@ impl Shard {
             {
                 wanted.insert(keyframe.0);
             }
-        }
-        if let Some(room) = self.rooms.get_mut(&id) {
-            room.viewers = viewers;
         }
         wanted
             .iter()

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Sender, TrySendError, bounded, unbounded};
 use lightstick_types::{LayerChoice, RoomId, SessionId, ShardId};
 use mio::{Poll, Token, Waker};
 use tokio::sync::{mpsc, oneshot};
@@ -21,7 +21,7 @@ use crate::command::Command;
 use crate::config::{MediaConfig, MediaConfigError};
 use crate::link::{Links, mesh};
 use crate::session::Shared;
-use crate::shard::{FIRST_UDP, Outside, Shard, WAKER};
+use crate::shard::{FIRST_UDP, Inboxes, Outside, Shard, WAKER};
 use crate::sink::Io;
 use crate::stats::ShardStats;
 use crate::tcp::TcpPorts;
@@ -41,6 +41,9 @@ pub struct MediaPlane {
 #[derive(Debug)]
 struct Port {
     commands: Sender<Command>,
+    /// Without a bound, as closing must neither be lost nor wait: there are no more of these than
+    /// there are sessions.
+    closes: Sender<SessionId>,
     chat: Sender<ChatCommand>,
     /// The shard was woken for the chat, and has not looked yet.
     chat_woken: Arc<AtomicBool>,
@@ -134,6 +137,14 @@ impl MediaPlane {
             certificate,
         };
 
+        let tcp_max = tcp_connections(config.tcp_connections_max, descriptors(), shards);
+        if config.tcp && tcp_max < config.tcp_connections_max {
+            tracing::warn!(
+                wanted = config.tcp_connections_max,
+                connections = tcp_max,
+                "the limit of descriptors leaves fewer TCP connections to each shard than configured",
+            );
+        }
         let mut polls = Vec::with_capacity(shards);
         let mut wakers = Vec::with_capacity(shards);
         let mut ios = Vec::with_capacity(shards);
@@ -141,7 +152,8 @@ impl MediaPlane {
         for stats in stats.iter() {
             let poll = Poll::new()?;
             wakers.push(Arc::new(Waker::new(poll.registry(), WAKER)?));
-            ios.push(open_sockets(&config, ios.len(), &poll, Arc::clone(stats))?);
+            let stats = Arc::clone(stats);
+            ios.push(open_sockets(&config, tcp_max, ios.len(), &poll, stats)?);
             polls.push(poll);
         }
         let links = mesh(&wakers, config.ring_frames);
@@ -151,6 +163,7 @@ impl MediaPlane {
         let mut ports = Vec::with_capacity(shards);
         for (index, ((poll, io), links)) in polls.into_iter().zip(ios).zip(links).enumerate() {
             let (commands, inbox) = bounded(COMMANDS_MAX);
+            let (closes, closing) = unbounded();
             let (chat, chat_inbox) = bounded(CHAT_COMMANDS_MAX);
             let chat_woken = Arc::<AtomicBool>::default();
             let start = Start {
@@ -168,10 +181,15 @@ impl MediaPlane {
             threads.push(
                 thread::Builder::new()
                     .name(format!("media-{index}"))
-                    .spawn(move || start.run(poll, &inbox))?,
+                    .spawn(move || {
+                        let commands = inbox;
+                        let closes = closing;
+                        start.run(poll, &Inboxes { commands, closes });
+                    })?,
             );
             ports.push(Port {
                 commands,
+                closes,
                 chat,
                 chat_woken,
                 waker: Arc::clone(&wakers[index]),
@@ -256,10 +274,10 @@ impl MediaPlane {
     }
 
     /// Ends a session. [`MediaEvent::SessionClosed`] follows; an unknown session is no error.
-    /// Blocks for a moment when the shard's queue is full: closing must not be lost.
+    /// Never blocks.
     pub fn close(&self, shard: ShardId, session: SessionId) {
         let port = &self.shards[usize::from(shard.0)];
-        if port.commands.send(Command::Close { session }).is_ok() {
+        if port.closes.send(session).is_ok() {
             let _ = port.waker.wake();
         }
     }
@@ -364,7 +382,7 @@ struct Start {
 }
 
 impl Start {
-    fn run(self, poll: Poll, commands: &Receiver<Command>) {
+    fn run(self, poll: Poll, inboxes: &Inboxes) {
         if let Some(index) = self.core {
             let cores = core_affinity::get_core_ids().unwrap_or_default();
             let pinned = cores
@@ -384,7 +402,7 @@ impl Start {
             self.outside,
             now,
         )
-        .run(poll, commands);
+        .run(poll, inboxes);
     }
 }
 
@@ -399,8 +417,24 @@ fn check(config: &MediaConfig, shards: usize) -> Result<(), StartError> {
     Ok(())
 }
 
+/// How many descriptors this process may open. `None`: as many as it likes.
+fn descriptors() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+/// TCP connections of one shard: half of the descriptors stay with the control plane, whatever comes
+/// to the media ports.
+fn tcp_connections(wanted: usize, descriptors: Option<u64>, shards: usize) -> usize {
+    let Some(descriptors) = descriptors else {
+        return wanted;
+    };
+    let share = usize::try_from(descriptors / 2).unwrap_or(usize::MAX) / shards.max(1);
+    wanted.min(share)
+}
+
 fn open_sockets(
     config: &MediaConfig,
+    tcp_max: usize,
     index: usize,
     poll: &Poll,
     stats: Arc<ShardStats>,
@@ -428,12 +462,15 @@ fn open_sockets(
     if udp.is_empty() {
         return Err(StartError::NoAddress);
     }
-    let tcp = TcpPorts::open(config, &udp, FIRST_UDP + udp.len(), poll.registry())?;
+    let first_token = FIRST_UDP + udp.len();
+    let tcp = TcpPorts::open(config, tcp_max, &udp, first_token, poll.registry())?;
     Ok(Io::new(udp.into(), tcp, stats))
 }
 
 #[cfg(test)]
 mod tests {
+    use crossbeam_channel::Receiver;
+
     use super::*;
 
     /// A plane whose only shard does not look at its queues.
@@ -442,6 +479,7 @@ mod tests {
         let (chat, inbox) = bounded(capacity);
         let port = Port {
             commands: bounded(1).0,
+            closes: unbounded().0,
             chat,
             chat_woken: Arc::default(),
             waker: Arc::new(Waker::new(poll.registry(), WAKER).expect("a waker")),
@@ -453,6 +491,20 @@ mod tests {
             chat_events: Arc::default(),
         };
         (plane, inbox, poll)
+    }
+
+    #[test]
+    fn the_control_plane_keeps_half_of_the_descriptors() {
+        for (wanted, descriptors, shards, connections) in [
+            (1_024, None, 2, 1_024),
+            (1_024, Some(1 << 20), 2, 1_024),
+            (1_024, Some(1_024), 2, 256),
+            (1_024, Some(1_024), 1, 512),
+            (1_024, Some(10), 8, 0),
+            (16, Some(1_024), 2, 16),
+        ] {
+            assert_eq!(tcp_connections(wanted, descriptors, shards), connections);
+        }
     }
 
     #[test]

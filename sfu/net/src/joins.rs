@@ -1,4 +1,4 @@
-//! Viewers' joins wait for their turn: whoever is there already comes first.
+//! Joins wait for their turn: whoever is there already comes first.
 //!
 //! Answering an offer and each flight of a DTLS handshake cost hundreds of times what a packet
 //! costs. In a storm of them a turn of the shard would last as long as all that came in, and so
@@ -24,6 +24,10 @@ const WAITING_MAX: usize = 4_096;
 /// Handshake datagrams of one session that wait at most: more than a flight of it has.
 const WAITING_OF_ONE_MAX: u8 = 16;
 
+/// Artists' offers that wait at most. They are answered before all else here: everybody waits for an
+/// artist.
+const ARTISTS_MAX: usize = 256;
+
 /// Where the answer goes.
 pub(crate) type Reply = oneshot::Sender<Result<SessionOpened, OpenError>>;
 
@@ -36,6 +40,7 @@ enum Join {
 /// What waits, in the order in which it came.
 #[derive(Default)]
 pub(crate) struct Joins {
+    artists: VecDeque<(Box<OpenSession>, Reply)>,
     waiting: VecDeque<Join>,
     /// How many of them are offers.
     offers: usize,
@@ -44,22 +49,33 @@ pub(crate) struct Joins {
 impl Joins {
     /// Nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.len() == 0
     }
 
     /// How much waits.
     pub(crate) fn len(&self) -> usize {
-        self.waiting.len()
+        self.artists.len() + self.waiting.len()
+    }
+
+    fn next(&mut self) -> Option<Join> {
+        if let Some((request, reply)) = self.artists.pop_front() {
+            return Some(Join::Offer(request, reply));
+        }
+        let join = self.waiting.pop_front()?;
+        if matches!(join, Join::Offer(..)) {
+            self.offers -= 1;
+        }
+        Some(join)
     }
 }
 
 impl Shard {
-    /// Takes an offer, to be answered soon. An artist's is answered at once: there is one in a room,
-    /// and everybody waits for it.
+    /// Takes an offer, to be answered soon.
     pub(crate) fn queue_offer(&mut self, request: Box<OpenSession>, reply: Reply) {
-        if matches!(request.role, Role::Publisher { .. }) {
-            self.open(*request, reply);
-        } else if self.joins.offers < WAITING_MAX {
+        let is_artist = matches!(request.role, Role::Publisher { .. });
+        if is_artist && self.joins.artists.len() < ARTISTS_MAX {
+            self.joins.artists.push_back((request, reply));
+        } else if !is_artist && self.joins.offers < WAITING_MAX {
             self.joins.offers += 1;
             self.joins.waiting.push_back(Join::Offer(request, reply));
         } else {
@@ -91,10 +107,9 @@ impl Shard {
             return false;
         }
         let begun = Instant::now();
-        while let Some(join) = self.joins.waiting.pop_front() {
+        while let Some(join) = self.joins.next() {
             match join {
                 Join::Offer(request, reply) => {
-                    self.joins.offers -= 1;
                     self.contained(|shard| shard.open(*request, reply));
                 }
                 Join::Handshake { from, datagram } => {

@@ -36,3 +36,4 @@ pub use chat::{
 pub use config::{MediaConfig, MediaConfigError};
 pub use handle::{MediaPlane, MediaThreads, StartError};
 pub use stats::{Cell, DELAY_BOUNDS_US, ESTIMATE_BOUNDS_KBPS, ShardStats};
+pub use tcp::TcpStats;

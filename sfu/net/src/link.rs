@@ -34,6 +34,8 @@ pub(crate) enum Message {
 pub(crate) struct Links {
     outgoing: Vec<Option<Outgoing>>,
     incoming: Vec<Option<Consumer<Message>>>,
+    /// The ring that is read next.
+    turn: usize,
 }
 
 struct Outgoing {
@@ -53,6 +55,7 @@ pub(crate) fn mesh(wakers: &[Arc<Waker>], capacity: usize) -> Vec<Links> {
         .map(|_| Links {
             outgoing: (0..shards).map(|_| None).collect(),
             incoming: (0..shards).map(|_| None).collect(),
+            turn: 0,
         })
         .collect();
     for from in 0..shards {
@@ -94,15 +97,24 @@ impl Links {
         }
     }
 
-    /// The next message from any shard.
+    /// The next message from any shard, of each in its turn.
     pub(crate) fn receive(&mut self) -> Option<(ShardId, Message)> {
-        self.incoming
-            .iter_mut()
-            .enumerate()
-            .find_map(|(from, ring)| {
-                let message = ring.as_mut()?.pop().ok()?;
-                Some((ShardId(from as u16), message))
-            })
+        let shards = self.incoming.len();
+        for _ in 0..shards {
+            let from = self.turn;
+            self.turn = (self.turn + 1) % shards;
+            let ring = self.incoming[from].as_mut();
+            if let Some(message) = ring.and_then(|ring| ring.pop().ok()) {
+                return Some((ShardId(from as u16), message));
+            }
+        }
+        None
+    }
+
+    /// Whether a message waits.
+    pub(crate) fn has_more(&self) -> bool {
+        let mut rings = self.incoming.iter().flatten();
+        rings.any(|ring| !ring.is_empty())
     }
 
     /// Wakes the shards that something was pushed to. True while messages still wait for room.

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::demux::{self, Kind};
 use lightstick_sfu_core::ice::{Agent, Route, stun};
+use lightstick_sfu_core::inflow::Inflow;
+use lightstick_sfu_core::meter::Allowance;
 use lightstick_sfu_core::uptrack::Incoming;
 use lightstick_types::{Bitrate, RoomId, SessionId};
 use str0m::config::{CryptoProvider, DtlsCert};
@@ -41,6 +43,8 @@ pub(crate) struct Session {
     /// Its part in the room's chat, where it may have one.
     pub(crate) chat: Option<Box<Chat>>,
     pub(crate) ice: Agent,
+    /// What the peer may make us verify and decrypt.
+    pub(crate) inflow: Inflow,
     pub(crate) held: VecDeque<DatagramSend>,
     /// The agent's route: where a viewer's media goes.
     pub(crate) route: Option<Route>,
@@ -54,6 +58,8 @@ pub(crate) struct Session {
     pub(crate) rtc_deadline: Instant,
     /// Datagrams of its handshake that wait for their turn.
     pub(crate) handshakes_waiting: u8,
+    /// A viewer's place in its room's list of them.
+    pub(crate) place: usize,
     /// On the shard's list of sessions with something to send.
     pub(crate) dirty: bool,
     pub(crate) bytes_received: u64,
@@ -144,9 +150,12 @@ impl Session {
         ice: Agent,
         now: Instant,
     ) -> Self {
-        let role_name = match role {
-            RoleState::Publisher { .. } => "publisher",
-            RoleState::Viewer(_) => "viewer",
+        let (role_name, media_packets) = match role {
+            // What is repaired comes on top.
+            RoleState::Publisher { bitrate_max, .. } => {
+                ("publisher", Allowance::packets(bitrate_max) * 2)
+            }
+            RoleState::Viewer(_) => ("viewer", 1),
         };
         let span = tracing::info_span!(
             "media_session",
@@ -161,6 +170,7 @@ impl Session {
             role,
             chat,
             ice,
+            inflow: Inflow::new(media_packets),
             held: VecDeque::new(),
             route: None,
             ssrcs: Vec::new(),
@@ -169,6 +179,7 @@ impl Session {
             connected: false,
             rtc_deadline: now,
             handshakes_waiting: 0,
+            place: 0,
             dirty: false,
             bytes_received: 0,
             bytes_sent: 0,

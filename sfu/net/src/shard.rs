@@ -1,17 +1,16 @@
 //! One media thread: its sockets, its sessions and its share of every room.
 //!
 //! A turn of its loop is, in order: commands, messages from other shards, timers, datagrams,
-//! rooms, sessions with something to send, flush; then slices of time for the chat and for those
-//! who join.
+//! rooms, sessions with something to send, flush; then slices of time for TCP, for the chat and for
+//! those who join. Each of these has a bound, and goes on in the next turn.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, TryRecvError};
 use lightstick_sfu_core::bucket::Bucket;
 use lightstick_sfu_core::egress::Heard;
 use lightstick_sfu_core::ice::Route;
@@ -40,12 +39,28 @@ use crate::udp::Inbox;
 pub(crate) const WAKER: Token = Token(0);
 /// The first UDP socket's token; TCP comes after the last.
 pub(crate) const FIRST_UDP: usize = 1;
-/// Batches taken from one socket in one turn: a flood on it must not starve the timers.
+/// Batches taken from one socket in one turn, and the time after which none is begun: a flood on it
+/// must not starve the timers.
 const BATCHES_A_TURN: usize = 8;
+const UDP_SLICE: Duration = Duration::from_millis(2);
+/// Commands, and sessions to close, have so much of a turn each.
+const COMMANDS_SLICE: Duration = Duration::from_millis(1);
+/// Messages from other shards taken in one turn.
+const MESSAGES_A_TURN: usize = 256;
+/// What timers and sessions with something to send have of a turn. It is their viewers' media too,
+/// so only a crowd's goes on in the next.
+const TIMERS_SLICE: Duration = Duration::from_millis(4);
+const DIRTY_SLICE: Duration = Duration::from_millis(2);
 /// Rooms look after viewers that wait for a keyframe this often.
 const ROOM_EVERY: Duration = Duration::from_millis(500);
 /// Longest sleep. Wakers end it early.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
+
+/// What the control plane asks of a shard.
+pub(crate) struct Inboxes {
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) closes: Receiver<SessionId>,
+}
 
 /// What a shard has to do with that is no shard.
 pub(crate) struct Outside {
@@ -74,8 +89,10 @@ pub(crate) struct Shard {
     pub(crate) timers: TimerWheel,
     pub(crate) now: Instant,
     pub(crate) io: Io,
+    /// Timers that have fired.
+    fired: Vec<u32>,
     /// Sessions to poll at the end of the turn.
-    dirty: Vec<u32>,
+    dirty: VecDeque<u32>,
     pub(crate) joins: Joins,
     /// Rooms with packets for other shards, or requests for their publishers.
     pub(crate) touched_rooms: Vec<RoomId>,
@@ -85,9 +102,10 @@ pub(crate) struct Shard {
     /// What a viewer reports, and the datagram it does so in: reused.
     pub(crate) heard: Heard,
     pub(crate) report: Vec<u8>,
-    tcp_packets: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
     /// Arrival and viewers of what was forwarded in this turn.
     pub(crate) forwarded: Vec<(Instant, u64)>,
+    /// The viewers that the batch is being fanned out to: reused.
+    pub(crate) fanned: Vec<u32>,
     /// How many viewers got each packet of the batch that is being fanned out.
     pub(crate) given: Vec<u64>,
     /// When all rooms are looked at, and when the first of them wants to be.
@@ -130,15 +148,16 @@ impl Shard {
             timers: TimerWheel::new(now),
             now,
             io,
-            dirty: Vec::new(),
+            fired: Vec::new(),
+            dirty: VecDeque::new(),
             joins: Joins::default(),
             touched_rooms: Vec::new(),
             holding: Vec::new(),
             signals: Vec::new(),
             heard: Heard::default(),
             report: Vec::new(),
-            tcp_packets: Vec::new(),
             forwarded: Vec::new(),
+            fanned: Vec::new(),
             given: Vec::new(),
             rooms_at: now + ROOM_EVERY,
             rooms_next: now + ROOM_EVERY,
@@ -149,17 +168,21 @@ impl Shard {
     }
 
     /// Runs until the control plane hangs up.
-    pub(crate) fn run(mut self, mut poll: Poll, commands: &Receiver<Command>) {
+    pub(crate) fn run(mut self, mut poll: Poll, inboxes: &Inboxes) {
         let mut events = Events::with_capacity(256);
         let mut inbox = Inbox::new();
         let mut readable = vec![true; self.io.udp.len()];
-        let mut fired = Vec::new();
         loop {
             let more = readable.contains(&true)
-                || self.io.tcp.has_more()
+                || self.io.tcp.has_more(Instant::now())
                 || !self.joins.is_empty()
                 || self.chat_waits()
-                || !self.touched_rooms.is_empty();
+                || !self.touched_rooms.is_empty()
+                || !self.fired.is_empty()
+                || !self.dirty.is_empty()
+                || !inboxes.commands.is_empty()
+                || !inboxes.closes.is_empty()
+                || self.links.has_more();
             let sleep = if more { Duration::ZERO } else { self.sleep() };
             if let Err(error) = poll.poll(&mut events, Some(sleep))
                 && error.kind() != io::ErrorKind::Interrupted
@@ -180,28 +203,25 @@ impl Shard {
                 }
             }
 
-            loop {
-                match commands.try_recv() {
-                    Ok(command) => self.contained(|shard| shard.obey(command)),
-                    Err(crossbeam_channel::TryRecvError::Empty) => break,
-                    Err(crossbeam_channel::TryRecvError::Disconnected) => {
-                        self.close_all();
-                        return;
-                    }
-                }
+            if !self.take_commands(inboxes) {
+                self.close_all();
+                return;
             }
-            while let Some((from, message)) = self.links.receive() {
+            for _ in 0..MESSAGES_A_TURN {
+                let Some((from, message)) = self.links.receive() else {
+                    break;
+                };
                 self.hear(from, message);
             }
-            self.timers.advance(self.now, &mut fired);
-            for key in fired.drain(..) {
-                self.on_timer(key);
-            }
+            self.fire_timers();
             self.receive_udp(&mut inbox, &mut readable);
-            self.receive_tcp(poll.registry());
             self.tend_rooms();
             self.send_dirty();
             self.flush();
+            if self.tend_tcp(poll.registry()) {
+                self.send_dirty();
+                self.flush();
+            }
             if self.tend_chat() {
                 self.send_dirty();
                 self.flush();
@@ -220,15 +240,57 @@ impl Shard {
         let held = self.holding.iter().filter_map(release_at);
         let at = held
             .chain(self.timers.next())
+            .chain(self.io.tcp.deadline())
             .fold(self.rooms_next, Instant::min);
         at.saturating_duration_since(Instant::now()).min(SLEEP_MAX)
+    }
+
+    /// Does what the control plane asks, as far as a slice of time goes. False: it has hung up.
+    fn take_commands(&mut self, inboxes: &Inboxes) -> bool {
+        let begun = Instant::now();
+        loop {
+            match inboxes.commands.try_recv() {
+                Ok(command) => self.contained(|shard| shard.obey(command)),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+            if begun.elapsed() >= COMMANDS_SLICE {
+                break;
+            }
+        }
+        let begun = Instant::now();
+        while let Ok(session) = inboxes.closes.try_recv() {
+            self.contained(|shard| shard.close(session));
+            if begun.elapsed() >= COMMANDS_SLICE {
+                break;
+            }
+        }
+        true
+    }
+
+    fn fire_timers(&mut self) {
+        // Whoever is armed again while it waits for its turn must not fire twice.
+        if self.fired.is_empty() {
+            self.timers.advance(self.now, &mut self.fired);
+        }
+        let begun = Instant::now();
+        let mut done = 0;
+        while let Some(key) = self.fired.get(done) {
+            self.on_timer(*key);
+            done += 1;
+            if begun.elapsed() >= TIMERS_SLICE {
+                break;
+            }
+        }
+        self.fired.drain(..done);
     }
 
     fn receive_udp(&mut self, inbox: &mut Inbox, readable: &mut [bool]) {
         let ports = Arc::clone(&self.io.udp);
         for (number, (port, ready)) in ports.iter().zip(readable).enumerate() {
-            for _ in 0..BATCHES_A_TURN {
-                if !*ready {
+            let begun = Instant::now();
+            for batch in 0..BATCHES_A_TURN {
+                if !*ready || (batch > 0 && begun.elapsed() >= UDP_SLICE) {
                     break;
                 }
                 let outcome = inbox.receive(port, |source, datagram| {
@@ -246,25 +308,12 @@ impl Shard {
         }
     }
 
-    fn receive_tcp(&mut self, registry: &mio::Registry) {
-        self.io.tcp.accept(registry, self.now);
-        let mut packets = std::mem::take(&mut self.tcp_packets);
-        // One round: a connection that has more queues up again for the next turn.
-        for _ in 0..self.io.tcp.ready_count() {
-            self.io.tcp.read(self.now, &self.io.stats, &mut packets);
-            for (source, _, packet) in packets.drain(..) {
-                self.on_datagram(Route::Tcp(source), &packet);
-            }
-        }
-        self.tcp_packets = packets;
-    }
-
     /// Puts a session on the list of those with something to send.
     pub(crate) fn mark_dirty(&mut self, key: u32) {
         if let Some(session) = self.sessions.get_mut(key as usize)
             && !std::mem::replace(&mut session.dirty, true)
         {
-            self.dirty.push(key);
+            self.dirty.push_back(key);
         }
     }
 
@@ -355,18 +404,22 @@ impl Shard {
     }
 
     fn send_dirty(&mut self) {
+        let begun = Instant::now();
         // Polling a publisher can make viewers dirty, never the other way round.
-        while let Some(key) = self.dirty.pop() {
+        while let Some(key) = self.dirty.pop_front() {
             if let Some(session) = self.sessions.get_mut(key as usize) {
                 session.dirty = false;
                 self.contained_session(key, |shard| shard.drive(key));
+            }
+            if begun.elapsed() >= DIRTY_SLICE {
+                break;
             }
         }
     }
 
     fn flush(&mut self) {
         self.io.outbox.flush(&self.io.udp, &self.io.stats);
-        self.io.tcp.flush(&self.io.stats);
+        self.io.tcp.flush(self.now, &self.io.stats);
         self.links.flush();
         if !self.forwarded.is_empty() {
             let sent = Instant::now();
@@ -433,13 +486,13 @@ impl Shard {
         }
         for from in session.ice.routes() {
             if self.by_addr.get(&from) == Some(&key) {
-                self.by_addr.remove(&from);
+                self.forget_route(from);
             }
         }
         for ssrc in session.ssrcs.drain(..) {
             self.senders.remove(ssrc);
         }
-        self.leave_room(key, session.room);
+        self.leave_room(key, session.room, session.place);
         self.end_chat(&mut session);
         let gauge = session.role.gauge(&self.io.stats);
         gauge.set(gauge.get().saturating_sub(1));

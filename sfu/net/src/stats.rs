@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use lightstick_types::HintCode;
 
 use crate::chat::ChatStats;
+use crate::tcp::TcpStats;
 
 /// A counter or gauge with one writing thread.
 #[derive(Debug, Default)]
@@ -85,6 +86,8 @@ pub struct ShardStats {
     pub drop_media: Cell,
     /// Bytes withheld from addresses that have not proven themselves.
     pub drop_unproven: Cell,
+    /// Datagrams of a session beyond what it may make us verify and decrypt.
+    pub drop_flood: Cell,
     /// Datagrams that a full socket refused.
     pub drop_socket: Cell,
     /// Frames dropped because a ring to another shard was full.
@@ -136,6 +139,8 @@ pub struct ShardStats {
     pub estimates: [Cell; ESTIMATE_BOUNDS_KBPS.len() + 1],
     /// Sum of those estimates, in bit/s.
     pub estimates_bps: Cell,
+    /// The part of TCP.
+    pub tcp: TcpStats,
     /// The chat's part.
     pub chat: ChatStats,
 }

@@ -1,8 +1,6 @@
 //! What a shard does for one viewer besides forwarding: its start, its reports, lost packets,
 //! what it is behind with, and probes.
 
-use std::time::SystemTime;
-
 use lightstick_sfu_core::demux::Kind;
 use lightstick_sfu_core::egress::Egress;
 use lightstick_sfu_core::start::Choice;
@@ -63,7 +61,7 @@ impl Shard {
 
     /// A viewer sends RTCP. It has no RTP to send. Whether it was authentic.
     pub(crate) fn viewer_datagram(&mut self, key: u32, kind: Kind, datagram: &[u8]) -> bool {
-        let (now, wall_now) = (self.now, self.wall_now());
+        let now = self.now;
         let Some(session) = self.sessions.get_mut(key as usize) else {
             return false;
         };
@@ -77,15 +75,20 @@ impl Shard {
         };
         self.report.clear();
         self.report.extend_from_slice(datagram);
-        let read = egress.hear(&mut self.report, now, wall_now, &mut self.heard);
+        let read = egress.hear(&mut self.report, now, &mut self.heard);
         if let Err(error) = &read {
             tracing::trace!(%error, "report refused");
             self.io.stats.drop_refused.add(1);
         }
         let stats = &self.io.stats;
+        let asked = viewer.keyframe_request(&self.heard, now);
+        let lost = self.heard.lost.len();
+        stats.nacks_in.add(lost as u64);
+        let sought = session.inflow.lost(lost, now);
+        self.heard.lost.truncate(sought);
+        stats.drop_flood.add((lost - sought) as u64);
         let heard = &self.heard;
         stats.rtp_out_lost.add(heard.newly_lost);
-        stats.nacks_in.add(heard.lost.len() as u64);
         stats.keyframe_requests_in.add(heard.keyframe_requests);
         stats.drop_refused.add(heard.broken);
         let mut wanted = None;
@@ -102,7 +105,6 @@ impl Shard {
                 wanted = viewer.on_estimate(now, &rates, audio);
             }
         }
-        let asked = viewer.layer().filter(|_| heard.keyframe_requests > 0);
         let estimated = heard.estimated;
         session.bytes_sent += sent;
         if estimated {
@@ -142,9 +144,8 @@ impl Shard {
         let due = |egress: &Egress| egress.report_at() <= now;
         let mut wanted = None;
         if let Some(egress) = viewer.egress.as_mut().filter(|egress| due(egress)) {
-            let wall_now = SystemTime::now();
             // Nothing to report is no failure.
-            let _ = sink.datagram(|out, _| match egress.report(now, wall_now, out) {
+            let _ = sink.datagram(|out, _| match egress.report(now, out) {
                 true => Ok(()),
                 false => Err(()),
             });

@@ -1,11 +1,12 @@
 //! A viewer's tracks: what it gets, when, and under which numbers.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use lightstick_sfu_core::bwe::ClusterId;
 use lightstick_sfu_core::downtrack::{DownTrack, KeyframeWanted};
 use lightstick_sfu_core::egress::{Egress, Fit, Heard, NotSent, StreamConfig};
 use lightstick_sfu_core::history::{History, Start};
+use lightstick_sfu_core::keyframe::RequestPace;
 use lightstick_sfu_core::layers::{LayerRates, LayerSet};
 use lightstick_sfu_core::paced::{PacedTrack, Step};
 use lightstick_sfu_core::packet::MediaPacket;
@@ -34,6 +35,8 @@ pub(crate) struct Viewer {
     pub(crate) egress: Option<Egress>,
     /// Until when a newcomer waits for the keyframe that it is to start from.
     patient_until: Option<Instant>,
+    /// How often its requests for keyframes are passed on.
+    requests: RequestPace,
     probe: Option<Probing>,
     /// When its estimate is looked at, though it has reported nothing.
     estimate_at: Option<Instant>,
@@ -90,6 +93,7 @@ impl Viewer {
             resend_packets,
             egress: None,
             patient_until: None,
+            requests: RequestPace::default(),
             probe: None,
             estimate_at: None,
         }
@@ -101,7 +105,9 @@ impl Viewer {
             return false;
         };
         let configs = std::mem::take(&mut self.configs);
-        self.egress = Some(Egress::new(keys, configs, self.resend_packets, now));
+        let wall_now = SystemTime::now();
+        let egress = Egress::new(keys, configs, self.resend_packets, now, wall_now);
+        self.egress = Some(egress);
         self.estimate_at = Some(now + UNHEARD);
         true
     }
@@ -193,6 +199,15 @@ impl Viewer {
             });
         }
         wanted
+    }
+
+    /// Hears what the viewer asks for and misses. The layer of which a keyframe is to be asked for.
+    pub(crate) fn keyframe_request(&mut self, heard: &Heard, now: Instant) -> Option<Layer> {
+        if heard.newly_lost > 0 || !heard.lost.is_empty() {
+            self.requests.lost();
+        }
+        let asks = heard.keyframe_requests > 0 && self.requests.request(now);
+        self.layer().filter(|_| asks)
     }
 
     /// Sends again what a viewer misses. How many packets that was.

@@ -129,7 +129,7 @@ impl Viewer {
         let mut track = DownTrack::new(TrackKind::Video, 90_000, LayerChoice::Auto);
         track.set_live([Layer::High].into_iter().collect::<LayerSet>());
         let viewer = Self {
-            egress: Egress::new(ours, [config], RESEND_PACKETS, start),
+            egress: Egress::new(ours, [config], RESEND_PACKETS, start, UNIX_EPOCH),
             track,
         };
         (viewer, Peer(theirs.0))

@@ -14,60 +14,48 @@ pub struct FrameTooLong {
     pub max: usize,
 }
 
-/// Cuts one TCP stream into frames.
+/// Cuts what a TCP stream has brought into its whole frames, without a copy.
 ///
-/// After each [`push`](Self::push), call [`poll`](Self::poll) until it has nothing more to give.
-/// Then never more than one unfinished frame is held, and memory stays below
-/// `frame_max` + 2 bytes + the largest push.
+/// What [`rest`](Self::rest) is at the end belongs in front of what the stream brings next: one
+/// unfinished frame, so fewer than `frame_max` + 2 bytes. Frames of no bytes are skipped: they keep
+/// a connection open and mean nothing else (RFC 4571 section 2).
 #[derive(Clone, Debug)]
-pub struct Deframer {
-    buffer: Vec<u8>,
-    /// Bytes at the buffer's start that have been given out.
-    done: usize,
+pub struct Frames<'a> {
+    rest: &'a [u8],
     frame_max: usize,
 }
 
-impl Deframer {
-    /// A stream without a byte yet, with frames of up to `frame_max` bytes.
+impl<'a> Frames<'a> {
+    /// The frames in `bytes`, each of up to `frame_max` bytes.
     #[must_use]
-    pub fn new(frame_max: usize) -> Self {
-        Self {
-            buffer: Vec::new(),
-            done: 0,
-            frame_max,
-        }
+    pub fn new(bytes: &'a [u8], frame_max: usize) -> Self {
+        let rest = bytes;
+        Self { rest, frame_max }
     }
 
-    /// Takes bytes as they came from the socket.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.drain(..self.done);
-        self.done = 0;
-        self.buffer.extend_from_slice(bytes);
+    /// What has not been given out.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
     }
+}
 
-    /// The next whole frame, or none until more bytes are pushed. Frames of no bytes are skipped:
-    /// they keep a connection open and mean nothing else (RFC 4571 section 2).
-    ///
-    /// # Errors
-    /// [`FrameTooLong`], now and from then on.
-    pub fn poll(&mut self) -> Result<Option<&[u8]>, FrameTooLong> {
+impl<'a> Iterator for Frames<'a> {
+    /// A frame that is too long is refused by its length alone, now and from then on.
+    type Item = Result<&'a [u8], FrameTooLong>;
+
+    fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let rest = &self.buffer[self.done..];
-            let Some((length, rest)) = rest.split_first_chunk::<LENGTH>() else {
-                return Ok(None);
-            };
+            let (length, after) = self.rest.split_first_chunk::<LENGTH>()?;
             let len = usize::from(u16::from_be_bytes(*length));
             if len > self.frame_max {
                 let max = self.frame_max;
-                return Err(FrameTooLong { len, max });
+                return Some(Err(FrameTooLong { len, max }));
             }
-            if rest.len() < len {
-                return Ok(None);
-            }
-            let start = self.done + LENGTH;
-            self.done = start + len;
+            let (frame, rest) = after.split_at_checked(len)?;
+            self.rest = rest;
             if len > 0 {
-                return Ok(Some(&self.buffer[start..self.done]));
+                return Some(Ok(frame));
             }
         }
     }
@@ -79,60 +67,32 @@ mod tests {
 
     const STREAM: &[u8] = b"\0\x05first\0\0\0\0\0\x02ab\0\x01c";
 
-    fn frames(deframer: &mut Deframer) -> Result<Vec<Vec<u8>>, FrameTooLong> {
-        let mut frames = Vec::new();
-        while let Some(frame) = deframer.poll()? {
-            frames.push(frame.to_vec());
-        }
-        Ok(frames)
-    }
-
     #[test]
     fn frames_come_whole_however_the_stream_is_cut() {
         for size in 1..=STREAM.len() {
-            let mut deframer = Deframer::new(5);
-            let mut all = Vec::new();
+            let (mut all, mut carried) = (Vec::new(), Vec::new());
             for chunk in STREAM.chunks(size) {
-                deframer.push(chunk);
-                all.extend(frames(&mut deframer).unwrap());
-                assert!(deframer.buffer.len() - deframer.done < LENGTH + 5);
+                carried.extend_from_slice(chunk);
+                let mut frames = Frames::new(&carried, 5);
+                for frame in &mut frames {
+                    all.push(frame.unwrap().to_vec());
+                }
+                let rest = frames.rest().to_vec();
+                assert!(rest.len() < LENGTH + 5);
+                carried = rest;
             }
             assert_eq!(all, [&b"first"[..], b"ab", b"c"], "pushes of {size}");
+            assert!(carried.is_empty());
         }
-    }
-
-    #[test]
-    fn an_unfinished_frame_waits() {
-        let mut deframer = Deframer::new(1_500);
-        deframer.push(b"\0\x04fra");
-        assert_eq!(deframer.poll(), Ok(None));
-        deframer.push(b"m\0");
-        assert_eq!(deframer.poll(), Ok(Some(&b"fram"[..])));
-        assert_eq!(deframer.poll(), Ok(None));
     }
 
     #[test]
     fn a_frame_above_the_limit_ends_the_stream() {
-        let mut deframer = Deframer::new(4);
         // It is refused by its length alone, after the good frame before it.
-        deframer.push(b"\0\x04good\0\x05");
-        assert_eq!(deframer.poll(), Ok(Some(&b"good"[..])));
-        let refused = Err(FrameTooLong { len: 5, max: 4 });
-        assert_eq!(deframer.poll(), refused);
-        deframer.push(b"worse\0\x01x");
-        assert_eq!(deframer.poll(), refused);
-    }
-
-    #[test]
-    fn memory_stays_bounded() {
-        let mut deframer = Deframer::new(1_200);
-        let mut frame = vec![0x04, 0xb0];
-        frame.resize(2 + 1_200, 7);
-        let stream: Vec<u8> = frame.iter().copied().cycle().take(1 << 20).collect();
-        for chunk in stream.chunks(4_000) {
-            deframer.push(chunk);
-            frames(&mut deframer).unwrap();
-        }
-        assert!(deframer.buffer.capacity() <= 16_384);
+        let mut frames = Frames::new(b"\0\x04good\0\x05", 4);
+        assert_eq!(frames.next(), Some(Ok(&b"good"[..])));
+        let refused = Some(Err(FrameTooLong { len: 5, max: 4 }));
+        assert_eq!(frames.next(), refused);
+        assert_eq!(frames.next(), refused);
     }
 }

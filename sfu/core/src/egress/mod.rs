@@ -20,7 +20,7 @@ use stream::{Outgoing, accepted, append_payload};
 
 use crate::bwe::{ClusterId, Estimator, Probe};
 use crate::history::History;
-use crate::ntp::Ntp;
+use crate::ntp::SessionClock;
 use crate::packet::{HEADERS, MediaPacket};
 use crate::rewrite::Rewritten;
 use crate::rtcp::{self, Feedback, RtcpError};
@@ -31,6 +31,8 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// A packet is not sent again sooner than this, nor within three quarters of a round trip: a receiver
 /// asks again after a whole one, as far as it and we know how long that is.
 const RESEND_APART_MIN: Duration = Duration::from_millis(10);
+/// However long a round trip is said to take, a packet is sent again after this.
+const RESEND_APART_MAX: Duration = Duration::from_secs(1);
 /// Of the bytes of video sent, one part in this many may be sent again: what is lost beyond is not
 /// repaired by sending still more into the same link.
 const RESEND_PART: u64 = 4;
@@ -103,6 +105,9 @@ pub struct Heard {
 impl Heard {
     /// Lost packets of one datagram that are read; more cannot be repaired in time anyhow.
     const LOST_MAX: usize = 1_024;
+    /// Packets that the transport-wide feedback of one datagram may speak of: some seconds' worth.
+    /// Few bytes claim many.
+    const STATUSES_MAX: u16 = 8_192;
 
     fn clear(&mut self) {
         self.lost.clear();
@@ -118,6 +123,7 @@ pub struct Egress {
     opener: RtcpOpener,
     streams: [Option<Outgoing>; 2],
     started_at: Instant,
+    clock: SessionClock,
     report_at: Instant,
     resend_credit: u64,
     /// Counts the packets of probes.
@@ -149,6 +155,7 @@ impl Egress {
         configs: impl IntoIterator<Item = StreamConfig>,
         resend_packets: usize,
         now: Instant,
+        wall_now: SystemTime,
     ) -> Self {
         let mut streams = [None, None];
         for config in configs {
@@ -162,6 +169,7 @@ impl Egress {
             opener,
             streams,
             started_at: now,
+            clock: SessionClock::new(now, wall_now),
             report_at: now + REPORT_EVERY,
             resend_credit: RESEND_BURST_BYTES,
             probed: 0,
@@ -277,7 +285,7 @@ impl Egress {
         let entry = match why {
             Why::Lost => {
                 let since = now.saturating_duration_since(self.started_at);
-                let apart = (trip * 3 / 4).max(RESEND_APART_MIN);
+                let apart = (trip * 3 / 4).clamp(RESEND_APART_MIN, RESEND_APART_MAX);
                 resend.sent.take(number, since, apart)
             }
             Why::Probe(_) => resend.sent.get(number),
@@ -332,13 +340,13 @@ impl Egress {
 
     /// Appends a sealed compound of sender reports, one for each stream that has sent, where it is
     /// due. False: nothing was appended.
-    pub fn report(&mut self, now: Instant, wall_now: SystemTime, out: &mut Vec<u8>) -> bool {
+    pub fn report(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
         if now < self.report_at {
             return false;
         }
         self.report_at = now + REPORT_EVERY;
         let start = out.len();
-        let ntp = Ntp::from(wall_now);
+        let ntp = self.clock.ntp(now);
         for outgoing in self.streams.iter().flatten() {
             if let Some(info) = outgoing.sender_info(now, ntp) {
                 rtcp::write_sender_report(&info, out);
@@ -364,7 +372,6 @@ impl Egress {
         &mut self,
         datagram: &mut [u8],
         now: Instant,
-        wall_now: SystemTime,
         heard: &mut Heard,
     ) -> Result<(), NotHeard> {
         heard.clear();
@@ -372,8 +379,10 @@ impl Egress {
             opener,
             streams,
             estimator,
+            clock,
             ..
         } = self;
+        let mut statuses = Heard::STATUSES_MAX;
         let compound = opener.open(datagram)?;
         let video = streams[slot(TrackKind::Video)]
             .as_ref()
@@ -387,7 +396,7 @@ impl Egress {
                 outgoing.known = true;
                 heard.newly_lost += outgoing.newly_lost(&block);
                 if outgoing.config.kind == TrackKind::Video {
-                    let trip = block.round_trip(Ntp::from(wall_now));
+                    let trip = block.round_trip(clock.ntp(now));
                     let trip = trip.map(|trip| Duration::from_secs_f64(f64::from(trip) / 65_536.0));
                     estimator.on_report(now, block.fraction_lost, trip);
                     heard.estimated = true;
@@ -401,6 +410,12 @@ impl Egress {
                 heard.keyframe_requests += 1;
             }
             Feedback::TransportWide(information) => {
+                let claimed = rtcp::packets_claimed(information);
+                let Some(left) = statuses.checked_sub(claimed) else {
+                    heard.broken += 1;
+                    return;
+                };
+                statuses = left;
                 // Feedback that breaks off says less, and is no reason to drop what else is here.
                 heard.broken += u64::from(estimator.on_feedback(now, information).is_err());
                 heard.estimated = true;

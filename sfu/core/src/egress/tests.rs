@@ -64,13 +64,16 @@ fn configs() -> [StreamConfig; 2] {
     ]
 }
 
+/// The wall clock at the beginning of a session, after 1970.
+const WALL: Duration = Duration::from_secs(1_000);
+
 /// Our side and the peer's, which opens what we send and seals reports.
 fn pair(profile: Profile, now: Instant) -> (Egress, srtp::RtpOpener, Sealer) {
     let material: Vec<u8> = (0..profile.material_len() as u8).collect();
     let ours = srtp::keys(&material, profile, End::Server).expect("of the right length");
     let (reports, _) = srtp::keys(&material, profile, End::Client).expect("the same");
     let opener = srtp::RtpOpener::new(&material, profile, End::Server);
-    let egress = Egress::new(ours, configs(), 64, now);
+    let egress = Egress::new(ours, configs(), 64, now, UNIX_EPOCH + WALL);
     (egress, opener, reports)
 }
 
@@ -424,14 +427,11 @@ fn sender_reports_tell_the_time_of_what_was_sent() {
     let (mut egress, ..) = pair(Profile::Aes128Gcm, now);
     let mut out = Vec::new();
     let due = egress.report_at();
-    assert!(
-        !egress.report(due, UNIX_EPOCH, &mut out),
-        "nothing was sent"
-    );
+    assert!(!egress.report(due, &mut out), "nothing was sent");
     show(&mut egress, now, 3);
     let due = egress.report_at();
-    assert!(!egress.report(now, UNIX_EPOCH, &mut out), "too early");
-    assert!(egress.report(due, UNIX_EPOCH, &mut out));
+    assert!(!egress.report(now, &mut out), "too early");
+    assert!(egress.report(due, &mut out));
     let material: Vec<u8> = (0..Profile::Aes128Gcm.material_len() as u8).collect();
     let (_, mut opener) = srtp::keys(&material, Profile::Aes128Gcm, End::Client).expect("the same");
     let compound = opener.open(&mut out).expect("it is authentic");
@@ -441,7 +441,10 @@ fn sender_reports_tell_the_time_of_what_was_sent() {
             .fold(0, |w, b| w << 8 | u32::from(*b))
     };
     assert_eq!(word(4), VIDEO);
-    assert_eq!(word(8), 2_208_988_800);
+    assert_eq!(
+        word(8),
+        2_208_988_800 + (WALL + (due - now)).as_secs() as u32
+    );
     let since = (due - now).as_millis() as u32;
     assert_eq!(word(16), 1_000 + 502 * 3_000 + since * 90);
     assert_eq!((word(20), word(24)), (3, 3_000));
@@ -451,8 +454,8 @@ fn sender_reports_tell_the_time_of_what_was_sent() {
 fn reports_are_heard() {
     let now = Instant::now();
     let (mut egress, _, mut peer) = pair(Profile::Aes256Gcm, now);
-    let wall = UNIX_EPOCH + Duration::from_secs(1_000);
-    let echo = Ntp::from(UNIX_EPOCH + Duration::from_millis(999_500)).middle();
+    let echo = crate::ntp::Ntp::from(UNIX_EPOCH + WALL).middle();
+    let now = now + Duration::from_millis(500);
     let mut compound = vec![0x81, 201, 0, 7, 0, 0, 0, 1];
     compound.extend(VIDEO.to_be_bytes());
     compound.extend([128, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0]);
@@ -465,18 +468,32 @@ fn reports_are_heard() {
     compound.extend(VIDEO.to_be_bytes());
     assert_eq!(peer.seal_rtcp(&mut compound, 0), Ok(()));
     let mut heard = Heard::default();
-    assert_eq!(
-        egress.hear(&mut compound.clone(), now, wall, &mut heard),
-        Ok(())
-    );
+    assert_eq!(egress.hear(&mut compound.clone(), now, &mut heard), Ok(()));
     assert_eq!(heard.lost, [9, 10]);
     assert_eq!((heard.keyframe_requests, heard.newly_lost), (1, 5));
     assert!(heard.estimated);
     assert_eq!(egress.loss(), Some(0.5));
     assert_eq!(egress.round_trip(), Some(Duration::from_millis(250)));
-    let replayed = egress.hear(&mut compound, now, wall, &mut heard);
+    let replayed = egress.hear(&mut compound, now, &mut heard);
     assert_eq!(replayed, Err(NotHeard::Sealed(OpenError::Replayed)));
     assert_eq!(heard.lost, [0; 0]);
+}
+
+#[test]
+fn feedback_that_claims_too_much_is_passed_over() {
+    let now = Instant::now();
+    let (mut egress, _, mut peer) = pair(Profile::Aes256Gcm, now);
+    // Each speaks of 4,000 packets that did not come, in one run.
+    let mut compound = Vec::new();
+    for _ in 0..3 {
+        compound.extend([0x8F, 205, 0, 5, 0, 0, 0, 1]);
+        compound.extend(VIDEO.to_be_bytes());
+        compound.extend([0, 0, 0x0F, 0xA0, 0, 0, 0, 0, 0x0F, 0xA0, 0, 0]);
+    }
+    assert_eq!(peer.seal_rtcp(&mut compound, 0), Ok(()));
+    let mut heard = Heard::default();
+    assert_eq!(egress.hear(&mut compound, now, &mut heard), Ok(()));
+    assert_eq!(heard.broken, 1);
 }
 
 /// Whatever is done with an egress, no SSRC and index come twice: they make the nonce.
