@@ -4,12 +4,13 @@
 //! is put into a [`KeyDrop`] instead of being shown to str0m, so that nobody else can ever seal
 //! anything under those keys.
 
+mod rsa;
+
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use dimpl::crypto::aws_lc_rs::default_provider as aws_lc;
 use dimpl::{Config, Dtls};
 use lightstick_sfu_core::sctp::Guard;
 use lightstick_sfu_core::srtp::{self, End, KeyError, Profile, RtcpOpener, Sealer};
@@ -112,7 +113,7 @@ impl Provider {
         }
         // No cookies: a session's address has answered a connectivity check before its DTLS is read.
         let mut builder = Config::builder()
-            .with_crypto_provider(aws_lc())
+            .with_crypto_provider(rsa::provider())
             .use_server_cookie(false);
         if let Some(mtu) = mtu {
             builder = builder.mtu(mtu);
@@ -144,6 +145,7 @@ impl DtlsProvider for Provider {
         Ok(Box::new(Instance {
             dtls,
             keys: DROP.with_borrow(Clone::clone),
+            peer_shown: false,
             guard: Guard::default(),
             now,
         }))
@@ -153,6 +155,8 @@ impl DtlsProvider for Provider {
 struct Instance {
     dtls: Dtls,
     keys: Option<KeyDrop>,
+    /// Whether the peer has shown its certificate, so that nobody asks for it any more.
+    peer_shown: bool,
     guard: Guard,
     now: Instant,
 }
@@ -163,13 +167,43 @@ impl fmt::Debug for Instance {
     }
 }
 
+impl Instance {
+    /// Output of a server whose peer has not shown its certificate: with what it asks for it.
+    fn poll_asking<'a>(&mut self, buf: &'a mut [u8]) -> DtlsOutput<'a> {
+        let mut narrow = vec![0; buf.len().saturating_sub(rsa::WIDENED_BY)];
+        let output = rsa::step(true, || self.dtls.poll_output(&mut narrow));
+        let shown = match output {
+            DtlsOutput::Packet(packet) => {
+                let wide = rsa::widen_datagram(packet);
+                let packet = &mut buf[..wide.len()];
+                packet.copy_from_slice(&wide);
+                return DtlsOutput::Packet(packet);
+            }
+            DtlsOutput::PeerCert(certificate) => certificate,
+            DtlsOutput::Timeout(at) => return DtlsOutput::Timeout(at),
+            DtlsOutput::BufferTooSmall { needed } => {
+                return DtlsOutput::BufferTooSmall {
+                    needed: needed + rsa::WIDENED_BY,
+                };
+            }
+            DtlsOutput::CloseNotify => return DtlsOutput::CloseNotify,
+            // All else comes after the certificate.
+            _ => return DtlsOutput::Timeout(self.now),
+        };
+        self.peer_shown = true;
+        let certificate = &mut buf[..shown.len()];
+        certificate.copy_from_slice(shown);
+        DtlsOutput::PeerCert(certificate)
+    }
+}
+
 impl DtlsInstance for Instance {
     fn set_active(&mut self, active: bool) {
         self.dtls.set_active(active);
     }
 
     fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
-        self.dtls.handle_packet(packet)
+        rsa::step(!self.dtls.is_active(), || self.dtls.handle_packet(packet))
     }
 
     fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> DtlsOutput<'a> {
@@ -178,6 +212,9 @@ impl DtlsInstance for Instance {
         } else {
             End::Server
         };
+        if !self.peer_shown && !self.dtls.is_active() {
+            return self.poll_asking(buf);
+        }
         let output = self.dtls.poll_output(buf);
         if let DtlsOutput::ApplicationData(packet) = &output {
             OPENED.set(OPENED.get() + 1);
@@ -211,7 +248,7 @@ impl DtlsInstance for Instance {
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
         self.now = now;
-        self.dtls.handle_timeout(now)
+        rsa::step(!self.dtls.is_active(), || self.dtls.handle_timeout(now))
     }
 
     fn send_application_data(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
