@@ -35,7 +35,7 @@ test('no parameter sets at all: the artist is told', async () => {
     const publisher = await scope.publisher('obs-32', room, { shape: UNDECODABLE });
     await publisher.connected();
     await until('the room has the hint', async () => {
-      const { body } = await here.server.api(`/rooms/${room}`);
+      const { body } = await here.server.api(`/rooms/${room}`, { token: here.token });
       return { ok: body?.hints?.some(({ code }) => code === 'no_parameter_sets'), value: body };
     }, { within: 30_000 });
   });

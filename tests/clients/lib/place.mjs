@@ -69,7 +69,7 @@ export class Place {
   constructor(name) {
     assert.ok(ADDRESS, 'run this by tests/e2e/network.sh, as ./dev clients does');
     Object.assign(this, { name, browsers: {}, shows: {}, rooms: 0 });
-    this.token = mintToken(KEY, { room: '*', grants: { publish: true }, ttl: 86_400 });
+    this.token = mintToken(KEY, { room: '*', grants: { publish: true, admin: true }, ttl: 86_400 });
   }
 
   async open(settings = {}) {
