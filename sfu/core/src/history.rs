@@ -381,17 +381,6 @@ impl Recent {
     }
 }
 
-/// All timestamps of a replay lie within so much of the last one.
-const SQUEEZED: Duration = Duration::from_millis(66);
-
-/// The distance that a replay's frames get, in ticks: they come at once, and a player that took their
-/// spacing for real would start late and stay so. A millisecond, or less where they are many.
-#[must_use]
-pub fn squeezed(frames: u32, clock_rate: u32) -> u32 {
-    let most = u64::from(clock_rate) * SQUEEZED.as_millis() as u64 / 1_000;
-    ((most / u64::from(frames.max(1))) as u32).clamp(1, clock_rate / 1_000)
-}
-
 #[cfg(test)]
 mod tests {
     use std::ops::Range;
@@ -581,14 +570,5 @@ mod tests {
         assert!(!leave_out(6), "a packet of it is needed");
         assert!(!leave_out(7), "the last frame may not be whole");
         assert!(!leave_out(100));
-    }
-
-    #[test]
-    fn squeezed_frames_stay_apart_and_close() {
-        assert_eq!(squeezed(1, 90_000), 90);
-        assert_eq!(squeezed(66, 90_000), 90);
-        assert_eq!(squeezed(300, 90_000), 19);
-        assert_eq!(squeezed(100_000, 90_000), 1);
-        assert_eq!(squeezed(0, 90_000), 90);
     }
 }

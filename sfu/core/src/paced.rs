@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use lightstick_types::{Bitrate, Layer};
 
 use crate::downtrack::{DownTrack, KeyframeWanted};
-use crate::history::{History, Start, squeezed};
+use crate::history::{History, Start};
 use crate::layers::LayerRates;
 use crate::pace::Pacer;
 use crate::packet::MediaPacket;
@@ -21,6 +21,9 @@ use crate::rewrite::Rewritten;
 const LATE_MAX: Duration = Duration::from_millis(60);
 /// A newcomer's first packets leave a moment after its handshake.
 const START_AFTER: Duration = Duration::from_millis(4);
+/// A frame of a replay goes by a timestamp so far before the present: frames that are taken while it
+/// is sent come with their own, which must lie behind it.
+const BEHIND: Duration = Duration::from_millis(66);
 /// After so much of a replay the link's estimate has seen it.
 const LONG: Duration = Duration::from_millis(700);
 /// Viewers who fall behind together go on in so many turns, a millisecond apart.
@@ -59,21 +62,36 @@ struct Cursor {
     due: Instant,
 }
 
-/// What a newcomer begins with.
+/// What a newcomer begins with: the past, until it is at the present.
+///
+/// The past goes by as if it were the present. A player takes the clock of a stream from when its
+/// frames come: of frames that come faster than they were taken it would learn a wrong one, and stay
+/// late, or play at a wrong speed, for long after.
 #[derive(Clone, Copy, Debug)]
 struct Replay {
-    /// Its last packet.
-    to: u64,
-    /// That packet's timestamp.
-    last_timestamp: u32,
-    /// Frame that was begun last, and whether it is left out.
-    frame: Option<(u32, bool)>,
-    /// Frames that follow it, without those that are left out.
-    frames_after: u32,
-    /// Ticks from one frame to the next.
-    step: u32,
+    /// The timestamp of the last packet before, and when it came: from there on time is counted.
+    present: (u32, Instant),
+    /// Frame that was begun last, and the timestamp it goes by; none where it is left out.
+    frame: Option<(u32, Option<u32>)>,
+    /// The last timestamp that was given out.
+    last: Option<u32>,
     /// From then on it has taken so long that the link's estimate can be believed.
     long_at: Instant,
+}
+
+impl Replay {
+    /// The timestamp that a frame goes by which begins now. `None`: the viewer is at the present.
+    fn timestamp(&self, own: u32, clock_rate: u32, now: Instant) -> Option<u32> {
+        let after = |timestamp: u32, other: u32| timestamp.wrapping_sub(other).cast_signed() > 0;
+        let (timestamp, at) = self.present;
+        let passed = now.saturating_duration_since(at).as_micros() as i64;
+        let passed = passed - BEHIND.as_micros() as i64;
+        let ticks = passed * i64::from(clock_rate) / 1_000_000;
+        let present = timestamp.wrapping_add(ticks as u32);
+        let next = self.last.map_or(present, |last| last.wrapping_add(1));
+        let least = if after(next, present) { next } else { present };
+        (!after(own, least)).then_some(least)
+    }
 }
 
 /// What a viewer who is behind does next.
@@ -202,11 +220,9 @@ impl PacedTrack {
             next: start.from,
             within_frame: false,
             replay: Some(Replay {
-                to: start.to,
-                last_timestamp: last.timestamp,
+                present: (last.timestamp, last.received_at),
                 frame: None,
-                frames_after: start.frames,
-                step: squeezed(start.frames, self.clock_rate),
+                last: None,
                 long_at: at + LONG,
             }),
             then: None,
@@ -300,7 +316,7 @@ impl PacedTrack {
                 return if fresh { Step::Head } else { Step::Lost };
             }
             cursor.within_frame = !packet.marker;
-            let Some(timestamp) = cursor.timestamp(packet, history, now) else {
+            let Some(timestamp) = cursor.timestamp(packet, history, self.clock_rate, now) else {
                 self.track.leave_out(packet);
                 continue;
             };
@@ -372,25 +388,32 @@ impl Cursor {
     }
 
     /// The timestamp that a packet goes by. `None`: it is left out.
-    fn timestamp(&mut self, packet: &MediaPacket, history: &History, now: Instant) -> Option<u32> {
+    fn timestamp(
+        &mut self,
+        packet: &MediaPacket,
+        history: &History,
+        clock_rate: u32,
+        now: Instant,
+    ) -> Option<u32> {
         let Some(replay) = &mut self.replay else {
             return Some(packet.timestamp);
         };
-        if packet.sequence > replay.to {
+        if let Some((own, timestamp)) = replay.frame
+            && own == packet.timestamp
+        {
+            return timestamp;
+        }
+        let Some(timestamp) = replay.timestamp(packet.timestamp, clock_rate, now) else {
             self.replay = None;
             self.due = now + LATE_MAX;
             return Some(packet.timestamp);
-        }
-        if replay.frame.map(|frame| frame.0) != Some(packet.timestamp) {
-            let out = history.may_leave_out(packet.layer, packet.sequence, replay.to);
-            replay.frame = Some((packet.timestamp, out));
-            if !out {
-                replay.frames_after = replay.frames_after.saturating_sub(1);
-            }
-        }
-        let left_out = replay.frame.is_some_and(|frame| frame.1);
-        let before_last = replay.frames_after.wrapping_mul(replay.step);
-        (!left_out).then(|| replay.last_timestamp.wrapping_sub(before_last))
+        };
+        let (head, _) = history.head(packet.layer);
+        let left_out = history.may_leave_out(packet.layer, packet.sequence, head);
+        let timestamp = (!left_out).then_some(timestamp);
+        replay.frame = Some((packet.timestamp, timestamp));
+        replay.last = timestamp.or(replay.last);
+        timestamp
     }
 }
 
