@@ -41,8 +41,6 @@ pub struct Answer {
     pub data: bool,
     /// We begin the DTLS handshake (RFC 8842 section 5.3).
     pub dtls_active: bool,
-    /// SHA-256 of the viewer's certificate.
-    pub fingerprint: [u8; 32],
 }
 
 /// Both tracks belong to one MediaStream of this name, so that players keep lips and voice
@@ -60,8 +58,7 @@ const TRANSPORT_CC: u8 = 1;
 /// Answers the offer of a viewer that [`offer::read`](crate::offer::read) has let pass.
 ///
 /// # Errors
-/// [`OfferError::NoCodec`] where no section has a format of ours, [`OfferError::NoFingerprint`]
-/// where none is a SHA-256.
+/// [`OfferError::NoCodec`] where no section has a format of ours.
 pub fn answer(offer: &str, local: &Local<'_>) -> Result<Answer, OfferError> {
     let clean = |line: &&str| !line.contains(|c: char| c.is_ascii_control() && c != '\t');
     let mut lines = offer.lines().map(str::trim_end).filter(clean).peekable();
@@ -78,7 +75,6 @@ pub fn answer(offer: &str, local: &Local<'_>) -> Result<Answer, OfferError> {
         }
         sections.push(section);
     }
-    let fingerprint = session.fingerprint.ok_or(OfferError::NoFingerprint)?;
     let dtls_active = session.setup == Some("passive");
     let mut body = String::with_capacity(4_096);
     let mut bundle = String::new();
@@ -130,7 +126,6 @@ pub fn answer(offer: &str, local: &Local<'_>) -> Result<Answer, OfferError> {
         streams,
         data,
         dtls_active,
-        fingerprint,
     })
 }
 
@@ -140,7 +135,6 @@ struct Session<'a> {
     bundle: &'a str,
     mixed: bool,
     setup: Option<&'a str>,
-    fingerprint: Option<[u8; 32]>,
 }
 
 impl<'a> Session<'a> {
@@ -155,24 +149,8 @@ impl<'a> Session<'a> {
     fn read_transport(&mut self, line: &'a str) {
         if let Some(setup) = line.strip_prefix("a=setup:") {
             self.setup = self.setup.or(Some(setup));
-        } else if let Some(fingerprint) = line.strip_prefix("a=fingerprint:") {
-            self.fingerprint = self.fingerprint.or_else(|| sha256(fingerprint));
         }
     }
-}
-
-/// `sha-256 AB:CD:...` (RFC 8122 section 5)
-fn sha256(fingerprint: &str) -> Option<[u8; 32]> {
-    let (name, digits) = fingerprint.split_once(' ')?;
-    if !name.eq_ignore_ascii_case("sha-256") {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    let mut pairs = digits.split(':');
-    for byte in &mut bytes {
-        *byte = u8::from_str_radix(pairs.next().filter(|pair| pair.len() == 2)?, 16).ok()?;
-    }
-    pairs.next().is_none().then_some(bytes)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -11,9 +11,10 @@
 //! [`bwe`] estimates what its link carries; [`history`] keeps what is sent again and what newcomers
 //! start from, [`start`] says whether they do; [`keyframe`] merges what viewers ask of the
 //! publisher, [`watched`] decides what it may leave out; [`ice`] finds the peer's address and
-//! withholds bytes from those that have not proven themselves, [`admission`] bounds connections over
-//! TCP. [`offer`] says what an offer asks for, [`answer`] answers a viewer's. [`inflow`] bounds what a
-//! peer may make us decrypt, [`sctp`] and [`bucket`] what it may send on data channels.
+//! withholds bytes from those that have not proven themselves, [`fingerprint`] knows its
+//! certificate, [`admission`] bounds connections over TCP. [`offer`] says what an offer asks for,
+//! [`answer`] answers a viewer's. [`inflow`] bounds what a peer may make us decrypt, [`sctp`] and
+//! [`bucket`] what it may send on data channels.
 
 // Virtual time starts somewhere.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
@@ -27,6 +28,7 @@ pub mod codec;
 pub mod demux;
 pub mod downtrack;
 pub mod egress;
+pub mod fingerprint;
 pub mod health;
 pub mod history;
 pub mod ice;

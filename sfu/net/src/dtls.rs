@@ -8,10 +8,12 @@ mod rsa;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dimpl::{Config, Dtls};
+use lightstick_sfu_core::fingerprint::Fingerprints;
 use lightstick_sfu_core::sctp::Guard;
 use lightstick_sfu_core::srtp::{self, End, KeyError, Profile, RtcpOpener, Sealer};
 use str0m::config::{CryptoProvider, DtlsCert, DtlsVersion};
@@ -81,6 +83,41 @@ impl KeyDrop {
     }
 }
 
+/// Whose certificate a handshake must show.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    fingerprints: Arc<Fingerprints>,
+    refused: Arc<AtomicBool>,
+}
+
+impl Peer {
+    /// Makes a session in `build` that talks to the holder of one of those certificates only.
+    pub(crate) fn while_building<T>(
+        fingerprints: Fingerprints,
+        build: impl FnOnce() -> T,
+    ) -> (T, Self) {
+        let peer = Self {
+            fingerprints: Arc::new(fingerprints),
+            refused: Arc::default(),
+        };
+        PEER.set(Some(peer.clone()));
+        let built = build();
+        PEER.set(None);
+        (built, peer)
+    }
+
+    /// Whether the handshake has shown another certificate.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn accepts(&self, certificate: &[u8]) -> bool {
+        let accepts = self.fingerprints.matches(certificate);
+        self.refused.fetch_or(!accepts, Ordering::Relaxed);
+        accepts
+    }
+}
+
 /// Authentic data that DTLS has opened on this thread, so far.
 pub(crate) fn opened() -> u64 {
     OPENED.get()
@@ -96,6 +133,7 @@ thread_local! {
     static REFUSED: Cell<u64> = const { Cell::new(0) };
     /// Of the session that is being built on this thread.
     static DROP: RefCell<Option<KeyDrop>> = const { RefCell::new(None) };
+    static PEER: RefCell<Option<Peer>> = const { RefCell::new(None) };
 }
 
 /// Makes DTLS instances that share a configuration: building one tests all ciphers, which costs
@@ -146,17 +184,28 @@ impl DtlsProvider for Provider {
             dtls,
             keys: DROP.with_borrow(Clone::clone),
             peer_shown: false,
+            peer: PEER.with_borrow(Clone::clone),
+            accepted: false,
+            refused: false,
             guard: Guard::default(),
             now,
         }))
     }
 }
 
+/// Longer than any session lasts after its handshake has failed.
+const NEVER: Duration = Duration::from_secs(3_600);
+
 struct Instance {
     dtls: Dtls,
     keys: Option<KeyDrop>,
     /// Whether the peer has shown its certificate, so that nobody asks for it any more.
     peer_shown: bool,
+    peer: Option<Peer>,
+    /// It has shown a certificate of the offer.
+    accepted: bool,
+    /// It has not: nothing more goes in or out.
+    refused: bool,
     guard: Guard,
     now: Instant,
 }
@@ -203,19 +252,42 @@ impl DtlsInstance for Instance {
     }
 
     fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
+        if self.refused {
+            return Ok(());
+        }
         rsa::step(!self.dtls.is_active(), || self.dtls.handle_packet(packet))
     }
 
     fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> DtlsOutput<'a> {
+        if self.refused {
+            return DtlsOutput::Timeout(self.now + NEVER);
+        }
         let end = if self.dtls.is_active() {
             End::Client
         } else {
             End::Server
         };
-        if !self.peer_shown && !self.dtls.is_active() {
-            return self.poll_asking(buf);
+        let output = if !self.peer_shown && !self.dtls.is_active() {
+            self.poll_asking(buf)
+        } else {
+            self.dtls.poll_output(buf)
+        };
+        let accepted = match &output {
+            DtlsOutput::PeerCert(certificate) => {
+                let accepts = |peer: &Peer| peer.accepts(certificate);
+                self.accepted = self.peer.as_ref().is_some_and(accepts);
+                self.accepted
+            }
+            DtlsOutput::Connected
+            | DtlsOutput::KeyingMaterial(..)
+            | DtlsOutput::ApplicationData(_) => self.accepted,
+            _ => true,
+        };
+        if !accepted {
+            // str0m ends the session as if the peer had.
+            self.refused = true;
+            return DtlsOutput::CloseNotify;
         }
-        let output = self.dtls.poll_output(buf);
         if let DtlsOutput::ApplicationData(packet) = &output {
             OPENED.set(OPENED.get() + 1);
             // `self.now` stands still between timeouts.

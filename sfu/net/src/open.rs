@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::answer::{self, Local};
+use lightstick_sfu_core::fingerprint::Fingerprints;
 use lightstick_sfu_core::ice::{Agent, Credentials, Timing};
 use lightstick_sfu_core::offer::{self, Offer, Side};
 use lightstick_types::{Bitrate, LayerChoice};
@@ -15,10 +16,10 @@ use str0m::{Candidate, IceCreds, Rtc, RtcConfig};
 
 use crate::api::{LocalIce, OpenError, OpenSession, RemoteIce, Role, Unacceptable};
 use crate::chat::{Chat, UNSENT_BYTES_MAX};
-use crate::dtls::KeyDrop;
+use crate::dtls::{KeyDrop, Peer};
 use crate::ingress::Ingress;
 use crate::sdp;
-use crate::session::{Begins, RoleState, Session, Shared};
+use crate::session::{Begins, Handshake, RoleState, Session, Shared};
 use crate::viewer::Viewer;
 
 /// How often str0m reports a publisher's loss and round-trip time.
@@ -37,6 +38,15 @@ impl FromIterator<Candidate> for Candidates {
         let text = list.iter().map(Candidate::to_sdp_string).collect();
         Self { list, text }
     }
+}
+
+/// What an offer has led to.
+struct Opened {
+    rtc: Rtc,
+    role: RoleState,
+    answer: String,
+    /// Where the handshake is ours to begin.
+    begins: Option<Begins>,
 }
 
 impl Session {
@@ -65,28 +75,27 @@ impl Session {
         };
         let ice = Agent::new(&secret, remote, timing, now);
         let local = ice.local();
-        let mut begins = None;
-        let (rtc, role, answer) = match request.role {
-            Role::Publisher { bitrate_max } => {
-                publisher(text, &offer, bitrate_max, shared, local, candidates, now)?
-            }
-            Role::Viewer { choice } => {
-                let viewer = viewer(text, &offer, choice, shared, local, candidates, now)?;
-                begins = viewer.begins;
-                (viewer.rtc, viewer.role, viewer.answer)
-            }
-        };
-        let chat = request.member.map(|member| Box::new(Chat::new(member)));
-        let (id, room) = (request.session, request.room);
-        let mut session = Self::new(id, room, rtc, role, chat, ice, now);
-        if let Some(begins) = begins {
-            session.begins(begins);
+        let fingerprints = Fingerprints::read(text);
+        if fingerprints.is_empty() {
+            return Err(Unacceptable::NoFingerprint.into());
         }
+        let (opened, peer) = Peer::while_building(fingerprints, || match request.role {
+            Role::Publisher { bitrate_max } => {
+                publisher(text, &offer, bitrate_max, shared, local, candidates, now)
+            }
+            Role::Viewer { choice } => viewer(text, &offer, choice, shared, local, candidates, now),
+        });
+        let opened = opened?;
+        let begins = opened.begins;
+        let (id, room) = (request.session, request.room);
+        let handshake = Handshake { peer, begins };
+        let mut session = Self::new(id, room, opened.rtc, opened.role, ice, handshake, now);
+        session.chat = request.member.map(|member| Box::new(Chat::new(member)));
         if let Some(candidate) = candidates.list.first() {
             let attached = session.attach(candidate);
             attached.map_err(|error| Unacceptable::Other(error.to_string()))?;
         }
-        Ok((session, answer))
+        Ok((session, opened.answer))
     }
 
     /// Answers the peer's ICE restart (RFC 8445 section 9). DTLS and media go on.
@@ -112,7 +121,7 @@ fn publisher(
     local: &Credentials,
     candidates: &Candidates,
     now: Instant,
-) -> Result<(Rtc, RoleState, String), OpenError> {
+) -> Result<Opened, OpenError> {
     let prepared = sdp::prepare_offer(text);
     let parsed = SdpOffer::from_sdp_string(&prepared)
         .map_err(|error| OpenError::Malformed(error.to_string()))?;
@@ -145,14 +154,12 @@ fn publisher(
         ingress,
         bitrate_max,
     };
-    Ok((rtc, role, answer))
-}
-
-struct Opened {
-    rtc: Rtc,
-    role: RoleState,
-    answer: String,
-    begins: Option<Begins>,
+    Ok(Opened {
+        rtc,
+        role,
+        answer,
+        begins: None,
+    })
 }
 
 /// Of a viewer's session str0m has DTLS and SCTP only: what it is sent is our egress's.
@@ -186,9 +193,10 @@ fn viewer(
         },
     )?;
     api.set_remote_ice_credentials(credentials(&offer.ufrag, &offer.pwd));
+    // It wants one; `Peer` knows them all.
     api.set_remote_fingerprint(Fingerprint {
         hash_func: "sha-256".to_owned(),
-        bytes: answer.fingerprint.to_vec(),
+        bytes: Vec::new(),
     });
     api.set_ice_controlling(false);
     let data = answer.data;
@@ -233,6 +241,7 @@ fn rtc_config(shared: &Shared) -> RtcConfig {
     Rtc::builder()
         .set_crypto_provider(Arc::clone(&shared.crypto))
         .set_dtls_cert(shared.certificate.clone())
+        .set_fingerprint_verification(false)
         .set_ice_lite(true)
         .set_rtp_mode(true)
         .set_sctp_max_buffered_amount(UNSENT_BYTES_MAX)

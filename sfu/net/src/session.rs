@@ -18,6 +18,7 @@ use str0m::{Candidate, Event, Input, Output, Rtc};
 use crate::api::{CloseReason, SessionMedia};
 use crate::chat::{ChannelEvent, Chat};
 use crate::config::MediaConfig;
+use crate::dtls::Peer;
 use crate::ingress::Ingress;
 use crate::stats::{Cell, ShardStats};
 use crate::viewer::Viewer;
@@ -45,6 +46,7 @@ pub(crate) struct Session {
     pub(crate) ice: Agent,
     /// What the peer may make us verify and decrypt.
     pub(crate) inflow: Inflow,
+    peer: Peer,
     pub(crate) held: VecDeque<DatagramSend>,
     /// The agent's route: where a viewer's media goes.
     pub(crate) route: Option<Route>,
@@ -93,6 +95,13 @@ impl RoleState {
             Self::Viewer(_) => &stats.viewers,
         }
     }
+}
+
+/// What a session knows of its handshake before it begins.
+pub(crate) struct Handshake {
+    pub(crate) peer: Peer,
+    /// Where it is ours to begin.
+    pub(crate) begins: Option<Begins>,
 }
 
 /// A handshake that we begin.
@@ -146,8 +155,8 @@ impl Session {
         room: RoomId,
         rtc: Rtc,
         role: RoleState,
-        chat: Option<Box<Chat>>,
         ice: Agent,
+        handshake: Handshake,
         now: Instant,
     ) -> Self {
         let (role_name, media_packets) = match role {
@@ -168,9 +177,10 @@ impl Session {
             room,
             rtc,
             role,
-            chat,
+            chat: None,
             ice,
             inflow: Inflow::new(media_packets),
+            peer: handshake.peer,
             held: VecDeque::new(),
             route: None,
             ssrcs: Vec::new(),
@@ -184,7 +194,7 @@ impl Session {
             bytes_received: 0,
             bytes_sent: 0,
             span,
-            begins: None,
+            begins: handshake.begins,
             round_trip: None,
             loss: None,
             reported: Vec::new(),
@@ -218,11 +228,6 @@ impl Session {
             api.start_sctp(true);
         }
         true
-    }
-
-    /// The handshake waits for the peer's address.
-    pub(crate) fn begins(&mut self, begins: Begins) {
-        self.begins = Some(begins);
     }
 
     /// Takes str0m's next output: a datagram to transmit, or `None` when it has nothing more.
@@ -281,6 +286,10 @@ impl Session {
             Event::ChannelClose(id) => signals.push(Signal::Channel(ChannelEvent::Closed(id))),
             Event::ChannelBufferedAmountLow(_) => {
                 signals.push(Signal::Channel(ChannelEvent::Drained));
+            }
+            Event::Closed if self.peer.is_refused() => {
+                tracing::info!("the certificate is not the one of the offer");
+                signals.push(Signal::Closed(CloseReason::TransportError));
             }
             Event::Closed => signals.push(Signal::Closed(CloseReason::PeerClosed)),
             _ => {}

@@ -13,7 +13,7 @@ use str0m::channel::{ChannelConfig, ChannelData, ChannelId};
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid, Pt, Rid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpPacket, RtpWrite};
-use str0m::{Candidate, Event, Input, Output, Rtc};
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,9 +55,18 @@ impl Client {
 
     /// The same with data channels.
     pub(crate) fn offer_with(direction: Direction, channels: &[ChannelConfig]) -> (Self, String) {
+        Self::offer_of(Rtc::builder(), direction, channels)
+    }
+
+    /// The same from a client that is configured otherwise.
+    pub(crate) fn offer_of(
+        config: RtcConfig,
+        direction: Direction,
+        channels: &[ChannelConfig],
+    ) -> (Self, String) {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let local = socket.local_addr().expect("an address");
-        let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
+        let mut rtc = config.set_rtp_mode(true).build(Instant::now());
         rtc.add_local_candidate(Candidate::host(local, "udp").expect("a candidate"));
         let mut api = rtc.sdp_api();
         let stream = Some("live".to_owned());
@@ -227,6 +236,16 @@ impl Client {
                 }
             })
             .collect()
+    }
+
+    /// Its NAT gives it another port: what comes to the old one is lost, and it does not know.
+    pub(crate) fn rebind(&mut self) {
+        self.socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    }
+
+    /// Where it is seen.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.socket.local_addr().expect("an address")
     }
 
     /// Sends bytes as they are, from the session's own address.
