@@ -88,7 +88,7 @@ export class Visitor {
     return this.evaluate(() => window.requests);
   }
 
-  async is(state, within = 20_000) {
+  async is(state, within = 30_000) {
     await until(`the page is ${state}`, async () => {
       const now = await this.state();
       return { ok: now === state, value: [now, await this.states()] };
@@ -96,7 +96,7 @@ export class Visitor {
   }
 
   /** Waits until so many more frames have been painted. */
-  async paints(more, within = 20_000) {
+  async paints(more, within = 60_000) {
     const count = () => this.evaluate(() => window.frames.length);
     const before = await count();
     await until(`${more} more frames are painted`, async () => {
@@ -129,7 +129,7 @@ export class Visitor {
     return this.evaluate((name) => document.querySelector(`[data-testid="${name}"]`)?.checkVisibility() ?? false, id);
   }
 
-  async showing(id, shown = true, within = 15_000) {
+  async showing(id, shown = true, within = 40_000) {
     await until(`${id} is ${shown ? 'shown' : 'hidden'}`, async () => (await this.shows(id)) === shown, { within });
   }
 
