@@ -253,6 +253,7 @@ fn filled(template: &str) -> String {
         .replace("{session}", &"0".repeat(32))
         .replace("{user}", "mina")
         .replace("{id}", "7")
+        .replace("{stream}", "1")
 }
 
 /// A method that is described exists, and one that is not is refused: the description is whole.
