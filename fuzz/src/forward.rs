@@ -246,7 +246,6 @@ fn source(number: u32, now: Instant) -> Source {
     };
     let mut source = Source::new(number, config, now);
     // Keyframes without parameter sets of their own get these, and packets are numbered around them.
-    let sets = "a=fmtp:96 sprop-parameter-sets=Z0LAHpWg,aM48gA==";
-    source.offer_parameter_sets(ParameterSets::offered(sets));
+    source.offer_parameter_sets(ParameterSets::offered(["Z0LAHpWg,aM48gA=="]));
     source
 }

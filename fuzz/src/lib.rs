@@ -4,6 +4,7 @@
 //! over its corpus and over mutations of it, on stable, in CI; the binaries of `libfuzzer/` run
 //! the same functions under libFuzzer.
 
+mod binding;
 mod chat;
 mod codec;
 mod demux;
@@ -12,6 +13,7 @@ mod forward;
 mod rtcp;
 mod signaling;
 
+pub use binding::binding;
 pub use chat::{chat_filter, chat_request};
 pub use codec::{codec_audio, codec_av1, codec_h264, codec_vp8, codec_vp9};
 pub use demux::{demux, stun, tcp_deframer};
@@ -25,6 +27,7 @@ pub type Target = fn(&[u8]);
 
 /// Every target with its name: that of its corpus folder and of its libFuzzer binary.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("binding", binding),
     ("chat_filter", chat_filter),
     ("chat_request", chat_request),
     ("codec_audio", codec_audio),

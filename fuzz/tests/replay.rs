@@ -127,6 +127,7 @@ macro_rules! replays {
 }
 
 replays!(
+    binding,
     chat_filter,
     chat_request,
     codec_audio,

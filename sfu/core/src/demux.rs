@@ -7,7 +7,7 @@ mod framing;
 mod rtp;
 
 pub use framing::{FrameTooLong, Frames};
-pub use rtp::{RtpError, RtpView};
+pub use rtp::{RtpError, RtpView, extensions};
 
 /// The protocols that share a media port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

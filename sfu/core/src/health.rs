@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lightstick_types::{Hint, HintCode, TrackKind};
 
-use crate::offer::{Direction, Offer};
+use crate::offer::{Offer, Track};
 
 /// A track that was agreed on brings nothing for so long: something is wrong.
 const SILENT: Duration = Duration::from_secs(5);
@@ -30,25 +30,14 @@ pub struct Promise {
 }
 
 impl Promise {
-    /// Reads what an offer promises; `sdp` is its text.
+    /// Reads what a publisher's offer promises.
     #[must_use]
-    pub fn read(offer: &Offer, sdp: &str) -> Self {
-        let sends = |kind| {
-            let sends = |direction| matches!(direction, Direction::SendRecv | Direction::SendOnly);
-            let mut sections = offer.sections.iter();
-            sections.any(|section| section.kind == kind && sends(section.direction))
-        };
-        // RFC 7587 section 7: always two channels, whatever is in them.
-        let mono = |line: &str| {
-            let (_, format) = line.strip_prefix("a=rtpmap:")?.split_once(' ')?;
-            let mut words = format.trim().split('/');
-            let opus = words.next()?.eq_ignore_ascii_case("opus");
-            Some(opus && words.nth(1).is_none_or(|channels| channels != "2"))
-        };
+    pub fn read(offer: &Offer) -> Self {
+        let sends = |kind| offer.tracks().any(|track| track.kind == kind);
         Self {
             audio: sends(TrackKind::Audio),
             video: sends(TrackKind::Video),
-            mono: sdp.lines().any(|line| mono(line) == Some(true)),
+            mono: offer.tracks().any(Track::is_labelled_mono),
         }
     }
 }
@@ -210,7 +199,7 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::offer::{Side, read};
+    use crate::offer::Side;
 
     const fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -224,11 +213,12 @@ mod tests {
     fn an_offers_labels_are_read() {
         let promise = |audio: &str| {
             let sdp = format!(
-                "v=0\r\na=group:BUNDLE 0\r\na=ice-ufrag:u\r\na=ice-pwd:p\r\n\
-                 a=fingerprint:sha-256 AA\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n\
-                 a=sendonly\r\na=rtpmap:111 {audio}\r\n"
+                "v=0\r\na=group:BUNDLE 0\r\na=ice-ufrag:user\r\na=ice-pwd:0123456789012345678901\r\n\
+                 a=fingerprint:sha-256 {}\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n\
+                 a=sendonly\r\na=rtcp-mux\r\na=rtpmap:111 {audio}\r\n",
+                ["AA"; 32].join(":")
             );
-            Promise::read(&read(&sdp, Side::Publisher).unwrap(), &sdp)
+            Promise::read(&Offer::read(&sdp, Side::Publisher).unwrap())
         };
         let stereo = promise("opus/48000/2");
         assert!(stereo.audio && !stereo.video && !stereo.mono);

@@ -12,15 +12,17 @@
 //! start from, [`start`] says whether they do; [`keyframe`] merges what viewers ask of the
 //! publisher, [`watched`] decides what it may leave out; [`ice`] finds the peer's address and
 //! withholds bytes from those that have not proven themselves, [`fingerprint`] knows its
-//! certificate, [`admission`] bounds connections over TCP. [`offer`] says what an offer asks for,
-//! [`answer`] answers a viewer's. [`inflow`] bounds what a peer may make us decrypt, [`sctp`] and
-//! [`bucket`] what it may send on data channels.
+//! certificate, [`admission`] bounds connections over TCP. `sdp` reads a session description,
+//! [`offer`] says what an offer asks for and whether it can be served, [`answer`] answers it;
+//! [`binding`] tells which of its streams a publisher's packet is of. [`inflow`] bounds what a peer
+//! may make us decrypt, [`sctp`] and [`bucket`] what it may send on data channels.
 
 // Virtual time starts somewhere.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod admission;
 pub mod answer;
+pub mod binding;
 pub mod bucket;
 pub mod bwe;
 pub mod clock;
@@ -45,6 +47,7 @@ pub mod rewrite;
 pub mod ring;
 pub mod rtcp;
 pub mod sctp;
+mod sdp;
 pub mod srtp;
 pub mod start;
 pub mod temporal;

@@ -1,51 +1,26 @@
-//! What an SDP offer asks for, read line by line before any stack allocates for it.
+//! What an SDP offer asks for, and whether all of it can be served.
 //!
-//! Full SDP parsing is the WebRTC stack's work. This looks only at what decides whether an offer
-//! can be served at all, so that a refusal is typed and leaves nothing behind.
+//! An offer is read once, whoever sends it, before anything is allocated for a session: either it
+//! becomes an [`Offer`], which can be [answered](Offer::answer), or a [`Refusal`] that says which
+//! section is at fault and why. A publisher's offer is served whole or not at all (RFC 9725
+//! section 4.2): nobody goes live with half of a show. A viewer's sections are taken or rejected
+//! one by one.
 
-use lightstick_types::{Layer, TrackKind};
+mod formats;
+mod layers;
+mod refusal;
 
-/// Why an offer is refused before it reaches the WebRTC stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OfferError {
-    /// It does not begin like SDP (RFC 8866 section 5).
-    #[error("it does not start with v=0")]
-    NotSdp,
-    /// No audio and no video section.
-    #[error("no audio and no video section")]
-    NoMedia,
-    /// Sections, but none with a codec that we forward.
-    #[error("none of our codecs")]
-    NoCodec,
-    /// No `ice-ufrag` and `ice-pwd`.
-    #[error("no ICE credentials")]
-    NoIce,
-    /// No `fingerprint`.
-    #[error("no DTLS fingerprint")]
-    NoFingerprint,
-    /// Several sections without a BUNDLE group that holds them (RFC 9143).
-    #[error("media that is not bundled")]
-    NoBundle,
-    /// More than one audio or one video section, or two MediaStreams.
-    #[error("more than one track of a kind")]
-    TooManyTracks,
-    /// A publisher that only receives, or a viewer that only sends.
-    #[error("the wrong direction")]
-    Direction,
-}
+use std::collections::HashSet;
 
-/// Who sends, as `a=sendrecv` and the like say it (RFC 8866 section 6.7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Both ways.
-    SendRecv,
-    /// Offerer to answerer.
-    SendOnly,
-    /// Answerer to offerer.
-    RecvOnly,
-    /// Neither.
-    Inactive,
-}
+use lightstick_types::{Codec, Layer, TrackKind};
+
+pub use crate::sdp::{Fault, SdpError};
+pub(crate) use formats::Chosen;
+pub use layers::{layers_of, layers_of_group};
+pub use refusal::{OfferError, Reason, Refusal, SectionName};
+
+use crate::fingerprint::Fingerprints;
+use crate::sdp::{Direction, Media, Sdp, SsrcGroup, Transport};
 
 /// What the offerer wants to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,361 +31,662 @@ pub enum Side {
     Viewer,
 }
 
-/// One audio or video section.
+/// A header extension that we read or write (RFC 8285).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extension {
+    /// The section of a stream (RFC 9143 section 15).
+    Mid,
+    /// Transport-wide sequence number.
+    TransportSequence,
+    /// `abs-capture-time`.
+    CaptureTime,
+    /// `playout-delay`, of video.
+    PlayoutDelay,
+    /// Of audio (RFC 6464).
+    AudioLevel,
+    /// Of video (3GPP TS 26.114).
+    Orientation,
+    /// The simulcast id of a stream (RFC 8852 section 3.1).
+    Rid,
+    /// The simulcast id of the stream that is sent again (RFC 8852 section 3.2).
+    RepairedRid,
+}
+
+impl Extension {
+    const ALL: [Self; 8] = [
+        Self::Mid,
+        Self::TransportSequence,
+        Self::CaptureTime,
+        Self::PlayoutDelay,
+        Self::AudioLevel,
+        Self::Orientation,
+        Self::Rid,
+        Self::RepairedRid,
+    ];
+
+    /// Its URI in SDP.
+    #[must_use]
+    pub const fn uri(self) -> &'static str {
+        match self {
+            Self::Mid => "urn:ietf:params:rtp-hdrext:sdes:mid",
+            Self::TransportSequence => {
+                "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+            }
+            Self::CaptureTime => "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time",
+            Self::PlayoutDelay => "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
+            Self::AudioLevel => "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+            Self::Orientation => "urn:3gpp:video-orientation",
+            Self::Rid => "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+            Self::RepairedRid => "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
+        }
+    }
+
+    fn is_of(self, kind: TrackKind, side: Side) -> bool {
+        match self {
+            Self::PlayoutDelay | Self::Orientation => kind == TrackKind::Video,
+            Self::AudioLevel => kind == TrackKind::Audio,
+            Self::Rid | Self::RepairedRid => side == Side::Publisher,
+            Self::Mid | Self::TransportSequence | Self::CaptureTime => true,
+        }
+    }
+}
+
+/// An extension under the id that the offerer gave it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mapped {
+    pub(crate) extension: Extension,
+    pub(crate) id: u8,
+    /// It was offered with a direction, and is answered with one.
+    pub(crate) directed: bool,
+}
+
+/// One stream of a simulcast with rids.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Section {
+pub struct Encoding {
+    /// Its simulcast id.
+    pub rid: Box<str>,
+    /// The layer that it is.
+    pub layer: Layer,
+    /// `pt=96;max-width=1280` of its `a=rid`, as far as it is answered.
+    pub(crate) restrictions: Box<str>,
+    /// It has an `a=rid` line of its own.
+    pub(crate) described: bool,
+}
+
+/// A section that is taken.
+#[derive(Clone, Debug)]
+pub struct Track {
     /// Which kind.
     pub kind: TrackKind,
-    /// `a=mid`.
-    pub mid: String,
-    /// Its direction as offered.
-    pub direction: Direction,
-    /// Simulcast ids that the offerer would send, in its order, at most [`RIDS_MAX`].
-    pub rids: Vec<String>,
-    /// Whether the Opus format line asks for stereo.
-    pub stereo: bool,
+    pub(crate) line: Line,
+    pub(crate) formats: Vec<Chosen>,
+    pub(crate) extensions: Vec<Mapped>,
+    pub(crate) rtcp_rsize: bool,
+    pub(crate) mixed: bool,
+    /// The form that the publisher gave its simulcast, best first as it wrote them.
+    pub(crate) encodings: Vec<Encoding>,
+    pub(crate) has_simulcast: bool,
+    /// The streams of a simulcast without rids.
+    pub(crate) group: Vec<(u32, Layer)>,
+    /// Announced streams, those that send others again left out.
+    pub(crate) ssrcs: Vec<u32>,
+    /// Announced streams, and which stream each sends again.
+    pub(crate) repairs: Vec<(u32, u32)>,
 }
 
-/// An offer that may go to the WebRTC stack.
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl Track {
+    /// Its `a=mid`, if it has one.
+    #[must_use]
+    pub fn mid(&self) -> Option<&str> {
+        self.line.mid.as_deref()
+    }
+
+    /// The simulcast streams with a name. None: no simulcast, or one without rids.
+    #[must_use]
+    pub fn encodings(&self) -> &[Encoding] {
+        &self.encodings
+    }
+
+    /// The id of an extension.
+    #[must_use]
+    pub fn id_of(&self, extension: Extension) -> Option<u8> {
+        let mapped = self.extensions.iter();
+        let mut found = mapped.filter(|mapped| mapped.extension == extension);
+        found.next().map(|mapped| mapped.id)
+    }
+
+    /// Its extensions under their ids.
+    pub fn extensions(&self) -> impl Iterator<Item = (u8, Extension)> {
+        self.extensions.iter().map(|m| (m.id, m.extension))
+    }
+
+    /// Its formats under their payload types, the preferred first.
+    pub fn accepted(&self) -> impl Iterator<Item = crate::egress::Accepted> {
+        self.formats.iter().map(|chosen| chosen.accepted)
+    }
+
+    /// Whether a format of it has this RTCP feedback, as `a=rtcp-fb` names it.
+    #[must_use]
+    pub fn has_feedback(&self, name: &str) -> bool {
+        let bit = crate::sdp::FEEDBACK.iter().position(|known| *known == name);
+        let has = |chosen: &Chosen| bit.is_some_and(|bit| chosen.feedback >> bit & 1 == 1);
+        self.formats.iter().any(has)
+    }
+
+    /// The values of a parameter, such as `sprop-parameter-sets`, in all of its formats.
+    pub fn parameters<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a str> {
+        self.formats
+            .iter()
+            .filter_map(move |chosen| chosen.parameter(key))
+    }
+
+    /// Whether its Opus is written with one channel. RFC 7587 section 7: it is always two, whatever
+    /// is in them.
+    #[must_use]
+    pub fn is_labelled_mono(&self) -> bool {
+        let mut formats = self.formats.iter();
+        formats.any(|c| c.accepted.format.codec == Codec::Opus && !c.name.ends_with("/2"))
+    }
+}
+
+/// What an answer repeats of a section's first lines.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) media: Box<str>,
+    pub(crate) protocol: Box<str>,
+    pub(crate) formats: Box<str>,
+    pub(crate) mid: Option<Box<str>>,
+}
+
+impl Line {
+    fn of(media: &Media<'_>) -> Self {
+        Self {
+            media: media.kind.into(),
+            protocol: media.protocol.into(),
+            formats: media.formats.into(),
+            mid: media.mid.map(Into::into),
+        }
+    }
+}
+
+/// What becomes of a section.
+#[derive(Clone, Debug)]
+pub(crate) enum Section {
+    Taken(Box<Track>),
+    /// It may carry media, but in no direction now.
+    Inactive(Box<Track>),
+    Data(Line),
+    Rejected(Line),
+}
+
+/// An offer that can be answered.
+#[derive(Clone, Debug)]
 pub struct Offer {
-    /// The sections with media, at most one of each kind.
-    pub sections: Vec<Section>,
-    /// `a=ice-ufrag` of the first section or the session.
-    pub ufrag: String,
-    /// `a=ice-pwd`, likewise.
-    pub pwd: String,
-}
-
-/// Simulcast ids that are read; more than three have no layer anyhow. An offer is as long as its
-/// sender likes, and a shard reads it beside its media.
-pub const RIDS_MAX: usize = 8;
-
-const CODECS: [&str; 5] = ["h264/", "vp8/", "vp9/", "av1/", "opus/"];
-
-/// Reads an offer.
-///
-/// # Errors
-/// [`OfferError`], the first that applies.
-pub fn read(sdp: &str, side: Side) -> Result<Offer, OfferError> {
-    let mut lines = sdp.lines().map(str::trim_end);
-    if lines.next() != Some("v=0") {
-        return Err(OfferError::NotSdp);
-    }
-    let mut session_direction = Direction::SendRecv;
-    let mut bundle: Vec<&str> = Vec::new();
-    let (mut ufrag, mut pwd, mut fingerprint) = (None, None, false);
-    let mut streams: Vec<&str> = Vec::new();
-    let mut sections: Vec<Section> = Vec::new();
-    let mut codecs = 0_usize;
-    let mut rejected = 0_usize;
-    // Before the first m-line; in a section with media; in another or a rejected one.
-    let mut place = Place::Session;
-    for line in lines {
-        if let Some(media) = line.strip_prefix("m=") {
-            place = Place::of(media);
-            match place {
-                Place::Media(kind) => sections.push(Section {
-                    kind,
-                    mid: String::new(),
-                    direction: session_direction,
-                    rids: Vec::new(),
-                    stereo: false,
-                }),
-                Place::Elsewhere => rejected += 1,
-                Place::Session => {}
-            }
-            continue;
-        }
-        let Some(attribute) = line.strip_prefix("a=") else {
-            continue;
-        };
-        let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
-        match name {
-            "ice-ufrag" => ufrag = ufrag.or(Some(value)),
-            "ice-pwd" => pwd = pwd.or(Some(value)),
-            "fingerprint" => fingerprint = true,
-            "group" => {
-                if let Some(mids) = value.strip_prefix("BUNDLE ") {
-                    bundle = mids.split_ascii_whitespace().collect();
-                }
-            }
-            _ => {}
-        }
-        let direction = direction(name);
-        match place {
-            Place::Session => session_direction = direction.unwrap_or(session_direction),
-            Place::Elsewhere => {}
-            Place::Media(_) => {
-                let Some(section) = sections.last_mut() else {
-                    continue;
-                };
-                if let Some(direction) = direction {
-                    section.direction = direction;
-                }
-                match name {
-                    "mid" => value.clone_into(&mut section.mid),
-                    "rtpmap" => codecs += usize::from(is_ours(value)),
-                    "fmtp" => section.stereo |= asks_stereo(value),
-                    "simulcast" => section.rids = simulcast_ids(value),
-                    "msid" => {
-                        let stream = value.split_ascii_whitespace().next().unwrap_or("-");
-                        // A second one is one too many: no need to know them all.
-                        if stream != "-" && streams.len() < 2 && !streams.contains(&stream) {
-                            streams.push(stream);
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        }
-    }
-    check(&sections, side, codecs, &bundle, streams.len(), rejected)?;
-    let (Some(ufrag), Some(pwd)) = (ufrag, pwd) else {
-        return Err(OfferError::NoIce);
-    };
-    if !fingerprint {
-        return Err(OfferError::NoFingerprint);
-    }
-    Ok(Offer {
-        sections,
-        ufrag: ufrag.to_owned(),
-        pwd: pwd.to_owned(),
-    })
-}
-
-#[derive(Clone, Copy)]
-enum Place {
-    Session,
-    Media(TrackKind),
-    Elsewhere,
-}
-
-impl Place {
-    /// Reads `<media> <port> <proto> <fmt> ...`.
-    fn of(media: &str) -> Self {
-        let mut words = media.split_ascii_whitespace();
-        match words.next() {
-            Some("audio") => Self::Media(TrackKind::Audio),
-            Some("video") => Self::Media(TrackKind::Video),
-            _ => Self::Elsewhere,
-        }
-    }
-}
-
-fn check(
-    sections: &[Section],
     side: Side,
-    codecs: usize,
-    bundle: &[&str],
-    streams: usize,
-    others: usize,
-) -> Result<(), OfferError> {
-    if sections.is_empty() {
-        return Err(OfferError::NoMedia);
-    }
-    let count = |kind| sections.iter().filter(|s| s.kind == kind).count();
-    if count(TrackKind::Audio) > 1 || count(TrackKind::Video) > 1 {
-        return Err(OfferError::TooManyTracks);
-    }
-    // RFC 9725 section 4.4.2: one MediaStream. A viewer's offer names none of its own.
-    if side == Side::Publisher && streams > 1 {
-        return Err(OfferError::TooManyTracks);
-    }
-    if codecs == 0 {
-        return Err(OfferError::NoCodec);
-    }
-    let fits = |section: &Section| match side {
-        Side::Publisher => matches!(section.direction, Direction::SendOnly | Direction::SendRecv),
-        Side::Viewer => matches!(section.direction, Direction::RecvOnly | Direction::SendRecv),
-    };
-    if !sections.iter().all(fits) {
-        return Err(OfferError::Direction);
-    }
-    if sections.len() + others > 1 && !sections.iter().all(|s| bundle.contains(&s.mid.as_str())) {
-        return Err(OfferError::NoBundle);
-    }
-    Ok(())
+    /// The peer's ICE user fragment.
+    pub ufrag: String,
+    /// The peer's ICE password.
+    pub password: String,
+    /// The peer's certificate.
+    pub fingerprints: Fingerprints,
+    /// We begin the DTLS handshake (RFC 8842 section 5.3).
+    pub dtls_active: bool,
+    /// A data channel section is accepted.
+    pub data: bool,
+    pub(crate) mixed: bool,
+    /// The mids of the answer's BUNDLE group; `None` where none was offered.
+    pub(crate) bundle: Option<String>,
+    pub(crate) sections: Vec<Section>,
 }
 
-fn direction(name: &str) -> Option<Direction> {
-    match name {
-        "sendrecv" => Some(Direction::SendRecv),
-        "sendonly" => Some(Direction::SendOnly),
-        "recvonly" => Some(Direction::RecvOnly),
-        "inactive" => Some(Direction::Inactive),
-        _ => None,
+impl Offer {
+    /// Reads an offer.
+    ///
+    /// # Errors
+    /// [`OfferError`], the first fault that is found.
+    pub fn read(text: &str, side: Side) -> Result<Self, OfferError> {
+        let sdp = Sdp::parse(text)?;
+        let fingerprints = Fingerprints::read(text);
+        Ok(Reading::new(&sdp, side, fingerprints)?.decide()?)
+    }
+
+    /// Who sent it.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// What is sent: at most one track of a kind.
+    pub fn tracks(&self) -> impl Iterator<Item = &Track> {
+        self.sections.iter().filter_map(|section| match section {
+            Section::Taken(track) => Some(&**track),
+            Section::Inactive(_) | Section::Data(_) | Section::Rejected(_) => None,
+        })
     }
 }
 
-/// `111 opus/48000/2`
-fn is_ours(rtpmap: &str) -> bool {
-    let name = rtpmap
-        .split_ascii_whitespace()
-        .nth(1)
-        .unwrap_or("")
-        .to_ascii_lowercase();
-    CODECS.iter().any(|codec| name.starts_with(codec))
+/// An offer between its text and the decision.
+struct Reading<'s, 'a> {
+    sdp: &'s Sdp<'a>,
+    side: Side,
+    /// The bundle that the media is in, in its order.
+    bundle: Vec<&'a str>,
+    /// Whether each section goes the way that this side goes.
+    active: Vec<bool>,
+    fingerprints: Fingerprints,
 }
 
-/// `111 minptime=10;stereo=1` (RFC 7587 section 7)
-fn asks_stereo(fmtp: &str) -> bool {
-    let parameters = fmtp.split_once(' ').map_or("", |(_, rest)| rest);
-    parameters
-        .split(';')
-        .map(str::trim)
-        .any(|p| p == "stereo=1" || p == "sprop-stereo=1")
-}
+impl<'s, 'a> Reading<'s, 'a> {
+    fn new(sdp: &'s Sdp<'a>, side: Side, fingerprints: Fingerprints) -> Result<Self, Refusal> {
+        let mut seen = HashSet::new();
+        for (index, media) in sdp.media.iter().enumerate() {
+            if media.mid.is_some_and(|mid| !seen.insert(mid)) {
+                return Err(refused(index, media, Reason::SameMid));
+            }
+        }
+        let goes = |direction: Direction| match side {
+            Side::Publisher => direction.sends(),
+            Side::Viewer => direction.receives(),
+        };
+        let active = sdp.media.iter();
+        let active = active.map(|m| kind_of(m).is_some() && m.is_offered() && goes(m.direction));
+        let active: Vec<bool> = active.collect();
+        let first = active.iter().position(|active| *active);
+        let first = first.and_then(|index| sdp.media[index].mid);
+        // Of several groups (RFC 9143 section 7.2) the one with the media.
+        let has_first = |group: &&&str| first.is_some_and(|mid| mids(group).any(|m| m == mid));
+        let group = sdp.bundles.iter().find(has_first).or(sdp.bundles.first());
+        Ok(Self {
+            sdp,
+            side,
+            bundle: group.map_or_else(Vec::new, |group| mids(group).collect()),
+            active,
+            fingerprints,
+        })
+    }
 
-/// `send l;m;h` or `recv x send a,b;~c` (RFC 8853 section 5.1). Of alternatives the first counts.
-fn simulcast_ids(value: &str) -> Vec<String> {
-    let mut words = value.split_ascii_whitespace();
-    while let Some(word) = words.next() {
-        if word == "send" {
-            let list = words.next().unwrap_or("");
-            return list
-                .split(';')
-                .filter_map(|alternatives| alternatives.split(',').next())
-                .map(|id| id.trim_start_matches('~').to_owned())
-                .filter(|id| !id.is_empty())
-                .take(RIDS_MAX)
-                .collect();
+    fn decide(self) -> Result<Offer, Refusal> {
+        if self.sdp.ice_lite {
+            return Err(Reason::IceLite.into());
+        }
+        self.check_directions()?;
+        let mut sections = Vec::with_capacity(self.sdp.media.len());
+        for (index, media) in self.sdp.media.iter().enumerate() {
+            sections.push(self.section(index, media, &sections)?);
+        }
+        let taken = |section: &Section| matches!(section, Section::Taken(_));
+        if !sections.iter().any(taken) {
+            return Err(self.nothing_taken());
+        }
+        separate(&mut sections);
+        let transport = self.transport(&sections);
+        let (ufrag, password) = credentials(&transport)?;
+        let fingerprints = self.fingerprints.clone();
+        if fingerprints.is_empty() {
+            return Err(match transport.fingerprint {
+                true => Reason::FingerprintHash.into(),
+                false => Reason::NoFingerprint.into(),
+            });
+        }
+        Ok(Offer {
+            side: self.side,
+            ufrag: ufrag.to_owned(),
+            password: password.to_owned(),
+            fingerprints,
+            dtls_active: transport.setup == Some("passive"),
+            data: sections.iter().any(|s| matches!(s, Section::Data(_))),
+            mixed: self.sdp.mixed,
+            bundle: (!self.sdp.bundles.is_empty()).then(|| self.answered_bundle(&sections)),
+            sections,
+        })
+    }
+
+    /// Something has to go the right way; a publisher has one MediaStream and one track of a kind.
+    fn check_directions(&self) -> Result<(), Refusal> {
+        let media = || self.sdp.media.iter().enumerate();
+        let active = || media().filter(|(index, _)| self.active[*index]);
+        if active().next().is_none() {
+            let offered = |media: &Media<'_>| kind_of(media).is_some() && media.is_offered();
+            return match media().find(|(_, media)| offered(media)) {
+                Some((index, media)) => Err(refused(index, media, Reason::Direction)),
+                None => Err(Reason::NoMedia.into()),
+            };
+        }
+        let several = active().count() > 1;
+        let (mut kinds, mut stream) = (Vec::new(), None);
+        for (index, media) in active() {
+            let Some(kind) = kind_of(media) else {
+                continue;
+            };
+            let fail = |reason| Err(refused(index, media, reason));
+            if several && !self.is_bundled(media) {
+                return fail(Reason::NotBundled);
+            }
+            if self.side == Side::Viewer {
+                continue;
+            }
+            if kinds.contains(&kind) {
+                return fail(Reason::SecondTrack(kind));
+            }
+            kinds.push(kind);
+            for named in media.streams.into_iter().flatten() {
+                if *stream.get_or_insert(named) != named {
+                    return fail(Reason::SecondStream);
+                }
+            }
+        }
+        // With BUNDLE it may be said of any section (RFC 9143 section 9.3).
+        if !active().any(|(_, media)| media.rtcp_mux) {
+            let (index, media) = active().next().expect("there is one");
+            return Err(refused(index, media, Reason::RtcpMux));
+        }
+        Ok(())
+    }
+
+    fn section(
+        &self,
+        index: usize,
+        media: &Media<'_>,
+        before: &[Section],
+    ) -> Result<Section, Refusal> {
+        let rejected = || Ok(Section::Rejected(Line::of(media)));
+        if !media.is_offered() {
+            return rejected();
+        }
+        let Some(kind) = kind_of(media) else {
+            let known = before.iter().any(|s| matches!(s, Section::Data(_)));
+            return match is_data(media) && self.is_bundled(media) && !known {
+                true => Ok(Section::Data(Line::of(media))),
+                false => rejected(),
+            };
+        };
+        let taken = |s: &Section| matches!(s, Section::Taken(track) if track.kind == kind);
+        match self.track(media, kind) {
+            Ok(track) if self.active[index] && !before.iter().any(taken) => {
+                Ok(Section::Taken(Box::new(track)))
+            }
+            Ok(track) if !self.active[index] && self.is_bundled(media) => {
+                Ok(Section::Inactive(Box::new(track)))
+            }
+            Err(reason) if self.active[index] && self.side == Side::Publisher => {
+                Err(refused(index, media, reason))
+            }
+            _ => rejected(),
         }
     }
-    Vec::new()
+
+    fn track(&self, media: &Media<'_>, kind: TrackKind) -> Result<Track, Reason> {
+        if !media.is_rtp() {
+            return Err(Reason::Protocol(refusal::shown(media.protocol).into()));
+        }
+        let formats = formats::choose(media, kind, self.side)?;
+        let (encodings, group) = match self.side {
+            Side::Publisher => simulcast(media, &formats)?,
+            Side::Viewer => (Vec::new(), Vec::new()),
+        };
+        let repairs: Vec<(u32, u32)> = media
+            .groups
+            .iter()
+            .filter_map(|group| match group {
+                SsrcGroup::Repair { media, repair } => Some((*repair, *media)),
+                SsrcGroup::Simulcast(_) => None,
+            })
+            .collect();
+        let is_repair = |ssrc: &u32| repairs.iter().any(|(repair, _)| repair == ssrc);
+        let ssrcs = media.ssrcs.iter().copied();
+        Ok(Track {
+            kind,
+            line: Line::of(media),
+            formats,
+            extensions: self.extensions(media, kind),
+            rtcp_rsize: media.rtcp_rsize,
+            mixed: media.mixed,
+            has_simulcast: media.simulcast.is_some(),
+            encodings,
+            group,
+            ssrcs: ssrcs.filter(|ssrc| !is_repair(ssrc)).collect(),
+            repairs,
+        })
+    }
+
+    /// Ids of one byte's headers (RFC 8285 section 4.2), which each of our headers has; what the
+    /// offerer would not send a publisher's way, or not take, is left out.
+    fn extensions(&self, media: &Media<'_>, kind: TrackKind) -> Vec<Mapped> {
+        let mut mapped: Vec<Mapped> = Vec::new();
+        for offered in &media.extensions {
+            let known = Extension::ALL.into_iter();
+            let mut known = known.filter(|known| known.is_of(kind, self.side));
+            let Some(extension) = known.find(|known| known.uri() == offered.uri) else {
+                continue;
+            };
+            let direction = offered.direction.unwrap_or_default();
+            let goes = match self.side {
+                Side::Publisher => direction.sends(),
+                Side::Viewer => direction.receives(),
+            };
+            let Some(id) = u8::try_from(offered.id)
+                .ok()
+                .filter(|id| goes && (1..15).contains(id))
+            else {
+                continue;
+            };
+            if mapped
+                .iter()
+                .all(|m| m.extension != extension && m.id != id)
+            {
+                mapped.push(Mapped {
+                    extension,
+                    id,
+                    directed: offered.direction.is_some(),
+                });
+            }
+        }
+        mapped
+    }
+
+    fn is_bundled(&self, media: &Media<'_>) -> bool {
+        media.mid.is_some_and(|mid| self.bundle.contains(&mid))
+    }
+
+    /// No section of a viewer could be taken: why its first one was not.
+    fn nothing_taken(&self) -> Refusal {
+        for (index, media) in self.sdp.media.iter().enumerate() {
+            if let Some(kind) = kind_of(media).filter(|_| self.active[index])
+                && let Err(reason) = self.track(media, kind)
+            {
+                return refused(index, media, reason);
+            }
+        }
+        Reason::NoMedia.into()
+    }
+
+    /// ICE and DTLS of the offer. With BUNDLE the first section of the group that is accepted
+    /// speaks for all (RFC 9143 section 7.3.1); what it does not say may stand elsewhere.
+    fn transport(&self, sections: &[Section]) -> Transport<'a> {
+        let accepted = |index: usize| !matches!(sections[index], Section::Rejected(_));
+        let media = self.sdp.media.iter().enumerate();
+        let place = |media: &Media<'_>| {
+            let place = media
+                .mid
+                .and_then(|mid| self.bundle.iter().position(|m| *m == mid));
+            place.unwrap_or(usize::MAX)
+        };
+        let mut order: Vec<(bool, usize, usize)> = media
+            .map(|(index, media)| (!accepted(index), place(media), index))
+            .collect();
+        order.sort_unstable();
+        let mut levels = order
+            .iter()
+            .map(|(_, _, index)| &self.sdp.media[*index].transport);
+        let first = levels.next().copied().unwrap_or_default();
+        levels.fold(first.or(&self.sdp.transport), |found, level| {
+            found.or(level)
+        })
+    }
+
+    /// The accepted mids in the order of the offer's group: the first one keeps its place
+    /// (RFC 9143 section 7.3.1).
+    fn answered_bundle(&self, sections: &[Section]) -> String {
+        let accepted: HashSet<&str> = sections
+            .iter()
+            .filter_map(|section| match section {
+                Section::Taken(track) | Section::Inactive(track) => track.mid(),
+                Section::Data(line) => line.mid.as_deref(),
+                Section::Rejected(_) => None,
+            })
+            .collect();
+        let mut answered = String::new();
+        for mid in self.bundle.iter().filter(|mid| accepted.contains(*mid)) {
+            answered.push(' ');
+            answered.push_str(mid);
+        }
+        answered
+    }
 }
 
-/// Which layer each simulcast id stands for.
-///
-/// The usual names speak for themselves, whatever their order; other names are in order of
-/// preference, best first (RFC 8853 section 5.2). More than three: the rest have no layer.
-#[must_use]
-pub fn layers_of(rids: &[String]) -> Vec<Option<Layer>> {
-    let by_name: Vec<Option<u8>> = rids.iter().map(|rid| rank(rid, rids)).collect();
-    let ranked = by_name.iter().all(Option::is_some)
-        && (0..rids.len()).all(|i| (0..i).all(|j| by_name[i] != by_name[j]));
-    let mut order: Vec<usize> = (0..rids.len()).collect();
-    if ranked {
-        order.sort_by_key(|&i| std::cmp::Reverse(by_name[i]));
+fn refused(index: usize, media: &Media<'_>, reason: Reason) -> Refusal {
+    Refusal {
+        section: Some(SectionName::of(index, media)),
+        reason,
     }
-    let ladder: &[Layer] = match rids.len() {
-        0 | 1 => &[Layer::High],
-        2 => &[Layer::High, Layer::Low],
-        _ => &[Layer::High, Layer::Medium, Layer::Low],
-    };
-    let mut layers = vec![None; rids.len()];
-    for (place, &i) in order.iter().enumerate() {
-        layers[i] = ladder.get(place).copied();
-    }
-    layers
 }
 
-fn rank(rid: &str, all: &[String]) -> Option<u8> {
-    let has = |name: &str| all.iter().any(|rid| rid.eq_ignore_ascii_case(name));
-    match rid.to_ascii_lowercase().as_str() {
-        "q" | "l" | "lo" | "low" | "quarter" => Some(0),
-        "h" if has("f") || has("q") => Some(1),
-        "half" | "m" | "mid" | "medium" => Some(1),
-        "f" | "full" | "h" | "hi" | "high" => Some(2),
+fn mids<'a>(group: &&'a str) -> impl Iterator<Item = &'a str> + use<'a> {
+    group.split_ascii_whitespace()
+}
+
+fn kind_of(media: &Media<'_>) -> Option<TrackKind> {
+    match media.kind {
+        "audio" => Some(TrackKind::Audio),
+        "video" => Some(TrackKind::Video),
         _ => None,
+    }
+}
+
+/// RFC 8841 section 4.1.
+fn is_data(media: &Media<'_>) -> bool {
+    media.kind == "application"
+        && media.protocol.ends_with("DTLS/SCTP")
+        && media.formats == "webrtc-datachannel"
+}
+
+/// Whether a user fragment and a password are as long as they have to be (RFC 8839 section 5.4).
+/// Of the characters only those are refused that would break a check's user name.
+#[must_use]
+pub fn credentials_fit(ufrag: &str, password: &str) -> bool {
+    let fits = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && b != b':');
+    (4..=256).contains(&ufrag.len())
+        && (22..=256).contains(&password.len())
+        && fits(ufrag)
+        && fits(password)
+}
+
+fn credentials<'a>(transport: &Transport<'a>) -> Result<(&'a str, &'a str), Reason> {
+    let (Some(ufrag), Some(password)) = (transport.ufrag, transport.password) else {
+        return Err(Reason::NoIce);
+    };
+    match credentials_fit(ufrag, password) {
+        true => Ok((ufrag, password)),
+        false => Err(Reason::IceLength),
+    }
+}
+
+type Simulcast = (Vec<Encoding>, Vec<(u32, Layer)>);
+
+/// The streams of a publisher's section, by rid or by group of SSRCs.
+fn simulcast(media: &Media<'_>, formats: &[Chosen]) -> Result<Simulcast, Reason> {
+    let mut rids = media.sent_rids().ok_or(Reason::Simulcast)?;
+    let restrictions = |rid: &str| {
+        let found = media.rids.iter().find(|known| known.id == rid);
+        found.map(|known| known.restrictions)
+    };
+    rids.retain(|rid| restrictions(rid).is_none_or(|r| has_format(r, formats)));
+    let layers = layers_of(&rids).into_iter();
+    let encodings: Vec<Encoding> = rids
+        .iter()
+        .zip(layers)
+        .filter_map(|(rid, layer)| {
+            Some(Encoding {
+                rid: (*rid).into(),
+                layer: layer?,
+                restrictions: answered_restrictions(restrictions(rid).unwrap_or(""), formats)
+                    .into(),
+                described: restrictions(rid).is_some(),
+            })
+        })
+        .collect();
+    let mut groups = media.groups.iter();
+    let group = groups.find_map(|group| match group {
+        SsrcGroup::Simulcast(ssrcs) if encodings.is_empty() => Some(layers_of_group(ssrcs)),
+        _ => None,
+    });
+    Ok((encodings, group.unwrap_or_default()))
+}
+
+/// The payload types that a rid is restricted to; none: it is not.
+fn restricted(restrictions: &str) -> Option<&str> {
+    let mut pairs = restrictions.split(';').map(str::trim);
+    pairs.find_map(|pair| pair.strip_prefix("pt="))
+}
+
+/// Whether a rid's stream may have a format that is taken (RFC 8851 section 5).
+fn has_format(restrictions: &str, formats: &[Chosen]) -> bool {
+    let Some(payload_types) = restricted(restrictions) else {
+        return true;
+    };
+    payload_types.split(',').any(|pt| is_taken(pt, formats))
+}
+
+fn is_taken(payload_type: &str, formats: &[Chosen]) -> bool {
+    let payload_type = payload_type.trim().parse();
+    let taken = |chosen: &Chosen| Ok(chosen.accepted.payload_type) == payload_type;
+    formats.iter().any(taken)
+}
+
+/// The restrictions without the payload types that are not taken.
+fn answered_restrictions(restrictions: &str, formats: &[Chosen]) -> String {
+    let pairs = restrictions.split(';').map(str::trim);
+    let answered = pairs.filter(|pair| !pair.is_empty()).map(|pair| {
+        let Some(payload_types) = pair.strip_prefix("pt=") else {
+            return pair.to_owned();
+        };
+        let kept: Vec<&str> = payload_types
+            .split(',')
+            .filter(|pt| is_taken(pt, formats))
+            .collect();
+        format!("pt={}", kept.join(","))
+    });
+    answered.collect::<Vec<_>>().join(";")
+}
+
+/// All media shares one transport, where a payload type must tell what a packet is (RFC 9143
+/// section 9.1). The same number for media of two sections is told apart by other means; one that
+/// sends media again and means something else in another section is not taken. Ids of extensions
+/// mean the same everywhere (RFC 9143 section 9.4): the first section's meaning counts.
+fn separate(sections: &mut [Section]) {
+    let mut media: Vec<u8> = Vec::new();
+    let mut mapped: Vec<(u8, Extension)> = Vec::new();
+    for section in &mut *sections {
+        if let Section::Taken(track) | Section::Inactive(track) = section {
+            media.extend(track.accepted().map(|accepted| accepted.payload_type));
+            let clashes = |m: &Mapped| {
+                mapped
+                    .iter()
+                    .any(|(id, e)| *id == m.id && *e != m.extension)
+            };
+            track.extensions.retain(|m| !clashes(m));
+            mapped.extend(track.extensions());
+        }
+    }
+    for section in sections {
+        if let Section::Taken(track) | Section::Inactive(track) = section {
+            for chosen in &mut track.formats {
+                let resend = &mut chosen.accepted.resend_payload_type;
+                *resend = resend.filter(|resend| !media.contains(resend));
+            }
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HEAD: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
-    const ICE: &str =
-        "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 AA\r\n";
-    const AUDIO: &str =
-        "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=rtpmap:111 opus/48000/2\r\n";
-    const VIDEO: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=rtpmap:96 VP8/90000\r\n";
-
-    fn check(body: &str, side: Side, want: Result<usize, OfferError>) {
-        let got = read(&format!("{HEAD}{body}"), side).map(|offer| offer.sections.len());
-        assert_eq!(got, want, "{body}");
-    }
-
-    #[test]
-    fn offers() {
-        use OfferError as E;
-        use Side::{Publisher, Viewer};
-        let bundle = "a=group:BUNDLE 0 1\r\n";
-        check(&format!("{bundle}{ICE}{AUDIO}{VIDEO}"), Publisher, Ok(2));
-        check(&format!("{ICE}{VIDEO}a=sendonly\r\n"), Publisher, Ok(1));
-        check(
-            &format!("{ICE}{VIDEO}a=sendonly\r\n"),
-            Viewer,
-            Err(E::Direction),
-        );
-        check(
-            &format!("{ICE}{VIDEO}a=recvonly\r\n"),
-            Publisher,
-            Err(E::Direction),
-        );
-        check(
-            &format!("a=inactive\r\n{ICE}{VIDEO}"),
-            Viewer,
-            Err(E::Direction),
-        );
-        check(&format!("{ICE}{AUDIO}{VIDEO}"), Viewer, Err(E::NoBundle));
-        check(
-            &format!("{bundle}{ICE}{VIDEO}{VIDEO}"),
-            Publisher,
-            Err(E::TooManyTracks),
-        );
-        check(
-            &format!("{ICE}{VIDEO}").replace("VP8", "theora"),
-            Viewer,
-            Err(E::NoCodec),
-        );
-        check(VIDEO, Viewer, Err(E::NoIce));
-        check(
-            &format!("{}{VIDEO}", ICE.replace("fingerprint", "thumb")),
-            Viewer,
-            Err(E::NoFingerprint),
-        );
-        check(ICE, Viewer, Err(E::NoMedia));
-        assert_eq!(read("hello", Viewer), Err(E::NotSdp));
-        assert_eq!(read("", Viewer), Err(E::NotSdp));
-        let two_streams = format!("{bundle}{ICE}{AUDIO}a=msid:a 1\r\n{VIDEO}a=msid:b 2\r\n");
-        check(&two_streams, Publisher, Err(E::TooManyTracks));
-    }
-
-    #[test]
-    fn details() {
-        let sdp = format!(
-            "{HEAD}a=group:BUNDLE 0 1\r\n{ICE}{AUDIO}a=fmtp:111 minptime=10; stereo=1\r\n{VIDEO}a=simulcast:send l;~m,x;h\r\n"
-        );
-        let offer = read(&sdp, Side::Publisher).unwrap();
-        assert_eq!(
-            (offer.ufrag.as_str(), offer.sections[0].stereo),
-            ("abcd", true)
-        );
-        assert_eq!(offer.sections[1].rids, ["l", "m", "h"]);
-        let many = sdp.replace("l;~m,x;h", &"h;".repeat(30_000));
-        let offer = read(&many, Side::Publisher).unwrap();
-        assert_eq!(offer.sections[1].rids.len(), RIDS_MAX);
-    }
-
-    #[test]
-    fn layers_by_name_and_by_order() {
-        use Layer::{High, Low, Medium};
-        let check = |rids: &[&str], want: &[Option<Layer>]| {
-            let rids: Vec<String> = rids.iter().map(ToString::to_string).collect();
-            assert_eq!(layers_of(&rids), want, "{rids:?}");
-        };
-        check(&["l", "m", "h"], &[Some(Low), Some(Medium), Some(High)]);
-        check(&["f", "h", "q"], &[Some(High), Some(Medium), Some(Low)]);
-        check(&["q", "h", "f"], &[Some(Low), Some(Medium), Some(High)]);
-        check(&["h", "l"], &[Some(High), Some(Low)]);
-        check(&["0", "1", "2"], &[Some(High), Some(Medium), Some(Low)]);
-        check(
-            &["0", "1", "2", "3"],
-            &[Some(High), Some(Medium), Some(Low), None],
-        );
-        check(&["x"], &[Some(High)]);
-        check(&[], &[]);
-    }
-}
+mod tests;

@@ -93,7 +93,7 @@ struct Show {
 impl Show {
     fn new(now: Instant, offered: &str) -> Self {
         let mut source = source(1, now);
-        source.offer_parameter_sets(ParameterSets::offered(offered));
+        source.offer_parameter_sets(ParameterSets::offered([offered]));
         let mut viewer = DownTrack::new(TrackKind::Video, 90_000, LayerChoice::Auto);
         viewer.set_live([Layer::High].into_iter().collect());
         Self {

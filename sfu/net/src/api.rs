@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lightstick_sfu_core::offer::OfferError;
+pub use lightstick_sfu_core::offer::{Reason, Refusal, SdpError, SectionName};
 use lightstick_types::{
     Bitrate, ChatMember, Codec, Hint, Layer, LayerChoice, RoomId, SessionId, ShardId, TrackKind,
 };
@@ -60,42 +62,25 @@ pub struct SessionOpened {
 pub enum OpenError {
     /// Not SDP at all (HTTP 400).
     #[error("the offer is no SDP: {0}")]
-    Malformed(String),
-    /// SDP, but not what we can serve (HTTP 422).
+    Malformed(SdpError),
+    /// SDP, but not what we can serve whole (HTTP 422).
     #[error("the offer cannot be answered: {0}")]
-    Unacceptable(#[from] Unacceptable),
+    Unacceptable(Refusal),
+    /// The WebRTC stack did not start (HTTP 500).
+    #[error("the session could not be made")]
+    Stack(String),
     /// The shard's command queue is full, or it is draining (HTTP 503).
     #[error("the media plane is overloaded")]
     Overloaded,
 }
 
-/// What an offer lacks.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unacceptable {
-    /// No audio and no video section.
-    #[error("it has no audio and no video section")]
-    NoMedia,
-    /// Media, but no codec that we forward.
-    #[error("it has none of our codecs (H264, VP8, VP9, AV1, Opus)")]
-    NoCodec,
-    /// No ICE credentials.
-    #[error("it has no ICE user fragment and password")]
-    NoIce,
-    /// No DTLS fingerprint.
-    #[error("it has no DTLS fingerprint")]
-    NoFingerprint,
-    /// Not bundled on one transport with RTCP (RFC 9725 section 4.4).
-    #[error("it does not bundle its media on one transport")]
-    NoBundle,
-    /// More than one audio or one video section, or a second MediaStream.
-    #[error("it has more than one track of a kind")]
-    TooManyTracks,
-    /// The directions do not fit: WHIP sends, WHEP receives.
-    #[error("its direction is wrong: a publisher sends, a viewer receives")]
-    Direction,
-    /// Anything else that the WebRTC stack refused.
-    #[error("{0}")]
-    Other(String),
+impl From<OfferError> for OpenError {
+    fn from(error: OfferError) -> Self {
+        match error {
+            OfferError::Malformed(error) => Self::Malformed(error),
+            OfferError::Refused(refusal) => Self::Unacceptable(refusal),
+        }
+    }
 }
 
 /// ICE details of a peer's trickle fragment (RFC 8840), parsed by the caller.

@@ -1,22 +1,34 @@
 //! Commands of the control plane, and how a shard obeys them.
 
-use lightstick_types::{LayerChoice, RoomId, SessionId};
+use std::sync::Arc;
+
+use lightstick_sfu_core::offer::Offer;
+use lightstick_types::{ChatMember, LayerChoice, RoomId, SessionId};
 use tokio::sync::oneshot;
 
 use crate::api::{
-    CloseReason, CommandError, LocalIce, OpenSession, RemoteIce, RoomMedia, SessionMedia,
-    SessionOpened,
+    CloseReason, CommandError, LocalIce, RemoteIce, Role, RoomMedia, SessionMedia, SessionOpened,
 };
 use crate::joins::Reply;
 use crate::session::Session;
 use crate::shard::Shard;
 use crate::survey::named_layers;
 
+/// A session that shall be opened, whose offer was read on the way to its shard.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) session: SessionId,
+    pub(crate) room: RoomId,
+    pub(crate) role: Role,
+    pub(crate) member: Option<Arc<ChatMember>>,
+    pub(crate) offer: Offer,
+}
+
 /// What the control plane asks of one shard. Where the asker has gone, nothing is left behind.
 #[derive(Debug)]
 pub(crate) enum Command {
     Open {
-        request: Box<OpenSession>,
+        opening: Box<Opening>,
         reply: Reply,
     },
     AddCandidates {
@@ -47,9 +59,10 @@ impl Shard {
     /// Does what a command says. An answer that nobody waits for any more is dropped.
     pub(crate) fn obey(&mut self, command: Command) {
         match command {
-            Command::Open { request, reply } => self.queue_offer(request, reply),
+            Command::Open { opening, reply } => self.queue_offer(opening, reply),
             Command::AddCandidates { session, reply } => {
-                // Nothing to add: see `sdp::prepare_offer`.
+                // Nothing to add: an agent that is lite learns its peer's addresses from the
+                // checks that come in (RFC 8445 section 2.4).
                 let known = self.by_id.contains_key(&session);
                 let _ = reply.send(if known {
                     Ok(())
@@ -88,12 +101,12 @@ impl Shard {
         }
     }
 
-    pub(crate) fn open(&mut self, request: OpenSession, reply: Reply) {
+    pub(crate) fn open(&mut self, opening: Opening, reply: Reply) {
         // The asker gave up while the command waited.
         if reply.is_closed() {
             return;
         }
-        let opened = Session::open(request, &self.shared, &self.candidates, self.now);
+        let opened = Session::open(opening, &self.shared, &self.candidates, self.now);
         let (session, answer) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -129,7 +142,7 @@ impl Shard {
     ) -> Result<LocalIce, CommandError> {
         let key = *self.by_id.get(&session).ok_or(CommandError::NoSession)?;
         let session = &mut self.sessions[key as usize];
-        let local = session.restart_ice(ice, &self.candidates);
+        let local = session.restart_ice(ice, &self.candidates)?;
         self.by_ufrag.insert(local.ufrag.clone(), key);
         self.tend_ice(key);
         Ok(local)

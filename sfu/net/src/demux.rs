@@ -10,7 +10,7 @@ use str0m::Input;
 use str0m::net::{Protocol, Receive};
 
 use crate::dtls;
-use crate::session::RoleState;
+use crate::session::{RoleState, Signal};
 use crate::shard::Shard;
 use crate::sink::Withheld;
 
@@ -220,6 +220,14 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key as usize) else {
             return false;
         };
+        if let RoleState::Publisher { ingress, .. } = &mut session.role
+            && kind == Kind::Rtp
+            && session.connected
+            && !ingress.admit(&mut session.rtc, datagram, self.now)
+        {
+            self.on_signal(key, Signal::Foreign);
+            return false;
+        }
         // Addresses are the agent's matter: str0m sees none but ours.
         let address = from.destination();
         let Ok(receive) = Receive::new(Protocol::Udp, address, address, datagram) else {

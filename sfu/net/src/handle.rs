@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use crossbeam_channel::{Sender, TrySendError, bounded, unbounded};
+use lightstick_sfu_core::offer::{Offer, Side};
 use lightstick_types::{LayerChoice, RoomId, SessionId, ShardId};
 use mio::{Poll, Token, Waker};
 use tokio::sync::{mpsc, oneshot};
@@ -17,7 +18,7 @@ use crate::api::{
     RemoteIce, Role, RoomMedia, SessionMedia, SessionOpened,
 };
 use crate::chat::{CHAT_COMMANDS_MAX, CHAT_EVENTS_MAX, ChatCommand, ChatEvent, Desk};
-use crate::command::Command;
+use crate::command::{Command, Opening};
 use crate::config::{MediaConfig, MediaConfigError};
 use crate::link::{Links, mesh};
 use crate::session::Shared;
@@ -210,12 +211,19 @@ impl MediaPlane {
     /// # Errors
     /// [`OpenError`]; nothing stays allocated. The same holds when the future is dropped.
     pub async fn open(&self, request: OpenSession) -> Result<SessionOpened, OpenError> {
-        let shard = match request.role {
-            Role::Publisher { .. } => request.room.home(self.shards.len()),
-            Role::Viewer { .. } => self.lightest(),
+        let (side, shard) = match request.role {
+            Role::Publisher { .. } => (Side::Publisher, request.room.home(self.shards.len())),
+            Role::Viewer { .. } => (Side::Viewer, self.lightest()),
         };
-        let request = Box::new(request);
-        self.ask(shard, |reply| Command::Open { request, reply })
+        let opening = Box::new(Opening {
+            // Read here: a media thread has no time for long texts.
+            offer: Offer::read(&request.offer, side)?,
+            session: request.session,
+            room: request.room,
+            role: request.role,
+            member: request.member,
+        });
+        self.ask(shard, |reply| Command::Open { opening, reply })
             .await
             .unwrap_or(Err(OpenError::Overloaded))
     }

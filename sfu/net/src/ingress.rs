@@ -1,67 +1,143 @@
-//! A publisher's packets on their way from str0m into the core.
+//! A publisher's packets: which of its streams each is of, before str0m opens it, and on its way
+//! from str0m into the core after.
+//!
+//! str0m is told of every stream by its SSRC. Which of the offer's streams a new SSRC is, the
+//! core's [`Binding`] tells from the packet's header. That header is not authentic yet: a new
+//! stream counts, and takes another's place, only when a packet of it was opened.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
+use lightstick_sfu_core::binding::Binding;
+use lightstick_sfu_core::bucket::{Bucket, Limit};
 use lightstick_sfu_core::clock::SenderReport;
 use lightstick_sfu_core::codec::h264::ParameterSets;
 use lightstick_sfu_core::health::Promise;
-use lightstick_sfu_core::offer::{Offer, layers_of};
-use lightstick_sfu_core::packet::{Format, PacketExtensions};
+use lightstick_sfu_core::offer::Offer;
+use lightstick_sfu_core::packet::PacketExtensions;
 use lightstick_sfu_core::uptrack::Incoming;
-use lightstick_types::{Codec, Layer, TrackKind};
+use lightstick_types::{Layer, TrackKind};
 use str0m::Rtc;
-use str0m::format::Codec as RtcCodec;
-use str0m::media::{KeyframeRequestKind, MediaTime, Mid, Pt, Rid};
+use str0m::media::{KeyframeRequestKind, MediaKind, MediaTime, Mid, Rid};
 use str0m::rtp::{RtpPacket, Ssrc};
 
-/// What the publisher negotiated: enough to place any of its packets.
+use splice::Splice;
+
+mod splice;
+
+/// Streams that str0m is told of at a time. Past it, the one that was heard the longest ago goes,
+/// unless it is the one that is forwarded.
+const STREAMS_MAX: usize = 32;
+/// New streams of one session: an encoder that starts anew has one. str0m remembers each.
+const NEW_STREAMS: Limit = Limit {
+    every: Duration::from_secs(2),
+    burst: 32,
+};
+/// A stream that was replaced comes back when its successor is silent for so long.
+const SILENCE: Duration = Duration::from_secs(1);
+/// Replaced streams of repairs that are remembered, so that their late packets are not taken for
+/// their successors'.
+const RETIRED_MAX: usize = 16;
+
+/// What a publisher sends.
 #[derive(Debug)]
 pub(crate) struct Ingress {
-    tracks: Vec<(Mid, TrackKind)>,
-    layers: Vec<(Rid, Layer)>,
-    formats: HashMap<Pt, Format>,
-    /// Learnt from the first packet of each stream, which names its mid and rid.
-    streams: HashMap<Ssrc, (TrackKind, Layer)>,
-    /// Streams that go on where another was before.
-    ssrc_changes: u32,
+    binding: Binding,
+    rids: Vec<(Layer, String)>,
+    /// Whether it wants keyframe requests as FIR (RFC 5104 section 4.3.1).
+    request: KeyframeRequestKind,
+    streams: HashMap<Ssrc, Stream>,
+    slots: [Slot; 1 + Layer::COUNT],
+    retired_repairs: Vec<Ssrc>,
+    new_streams: Bucket,
+    new_repairs: Bucket,
+    /// How often a stream has gone on under another SSRC.
+    changes: u32,
     promise: Promise,
     parameter_sets: ParameterSets,
 }
 
+/// A stream of media that str0m knows.
+#[derive(Debug)]
+struct Stream {
+    kind: TrackKind,
+    layer: Layer,
+    /// A packet of it was opened.
+    authentic: bool,
+    /// Another one has taken its place.
+    replaced: bool,
+    heard_at: Instant,
+}
+
+/// Audio, or a layer of video: what one stream after another fills.
+#[derive(Debug, Default)]
+struct Slot {
+    now: Option<(Ssrc, Splice)>,
+    /// What sends it again.
+    repair: Option<Ssrc>,
+}
+
+fn slot_of(kind: TrackKind, layer: Layer) -> usize {
+    match kind {
+        TrackKind::Audio => 0,
+        TrackKind::Video => 1 + layer.index(),
+    }
+}
+
+/// What str0m calls a track. The peer's own names are not limited as str0m's are.
+pub(crate) fn mid_of(kind: TrackKind) -> Mid {
+    match kind {
+        TrackKind::Audio => Mid::from("audio"),
+        TrackKind::Video => Mid::from("video"),
+    }
+}
+
+/// What str0m calls a layer of video.
+fn rid_of(kind: TrackKind, layer: Layer) -> Option<Rid> {
+    let name = match layer {
+        Layer::Low => "low",
+        Layer::Medium => "medium",
+        Layer::High => "high",
+    };
+    (kind == TrackKind::Video).then(|| Rid::from(name))
+}
+
+pub(crate) fn kind_of(kind: TrackKind) -> MediaKind {
+    match kind {
+        TrackKind::Audio => MediaKind::Audio,
+        TrackKind::Video => MediaKind::Video,
+    }
+}
+
 impl Ingress {
-    /// The receiving side as it was negotiated.
-    pub(crate) fn new(rtc: &Rtc, offer: &Offer, sdp: &str) -> Self {
-        let tracks: Vec<(Mid, TrackKind)> = offer
-            .sections
-            .iter()
-            .map(|s| (Mid::from(s.mid.as_str()), s.kind))
-            .collect();
-        let layers = offer
-            .sections
-            .iter()
-            .filter(|section| section.kind == TrackKind::Video)
-            .flat_map(|section| {
-                let layers = layers_of(&section.rids);
-                section
-                    .rids
-                    .iter()
-                    .map(|rid| Rid::from(rid.as_str()))
-                    .zip(layers)
-            })
-            .filter_map(|(rid, layer)| Some((rid, layer?)))
-            .collect();
-        let formats = tracks
-            .iter()
-            .flat_map(|(mid, _)| formats(rtc, *mid))
-            .collect();
+    /// What `offer` announces.
+    pub(crate) fn new(offer: &Offer) -> Self {
+        let encodings = offer.tracks().flat_map(|track| track.encodings());
+        let wants_fir = offer
+            .tracks()
+            .filter(|track| track.kind == TrackKind::Video)
+            .any(|track| !track.has_feedback("nack pli") && track.has_feedback("ccm fir"));
         Self {
-            tracks,
-            layers,
-            formats,
+            binding: Binding::new(offer),
+            rids: encodings
+                .map(|encoding| (encoding.layer, encoding.rid.to_string()))
+                .collect(),
+            request: match wants_fir {
+                true => KeyframeRequestKind::Fir,
+                false => KeyframeRequestKind::Pli,
+            },
             streams: HashMap::new(),
-            ssrc_changes: 0,
-            promise: Promise::read(offer, sdp),
-            parameter_sets: ParameterSets::offered(sdp),
+            slots: Default::default(),
+            retired_repairs: Vec::new(),
+            new_streams: Bucket::default(),
+            new_repairs: Bucket::default(),
+            changes: 0,
+            promise: Promise::read(offer),
+            parameter_sets: ParameterSets::offered(
+                offer
+                    .tracks()
+                    .flat_map(|track| track.parameters("sprop-parameter-sets")),
+            ),
         }
     }
 
@@ -75,142 +151,204 @@ impl Ingress {
         &self.parameter_sets
     }
 
-    /// How often a track has gone on under another SSRC.
+    /// How often a stream has gone on under another SSRC.
     pub(crate) fn ssrc_changes(&self) -> u32 {
-        self.ssrc_changes
+        self.changes
     }
 
-    /// Whether anything can come in at all.
-    pub(crate) fn has_format(&self) -> bool {
-        !self.formats.is_empty()
-    }
-
-    /// Places a packet. `None`: of a payload type or layer that we do not forward.
-    pub(crate) fn place(&mut self, rtc: &mut Rtc, packet: RtpPacket) -> Option<Incoming> {
-        let ssrc = packet.header.ssrc;
-        let (kind, layer) = match self.streams.get(&ssrc) {
-            Some(place) => *place,
-            None => {
-                let mut api = rtc.direct_api();
-                let stream = api.stream_rx(&ssrc)?;
-                let (mid, rid) = (stream.mid(), stream.rid());
-                let kind = self.tracks.iter().find(|(m, _)| *m == mid)?.1;
-                let layer = match rid {
-                    None => Layer::High,
-                    Some(rid) => self.layers.iter().find(|(r, _)| *r == rid)?.1,
-                };
-                if kind == TrackKind::Video {
-                    // str0m asks for lost packets only where RTX was negotiated; a peer without it
-                    // sends them again as they were.
-                    stream.suppress_nack(false);
-                }
-                let known = self.streams.values().any(|place| *place == (kind, layer));
-                self.ssrc_changes += u32::from(known);
-                self.streams.insert(ssrc, (kind, layer));
-                (kind, layer)
+    /// Makes sure that str0m knows the stream of a datagram. False: it is of none that was
+    /// offered.
+    pub(crate) fn admit(&mut self, rtc: &mut Rtc, datagram: &[u8], now: Instant) -> bool {
+        let Some(ssrc) = datagram.get(8..12).and_then(|ssrc| ssrc.try_into().ok()) else {
+            return false;
+        };
+        let ssrc = Ssrc::from(u32::from_be_bytes(ssrc));
+        // str0m takes what libwebrtc probes with before it has media.
+        if ssrc.is_probe()
+            || self.streams.contains_key(&ssrc)
+            || self.slots.iter().any(|slot| slot.repair == Some(ssrc))
+        {
+            return true;
+        }
+        let Some(place) = self.binding.place(datagram) else {
+            return false;
+        };
+        let (mid, rid) = (mid_of(place.kind), rid_of(place.kind, place.layer));
+        if place.repair {
+            let slot = &mut self.slots[slot_of(place.kind, place.layer)];
+            // Of a stream that is not known yet: it cannot be told what it repairs.
+            let Some((media, _)) = slot.now else {
+                return false;
+            };
+            if self.retired_repairs.contains(&ssrc) || !self.new_repairs.take(now, NEW_STREAMS) {
+                return false;
             }
+            slot.repair = Some(ssrc);
+            rtc.direct_api()
+                .expect_stream_rx(media, Some(ssrc), mid, rid);
+            return true;
+        }
+        // Taken when the stream turns out to be authentic.
+        if !self.new_streams.clone().take(now, NEW_STREAMS) {
+            return false;
+        }
+        self.make_room(rtc);
+        let repair = self.binding.repair_of(*ssrc).map(Ssrc::from);
+        let mut api = rtc.direct_api();
+        let stream = api.expect_stream_rx(ssrc, repair, mid, rid);
+        // A peer without RTX sends lost packets again as they were. Lost audio comes too late.
+        stream.suppress_nack(place.kind == TrackKind::Audio);
+        let stream = Stream {
+            kind: place.kind,
+            layer: place.layer,
+            authentic: false,
+            replaced: false,
+            heard_at: now,
         };
-        let format = *self.formats.get(&packet.header.payload_type)?;
-        let ext = &packet.header.ext_vals;
-        let extensions = PacketExtensions {
-            captured_at: ext.abs_capture_time.map(|capture| capture.capture_time),
-            capture_clock_offset: ext.abs_capture_time.and_then(|c| c.clock_offset_secs()),
-            playout_delay: ext
-                .play_delay_min
-                .zip(ext.play_delay_max)
-                .map(|(min, max)| {
-                    let units = |t: MediaTime| (t.as_seconds() * 100.0).round() as u16;
-                    (units(min), units(max))
-                }),
-            audio_level: ext
-                .audio_level
-                .map(|l| (l, ext.voice_activity.unwrap_or_default())),
-            orientation: ext.video_orientation.map(|o| o as u8),
+        self.streams.insert(ssrc, stream);
+        true
+    }
+
+    fn make_room(&mut self, rtc: &mut Rtc) {
+        if self.streams.len() < STREAMS_MAX {
+            return;
+        }
+        let forwarded = |ssrc: &Ssrc| {
+            let mut slots = self.slots.iter().flat_map(|slot| &slot.now);
+            slots.any(|(now, _)| now == ssrc)
         };
+        let others = self.streams.iter().filter(|(ssrc, _)| !forwarded(ssrc));
+        let oldest = others.min_by_key(|(_, stream)| stream.heard_at);
+        if let Some(oldest) = oldest.map(|(ssrc, _)| *ssrc) {
+            self.streams.remove(&oldest);
+            rtc.direct_api().remove_stream_rx(oldest);
+        }
+    }
+
+    /// Places a packet that str0m has opened. `None`: of a payload type or stream that is not
+    /// forwarded.
+    pub(crate) fn place(&mut self, rtc: &mut Rtc, packet: RtpPacket) -> Option<Incoming> {
+        let (ssrc, now) = (packet.header.ssrc, packet.timestamp);
+        let stream = self.streams.get_mut(&ssrc)?;
+        stream.heard_at = now;
+        if !stream.authentic {
+            stream.authentic = true;
+            self.new_streams.take(now, NEW_STREAMS);
+        }
+        let (kind, layer) = (stream.kind, stream.layer);
+        let format = self.binding.format(kind, *packet.header.payload_type)?;
+        let slot = &mut self.slots[slot_of(kind, layer)];
+        let (sequence, timestamp) = (*packet.seq_no, packet.header.timestamp);
+        let rate = format.codec.clock_rate();
+        match &mut slot.now {
+            Some((forwarded, _)) if *forwarded == ssrc => {}
+            None => slot.now = Some((ssrc, Splice::new(sequence, now))),
+            Some((forwarded, splice)) => {
+                // Two streams at once in one place: the one that came last stays.
+                if stream.replaced && !splice.is_silent(now, SILENCE) {
+                    return None;
+                }
+                let before = std::mem::replace(forwarded, ssrc);
+                splice.follow(sequence, timestamp, now, rate);
+                self.changes = self.changes.wrapping_add(1);
+                self.replace(rtc, before, ssrc);
+            }
+        }
+        let slot = &mut self.slots[slot_of(kind, layer)];
+        let (_, splice) = slot.now.as_mut()?;
+        let (sequence, timestamp) = splice.place(sequence, timestamp, now)?;
+        let shift = splice.shift();
+        let extensions = extensions(&packet);
         Some(Incoming {
             kind,
             layer,
             format,
-            sequence: *packet.seq_no,
-            timestamp: packet.header.timestamp,
+            sequence,
+            timestamp,
             marker: packet.header.marker,
             extensions,
             payload: packet.payload,
             report: packet.last_sender_info.map(|info| SenderReport {
                 wall: info.ntp_time,
-                timestamp: (info.rtp_time.numer() & u64::from(u32::MAX)) as u32,
+                timestamp: ((info.rtp_time.numer() & u64::from(u32::MAX)) as u32)
+                    .wrapping_add(shift),
             }),
             received_at: packet.timestamp,
         })
     }
 
+    /// A stream has taken the place of another one.
+    fn replace(&mut self, rtc: &mut Rtc, before: Ssrc, after: Ssrc) {
+        let mut api = rtc.direct_api();
+        if let Some(stream) = api.stream_rx(&before) {
+            stream.suppress_nack(true);
+        }
+        if let Some(stream) = self.streams.get_mut(&before) {
+            stream.replaced = true;
+        }
+        let Some(stream) = self.streams.get_mut(&after) else {
+            return;
+        };
+        stream.replaced = false;
+        let (kind, layer) = (stream.kind, stream.layer);
+        tracing::debug!(
+            ?kind,
+            ?layer,
+            before = *before,
+            after = *after,
+            "another SSRC"
+        );
+        if kind == TrackKind::Video
+            && let Some(stream) = api.stream_rx(&after)
+        {
+            stream.suppress_nack(false);
+            // An encoder that starts anew starts with one, which may be lost.
+            stream.request_keyframe(self.request);
+        }
+        if let Some(repair) = self.slots[slot_of(kind, layer)].repair.take() {
+            if self.retired_repairs.len() == RETIRED_MAX {
+                self.retired_repairs.remove(0);
+            }
+            self.retired_repairs.push(repair);
+        }
+    }
+
     /// The simulcast id of a layer, where there is one.
-    pub(crate) fn rid(&self, layer: Layer) -> Option<Rid> {
-        self.layers
-            .iter()
-            .find(|(_, l)| *l == layer)
-            .map(|(rid, _)| *rid)
+    pub(crate) fn rid(&self, layer: Layer) -> Option<&str> {
+        let mut rids = self.rids.iter();
+        rids.find(|(of, _)| *of == layer).map(|(_, rid)| &**rid)
     }
 
     /// Asks the publisher for a keyframe. False when that layer has no stream yet.
     pub(crate) fn request_keyframe(&self, rtc: &mut Rtc, layer: Layer) -> bool {
-        let Some((mid, _)) = self
-            .tracks
-            .iter()
-            .find(|(_, kind)| *kind == TrackKind::Video)
-        else {
+        let slot = &self.slots[slot_of(TrackKind::Video, layer)];
+        let Some((ssrc, _)) = &slot.now else {
             return false;
         };
-        let rid = self.rid(layer);
         let mut api = rtc.direct_api();
-        let Some(stream) = api.stream_rx_by_mid(*mid, rid) else {
+        let Some(stream) = api.stream_rx(ssrc) else {
             return false;
         };
-        stream.request_keyframe(KeyframeRequestKind::Pli);
+        stream.request_keyframe(self.request);
         true
     }
 }
 
-/// The formats that were negotiated for `mid`.
-fn formats(rtc: &Rtc, mid: Mid) -> Vec<(Pt, Format)> {
-    let agreed = rtc
-        .media(mid)
-        .map(|media| media.remote_pts().to_vec())
-        .unwrap_or_default();
-    let config = rtc.codec_config();
-    let mut found = Vec::new();
-    for pt in agreed {
-        let Some(params) = config.find(|p| p.pt() == pt) else {
-            continue;
-        };
-        let spec = params.spec();
-        let Some(codec) = codec_of(spec.codec) else {
-            continue;
-        };
-        let profile = match codec {
-            // Profile and constraints; the level is no reason to refuse.
-            Codec::H264 => spec.format.profile_level_id.unwrap_or(0x0042_e01f) >> 8,
-            Codec::Vp9 => spec.format.profile_id.unwrap_or(0),
-            Codec::Av1 => u32::from(spec.format.profile.unwrap_or(0)),
-            Codec::Vp8 | Codec::Opus | Codec::Red => 0,
-        };
-        found.push((pt, Format { codec, profile }));
-        if let Some(red) = params.red() {
-            let codec = Codec::Red;
-            found.push((red, Format { codec, profile: 0 }));
-        }
-    }
-    found
-}
-
-/// Whether str0m's codec is one of ours.
-fn codec_of(codec: RtcCodec) -> Option<Codec> {
-    match codec {
-        RtcCodec::H264 => Some(Codec::H264),
-        RtcCodec::Vp8 => Some(Codec::Vp8),
-        RtcCodec::Vp9 => Some(Codec::Vp9),
-        RtcCodec::Av1 => Some(Codec::Av1),
-        RtcCodec::Opus => Some(Codec::Opus),
-        _ => None,
+fn extensions(packet: &RtpPacket) -> PacketExtensions {
+    let ext = &packet.header.ext_vals;
+    PacketExtensions {
+        captured_at: ext.abs_capture_time.map(|capture| capture.capture_time),
+        capture_clock_offset: ext.abs_capture_time.and_then(|c| c.clock_offset_secs()),
+        playout_delay: ext
+            .play_delay_min
+            .zip(ext.play_delay_max)
+            .map(|(min, max)| {
+                let units = |t: MediaTime| (t.as_seconds() * 100.0).round() as u16;
+                (units(min), units(max))
+            }),
+        audio_level: ext
+            .audio_level
+            .map(|l| (l, ext.voice_activity.unwrap_or_default())),
+        orientation: ext.video_orientation.map(|o| o as u8),
     }
 }

@@ -12,7 +12,8 @@ use lightstick_sfu_core::demux::Kind;
 use lightstick_sfu_core::ice::Route;
 use tokio::sync::oneshot;
 
-use crate::api::{OpenError, OpenSession, Role, SessionOpened};
+use crate::api::{OpenError, Role, SessionOpened};
+use crate::command::Opening;
 use crate::shard::Shard;
 
 /// What joins get of each turn. A turn without them takes some milliseconds at full load, so they
@@ -33,14 +34,14 @@ pub(crate) type Reply = oneshot::Sender<Result<SessionOpened, OpenError>>;
 
 /// A piece of a join.
 enum Join {
-    Offer(Box<OpenSession>, Reply),
+    Offer(Box<Opening>, Reply),
     Handshake { from: Route, datagram: Box<[u8]> },
 }
 
 /// What waits, in the order in which it came.
 #[derive(Default)]
 pub(crate) struct Joins {
-    artists: VecDeque<(Box<OpenSession>, Reply)>,
+    artists: VecDeque<(Box<Opening>, Reply)>,
     waiting: VecDeque<Join>,
     /// How many of them are offers.
     offers: usize,
@@ -58,8 +59,8 @@ impl Joins {
     }
 
     fn next(&mut self) -> Option<Join> {
-        if let Some((request, reply)) = self.artists.pop_front() {
-            return Some(Join::Offer(request, reply));
+        if let Some((opening, reply)) = self.artists.pop_front() {
+            return Some(Join::Offer(opening, reply));
         }
         let join = self.waiting.pop_front()?;
         if matches!(join, Join::Offer(..)) {
@@ -71,13 +72,13 @@ impl Joins {
 
 impl Shard {
     /// Takes an offer, to be answered soon.
-    pub(crate) fn queue_offer(&mut self, request: Box<OpenSession>, reply: Reply) {
-        let is_artist = matches!(request.role, Role::Publisher { .. });
+    pub(crate) fn queue_offer(&mut self, opening: Box<Opening>, reply: Reply) {
+        let is_artist = matches!(opening.role, Role::Publisher { .. });
         if is_artist && self.joins.artists.len() < ARTISTS_MAX {
-            self.joins.artists.push_back((request, reply));
+            self.joins.artists.push_back((opening, reply));
         } else if !is_artist && self.joins.offers < WAITING_MAX {
             self.joins.offers += 1;
-            self.joins.waiting.push_back(Join::Offer(request, reply));
+            self.joins.waiting.push_back(Join::Offer(opening, reply));
         } else {
             self.io.stats.joins_shed.add(1);
             let _ = reply.send(Err(OpenError::Overloaded));
@@ -109,8 +110,8 @@ impl Shard {
         let begun = Instant::now();
         while let Some(join) = self.joins.next() {
             match join {
-                Join::Offer(request, reply) => {
-                    self.contained(|shard| shard.open(*request, reply));
+                Join::Offer(opening, reply) => {
+                    self.contained(|shard| shard.open(*opening, reply));
                 }
                 Join::Handshake { from, datagram } => {
                     // It may be gone by now, and another in its place.

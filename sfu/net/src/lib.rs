@@ -18,7 +18,6 @@ mod link;
 mod open;
 mod rates;
 mod room;
-mod sdp;
 mod session;
 mod shard;
 mod sink;

@@ -1,24 +1,24 @@
-//! Answering: an offer becomes a session, and an ICE restart gives it new credentials.
+//! Opening: an offer that was read becomes a session with an answer, and an ICE restart gives it
+//! new credentials.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lightstick_sfu_core::answer::{self, Local};
-use lightstick_sfu_core::fingerprint::Fingerprints;
+use lightstick_sfu_core::answer::{Local, MESSAGE_BYTES_MAX};
 use lightstick_sfu_core::ice::{Agent, Credentials, Timing};
-use lightstick_sfu_core::offer::{self, Offer, Side};
-use lightstick_types::{Bitrate, LayerChoice};
-use str0m::change::SdpOffer;
+use lightstick_sfu_core::offer::{Extension, Offer, credentials_fit};
+use lightstick_types::{Bitrate, Codec, LayerChoice};
 use str0m::config::{DtlsVersion, Fingerprint};
-use str0m::rtp::{Extension, ExtensionMap};
+use str0m::format::{Codec as RtcCodec, CodecConfig, FormatParams};
+use str0m::media::Frequency;
+use str0m::rtp::{Extension as RtcExtension, ExtensionMap};
 use str0m::{Candidate, IceCreds, Rtc, RtcConfig};
 
-use crate::api::{LocalIce, OpenError, OpenSession, RemoteIce, Role, Unacceptable};
+use crate::api::{CommandError, LocalIce, OpenError, RemoteIce, Role};
 use crate::chat::{Chat, UNSENT_BYTES_MAX};
+use crate::command::Opening;
 use crate::dtls::{KeyDrop, Peer};
-use crate::ingress::Ingress;
-use crate::sdp;
+use crate::ingress::{Ingress, kind_of, mid_of};
 use crate::session::{Begins, Handshake, RoleState, Session, Shared};
 use crate::viewer::Viewer;
 
@@ -40,183 +40,161 @@ impl FromIterator<Candidate> for Candidates {
     }
 }
 
-/// What an offer has led to.
-struct Opened {
-    rtc: Rtc,
-    role: RoleState,
-    answer: String,
-    /// Where the handshake is ours to begin.
-    begins: Option<Begins>,
-}
-
 impl Session {
     /// Answers an offer. The session then waits for the peer's checks.
     pub(crate) fn open(
-        request: OpenSession,
+        opening: Opening,
         shared: &Shared,
         candidates: &Candidates,
         now: Instant,
     ) -> Result<(Self, String), OpenError> {
-        let side = match request.role {
-            Role::Publisher { .. } => Side::Publisher,
-            Role::Viewer { .. } => Side::Viewer,
-        };
-        let offer = offer::read(&request.offer, side)?;
-        let text = &request.offer;
+        let Opening {
+            session,
+            room,
+            role,
+            member,
+            offer,
+        } = opening;
         let mut secret = [0; 32];
         aws_lc_rs::rand::fill(&mut secret)
-            .map_err(|_| Unacceptable::Other("no random numbers are to be had".to_owned()))?;
+            .map_err(|_| OpenError::Stack("no random numbers are to be had".to_owned()))?;
         let remote = Credentials {
             ufrag: offer.ufrag.clone(),
-            password: offer.pwd.clone(),
+            password: offer.password.clone(),
         };
         let timing = Timing {
             consent: shared.config.consent_timeout,
         };
         let ice = Agent::new(&secret, remote, timing, now);
-        let local = ice.local();
-        let fingerprints = Fingerprints::read(text);
-        if fingerprints.is_empty() {
-            return Err(Unacceptable::NoFingerprint.into());
-        }
-        let (opened, peer) = Peer::while_building(fingerprints, || match request.role {
-            Role::Publisher { bitrate_max } => {
-                publisher(text, &offer, bitrate_max, shared, local, candidates, now)
+        let fingerprints = offer.fingerprints.clone();
+        let ((mut rtc, keys), peer) = Peer::while_building(fingerprints, || match role {
+            Role::Publisher { .. } => (publisher_rtc(&offer, shared, now), None),
+            Role::Viewer { .. } => {
+                let (rtc, keys) = KeyDrop::while_building(|| viewer_rtc(shared, now));
+                (rtc, Some(keys))
             }
-            Role::Viewer { choice } => viewer(text, &offer, choice, shared, local, candidates, now),
         });
-        let opened = opened?;
-        let begins = opened.begins;
-        let (id, room) = (request.session, request.room);
-        let handshake = Handshake { peer, begins };
-        let mut session = Self::new(id, room, opened.rtc, opened.role, ice, handshake, now);
-        session.chat = request.member.map(|member| Box::new(Chat::new(member)));
-        if let Some(candidate) = candidates.list.first() {
-            let attached = session.attach(candidate);
-            attached.map_err(|error| Unacceptable::Other(error.to_string()))?;
+        for candidate in &candidates.list {
+            rtc.add_local_candidate(candidate.clone());
         }
-        Ok((session, opened.answer))
+        let failed = |error: str0m::RtcError| OpenError::Stack(error.to_string());
+        let mut api = rtc.direct_api();
+        let ssrcs = distinct(|| *api.new_ssrc());
+        let answer = offer.answer(&Local {
+            ufrag: &ice.local().ufrag,
+            password: &ice.local().password,
+            fingerprint: &api.local_dtls_fingerprint().to_string(),
+            candidates: &candidates.text,
+            ssrcs,
+            id: (*api.new_ssrc()).into(),
+        });
+        api.set_remote_ice_credentials(IceCreds {
+            ufrag: offer.ufrag.clone(),
+            pass: offer.password.clone(),
+        });
+        // It wants one; `Peer` knows them all.
+        api.set_remote_fingerprint(Fingerprint {
+            hash_func: "sha-256".to_owned(),
+            bytes: Vec::new(),
+        });
+        api.set_ice_controlling(false);
+        let data = offer.data;
+        // Its time runs from the first flight, which has to wait for the peer's address.
+        let begins = offer.dtls_active.then_some(Begins { data });
+        if begins.is_none() {
+            api.start_dtls(false).map_err(failed)?;
+            if data {
+                api.start_sctp(false);
+            }
+        }
+        let role = match (role, keys) {
+            (Role::Viewer { choice }, Some(keys)) => {
+                viewer(&offer, keys, ssrcs, choice, shared, now)
+            }
+            (Role::Viewer { .. }, None) => unreachable!("made with its keys above"),
+            (Role::Publisher { bitrate_max }, _) => publisher(&offer, &mut rtc, bitrate_max),
+        };
+        let handshake = Handshake { peer, begins };
+        let mut session = Self::new(session, room, rtc, role, ice, handshake, now);
+        session.chat = member.map(|member| Box::new(Chat::new(member)));
+        if let Some(candidate) = candidates.list.first() {
+            session.attach(candidate).map_err(failed)?;
+        }
+        Ok((session, answer))
     }
 
     /// Answers the peer's ICE restart (RFC 8445 section 9). DTLS and media go on.
-    pub(crate) fn restart_ice(&mut self, ice: &RemoteIce, candidates: &Candidates) -> LocalIce {
+    pub(crate) fn restart_ice(
+        &mut self,
+        ice: &RemoteIce,
+        candidates: &Candidates,
+    ) -> Result<LocalIce, CommandError> {
+        if !credentials_fit(&ice.ufrag, &ice.pwd) {
+            let why = "ice-ufrag has 4 to 256 characters, ice-pwd 22 to 256";
+            return Err(CommandError::Refused(why.to_owned()));
+        }
         let local = self.ice.restart(Credentials {
             ufrag: ice.ufrag.clone(),
             password: ice.pwd.clone(),
         });
-        LocalIce {
+        Ok(LocalIce {
             ufrag: local.ufrag.clone(),
             pwd: local.password.clone(),
             candidates: candidates.text.clone(),
-        }
+        })
     }
 }
 
-/// str0m reads what a publisher offers, answers it, and opens what comes in.
-fn publisher(
-    text: &str,
-    offer: &Offer,
-    bitrate_max: Bitrate,
-    shared: &Shared,
-    local: &Credentials,
-    candidates: &Candidates,
-    now: Instant,
-) -> Result<Opened, OpenError> {
-    let prepared = sdp::prepare_offer(text);
-    let parsed = SdpOffer::from_sdp_string(&prepared)
-        .map_err(|error| OpenError::Malformed(error.to_string()))?;
-    let mut rtc = rtc_config(shared)
+/// str0m opens what a publisher sends: it knows its payload types and header extensions, but of
+/// the offer's names nothing. Which stream is which, [`Ingress`] tells.
+fn publisher_rtc(offer: &Offer, shared: &Shared, now: Instant) -> Rtc {
+    let mut config = rtc_config(shared)
         .set_stats_interval(Some(STATS_EVERY))
-        .enable_opus(true, true)
-        .enable_h264(true)
-        .enable_vp8(true)
-        .enable_vp9(true)
-        .enable_av1(true)
-        .set_extension_map(extension_map())
-        .build(now);
+        .set_extension_map(extension_map(offer));
+    set_codecs(offer, config.codec_config());
+    config.build(now)
+}
+
+fn publisher(offer: &Offer, rtc: &mut Rtc, bitrate_max: Bitrate) -> RoleState {
     let mut api = rtc.direct_api();
-    api.set_local_ice_credentials(credentials(&local.ufrag, &local.password));
-    for candidate in &candidates.list {
-        rtc.add_local_candidate(candidate.clone());
+    for track in offer.tracks() {
+        api.declare_media(mid_of(track.kind), kind_of(track.kind));
+        let counts = track.id_of(Extension::TransportSequence).is_some();
+        if counts && track.has_feedback("transport-cc") {
+            api.enable_twcc_feedback();
+        }
     }
-    // str0m asserts that payload types do not collide, but the peer wrote them: a refusal of
-    // this offer, not a bug that may be met again with the next.
-    let answer = catch_unwind(AssertUnwindSafe(|| rtc.sdp_api().accept_offer(parsed)))
-        .map_err(|_| Unacceptable::Other("its payload types collide".to_owned()))?
-        .map_err(|error| Unacceptable::Other(error.to_string()))?
-        .to_sdp_string();
-    let answer = sdp::finish_answer(&answer, offer);
-    let ingress = Ingress::new(&rtc, offer, text);
-    if !ingress.has_format() {
-        return Err(Unacceptable::NoCodec.into());
-    }
-    let role = RoleState::Publisher {
-        ingress,
+    RoleState::Publisher {
+        ingress: Ingress::new(offer),
         bitrate_max,
-    };
-    Ok(Opened {
-        rtc,
-        role,
-        answer,
-        begins: None,
-    })
+    }
 }
 
 /// Of a viewer's session str0m has DTLS and SCTP only: what it is sent is our egress's.
-fn viewer(
-    text: &str,
-    offer: &Offer,
-    choice: LayerChoice,
-    shared: &Shared,
-    local: &Credentials,
-    candidates: &Candidates,
-    now: Instant,
-) -> Result<Opened, OpenError> {
+fn viewer_rtc(shared: &Shared, now: Instant) -> Rtc {
     let mut config = rtc_config(shared);
     if !shared.config.viewer_dtls13 {
         config = config.set_dtls_version(DtlsVersion::Dtls12);
     }
-    let (mut rtc, keys) = KeyDrop::while_building(|| config.build(now));
-    for candidate in &candidates.list {
-        rtc.add_local_candidate(candidate.clone());
-    }
-    let mut api = rtc.direct_api();
-    let answer = answer::answer(
-        text,
-        &Local {
-            ufrag: &local.ufrag,
-            password: &local.password,
-            fingerprint: &api.local_dtls_fingerprint().to_string(),
-            candidates: &candidates.text,
-            ssrcs: distinct(|| *api.new_ssrc()),
-            id: (*api.new_ssrc()).into(),
-        },
-    )?;
-    api.set_remote_ice_credentials(credentials(&offer.ufrag, &offer.pwd));
-    // It wants one; `Peer` knows them all.
-    api.set_remote_fingerprint(Fingerprint {
-        hash_func: "sha-256".to_owned(),
-        bytes: Vec::new(),
-    });
-    api.set_ice_controlling(false);
-    let data = answer.data;
-    // Its time runs from the first flight, which has to wait for the peer's address.
-    let begins = answer.dtls_active.then_some(Begins { data });
-    if begins.is_none() {
-        let failed = |error: str0m::RtcError| Unacceptable::Other(error.to_string());
-        api.start_dtls(false).map_err(failed)?;
-        if data {
-            api.start_sctp(false);
-        }
-    }
+    config.build(now)
+}
+
+fn viewer(
+    offer: &Offer,
+    keys: KeyDrop,
+    ssrcs: [u32; 3],
+    choice: LayerChoice,
+    shared: &Shared,
+    now: Instant,
+) -> RoleState {
     let packets = shared.config.rtx_packets;
-    let role = RoleState::Viewer(Viewer::new(answer.streams, keys, choice, packets, now));
-    Ok(Opened {
-        rtc,
-        role,
-        answer: answer.sdp,
-        begins,
-    })
+    RoleState::Viewer(Viewer::new(
+        offer.streams(ssrcs),
+        keys,
+        choice,
+        packets,
+        now,
+    ))
 }
 
 /// Three numbers that are different and not 0.
@@ -230,13 +208,6 @@ fn distinct(mut random: impl FnMut() -> u32) -> [u32; 3] {
     numbers
 }
 
-fn credentials(ufrag: &str, password: &str) -> IceCreds {
-    IceCreds {
-        ufrag: ufrag.to_owned(),
-        pass: password.to_owned(),
-    }
-}
-
 fn rtc_config(shared: &Shared) -> RtcConfig {
     Rtc::builder()
         .set_crypto_provider(Arc::clone(&shared.crypto))
@@ -245,23 +216,50 @@ fn rtc_config(shared: &Shared) -> RtcConfig {
         .set_ice_lite(true)
         .set_rtp_mode(true)
         .set_sctp_max_buffered_amount(UNSENT_BYTES_MAX)
-        .set_sctp_max_message_size(answer::MESSAGE_BYTES_MAX)
+        .set_sctp_max_message_size(MESSAGE_BYTES_MAX)
         .clear_codecs()
 }
 
-fn extension_map() -> ExtensionMap {
+/// One entry a payload type, of media and of redundant media (RFC 2198), which goes on unopened.
+/// Where two sections share a payload type they share the entry: str0m takes no more from it than
+/// the clock of its jitter.
+fn set_codecs(offer: &Offer, codecs: &mut CodecConfig) {
+    let mut known = Vec::new();
+    for accepted in offer.tracks().flat_map(|track| track.accepted()) {
+        if known.contains(&accepted.payload_type) {
+            continue;
+        }
+        known.push(accepted.payload_type);
+        let (codec, clock, channels) = match accepted.format.codec {
+            Codec::H264 => (RtcCodec::H264, Frequency::NINETY_KHZ, None),
+            Codec::Vp8 => (RtcCodec::Vp8, Frequency::NINETY_KHZ, None),
+            Codec::Vp9 => (RtcCodec::Vp9, Frequency::NINETY_KHZ, None),
+            Codec::Av1 => (RtcCodec::Av1, Frequency::NINETY_KHZ, None),
+            Codec::Opus | Codec::Red => (RtcCodec::Opus, Frequency::FORTY_EIGHT_KHZ, Some(2)),
+        };
+        codecs.add_config(
+            accepted.payload_type.into(),
+            accepted.resend_payload_type.map(Into::into),
+            codec,
+            clock,
+            channels,
+            FormatParams::default(),
+        );
+    }
+}
+
+/// The extensions that str0m reads. What tells the stream is read before it.
+fn extension_map(offer: &Offer) -> ExtensionMap {
     let mut map = ExtensionMap::empty();
-    for (id, extension) in [
-        (1, Extension::AudioLevel),
-        (2, Extension::AbsoluteSendTime),
-        (3, Extension::TransportSequenceNumber),
-        (4, Extension::RtpMid),
-        (5, Extension::PlayoutDelay),
-        (6, Extension::AbsoluteCaptureTime),
-        (10, Extension::RtpStreamId),
-        (11, Extension::RepairedRtpStreamId),
-        (13, Extension::VideoOrientation),
-    ] {
+    for (id, extension) in offer.tracks().flat_map(|track| track.extensions()) {
+        let extension = match extension {
+            Extension::Mid | Extension::Rid | Extension::RepairedRid => continue,
+            Extension::TransportSequence => RtcExtension::TransportSequenceNumber,
+            Extension::CaptureTime => RtcExtension::AbsoluteCaptureTime,
+            Extension::PlayoutDelay => RtcExtension::PlayoutDelay,
+            Extension::AudioLevel => RtcExtension::AudioLevel,
+            Extension::Orientation => RtcExtension::VideoOrientation,
+        };
         map.set(id, extension);
     }
     map

@@ -143,7 +143,7 @@ pub(crate) enum Signal {
     Packet(Incoming),
     Closed(CloseReason),
     NacksSent(u64),
-    /// A packet of a payload type or layer that we do not forward.
+    /// A packet of a payload type or stream that we do not forward.
     Foreign,
     Channel(ChannelEvent),
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use lightstick_sfu::{Refusal, SdpError};
 use serde::Serialize;
 
 macro_rules! codes {
@@ -191,6 +192,55 @@ pub(crate) struct Problem {
     pub(crate) code: Code,
     pub(crate) detail: Cow<'static, str>,
     retry_after: Option<Duration>,
+    fault: Option<Box<OfferFault>>,
+}
+
+/// What is wrong with an offer, for programs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OfferFault {
+    /// Why, of `unacceptable_offer`: `codec`, `profile`, `not_bundled`, ...
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "codec")]
+    reason: Option<&'static str>,
+    /// The section at fault, counted from 0; none where it is the offer as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 1)]
+    section: Option<usize>,
+    /// The section's media type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "video")]
+    kind: Option<Box<str>>,
+    /// The section's `a=mid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "1")]
+    mid: Option<Box<str>>,
+    /// The line at fault, of `malformed_offer`, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 12)]
+    line: Option<usize>,
+}
+
+impl From<&Refusal> for OfferFault {
+    fn from(refusal: &Refusal) -> Self {
+        let section = refusal.section.as_ref();
+        Self {
+            reason: Some(refusal.reason.code()),
+            section: section.map(|section| section.index),
+            kind: section.map(|section| section.kind.clone()),
+            mid: section.and_then(|section| section.mid.clone()),
+            line: None,
+        }
+    }
+}
+
+impl From<&SdpError> for OfferFault {
+    fn from(error: &SdpError) -> Self {
+        Self {
+            line: Some(error.line),
+            ..Self::default()
+        }
+    }
 }
 
 /// A problem's body.
@@ -209,6 +259,9 @@ pub(crate) struct ProblemBody<'a> {
     /// The HTTP status once more.
     #[schema(example = 409)]
     status: u16,
+    /// Where an offer is at fault.
+    #[serde(flatten)]
+    fault: Option<&'a OfferFault>,
 }
 
 impl Problem {
@@ -217,7 +270,14 @@ impl Problem {
             code,
             detail: detail.into(),
             retry_after: None,
+            fault: None,
         }
+    }
+
+    /// Says where an offer is at fault.
+    pub(crate) fn fault(mut self, fault: impl Into<OfferFault>) -> Self {
+        self.fault = Some(Box::new(fault.into()));
+        self
     }
 
     /// Tells the client when to come again.
@@ -270,6 +330,7 @@ impl IntoResponse for Problem {
             title: self.code.title(),
             detail: &self.detail,
             status: status.as_u16(),
+            fault: self.fault.as_deref(),
         };
         // Strings and a number: this cannot fail.
         let body = serde_json::to_vec(&body).unwrap_or_default();

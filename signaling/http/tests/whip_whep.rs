@@ -231,6 +231,30 @@ async fn refused_offers() {
         Code::UnacceptableOffer,
     )
     .await;
+    // Which section is at fault, and why, in words and for programs.
+    let h265 = publish.replace("H264/90000", "H265/90000");
+    let h265 = ["VP8", "VP9", "AV1"].iter().fold(h265, |sdp, codec| {
+        sdp.replace(&format!(" {codec}/90000"), " H265/90000")
+    });
+    let response = server.whip("stage", "idol", &h265).await;
+    assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let fault: serde_json::Value = response.json().await.unwrap();
+    let mid = fault["mid"].as_str().unwrap();
+    assert_eq!(
+        fault["detail"],
+        format!("video section 1 (mid {mid}): H265 is not supported; send H264, VP8, VP9 or AV1")
+    );
+    let told = (&fault["section"], &fault["kind"], &fault["reason"]);
+    assert_eq!(told, (&1.into(), &"video".into(), &"codec".into()));
+    let response = server
+        .whip("stage", "idol", "v=0\r\ns=-\r\nm=audio\r\n")
+        .await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    let fault: serde_json::Value = response.json().await.unwrap();
+    assert_eq!(
+        (&fault["line"], &fault["code"]),
+        (&3.into(), &"malformed_offer".into())
+    );
     // A viewer has to have something that it can be sent.
     let mute = view.replace("/90000", "/1").replace("/48000", "/1");
     problem(server.whep("stage", &mute).await, Code::UnacceptableOffer).await;

@@ -1,31 +1,52 @@
 use super::*;
-use crate::offer::{self, Side};
+use crate::offer::{OfferError, Reason};
+use crate::packet::Format;
 
 /// As Chromium offers to receive audio and video.
 const CHROMIUM: &str = include_str!("../../tests/sdp/chromium-viewer.sdp");
 const HEAD: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=ice-ufrag:abcd\r\n\
     a=ice-pwd:0123456789012345678901\r\n";
-const VIDEO: &str =
-    "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:v\r\na=recvonly\r\na=rtpmap:96 VP8/90000\r\n";
+const VIDEO: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:v\r\na=recvonly\r\na=rtcp-mux\r\n\
+    a=rtpmap:96 VP8/90000\r\n";
+
+struct Answer {
+    sdp: String,
+    streams: Vec<StreamConfig>,
+    offer: Offer,
+}
 
 fn print() -> String {
     format!("a=fingerprint:sha-256 {}\r\n", ["AB"; 32].join(":"))
 }
 
 fn answered(sdp: &str) -> Result<Answer, OfferError> {
-    offer::read(sdp, Side::Viewer)?;
+    answered_to(sdp, Side::Viewer)
+}
+
+fn answered_to(sdp: &str, side: Side) -> Result<Answer, OfferError> {
+    let offer = Offer::read(sdp, side)?;
     let candidates = ["candidate:1 1 udp 1 127.0.0.1 7700 typ host".to_owned()];
-    answer(
-        sdp,
-        &Local {
-            ufrag: "user",
-            password: "word",
-            fingerprint: "sha-256 01:02",
-            candidates: &candidates,
-            ssrcs: [11, 22, 33],
-            id: 7,
-        },
-    )
+    let local = Local {
+        ufrag: "user",
+        password: "word",
+        fingerprint: "sha-256 01:02",
+        candidates: &candidates,
+        ssrcs: [11, 22, 33],
+        id: 7,
+    };
+    Ok(Answer {
+        sdp: offer.answer(&local),
+        streams: offer.streams(local.ssrcs),
+        offer,
+    })
+}
+
+/// Why it is refused.
+fn refused(sdp: &str, side: Side) -> Reason {
+    match answered_to(sdp, side).map(|answer| answer.sdp) {
+        Err(OfferError::Refused(refusal)) => refusal.reason,
+        other => panic!("{other:?} for {sdp}"),
+    }
 }
 
 /// The lines of the answer's sections that start with `prefix`, without it.
@@ -102,8 +123,8 @@ fn sections_that_cannot_be_served_are_rejected_in_place() {
          m=text 9 UDP/TLS/RTP/SAVPF 98\r\na=mid:x\r\n",
         print()
     );
-    let refused = answered(&sdp).map(|_| ());
-    assert_eq!(refused, Err(OfferError::NoBundle), "audio is outside");
+    let outside = refused(&sdp, Side::Viewer);
+    assert_eq!(outside, Reason::NotBundled, "audio is outside");
     let answer = answered(&sdp.replace("BUNDLE d v x", "BUNDLE d v a x")).expect("answered");
     assert_eq!(
         values(&answer, "m="),
@@ -116,7 +137,7 @@ fn sections_that_cannot_be_served_are_rejected_in_place() {
     );
     assert_eq!(values(&answer, "a=group:"), ["BUNDLE d v"]);
     assert_eq!(values(&answer, "a=extmap-allow-mixed"), [""]);
-    assert!(answer.data && answer.dtls_active);
+    assert!(answer.offer.data && answer.offer.dtls_active);
     assert_eq!(answer.streams.len(), 1);
     assert_eq!(answer.streams[0].resend_ssrc, None, "it takes no RTX");
 }
@@ -136,27 +157,15 @@ fn one_section_needs_no_bundle_and_no_name() {
 fn a_port_of_zero_is_answered_with_one() {
     let sdp = format!("{HEAD}{}{VIDEO}", print());
     let zero = sdp.replace("m=video 9", "m=video 0");
-    assert_eq!(answered(&zero).map(|_| ()), Err(OfferError::NoCodec));
+    assert_eq!(refused(&zero, Side::Viewer), Reason::NoMedia);
     let bundled = format!("{zero}a=bundle-only\r\n");
     assert_eq!(answered(&bundled).expect("answered").streams.len(), 1);
 }
 
 #[test]
-fn what_cannot_be_answered() {
-    let check = |sdp: &str, want| assert_eq!(answered(sdp).map(|_| ()), Err(want), "{sdp}");
-    let elsewhere = VIDEO.replace("a=rtpmap:96", "a=rtpmap:97");
-    check(
-        &format!("{HEAD}{}{elsewhere}", print()),
-        OfferError::NoCodec,
-    );
-    let plain = VIDEO.replace("UDP/TLS/RTP/SAVPF", "RTP/AVP");
-    check(&format!("{HEAD}{}{plain}", print()), OfferError::NoCodec);
-}
-
-#[test]
 fn opus_is_stereo_for_whom_asks_and_feedback_may_be_for_all() {
     let audio = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:a\r\na=recvonly\r\n\
-        a=rtcp-fb:* transport-cc\r\na=rtcp-fb:* nack\r\na=rtpmap:111 OPUS/48000/2\r\n\
+        a=rtcp-mux\r\na=rtcp-fb:* transport-cc\r\na=rtcp-fb:* nack\r\na=rtpmap:111 OPUS/48000/2\r\n\
         a=extmap:15 urn:ietf:params:rtp-hdrext:sdes:mid\r\n\
         a=extmap:1/sendonly urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n";
     let plain = answered(&format!("{HEAD}{}{audio}", print())).expect("answered");
@@ -174,4 +183,111 @@ fn opus_is_stereo_for_whom_asks_and_feedback_may_be_for_all() {
         values(&answered(&stereo).expect("answered"), "a=fmtp:111 "),
         ["minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1"]
     );
+}
+
+/// As OBS offers, with simulcast by rid.
+const PUBLISHER: &str = "a=group:BUNDLE a v\r\na=msid-semantic:WMS s\r\n\
+    m=audio 9 UDP/TLS/RTP/SAVPF 111 63\r\na=mid:a\r\na=sendonly\r\na=rtcp-mux\r\n\
+    a=rtpmap:111 opus/48000\r\na=fmtp:111 minptime=20;stereo=1\r\na=rtcp-fb:111 transport-cc\r\n\
+    a=rtcp-fb:111 nack\r\na=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\n\
+    a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\r\n\
+    m=video 9 UDP/TLS/RTP/SAVPF 96 97 98\r\na=mid:v\r\na=sendrecv\r\na=rtcp-rsize\r\n\
+    a=rtpmap:96 H264/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n\
+    a=rtpmap:98 H265/90000\r\n\
+    a=fmtp:96 profile-level-id=640c1f;sprop-parameter-sets=Z0I=,aM4=;packetization-mode=1\r\n\
+    a=rtcp-fb:96 nack\r\na=rtcp-fb:96 nack pli\r\na=rtcp-fb:96 goog-remb\r\n\
+    a=extmap:4/sendonly urn:ietf:params:rtp-hdrext:sdes:mid\r\n\
+    a=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n\
+    a=rid:h send pt=96,98;max-width=1280\r\na=rid:l send\r\na=rid:x send pt=98\r\n\
+    a=simulcast:send h;l;x\r\n";
+
+#[test]
+fn a_publisher_is_asked_for_what_can_be_forwarded() {
+    let sdp = format!("{HEAD}{}{PUBLISHER}", print());
+    let answer = answered_to(&sdp, Side::Publisher).expect("answered");
+    assert_eq!(
+        values(&answer, "m="),
+        [
+            "audio 9 UDP/TLS/RTP/SAVPF 111 63",
+            "video 9 UDP/TLS/RTP/SAVPF 96 97"
+        ]
+    );
+    assert_eq!(values(&answer, "a=group:"), ["BUNDLE a v"]);
+    assert_eq!(values(&answer, "a=recvonly").len(), 2);
+    assert_eq!(values(&answer, "a=ssrc"), [""; 0]);
+    assert_eq!(values(&answer, "a=rtcp-rsize").len(), 1);
+    assert_eq!(
+        values(&answer, "a=rtcp-fb:"),
+        ["111 transport-cc", "96 nack", "96 nack pli"]
+    );
+    assert_eq!(
+        values(&answer, "a=fmtp:"),
+        [
+            "111 minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1",
+            "63 111/111",
+            "96 profile-level-id=640c1f;packetization-mode=1",
+            "97 apt=96",
+        ]
+    );
+    assert_eq!(
+        values(&answer, "a=extmap:"),
+        [
+            "4 urn:ietf:params:rtp-hdrext:sdes:mid",
+            "4/recvonly urn:ietf:params:rtp-hdrext:sdes:mid",
+            "10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+        ]
+    );
+    assert_eq!(
+        values(&answer, "a=rid:"),
+        ["h recv pt=96;max-width=1280", "l recv"]
+    );
+    assert_eq!(values(&answer, "a=simulcast:"), ["recv h;l"]);
+    let video = answer.offer.tracks().nth(1).expect("video");
+    let sets: Vec<&str> = video.parameters("sprop-parameter-sets").collect();
+    assert_eq!(sets, ["Z0I=,aM4="]);
+}
+
+#[test]
+fn sections_beside_those_that_send_keep_their_places() {
+    let sdp = format!("{HEAD}{}{PUBLISHER}", print());
+    for (from, to, line) in [
+        (
+            "a=sendrecv",
+            "a=inactive",
+            "video 9 UDP/TLS/RTP/SAVPF 96 97",
+        ),
+        (
+            "a=sendrecv",
+            "a=recvonly",
+            "video 9 UDP/TLS/RTP/SAVPF 96 97",
+        ),
+        (
+            "m=video 9",
+            "m=video 0",
+            "video 0 UDP/TLS/RTP/SAVPF 96 97 98",
+        ),
+        ("m=video 9", "m=text 9", "text 0 UDP/TLS/RTP/SAVPF 96 97 98"),
+    ] {
+        let answer = answered_to(&sdp.replace(from, to), Side::Publisher).expect("answered");
+        assert_eq!(values(&answer, "m=")[1], line);
+        assert_eq!(values(&answer, "a=mid:"), ["a", "v"]);
+        assert_eq!(values(&answer, "a=inactive").len(), 1, "{to}");
+        let bundle = if line.contains(" 0 ") {
+            "BUNDLE a"
+        } else {
+            "BUNDLE a v"
+        };
+        assert_eq!(values(&answer, "a=group:"), [bundle]);
+        assert_eq!(answer.offer.tracks().count(), 1);
+    }
+    // The first of the group speaks for all, wherever its section stands.
+    let turned = sdp.replace("BUNDLE a v", "BUNDLE v a");
+    let turned = format!(
+        "{turned}a=setup:passive\r\na=ice-ufrag:video\r\na=ice-pwd:{}\r\n",
+        "p".repeat(22)
+    );
+    let answer = answered_to(&turned, Side::Publisher).expect("answered");
+    assert_eq!(values(&answer, "a=group:"), ["BUNDLE v a"]);
+    assert_eq!(answer.offer.ufrag, "video");
+    assert_eq!(values(&answer, "a=setup:"), ["active", "active"]);
 }

@@ -113,6 +113,52 @@ impl RtpView {
     }
 }
 
+/// The header extension elements of an RTP or SRTP packet with their ids, in either form
+/// (RFC 8285 sections 4.2 and 4.3). Ends at the first one that does not fit.
+pub fn extensions(packet: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let (two_bytes, mut rest) = extension_block(packet).unwrap_or((false, &[]));
+    std::iter::from_fn(move || {
+        loop {
+            let (&first, after) = rest.split_first()?;
+            // Padding between elements has no length.
+            if first == 0 {
+                rest = after;
+                continue;
+            }
+            let (id, length, data) = if two_bytes {
+                let (&length, data) = after.split_first()?;
+                (first, usize::from(length), data)
+            } else {
+                // Section 4.2: id 15 ends the reading.
+                let id = Some(first >> 4).filter(|id| *id != 15)?;
+                (id, usize::from(first & 0x0f) + 1, after)
+            };
+            let (element, after) = data.split_at_checked(length)?;
+            rest = after;
+            return Some((id, element));
+        }
+    })
+}
+
+/// The extension's data, and whether its elements have headers of two bytes.
+fn extension_block(packet: &[u8]) -> Option<(bool, &[u8])> {
+    let first = *packet.first()?;
+    if first >> 6 != 2 || first & 0x10 == 0 {
+        return None;
+    }
+    let start = FIXED + 4 * usize::from(first & 0x0f);
+    let &[p1, p0, high, low, ref rest @ ..] = packet.get(start..)? else {
+        return None;
+    };
+    let length = 4 * usize::from(u16::from_be_bytes([high, low]));
+    let two_bytes = match u16::from_be_bytes([p1, p0]) {
+        0xBEDE => false,
+        profile if profile >> 4 == 0x100 => true,
+        _ => return None,
+    };
+    Some((two_bytes, rest.get(..length)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,5 +242,33 @@ mod tests {
         let view = RtpView::parse(&packet(0xa0, b"\xff\xff\xff")).unwrap();
         assert!(view.padded);
         assert_eq!(view.payload(), 12..15);
+    }
+
+    #[test]
+    fn extensions_in_both_forms() {
+        let check = |first, rest: &[u8], want: &[(u8, &[u8])]| {
+            let packet = packet(first, rest);
+            assert_eq!(extensions(&packet).collect::<Vec<_>>(), want, "{rest:?}");
+            for end in 0..packet.len() {
+                assert!(extensions(&packet[..end]).count() <= want.len());
+            }
+        };
+        let one = [
+            0xBE, 0xDE, 0, 2, 0x10, b'a', 0, 0, 0x41, b'h', b'i', 0, 9, 9,
+        ];
+        check(0x90, &one, &[(1, b"a"), (4, b"hi")]);
+        let mut behind_sources = vec![1, 2, 3, 4];
+        behind_sources.extend(one);
+        check(0x91, &behind_sources, &[(1, b"a"), (4, b"hi")]);
+        check(0x80, &one, &[]);
+        let two = [0x10, 0x05, 0, 2, 20, 1, b'a', 0, 3, 0, 15, 0];
+        check(0x90, &two, &[(20, b"a"), (3, b""), (15, b"")]);
+        check(
+            0x90,
+            &[0xBE, 0xDE, 0, 1, 0x10, b'a', 0xF0, b'b'],
+            &[(1, b"a")],
+        );
+        check(0x90, &[0xBE, 0xDE, 0, 1, 0x17, 0, 0, 0], &[]);
+        check(0x90, &[0xAB, 0xCD, 0, 1, 0x10, b'a', 0, 0], &[]);
     }
 }

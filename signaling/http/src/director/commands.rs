@@ -154,12 +154,13 @@ impl From<JoinError> for Problem {
     fn from(error: JoinError) -> Self {
         match error {
             JoinError::Refused(refusal) => refusal.into(),
-            JoinError::Open(OpenError::Malformed(_)) => {
-                Self::new(Code::MalformedOffer, error.to_string())
+            JoinError::Open(OpenError::Malformed(error)) => {
+                Self::new(Code::MalformedOffer, error.to_string()).fault(&error)
             }
-            JoinError::Open(OpenError::Unacceptable(_)) => {
-                Self::new(Code::UnacceptableOffer, error.to_string())
+            JoinError::Open(OpenError::Unacceptable(refusal)) => {
+                Self::new(Code::UnacceptableOffer, refusal.to_string()).fault(&refusal)
             }
+            JoinError::Open(OpenError::Stack(_)) => Self::internal("a session could not be made"),
             JoinError::Open(OpenError::Overloaded) => Self::overloaded(),
             JoinError::Gone => Self::new(Code::Overloaded, error.to_string())
                 .retry_after(std::time::Duration::from_secs(1)),

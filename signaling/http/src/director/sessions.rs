@@ -228,7 +228,9 @@ impl Director {
                     OpenError::Malformed(_) | OpenError::Unacceptable(_) => {
                         self.rooms.offer_refused(now, session);
                     }
-                    OpenError::Overloaded => self.rooms.open_failed(now, session),
+                    OpenError::Stack(_) | OpenError::Overloaded => {
+                        self.rooms.open_failed(now, session);
+                    }
                 }
                 return Err(error.into());
             }

@@ -39,17 +39,11 @@ struct Set {
 }
 
 impl ParameterSets {
-    /// Reads the sets that an offer gives in its format lines; `sdp` is its text.
+    /// Reads the sets that an offer gives as `sprop-parameter-sets` of its formats.
     #[must_use]
-    pub fn offered(sdp: &str) -> Self {
+    pub fn offered<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
         let mut sets = Self::default();
-        let values = sdp
-            .lines()
-            .filter(|line| line.starts_with("a=fmtp:"))
-            .flat_map(|line| line.split([';', ' ']))
-            .filter_map(|word| word.trim().strip_prefix("sprop-parameter-sets="))
-            .take(SETS_MAX);
-        for value in values {
+        for value in values.into_iter().take(SETS_MAX) {
             sets.sprop(value);
         }
         sets.pack();
@@ -189,13 +183,7 @@ mod tests {
 
     #[test]
     fn the_offers_value_is_read_with_or_without_padding() {
-        let offered = |value: &str| {
-            let sdp = format!(
-                "v=0\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1; \
-                 sprop-parameter-sets={value};profile-level-id=42c01e\r\n"
-            );
-            ParameterSets::offered(&sdp)
-        };
+        let offered = |value| ParameterSets::offered([value]);
         let whole = offered("Z0LAHpWg,aM48gA==");
         assert_eq!(**whole.payload().unwrap(), *stap(&[SPS_0, PPS_0]));
         assert_eq!(offered("Z0LAHpWg,aM48gA").payload(), whole.payload());

@@ -14,7 +14,7 @@ const INTER: &[u8] = &[0x61, 0xe0, 0x00];
 const RECOVERY: &[u8] = &[0x06, 0x06, 0x01, 0xc4, 0x80];
 
 fn offered() -> ParameterSets {
-    ParameterSets::offered("a=fmtp:96 sprop-parameter-sets=Z0LAHpWg,aM48gA==")
+    ParameterSets::offered(["Z0LAHpWg,aM48gA=="])
 }
 
 struct Stream {

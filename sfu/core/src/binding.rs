@@ -1,0 +1,314 @@
+//! Which stream of its publisher an RTP packet is of, when its SSRC is not known yet.
+//!
+//! RFC 9143 section 9.2: the section is told by the mid that the packet names, else by the offer's
+//! `a=ssrc` lines, else by a payload type that only one section has. The layer is told by the
+//! simulcast id that the packet names (RFC 8852), or by the offer's group of SSRCs. What sends
+//! other packets again is told by its payload type (RFC 4588), and belongs to the layer that it
+//! names or to the stream that the offer groups it with.
+
+use lightstick_types::{Layer, TrackKind};
+
+use crate::demux::{RtpView, extensions};
+use crate::offer::{Extension, Offer, Track};
+use crate::packet::Format;
+
+/// A place among a publisher's streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The track.
+    pub kind: TrackKind,
+    /// Its encoding.
+    pub layer: Layer,
+    /// It sends again what another stream of this place has sent.
+    pub repair: bool,
+}
+
+/// What a publisher has announced of its streams.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    mid: Option<u8>,
+    rid: Option<u8>,
+    repaired_rid: Option<u8>,
+    tracks: Vec<Streams>,
+}
+
+/// One track's streams.
+#[derive(Clone, Debug)]
+struct Streams {
+    kind: TrackKind,
+    mid: Box<[u8]>,
+    roles: [Role; 128],
+    /// Simulcast ids.
+    encodings: Vec<(Box<[u8]>, Layer)>,
+    /// SSRCs of a simulcast without ids.
+    group: Vec<(u32, Layer)>,
+    ssrcs: Vec<u32>,
+    /// Which stream each of these sends again.
+    repairs: Vec<(u32, u32)>,
+}
+
+/// What a payload type means in a section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    None,
+    Media(Format),
+    Repair,
+}
+
+impl Binding {
+    /// What `offer` announces.
+    #[must_use]
+    pub fn new(offer: &Offer) -> Self {
+        let id_of = |extension| offer.tracks().find_map(|track| track.id_of(extension));
+        Self {
+            mid: id_of(Extension::Mid),
+            rid: id_of(Extension::Rid),
+            repaired_rid: id_of(Extension::RepairedRid),
+            tracks: offer.tracks().map(Streams::new).collect(),
+        }
+    }
+
+    /// The place of a packet, as far as its header and the offer tell. `None`: of no stream that
+    /// was offered, or it cannot be told.
+    #[must_use]
+    pub fn place(&self, packet: &[u8]) -> Option<Place> {
+        let header = RtpView::parse(packet).ok()?;
+        let (mut mid, mut rid, mut repaired) = (None, None, None);
+        for (id, value) in extensions(packet) {
+            let id = Some(id);
+            if id == self.mid {
+                mid = Some(value);
+            } else if id == self.rid {
+                rid = Some(value);
+            } else if id == self.repaired_rid {
+                repaired = Some(value);
+            }
+        }
+        let payload_type = usize::from(header.payload_type);
+        let track = self.track(mid, header.ssrc, payload_type)?;
+        let (repair, layer) = match track.roles[payload_type] {
+            Role::None => return None,
+            Role::Media(_) => (false, track.layer(header.ssrc, rid)?),
+            Role::Repair => (true, track.repaired(header.ssrc, repaired.or(rid))?),
+        };
+        Some(Place {
+            kind: track.kind,
+            layer,
+            repair,
+        })
+    }
+
+    fn track(&self, mid: Option<&[u8]>, ssrc: u32, payload_type: usize) -> Option<&Streams> {
+        if let Some(mid) = mid {
+            return self.tracks.iter().find(|track| *track.mid == *mid);
+        }
+        if let Some(track) = self.tracks.iter().find(|track| track.announces(ssrc)) {
+            return Some(track);
+        }
+        let has = |track: &&Streams| track.roles[payload_type] != Role::None;
+        let mut tracks = self.tracks.iter().filter(has);
+        let track = tracks.next()?;
+        tracks.next().is_none().then_some(track)
+    }
+
+    /// The format of a payload type in a track.
+    #[must_use]
+    pub fn format(&self, kind: TrackKind, payload_type: u8) -> Option<Format> {
+        let track = self.tracks.iter().find(|track| track.kind == kind)?;
+        match track.roles.get(usize::from(payload_type)) {
+            Some(Role::Media(format)) => Some(*format),
+            _ => None,
+        }
+    }
+
+    /// The stream that sends `ssrc` again, where the offer says so.
+    #[must_use]
+    pub fn repair_of(&self, ssrc: u32) -> Option<u32> {
+        let mut repairs = self.tracks.iter().flat_map(|track| &track.repairs);
+        let found = repairs.find(|(_, media)| *media == ssrc);
+        found.map(|(repair, _)| *repair)
+    }
+}
+
+impl Streams {
+    fn new(track: &Track) -> Self {
+        let mut roles = [Role::None; 128];
+        for accepted in track.accepted() {
+            roles[usize::from(accepted.payload_type)] = Role::Media(accepted.format);
+        }
+        for resend in track.accepted().filter_map(|a| a.resend_payload_type) {
+            let role = &mut roles[usize::from(resend)];
+            if *role == Role::None {
+                *role = Role::Repair;
+            }
+        }
+        let encodings = track.encodings().iter();
+        Self {
+            kind: track.kind,
+            mid: track.mid().unwrap_or("").as_bytes().into(),
+            roles,
+            encodings: encodings
+                .map(|e| (e.rid.as_bytes().into(), e.layer))
+                .collect(),
+            group: track.group.clone(),
+            ssrcs: track.ssrcs.clone(),
+            repairs: track.repairs.clone(),
+        }
+    }
+
+    fn announces(&self, ssrc: u32) -> bool {
+        self.ssrcs.contains(&ssrc)
+            || self.group.iter().any(|(of, _)| *of == ssrc)
+            || self.repairs.iter().any(|(repair, _)| *repair == ssrc)
+    }
+
+    /// The layer of a stream of media.
+    fn layer(&self, ssrc: u32, rid: Option<&[u8]>) -> Option<Layer> {
+        match (&self.encodings[..], rid) {
+            ([], _) if self.group.is_empty() => Some(Layer::High),
+            // Which layer another SSRC is of, nothing says.
+            ([], _) => self.grouped(ssrc),
+            (encodings, Some(rid)) => {
+                let found = encodings.iter().find(|(id, _)| **id == *rid);
+                found.map(|(_, layer)| *layer)
+            }
+            ([(_, layer)], None) => Some(*layer),
+            (_, None) => None,
+        }
+    }
+
+    /// The layer of a stream that sends others again.
+    fn repaired(&self, ssrc: u32, rid: Option<&[u8]>) -> Option<Layer> {
+        let of = self.repairs.iter().find(|(repair, _)| *repair == ssrc);
+        match of {
+            Some((_, media)) if !self.group.is_empty() => self.grouped(*media),
+            _ => self.layer(ssrc, rid),
+        }
+    }
+
+    fn grouped(&self, ssrc: u32) -> Option<Layer> {
+        let found = self.group.iter().find(|(of, _)| *of == ssrc);
+        found.map(|(_, layer)| *layer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::offer::Side;
+
+    const HEAD: &str = "v=0\r\na=group:BUNDLE 0 1\r\na=ice-ufrag:abcd\r\n\
+        a=ice-pwd:0123456789012345678901\r\n";
+    const AUDIO: &str = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=sendonly\r\n\
+        a=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n";
+    const VIDEO: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\na=mid:1\r\na=sendonly\r\n\
+        a=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n\
+        a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\r\n\
+        a=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n\
+        a=extmap:11 urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id\r\n";
+
+    fn binding(audio: &str, video: &str) -> Binding {
+        let print = ["AB"; 32].join(":");
+        let text = format!("{HEAD}a=fingerprint:sha-256 {print}\r\n{AUDIO}{audio}{VIDEO}{video}");
+        Binding::new(&Offer::read(&text, Side::Publisher).expect("an offer"))
+    }
+
+    fn packet(payload_type: u8, ssrc: u32, elements: &[(u8, &str)]) -> Vec<u8> {
+        let mut packet = vec![0x90, payload_type, 0, 1, 0, 0, 0, 0];
+        packet.extend(ssrc.to_be_bytes());
+        let mut block = Vec::new();
+        for (id, value) in elements {
+            block.push(id << 4 | (value.len() - 1) as u8);
+            block.extend(value.bytes());
+        }
+        block.resize(block.len().next_multiple_of(4), 0);
+        packet.extend([0xBE, 0xDE, 0, (block.len() / 4) as u8]);
+        packet.extend(block);
+        packet.push(1);
+        packet
+    }
+
+    fn check(
+        binding: &Binding,
+        (payload_type, ssrc): (u8, u32),
+        elements: &[(u8, &str)],
+        want: Option<(TrackKind, Layer, bool)>,
+    ) {
+        let want = want.map(|(kind, layer, repair)| Place {
+            kind,
+            layer,
+            repair,
+        });
+        let found = binding.place(&packet(payload_type, ssrc, elements));
+        assert_eq!(found, want, "{payload_type} {ssrc} {elements:?}");
+    }
+
+    use Layer::{High, Low, Medium};
+    use TrackKind::{Audio, Video};
+
+    #[test]
+    fn a_payload_type_tells_where_nothing_else_does() {
+        let plain = binding("", "");
+        check(&plain, (111, 5), &[], Some((Audio, High, false)));
+        check(&plain, (96, 6), &[], Some((Video, High, false)));
+        check(&plain, (97, 7), &[], Some((Video, High, true)));
+        check(&plain, (98, 8), &[], None);
+        // What the packet names goes first: of a section that was not offered it is nothing.
+        check(&plain, (96, 6), &[(4, "1")], Some((Video, High, false)));
+        check(&plain, (96, 6), &[(4, "x")], None);
+        check(&plain, (96, 6), &[(4, "0")], None);
+        assert_eq!(plain.place(&[0x80; 11]), None);
+    }
+
+    #[test]
+    fn one_payload_type_of_two_sections() {
+        let audio = AUDIO.replace("111", "96");
+        let print = ["AB"; 32].join(":");
+        let text = format!(
+            "{HEAD}a=fingerprint:sha-256 {print}\r\n{audio}a=ssrc:5 cname:c\r\n{VIDEO}a=ssrc:6\r\n"
+        );
+        let binding = Binding::new(&Offer::read(&text, Side::Publisher).expect("an offer"));
+        check(&binding, (96, 5), &[], Some((Audio, High, false)));
+        check(&binding, (96, 6), &[], Some((Video, High, false)));
+        check(&binding, (96, 7), &[], None);
+        check(&binding, (96, 7), &[(4, "0")], Some((Audio, High, false)));
+        let format = |kind| binding.format(kind, 96).map(|format| format.codec.kind());
+        assert_eq!((format(Audio), format(Video)), (Some(Audio), Some(Video)));
+    }
+
+    #[test]
+    fn layers_by_rid() {
+        let rids = binding(
+            "",
+            "a=rid:hi send\r\na=rid:lo send\r\na=simulcast:send hi;lo\r\n",
+        );
+        check(
+            &rids,
+            (96, 6),
+            &[(4, "1"), (10, "hi")],
+            Some((Video, High, false)),
+        );
+        check(&rids, (96, 7), &[(10, "lo")], Some((Video, Low, false)));
+        check(&rids, (97, 8), &[(11, "lo")], Some((Video, Low, true)));
+        check(&rids, (96, 9), &[(10, "mid")], None);
+        check(&rids, (96, 9), &[(4, "1")], None);
+        let one = binding("", "a=rid:x send\r\n");
+        check(&one, (96, 9), &[], Some((Video, High, false)));
+    }
+
+    #[test]
+    fn layers_by_groups_of_ssrcs() {
+        let group = binding(
+            "",
+            "a=ssrc-group:SIM 1 3 5\r\na=ssrc-group:FID 1 2\r\na=ssrc-group:FID 3 4\r\n\
+             a=ssrc-group:FID 5 6\r\na=ssrc:1 cname:c\r\na=ssrc:2 cname:c\r\n",
+        );
+        for (ssrc, layer) in [(1, Low), (3, Medium), (5, High)] {
+            check(&group, (96, ssrc), &[], Some((Video, layer, false)));
+            check(&group, (97, ssrc + 1), &[], Some((Video, layer, true)));
+            assert_eq!(group.repair_of(ssrc), Some(ssrc + 1));
+        }
+        check(&group, (96, 9), &[], None);
+        check(&group, (97, 9), &[], None);
+    }
+}
