@@ -67,7 +67,7 @@ async function main() {
   });
   const measure = MEASURES[what];
   if (!measure) throw new Error(`measure.mjs ${Object.keys(MEASURES).join('|')}`);
-  const ids = args.client ?? CLIENTS.map(({ id }) => id);
+  const ids = args.client ?? CLIENTS.filter(({ fault }) => !fault).map(({ id }) => id);
   ids.forEach(client);
   const runs = Number(args.runs ?? measure.runs);
   const { Place } = await import('./lib/place.mjs');

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
 import { AT_ONCE, clientCase } from '../lib/case.mjs';
-import { CLIENTS } from '../lib/clients.mjs';
+import { able } from '../lib/clients.mjs';
 import { place } from '../lib/place.mjs';
 
 const here = place('rebind');
@@ -24,7 +24,7 @@ async function survives(nat, seen) {
 }
 
 describe('publishers move', AT_ONCE, () => {
-  for (const { id } of CLIENTS.filter(({ publish }) => publish)) {
+  for (const { id } of able('publish')) {
     clientCase(here, id, 'publisherMoves', 'publishes on after its port has changed', async (scope) => {
       const room = here.room();
       const nat = await scope.nat();
@@ -37,7 +37,7 @@ describe('publishers move', AT_ONCE, () => {
 });
 
 describe('viewers move', AT_ONCE, () => {
-  for (const { id, codec } of CLIENTS.filter(({ view }) => view)) {
+  for (const { id, codec } of able('view')) {
     clientCase(here, id, 'viewerMoves', 'watches on after its port has changed', async (scope) => {
       const nat = await scope.nat();
       const viewer = await scope.viewer(id, await here.show(codec), { through: nat });

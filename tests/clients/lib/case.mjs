@@ -8,7 +8,7 @@ import { note } from './results.mjs';
  * @param {string} id of the client
  * @param {string} column of the table
  * @param {string} words what the case shows
- * @param {(scope: object) => Promise<void>} body
+ * @param {(scope: object) => Promise<string | void>} body gives the outcome where it is not "works"
  */
 export function clientCase(here, id, column, words, body) {
   const { name, missing, version, library } = client(id);
@@ -20,8 +20,8 @@ export function clientCase(here, id, column, words, body) {
       return;
     }
     note(id, { version: await version(here), [column]: 'fails' });
-    await here.server.explaining(() => here.scoped(body));
-    note(id, { [column]: 'works' });
+    const outcome = await here.server.explaining(() => here.scoped(body));
+    note(id, { [column]: outcome ?? 'works' });
   });
 }
 

@@ -116,7 +116,7 @@ const pyavVersion = once(() => printed(PYTHON, path.join(HERE, 'peers/pyav.py'),
 
 /**
  * `publish` and `view` start a peer; a client without one of them cannot do that. `codec` is what it has to be sent.
- * `missing` says why a client cannot be had here.
+ * `missing` says why a client cannot be had here, `fault` why it cannot connect, which is tried all the same.
  */
 export const CLIENTS = [
   // What differs between OBS's versions is the offer.
@@ -129,8 +129,10 @@ export const CLIENTS = [
     id: 'pyav', name: 'PyAV, whip muxer of FFmpeg 8.1', library: 'av', version: pyavVersion,
     missing: missingWithout(pyavVersion, 'no PyAV on this machine'),
     publish: program(PYTHON, path.join(HERE, 'peers/pyav.py'), 'publish'),
+    fault: 'Cannot connect: its GnuTLS signs with a P-224 key, which is neither offered to it nor in use on the web.',
   },
-  ffmpeg('ffmpeg-9', 'imageio-ffmpeg', 'import imageio_ffmpeg as i; print(i.get_ffmpeg_exe())'),
+  ffmpeg('ffmpeg-9', 'imageio-ffmpeg', 'import imageio_ffmpeg as i; print(i.get_ffmpeg_exe())',
+    'Says that it could not dispose of its session, though it has: it does not read empty answers.'),
   {
     id: 'gstreamer', name: 'GStreamer, webrtcbin', library: 'gstreamer1.0-plugins-bad', version: gstreamerVersion, system: true,
     missing: missingWithout(gstreamerVersion, 'no GStreamer with webrtcbin on this machine'),
@@ -163,6 +165,9 @@ export const CLIENTS = [
   library('medooze', 'medooze, in Chromium', ['whip-whep']),
   library('eyevinn', 'Eyevinn, in Chromium', ['@eyevinn/whip-web-client', '@eyevinn/webrtc-player']),
 ];
+
+/** Those that can do it: `publish` or `view`. */
+export const able = (role) => CLIENTS.filter((one) => one[role] && !one.fault);
 
 export const client = (id) => {
   const found = CLIENTS.find((one) => one.id === id);

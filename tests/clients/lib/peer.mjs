@@ -97,7 +97,11 @@ export class LibraryPeer extends PagePeer {
     page.on('response', (response) => {
       if (response.status() >= 400) faults.push(`${response.request().method()} ${response.url()}: ${response.status()}`);
     });
-    page.on('requestfailed', (request) => faults.push(`${request.method()} ${request.url()}: ${request.failure()?.errorText}`));
+    page.on('requestfailed', (request) => {
+      const { errorText } = request.failure();
+      // An answer whose body nobody reads is given up by the page itself.
+      if (errorText !== 'net::ERR_ABORTED') faults.push(`${request.method()} ${request.url()}: ${errorText}`);
+    });
     const key = await page.evaluate(([name, as, how]) => globalThis.stage.library(name, as, how), [library, role, given]);
     const Party = role === 'publish' ? Publisher : Viewer;
     return Object.assign(new LibraryPeer(new Party(page, { key })), { faults });
