@@ -213,12 +213,6 @@ impl KeyframeHabit {
         self.is_deaf() || self.answer.is_some()
     }
 
-    /// The time between the last two keyframes that came by themselves.
-    #[must_use]
-    pub fn interval(&self) -> Option<Duration> {
-        self.interval.map(|(interval, _)| interval)
-    }
-
     /// Whether a request is on its way.
     #[must_use]
     pub fn is_asked(&self, now: Instant) -> bool {

@@ -120,6 +120,8 @@ struct UpLayer {
     gate: KeyframeGate,
     last_packet: Instant,
     keyframe_at: Option<Instant>,
+    /// Between the last two keyframes.
+    keyframe_gap: Option<Duration>,
     keyframe_timestamp: Option<u32>,
     timestamp: Option<u32>,
     pictures: Pictures,
@@ -323,7 +325,8 @@ impl Source {
         }
         layer.live = true;
         if info.keyframe && (info.starts_frame || sets.is_some()) {
-            layer.keyframe_at = Some(now);
+            let before = layer.keyframe_at.replace(now);
+            layer.keyframe_gap = before.map(|before| now.saturating_duration_since(before));
             layer.keyframe_timestamp = Some(packet.timestamp);
             layer.gate.keyframe();
             // An encoder that starts anew starts with a keyframe.
@@ -582,6 +585,7 @@ impl UpLayer {
             gate: KeyframeGate::new(keyframe_interval),
             last_packet: packet.received_at,
             keyframe_at: None,
+            keyframe_gap: None,
             keyframe_timestamp: None,
             timestamp: None,
             pictures: Pictures::default(),
@@ -673,7 +677,8 @@ impl UpLayer {
         if !habit.is_deaf() {
             return;
         }
-        let interval = habit.interval();
+        // Whatever was asked for, keyframes come by themselves only.
+        let interval = self.keyframe_gap;
         // One that is overdue says more than the last interval.
         let apart = interval.map_or(age, |interval| interval.max(age));
         if apart > INTERVAL_SHORT {
