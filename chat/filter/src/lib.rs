@@ -32,6 +32,7 @@ mod filter;
 mod flood;
 mod fold;
 mod links;
+mod properties;
 mod sanitise;
 mod table;
 mod terms;
@@ -47,6 +48,7 @@ pub fn prepare() {
 pub use filter::{CANDIDATES_MAX, Filter, FilterConfig, Reason, Scratch, Verdict};
 pub use flood::{Fingerprint, Flood, FloodSettings, Flooding, WINDOW_MAX};
 pub use links::{HOSTS_MAX, LinkPolicy};
+pub use properties::is_emoji_word;
 pub use sanitise::{TextError, TextLimits, sanitise};
 pub use terms::{
     ALLOWED_TERMS_MAX, Action, List, OPERATOR_TERMS_MAX, ROOM_TERMS_MAX, Shape, TERM_CHARS_MAX,
