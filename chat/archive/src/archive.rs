@@ -71,8 +71,8 @@ pub enum Erasure {
 }
 
 impl Archive {
-    /// Opens or makes everything in `data_dir`, brings the database up to date, and starts. The database must be there
-    /// now; later it may go and come.
+    /// Opens or makes everything in `data_dir`, brings the database up to date, and starts. A PostgreSQL that cannot be
+    /// reached may come later: until then records wait in the journal.
     ///
     /// # Errors
     /// Settings, files or a database that cannot be used.
@@ -89,7 +89,14 @@ impl Archive {
         });
         let store = Arc::new(Store::new(&config, node.clone())?);
         let id = folder.id;
-        let (connection, position) = store.connect(&id).await?;
+        let (connection, position) = match store.connect(&id).await {
+            Ok((connection, position)) => (Some(connection), position),
+            Err(error) if store.may_come_later(&error) => {
+                tracing::warn!(%error, "the chat database cannot be reached; the journal waits for it");
+                (None, folder.oldest())
+            }
+            Err(error) => return Err(error),
+        };
 
         let stats = Arc::new(ArchiveStats::default());
         let path = folder.path();
@@ -109,8 +116,9 @@ impl Archive {
             reader: Some(Reader::new(path, journal.shared.clone())),
             journal: journal.clone(),
             id,
-            connection: Some(connection),
+            connection,
             position,
+            began_at: *journal.end().borrow(),
             written: written_out,
             settings: Settings {
                 records_max: config.batch_records_max,

@@ -35,7 +35,8 @@ pub enum OpenError {
 /// counted as unarchived already.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
-    /// One record breaks a limit: our bug, or a missing check.
+    /// A record that must be kept breaks a limit: our bug, or a missing check. Its batch is refused,
+    /// so what belongs together is to be one batch, and nothing else in it.
     #[error("a record cannot be kept: {0}")]
     Record(#[from] RecordError),
     /// More records than [`crate::BATCH_RECORDS_MAX`].

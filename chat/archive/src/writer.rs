@@ -24,8 +24,10 @@ pub(crate) struct Writer {
     pub(crate) id: JournalId,
     pub(crate) reader: Option<Reader>,
     pub(crate) connection: Option<Connection>,
-    /// The database has everything before it.
+    /// The database has everything before it, as far as is known.
     pub(crate) position: u64,
+    /// Where the journal ended when it was opened.
+    pub(crate) began_at: u64,
     pub(crate) written: watch::Sender<u64>,
     pub(crate) settings: Settings,
     /// Somebody waits for the database to catch up.
@@ -50,6 +52,7 @@ impl Writer {
         let mut end = self.journal.end();
         let abort = self.abort.clone();
         let work = async {
+            self.meet(&end).await;
             while self.wait_for_rows(&mut end).await {
                 let end = *end.borrow();
                 let Some(chunk) = self.read(end).await else {
@@ -59,6 +62,44 @@ impl Writer {
             }
         };
         abort.run_until_cancelled(work).await;
+    }
+
+    // Connects to a database that could not be reached at the start: rooms can be read only once its tables are there.
+    async fn meet(&mut self, end: &watch::Receiver<u64>) {
+        let mut failures = 0;
+        while self.connection.is_none() {
+            match self.store.connect(&self.id).await {
+                Ok((mut connection, position)) => {
+                    // The disk has lost its end while the database was away. What came since stands where that was.
+                    let rewound = position > self.began_at;
+                    if rewound
+                        && let Err(error) = self
+                            .store
+                            .rewind(&mut connection, &self.id, self.began_at)
+                            .await
+                    {
+                        tracing::warn!(%error, "the chat database takes nothing; trying again");
+                        self.back_off(&mut failures).await;
+                        continue;
+                    }
+                    self.connection = Some(connection);
+                    self.moved_to(position.min(self.began_at));
+                    tracing::info!(position, "the chat database is there");
+                }
+                Err(error) => {
+                    self.journal
+                        .shared
+                        .stats
+                        .database_errors
+                        .fetch_add(1, Relaxed);
+                    tracing::warn!(%error, failures, "the chat database cannot be reached; trying again");
+                    if self.closing.is_cancelled() && *end.borrow() <= self.position {
+                        return;
+                    }
+                    self.back_off(&mut failures).await;
+                }
+            }
+        }
     }
 
     // Waits until there is a batch. False when everything is written and nothing more will come.

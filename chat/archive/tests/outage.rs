@@ -89,6 +89,36 @@ async fn postgres_stops_and_starts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_start_does_not_wait_for_postgres() {
+    let mut server = Server::start();
+    let folder = TempDir::new().unwrap();
+    let mut config = config(folder.path(), &server.url());
+    config.database_timeout_ms = SHORT_MS;
+    server.stop();
+    // Into a database that has no tables yet, and then into one that is behind the journal.
+    for round in 0..2 {
+        let first = round * 1_000 + 1;
+        let (archive, tasks) = Archive::open(config.clone()).await.unwrap();
+        archive.append(batch(first, 500)).await.unwrap();
+        assert!(archive.room_state(&room("stage")).await.is_err());
+        assert!(archive.stats().snapshot().database_errors > 0);
+        server.resume();
+        caught_up(&archive).await;
+        has_all(&archive, first + 499).await;
+        archive.append(batch(first + 500, 500)).await.unwrap();
+        caught_up(&archive).await;
+        has_all(&archive, first + 999).await;
+        server.stop();
+        close(archive, tasks).await;
+    }
+    // A server that refuses us is a fault of the settings.
+    server.resume();
+    config.url = config.url.replacen("chat@", "nobody@", 1);
+    let refused = Archive::open(config).await;
+    assert!(matches!(refused, Err(OpenError::Database(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn postgres_hangs_and_wakes() {
     let server = Server::start();
     let folder = TempDir::new().unwrap();
@@ -126,10 +156,11 @@ async fn postgres_hangs_and_wakes() {
         matches!(left, Flushed::LeftInJournal(bytes) if bytes > 0),
         "{left:?}"
     );
-    assert!(matches!(
-        Archive::open(config.clone()).await,
-        Err(OpenError::Database(_))
-    ));
+    // A start does not wait for it.
+    let (archive, tasks) = Archive::open(config.clone()).await.unwrap();
+    drop(archive);
+    let left = tasks.shutdown(Duration::from_millis(100)).await;
+    assert!(matches!(left, Flushed::LeftInJournal(_)), "{left:?}");
     server.thaw();
     config.database_timeout_ms = 10_000;
     let (archive, tasks) = Archive::open(config).await.unwrap();

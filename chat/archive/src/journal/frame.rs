@@ -63,6 +63,21 @@ pub(crate) fn whole(bytes: &[u8]) -> usize {
     at
 }
 
+/// Where the next whole frame begins, behind a place that is broken: a length and a checksum that
+/// fit are no accident.
+pub(crate) fn resync(bytes: &[u8]) -> Option<usize> {
+    let is_frame = |at: &usize| matches!(next(&bytes[*at..]), Next::Row(..));
+    // Where the row is broken and not its length, the next frame is where it would be.
+    let here = bytes
+        .first_chunk::<4>()
+        .map(|len| u32::from_le_bytes(*len) as usize);
+    let behind = here.map(|len| PREFIX_BYTES + len.min(ROW_BYTES_MAX));
+    let behind = behind.filter(|at| *at < bytes.len());
+    behind
+        .filter(is_frame)
+        .or_else(|| (1..bytes.len()).find(is_frame))
+}
+
 /// Reads a row. None where it is not one of ours.
 pub(crate) fn decode(row: &[u8]) -> Option<Stored> {
     Frame::decode(row).ok()?.stored
@@ -103,5 +118,24 @@ mod tests {
             assert!(!matches!(next(&changed), Next::Row(..)), "bit {bit}");
         }
         assert_eq!(next(&[0; 64]), Next::Broken);
+    }
+
+    #[test]
+    fn behind_any_flipped_bit_the_next_frame_is_found() {
+        let mut bytes = Vec::new();
+        write(&mut bytes, row(100));
+        let first = bytes.len();
+        write(&mut bytes, row(200));
+        for bit in 0..first * 8 {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(resync(&changed), Some(first), "bit {bit}");
+        }
+        assert_eq!(resync(&bytes[..first]), None);
+        assert_eq!(resync(&[0; 64]), None);
+        assert_eq!(resync(&[]), None);
+        // A hole of zeros, as a disk leaves it.
+        let hole = [&[0; 4_096][..], &bytes].concat();
+        assert_eq!(resync(&hole), Some(4_096));
     }
 }

@@ -37,7 +37,7 @@ pub const BYTES_WAITING_MAX: usize = 64 << 20;
 pub struct Receipt {
     /// Records that are in the journal now.
     pub kept: usize,
-    /// Ordinary messages that are not kept, for the journal is nearly full.
+    /// Ordinary messages that are not kept: the journal is nearly full, or they break a limit.
     pub unarchived: usize,
 }
 
@@ -78,6 +78,8 @@ enum Command {
     Append {
         batch: Vec<Record>,
         weight: usize,
+        /// Messages that were left out of the batch.
+        invalid: usize,
         done: Done,
     },
     Erase {
@@ -156,11 +158,19 @@ impl Folder {
             fs::TryLockError::WouldBlock => OpenError::Locked,
             fs::TryLockError::Error(error) => OpenError::Io(error),
         })?;
-        let starts = segment::list(&path)?;
+        let mut starts = Vec::new();
         let mut id = None;
-        for start in &starts {
-            let read =
-                segment::read_header(&mut File::open(segment::path(&path, *start))?, *start)?;
+        for start in segment::list(&path)? {
+            let mut file = File::open(segment::path(&path, start))?;
+            let Some(read) = segment::read_header(&mut file, start)? else {
+                let aside = segment::set_aside(&path, start)?;
+                tracing::error!(
+                    path = %aside.display(),
+                    "a segment of the chat journal has no header of ours; it is set aside"
+                );
+                continue;
+            };
+            starts.push(start);
             if id.is_some_and(|id| id != read) {
                 let mixed = io::Error::new(
                     io::ErrorKind::InvalidData,
@@ -176,6 +186,11 @@ impl Folder {
             id: id.unwrap_or_else(segment::new_id),
             starts,
         })
+    }
+
+    /// The position of the oldest row; 0 where there is none.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.starts.first().copied().unwrap_or(0)
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -261,9 +276,24 @@ pub(crate) fn start(
 }
 
 impl Journal {
-    pub(crate) fn append(&self, batch: Vec<Record>, done: Done) {
-        if let Err(error) = batch.iter().try_for_each(Record::validate) {
+    pub(crate) fn append(&self, mut batch: Vec<Record>, done: Done) {
+        let mut must = batch.iter().filter(|record| record.must_keep());
+        if let Err(error) = must.try_for_each(Record::validate) {
             return self.refuse(&batch, done, error.into());
+        }
+        // An ordinary message that breaks a limit takes none of the others with it.
+        let before = batch.len();
+        batch.retain(|record| record.validate().is_ok());
+        let invalid = before - batch.len();
+        if invalid > 0 {
+            tracing::error!(
+                invalid,
+                "chat messages break a limit of the archive and are not kept"
+            );
+            self.shared
+                .stats
+                .unarchived
+                .fetch_add(invalid as u64, Relaxed);
         }
         if batch.len() > BATCH_RECORDS_MAX {
             return self.refuse(&batch, done, AppendError::BatchTooLarge);
@@ -276,6 +306,7 @@ impl Journal {
         if let Err(error) = self.send(Command::Append {
             batch,
             weight,
+            invalid,
             done,
         }) {
             self.waiting_bytes.fetch_sub(weight, Relaxed);

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::Shared;
 use super::frame::{self, Next};
-use super::{Shared, segment};
+use super::segment::{self, OVERLAP_BYTES};
 use crate::stored::Stored;
 
 /// Bytes read at once. A batch is never larger.
@@ -39,7 +40,7 @@ impl Reader {
     }
 
     /// Reads rows between two positions, at most `rows_max` and of one segment. An erasure is always the last row.
-    /// What cannot be read is skipped up to the next segment, and counted.
+    /// What cannot be read is skipped up to the next whole frame, and counted.
     pub(crate) fn read(&mut self, from: u64, end: u64, rows_max: usize) -> io::Result<Chunk> {
         let (start, stop) = self.segment_at(from, end);
         let from = from.max(start);
@@ -83,8 +84,14 @@ impl Reader {
                 // A chunk holds the longest frame, so what is cut at its end comes whole next time.
                 Next::Cut | Next::Broken if at > 0 || from == stop => break,
                 Next::Cut | Next::Broken => {
-                    self.skipped(from, stop - from);
-                    chunk.next = stop;
+                    let whole = from + read as u64 >= stop || read < want;
+                    let skip = frame::resync(bytes).map(|skip| skip as u64);
+                    let skip = skip.unwrap_or(match whole {
+                        true => stop - from,
+                        false => (read - OVERLAP_BYTES) as u64,
+                    });
+                    self.skipped(from, skip);
+                    chunk.next = from + skip;
                     break;
                 }
             }

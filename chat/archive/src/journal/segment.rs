@@ -64,29 +64,27 @@ pub(crate) fn create(folder: &Path, id: &JournalId, start: u64) -> io::Result<Fi
     Ok(file)
 }
 
-/// Reads a header.
-pub(crate) fn read_header(file: &mut File, start: u64) -> Result<JournalId, OpenError> {
-    let broken = || {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("segment {start} has no header of ours"),
-        )
-    };
+/// Reads a header. `None`: it is broken, by more than a bit.
+pub(crate) fn read_header(file: &mut File, start: u64) -> Result<Option<JournalId>, OpenError> {
     let mut header = [0; HEADER_BYTES as usize];
-    file.read_exact(&mut header).map_err(|_| broken())?;
-    let (fields, crc) = header.split_at(HEADER_BYTES as usize - 4);
-    if !fields.starts_with(MAGIC)
-        || crc != crc32fast::hash(fields).to_le_bytes()
-        || fields[24..] != start.to_le_bytes()
-    {
-        return Err(broken().into());
+    match file.read_exact(&mut header) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error.into()),
     }
-    if fields[4..8] != VERSION.to_le_bytes() {
+    let sound = is_sound(&header).then_some(header);
+    let Some(header) = sound.or_else(|| mended(&header)) else {
+        return Ok(None);
+    };
+    if header[4..8] != VERSION.to_le_bytes() {
         return Err(OpenError::Newer("the journal"));
     }
+    if header[24..32] != start.to_le_bytes() {
+        return Ok(None);
+    }
     let mut id = JournalId::default();
-    id.copy_from_slice(&fields[8..24]);
-    Ok(id)
+    id.copy_from_slice(&header[8..24]);
+    Ok(Some(id))
 }
 
 pub(crate) fn new_id() -> JournalId {
@@ -95,19 +93,54 @@ pub(crate) fn new_id() -> JournalId {
     id
 }
 
-/// Finds the end of the whole frames of a segment, reading a bounded piece at a time.
+/// Bytes that are read at once to find frames: several of the longest.
+const PIECE_BYTES: usize = 4 * frame::ROW_BYTES_MAX;
+/// What a frame may take that begins at the end of a piece.
+pub(super) const OVERLAP_BYTES: usize = frame::ROW_BYTES_MAX + frame::PREFIX_BYTES;
+
+/// Finds the end of the last whole frame of a segment, reading a bounded piece at a time. What is
+/// broken before it stays, to be passed over by whoever reads.
 pub(crate) fn scan(file: &File) -> io::Result<u64> {
-    const PIECE: usize = 4 * frame::ROW_BYTES_MAX;
-    let mut buffer = vec![0; PIECE];
+    let mut buffer = vec![0; PIECE_BYTES];
     let mut end = 0;
+    let mut at = 0;
     loop {
-        let read = read_at_most(file, &mut buffer, HEADER_BYTES + end)?;
-        let whole = frame::whole(&buffer[..read]) as u64;
-        if whole == 0 {
+        let read = read_at_most(file, &mut buffer, HEADER_BYTES + at)?;
+        let bytes = &buffer[..read];
+        let whole = frame::whole(bytes) as u64;
+        if whole > 0 {
+            at += whole;
+            end = at;
+        } else if let Some(skip) = frame::resync(bytes) {
+            at += skip as u64;
+        } else if read == PIECE_BYTES {
+            at += (PIECE_BYTES - OVERLAP_BYTES) as u64;
+        } else {
             return Ok(end);
         }
-        end += whole;
     }
+}
+
+/// Mends a header in which one bit is wrong: its checksum says which.
+fn mended(header: &[u8; HEADER_BYTES as usize]) -> Option<[u8; HEADER_BYTES as usize]> {
+    (0..header.len() * 8).find_map(|bit| {
+        let mut changed = *header;
+        changed[bit / 8] ^= 1 << (bit % 8);
+        is_sound(&changed).then_some(changed)
+    })
+}
+
+fn is_sound(header: &[u8; HEADER_BYTES as usize]) -> bool {
+    let (fields, crc) = header.split_at(HEADER_BYTES as usize - 4);
+    fields.starts_with(MAGIC) && crc == crc32fast::hash(fields).to_le_bytes()
+}
+
+/// Puts a segment away that is none of ours any more. It stays in the folder, under another name.
+pub(crate) fn set_aside(folder: &Path, start: u64) -> io::Result<PathBuf> {
+    let aside = folder.join(format!("{start:020}.broken"));
+    fs::rename(path(folder, start), &aside)?;
+    File::open(folder)?.sync_all()?;
+    Ok(aside)
 }
 
 /// Fills the buffer as far as the file goes.

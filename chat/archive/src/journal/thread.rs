@@ -90,10 +90,11 @@ impl Thread {
             Command::Append {
                 batch,
                 weight,
+                invalid,
                 done,
             } => {
                 self.waiting_bytes.fetch_sub(weight, Relaxed);
-                self.take_batch(batch, weight as u64, done, group);
+                self.take_batch((batch, invalid), weight as u64, done, group);
             }
             Command::Erase { user, done } => {
                 let row = self.sealer.erase(&user);
@@ -106,7 +107,13 @@ impl Thread {
         }
     }
 
-    fn take_batch(&mut self, batch: Vec<Record>, weight: u64, done: Done, group: &mut Group) {
+    fn take_batch(
+        &mut self,
+        (batch, invalid): (Vec<Record>, usize),
+        weight: u64,
+        done: Done,
+        group: &mut Group,
+    ) {
         let used = self.bytes_on_disk() + self.buffer.len() as u64;
         let must = batch.iter().filter(|r| r.must_keep()).count() as u64;
         let full = used + weight > self.bytes_max;
@@ -133,6 +140,7 @@ impl Thread {
             .stats
             .unarchived
             .fetch_add(receipt.unarchived as u64, Relaxed);
+        receipt.unarchived += invalid;
         group.waiters.push(Waiter::Batch {
             kept: receipt.kept as u64,
             receipt,

@@ -146,6 +146,36 @@ impl Store {
         }
     }
 
+    /// Whether a start need not wait for a database that answers so: it is not there, or not yet.
+    pub(crate) fn may_come_later(&self, error: &OpenError) -> bool {
+        // Starting up, shutting down, crashed, too many connections.
+        const NOT_NOW: [&str; 4] = ["57P03", "57P01", "57P02", "53300"];
+        let OpenError::Database(error) = error else {
+            return false;
+        };
+        matches!(self.options, Options::Postgres(_))
+            && match error {
+                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
+                sqlx::Error::Database(error) => {
+                    error.code().is_some_and(|code| NOT_NOW.contains(&&*code))
+                }
+                _ => false,
+            }
+    }
+
+    /// Says that the database has less of a journal than it knew.
+    pub(crate) async fn rewind(
+        &self,
+        connection: &mut Connection,
+        journal: &JournalId,
+        position: u64,
+    ) -> Result<(), sqlx::Error> {
+        both!(Connection, connection, c => {
+            sqlx::query("UPDATE writer_positions SET position = $2 WHERE journal = $1")
+                .bind(&journal[..]).bind(signed(position)).execute(c).await.map(drop)
+        })
+    }
+
     /// Lets go of every connection.
     pub(crate) async fn close(&self) {
         both!(Pool, &self.pool, p => p.close().await);
