@@ -148,6 +148,8 @@ impl Fuzzed {
                 write: true,
                 caption: false,
                 address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                anonymous: false,
+                show: true,
             };
             let member = Arc::new(member);
             self.room
@@ -164,7 +166,7 @@ impl Fuzzed {
             };
             match frame.and_then(|frame| frame.frame) {
                 Some(request) => self.room.receive(self.now, client, request),
-                None => self.room.malformed(client),
+                None => self.room.malformed(client, 0),
             }
             self.collect();
         }
@@ -196,6 +198,16 @@ impl Fuzzed {
     fn collect(&mut self) {
         while let Some(output) = self.room.poll() {
             let frames = match output {
+                Output::Commit {
+                    records,
+                    action: Some(action),
+                    ..
+                } => {
+                    // Some of them cannot be kept.
+                    let kept = records.len() % 3 != 0;
+                    self.room.kept(self.now, action, kept);
+                    continue;
+                }
                 Output::Show(tick) => [tick.ctl, tick.chat, tick.fx],
                 Output::Tell { frame, .. } => {
                     check(&frame);

@@ -57,4 +57,8 @@ pub struct ChatMember {
     pub caption: bool,
     /// Where its request came from.
     pub address: IpAddr,
+    /// Came without a token: nothing but the address says who it is.
+    pub anonymous: bool,
+    /// Its room had a show when it came.
+    pub show: bool,
 }

@@ -70,7 +70,7 @@ test("reactions are counted, and go out twice a second at most", () => {
 });
 
 const cue = (text: string, more: { language?: string; atMs?: bigint; durationMs?: number } = {}) =>
-  ({ language: "ko", text, atMs: 0n, durationMs: 0, ...more });
+  ({ language: "ko", text, atMs: 0n, durationMs: 0, nonce: 0n, ...more });
 
 test("captions stand for their time, the last two of a language", () => {
   const captions = new Captions();

@@ -62,6 +62,8 @@ fn fan(n: u64) -> Arc<ChatMember> {
         write: true,
         caption: false,
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        anonymous: false,
+        show: true,
     })
 }
 

@@ -45,10 +45,24 @@ impl Bucket {
         }
     }
 
+    /// How long until there is one; `None`: there is. Nothing is taken. Without a span there always
+    /// is.
+    pub(crate) fn wait(&mut self, now: Instant, capacity: u32, span: Duration) -> Option<Duration> {
+        self.fill(now, capacity, span);
+        (self.level < 1.0).then(|| span.mul_f32((1.0 - self.level) / capacity as f32))
+    }
+
+    /// Takes one, whether there is one or not.
+    pub(crate) fn spend(&mut self, now: Instant, capacity: u32, span: Duration) {
+        self.fill(now, capacity, span);
+        self.level = (self.level - 1.0).max(0.0);
+    }
+
     fn fill(&mut self, now: Instant, capacity: u32, span: Duration) {
         let capacity = capacity as f32;
         self.level = match self.at {
             None => capacity,
+            Some(_) if span.is_zero() => capacity,
             Some(at) => {
                 let passed = now.saturating_duration_since(at).as_secs_f32();
                 (self.level + passed / span.as_secs_f32() * capacity).min(capacity)

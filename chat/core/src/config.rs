@@ -55,6 +55,10 @@ pub struct RoomConfig {
     pub messages_per_moderator: u32,
     /// The same of a bot.
     pub messages_per_bot: u32,
+    /// How many users those without a token at one address count for (an IPv6 /64 is one address):
+    /// in these limits, in slow mode and in polls. More than 1 for halls and carriers that bring
+    /// many people behind one address.
+    pub guests_per_address: u32,
     /// The span of these limits, in seconds.
     pub rate_seconds: u32,
     /// Reactions of one client a second; what is above counts no more.
@@ -95,6 +99,7 @@ impl Default for RoomConfig {
             messages_per_user: 20,
             messages_per_moderator: 100,
             messages_per_bot: 60,
+            guests_per_address: 1,
             rate_seconds: 30,
             reactions_per_second: 40,
             names_max: 50,
@@ -169,6 +174,11 @@ impl RoomConfig {
             "1 or more",
         )?;
         check(self.messages_per_bot > 0, "messages_per_bot", "1 or more")?;
+        check(
+            (1..=10_000).contains(&self.guests_per_address),
+            "guests_per_address",
+            "1 to 10000",
+        )?;
         check(
             (1..=3_600).contains(&self.rate_seconds),
             "rate_seconds",

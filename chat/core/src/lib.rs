@@ -25,3 +25,5 @@ pub mod sanctions;
 mod screen;
 pub mod settings;
 mod stream;
+
+pub use screen::clean_name;

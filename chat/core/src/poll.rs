@@ -1,6 +1,6 @@
 //! One poll at a time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,9 +8,8 @@ use lightstick_chat_proto as proto;
 
 use crate::now::Now;
 use crate::refusal::{Code, Refusal};
+use crate::screen::POLL_CHARS_MAX;
 
-/// Longest question or choice, in characters.
-const TEXT_CHARS_MAX: usize = 100;
 const CHOICES: std::ops::RangeInclusive<usize> = 2..=10;
 const SECONDS_DEFAULT: u32 = 120;
 const SECONDS_MAX: u32 = 3_600;
@@ -22,6 +21,8 @@ pub(crate) struct Poll {
     choices: Vec<String>,
     counts: Vec<u32>,
     votes: HashMap<Arc<str>, u32>,
+    /// Whose votes of an address count, the latest last.
+    guests: HashMap<u64, VecDeque<Arc<str>>>,
     pub(crate) ends_at: Instant,
     ends_at_ms: u64,
     /// Counts have changed since they were last shown.
@@ -32,7 +33,7 @@ impl Poll {
     pub(crate) fn start(id: u64, start: proto::PollStart, now: Now) -> Result<Self, Refusal> {
         let good = |text: &String| {
             let chars = text.trim().chars().count();
-            (1..=TEXT_CHARS_MAX).contains(&chars)
+            (1..=POLL_CHARS_MAX).contains(&chars)
         };
         if !good(&start.question) || !start.choices.iter().all(good) {
             let detail = "a question and its choices have 1 to 100 characters";
@@ -52,6 +53,7 @@ impl Poll {
             counts: vec![0; start.choices.len()],
             choices: start.choices,
             votes: HashMap::new(),
+            guests: HashMap::new(),
             ends_at: end.at,
             ends_at_ms: end.unix_ms,
             changed: false,
@@ -62,10 +64,28 @@ impl Poll {
         self.id
     }
 
-    /// One vote a user: a second replaces the first.
-    pub(crate) fn vote(&mut self, user: &Arc<str>, choice: u32) -> Result<(), Refusal> {
+    /// One vote a user: a second replaces the first. Of users without a token, `guest` says the
+    /// address and how many votes count there; a further one replaces the oldest.
+    pub(crate) fn vote(
+        &mut self,
+        user: &Arc<str>,
+        guest: Option<(u64, u32)>,
+        choice: u32,
+    ) -> Result<(), Refusal> {
         if choice as usize >= self.choices.len() {
             return Err(Code::OutOfRange.into());
+        }
+        if let Some((address, votes_max)) = guest {
+            let voters = self.guests.entry(address).or_default();
+            if !voters.contains(user) {
+                voters.push_back(Arc::clone(user));
+            }
+            if voters.len() > votes_max.max(1) as usize
+                && let Some(oldest) = voters.pop_front()
+                && let Some(before) = self.votes.remove(&oldest)
+            {
+                self.counts[before as usize] -= 1;
+            }
         }
         if let Some(before) = self.votes.insert(Arc::clone(user), choice) {
             self.counts[before as usize] -= 1;
@@ -115,13 +135,21 @@ mod tests {
         let mut poll = Poll::start(1, start, now).unwrap();
         assert_eq!(poll.take_counts(), None);
         let (mina, hana) = (Arc::from("mina"), Arc::from("hana"));
-        poll.vote(&mina, 0).unwrap();
-        poll.vote(&hana, 1).unwrap();
-        poll.vote(&mina, 1).unwrap();
-        assert!(poll.vote(&mina, 2).is_err());
+        poll.vote(&mina, None, 0).unwrap();
+        poll.vote(&hana, None, 1).unwrap();
+        poll.vote(&mina, None, 1).unwrap();
+        assert!(poll.vote(&mina, None, 2).is_err());
         assert_eq!(poll.take_counts(), Some(vec![0, 2]));
         assert_eq!(poll.take_counts(), None);
         assert_eq!(poll.shown(true).choices[1].votes, 2);
+        // Whoever votes under many names from one address has as many votes as it has.
+        for n in 0..200 {
+            let guest = format!("guest-{n}").into();
+            poll.vote(&guest, Some((7, 2)), 0).unwrap();
+        }
+        assert_eq!(poll.take_counts(), Some(vec![2, 2]));
+        poll.vote(&"guest-199".into(), Some((7, 2)), 1).unwrap();
+        assert_eq!(poll.take_counts(), Some(vec![1, 3]));
         for (question, choices) in [("", 2), ("q", 1), ("q", 11)] {
             let start = proto::PollStart {
                 question: question.into(),

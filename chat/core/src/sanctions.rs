@@ -43,14 +43,24 @@ impl Sanction {
     fn is_over(&self, now: Now) -> bool {
         self.until_ms.is_some_and(|until| until <= now.unix_ms)
     }
+
+    /// How hard it is.
+    fn weight(&self) -> (u8, u64) {
+        let kind = match self.kind {
+            SanctionKind::Shadow => 0,
+            SanctionKind::Timeout => 1,
+            SanctionKind::Ban => 2,
+        };
+        (kind, self.until_ms.unwrap_or(0))
+    }
 }
 
 /// All sanctions of a room.
 #[derive(Debug, Default)]
 pub(crate) struct Sanctions {
     by_user: HashMap<String, Sanction>,
-    /// Whose sanction holds for an address.
-    by_address: HashMap<u64, String>,
+    /// Whose sanctions hold for an address.
+    by_address: HashMap<u64, Vec<String>>,
 }
 
 impl Sanctions {
@@ -69,38 +79,54 @@ impl Sanctions {
         (!sanction.is_over(now)).then_some(sanction)
     }
 
-    /// Forgets why a user was sanctioned, and whom a user has sanctioned: not that they were. Returns
-    /// whose have changed.
-    pub(crate) fn erase(&mut self, user: &str) -> Vec<String> {
-        let mut changed = Vec::new();
-        for (whose, sanction) in &mut self.by_user {
-            let own = whose == user && !sanction.reason.is_empty();
-            if own {
-                sanction.reason.clear();
-            }
-            if sanction.by == user {
-                sanction.by.clear();
-            } else if !own {
-                continue;
-            }
-            changed.push(whose.clone());
-        }
-        changed
+    /// What a user has, also if it is over.
+    pub(crate) fn get(&self, user: &str) -> Option<&Sanction> {
+        self.by_user.get(user)
     }
 
-    /// What holds for a user at an address.
-    pub(crate) fn holds(&self, user: &str, address: u64, now: Now) -> Option<&Sanction> {
-        self.of(user, now).or_else(|| {
-            let other = self.by_address.get(&address)?;
-            self.of(other, now)
-        })
+    /// What is left of the sanctions that say why a user was sanctioned, or whom a user has
+    /// sanctioned: not that they were. `None`: it is over.
+    pub(crate) fn erased(&self, user: &str, now: Now) -> Vec<(String, Option<Sanction>)> {
+        let named = self.by_user.iter().filter(|(whose, sanction)| {
+            (*whose == user && !sanction.reason.is_empty()) || sanction.by == user
+        });
+        named
+            .map(|(whose, sanction)| {
+                let mut left = sanction.clone();
+                if whose == user {
+                    left.reason.clear();
+                }
+                if left.by == user {
+                    left.by.clear();
+                }
+                (whose.clone(), (!left.is_over(now)).then_some(left))
+            })
+            .collect()
+    }
+
+    /// What holds for a user, or for whoever has no token at an address, and whose it is. The
+    /// hardest, where there are several.
+    pub(crate) fn holds(
+        &self,
+        user: &str,
+        address: Option<u64>,
+        now: Now,
+    ) -> Option<(&str, &Sanction)> {
+        let same = address.and_then(|address| self.by_address.get(&address));
+        let others = same.into_iter().flatten().map(String::as_str);
+        let all = [user].into_iter().chain(others).filter_map(|user| {
+            let (user, sanction) = self.by_user.get_key_value(user)?;
+            (!sanction.is_over(now)).then_some((user.as_str(), sanction))
+        });
+        all.max_by_key(|(_, sanction)| sanction.weight())
     }
 
     /// Imposes a sanction; the one before is returned.
     pub(crate) fn impose(&mut self, user: &str, sanction: Sanction) -> Option<Sanction> {
         let before = self.lift(user);
         if let Some(address) = sanction.address {
-            self.by_address.insert(address, user.to_owned());
+            let users = self.by_address.entry(address).or_default();
+            users.push(user.to_owned());
         }
         self.by_user.insert(user.to_owned(), sanction);
         before
@@ -109,32 +135,32 @@ impl Sanctions {
     pub(crate) fn lift(&mut self, user: &str) -> Option<Sanction> {
         let before = self.by_user.remove(user)?;
         if let Some(address) = before.address
-            && self
-                .by_address
-                .get(&address)
-                .is_some_and(|owner| owner == user)
+            && let Some(users) = self.by_address.get_mut(&address)
         {
-            self.by_address.remove(&address);
+            users.retain(|other| other != user);
+            if users.is_empty() {
+                self.by_address.remove(&address);
+            }
         }
         Some(before)
     }
 
-    /// Forgets what is over. Returns whose.
-    pub(crate) fn forget_past(&mut self, now: Now) -> Vec<String> {
-        let past = self
-            .by_user
-            .iter()
-            .filter(|(_, sanction)| sanction.is_over(now));
-        let users: Vec<_> = past.map(|(user, _)| user.clone()).collect();
-        for user in &users {
-            self.lift(user);
-        }
-        users
+    /// Whose sanctions are over.
+    pub(crate) fn past(&self, now: Now) -> Vec<String> {
+        let past = self.by_user.iter();
+        past.filter(|(_, sanction)| sanction.is_over(now))
+            .map(|(user, _)| user.clone())
+            .collect()
     }
 
     /// Whether a user may write; whether others will see it.
-    pub(crate) fn check(&self, user: &str, address: u64, now: Now) -> Result<Visible, Refusal> {
-        let Some(sanction) = self.holds(user, address, now) else {
+    pub(crate) fn check(
+        &self,
+        user: &str,
+        address: Option<u64>,
+        now: Now,
+    ) -> Result<Visible, Refusal> {
+        let Some((_, sanction)) = self.holds(user, address, now) else {
             return Ok(Visible::Everybody);
         };
         match sanction.kind {
@@ -182,20 +208,32 @@ mod tests {
         all.impose("a", sanction(SanctionKind::Timeout, Some(3_000), None));
         all.impose("b", sanction(SanctionKind::Ban, None, Some(7)));
         all.impose("c", sanction(SanctionKind::Shadow, None, None));
-        let refusal = all.check("a", 1, now).unwrap_err();
+        let refusal = all.check("a", None, now).unwrap_err();
         assert_eq!(
             refusal,
             Refusal::later(Code::TimedOut, Duration::from_secs(2))
         );
-        assert_eq!(all.check("b", 1, now).unwrap_err().code, Code::Banned);
-        assert_eq!(all.check("new", 7, now).unwrap_err().code, Code::Banned);
-        assert_eq!(all.check("c", 1, now), Ok(Visible::AuthorOnly));
-        assert_eq!(all.check("d", 1, now), Ok(Visible::Everybody));
+        let code =
+            |all: &Sanctions, user, address| all.check(user, address, now).map_err(|r| r.code);
+        assert_eq!(code(&all, "b", Some(1)), Err(Code::Banned));
+        assert_eq!(code(&all, "new", Some(7)), Err(Code::Banned));
+        assert_eq!(
+            code(&all, "fan", None),
+            Ok(Visible::Everybody),
+            "a token is no address"
+        );
+        assert_eq!(code(&all, "c", Some(1)), Ok(Visible::AuthorOnly));
+        assert_eq!(code(&all, "d", Some(1)), Ok(Visible::Everybody));
         let later = now.after(Duration::from_secs(2));
-        assert_eq!(all.check("a", 1, later), Ok(Visible::Everybody));
-        assert_eq!(all.forget_past(later), ["a"]);
+        assert_eq!(all.check("a", None, later), Ok(Visible::Everybody));
+        assert_eq!(all.past(later), ["a"]);
+        // A second guest who is timed out there takes nothing from the first one's ban.
+        all.impose("e", sanction(SanctionKind::Timeout, Some(3_000), Some(7)));
+        assert_eq!(code(&all, "new", Some(7)), Err(Code::Banned));
+        all.lift("e");
+        assert_eq!(code(&all, "new", Some(7)), Err(Code::Banned));
         all.lift("b");
-        assert_eq!(all.check("new", 7, later), Ok(Visible::Everybody));
-        assert_eq!(all.len(), 1);
+        assert_eq!(code(&all, "new", Some(7)), Ok(Visible::Everybody));
+        assert_eq!(all.len(), 2);
     }
 }

@@ -6,11 +6,17 @@ use lightstick_chat_filter::{
     Action, Filter, FilterConfig, Flood, FloodSettings, Flooding, LinkPolicy, Reason, Scratch,
     Term, TermError, TextError, TextLimits, sanitise,
 };
-use lightstick_chat_proto::Settings;
+use lightstick_chat_proto::{PollStart, Settings};
 
 use crate::config::FilterSettings;
 use crate::refusal::{Code, Refusal};
 
+/// Longest name, in characters.
+pub(crate) const NAME_CHARS_MAX: usize = 50;
+/// Longest question or choice of a poll, in characters.
+pub(crate) const POLL_CHARS_MAX: usize = 100;
+/// One more than a poll may have: it is refused for their number then.
+const CHOICES_CLEANED_MAX: usize = 11;
 /// Bytes of UTF-8 that a character takes at most.
 const CHAR_BYTES: usize = 4;
 
@@ -21,6 +27,24 @@ pub(crate) enum Verdict {
     /// A moderator should look at it, for this reason.
     Suspected(String),
     Blocked(Code),
+}
+
+/// A token's name as the chat shows it, cleaned as texts are; `None` where nothing of it can be
+/// shown.
+#[must_use]
+pub fn clean_name(name: &str) -> Option<String> {
+    let limits = TextLimits {
+        chars_max: NAME_CHARS_MAX,
+        bytes_max: CHAR_BYTES * NAME_CHARS_MAX,
+        ..TextLimits::default()
+    };
+    // Composing makes some texts longer, at most threefold.
+    [NAME_CHARS_MAX, NAME_CHARS_MAX / 3]
+        .into_iter()
+        .find_map(|chars| {
+            let beginning: String = name.chars().take(chars).collect();
+            Some(sanitise(&beginning, &limits).ok()?.into_owned())
+        })
 }
 
 #[derive(Debug)]
@@ -74,6 +98,24 @@ impl Screen {
             Err(TextError::TooLong) => Err(Code::TooLong.into()),
             Err(TextError::Zalgo) => Err(Code::Characters.into()),
         }
+    }
+
+    /// The beginning of a text as it will be shown; empty where nothing of it can be.
+    pub(crate) fn cut(&self, text: &str, chars_max: usize) -> String {
+        let beginning: String = text.chars().take(chars_max).collect();
+        // Composing may make it longer, at most threefold.
+        self.clean(&beginning, 3 * chars_max).unwrap_or_default()
+    }
+
+    /// A poll as it will be shown.
+    pub(crate) fn clean_poll(&self, poll: PollStart) -> Result<PollStart, Refusal> {
+        let clean = |text: &String| self.clean(text, POLL_CHARS_MAX);
+        let choices = poll.choices.iter().take(CHOICES_CLEANED_MAX).map(clean);
+        Ok(PollStart {
+            question: clean(&poll.question)?,
+            choices: choices.collect::<Result<_, _>>()?,
+            seconds: poll.seconds,
+        })
     }
 
     /// What the filter thinks of a text that is clean.

@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
+use lightstick_chat_filter::is_emoji_word;
 use lightstick_chat_proto::{HoldPolicy, Settings};
+
+use url::Url;
 
 use crate::refusal::{Code, Refusal};
 
@@ -33,9 +36,12 @@ pub(crate) fn checked(settings: Settings, emote_hosts: &[String]) -> Result<Sett
     if settings.blocked_terms.len() > TERMS_MAX {
         return out("blocked_terms: at most 500");
     }
-    let is_term = |term: &String| !term.trim().is_empty() && term.chars().count() <= TERM_CHARS_MAX;
+    let is_term = |term: &String| {
+        let long = term.chars().count() > TERM_CHARS_MAX;
+        !term.trim().is_empty() && !long && !term.contains(char::is_control)
+    };
     if !settings.blocked_terms.iter().all(is_term) {
-        return out("blocked_terms: 1 to 100 characters each");
+        return out("blocked_terms: 1 to 100 characters each, none of them a control");
     }
     if settings.emotes.len() > EMOTES_MAX {
         return out("emotes: at most 200");
@@ -52,20 +58,34 @@ pub(crate) fn checked(settings: Settings, emote_hosts: &[String]) -> Result<Sett
         if !is_emote_name(&emote.name) || !names.insert(&emote.name) {
             return out("emotes: a name is 1 to 32 of a-z 0-9 _, once");
         }
-        let host = emote.url.strip_prefix("https://");
-        let host = host.map(|rest| rest.split('/').next().unwrap_or(rest));
-        let safe = match host {
-            Some(host) => emote_hosts.iter().any(|known| known == host),
-            None => emote.url.starts_with('/') && !emote.url.starts_with("//"),
-        };
-        let printable = emote.url.bytes().all(|byte| byte.is_ascii_graphic());
-        if !safe || !printable || emote.url.len() > EMOTE_URL_MAX {
+        if emote.url.len() > EMOTE_URL_MAX || !is_emote_url(&emote.url, emote_hosts) {
             return out(
                 "emotes: a url is a path, or https and a host of emote_hosts, of up to 512 bytes",
             );
         }
     }
     Ok(settings)
+}
+
+/// Whether a browser loads a picture from this server or one of these hosts, as the URL standard
+/// reads it: a backslash is a slash there, and what is no graphic ASCII is refused.
+fn is_emote_url(url: &str, hosts: &[String]) -> bool {
+    let Ok(base) = Url::parse("https://this.invalid/") else {
+        return false;
+    };
+    let Ok(read) = base.join(url) else {
+        return false;
+    };
+    let plain = url.bytes().all(|byte| byte.is_ascii_graphic()) && !url.contains('\\');
+    let own = url.starts_with('/') && read.origin() == base.origin();
+    let host = read.host_str().unwrap_or_default();
+    let authority = match read.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    let anonymous = read.username().is_empty() && read.password().is_none();
+    let foreign = url.starts_with("https://") && read.scheme() == "https";
+    plain && anonymous && (own || foreign && hosts.contains(&authority))
 }
 
 /// Whether a name can be an emote's.
@@ -83,17 +103,9 @@ pub(crate) fn is_emotes_only(text: &str, settings: &Settings) -> bool {
             .and_then(|word| word.strip_suffix(':'));
         match named {
             Some(names) => names.split("::").all(known),
-            None => word.chars().all(is_pictograph),
+            None => is_emoji_word(word),
         }
     })
-}
-
-/// Roughly: symbols and what joins them. Letters and digits are none.
-fn is_pictograph(c: char) -> bool {
-    matches!(u32::from(c),
-        0x200d | 0xfe0f | 0x20e3 | 0x00a9 | 0x00ae
-        | 0x203c..=0x2049 | 0x2190..=0x2bff | 0x3030..=0x303d | 0x3297..=0x3299
-        | 0x1f000..=0x1faff | 0xe0020..=0xe007f)
 }
 
 #[cfg(test)]
@@ -152,6 +164,21 @@ mod tests {
             (many_emotes(200, 26), true),
             (many_emotes(200, 27), false),
             (emote("wave", "//example.org/wave.png"), false),
+            (emote("wave", "/\\evil.example/x.png"), false),
+            (emote("wave", "\\\\evil.example/x.png"), false),
+            (emote("wave", "/emotes\\x.png"), false),
+            (emote("wave", "/\t/evil.example/x.png"), false),
+            (emote("wave", "https:/\\evil.example/x.png"), false),
+            (emote("wave", "https://mina@example.org/x.png"), false),
+            (emote("wave", "https://EXAMPLE.org/x.png"), true),
+            (emote("wave", "https://example.org:8443/x.png"), false),
+            (
+                emote("wave", "https://example.org\\.evil.example/x.png"),
+                false,
+            ),
+            (emote("wave", "https:example.org/x.png"), false),
+            (emote("wave", "/../../x.png"), true),
+            (terms("a\u{1}", 1), false),
             (emote("wave", "javascript:alert(1)"), false),
             (emote("wave", "https://example.org/a b"), false),
             (emote("Wave", "/w.png"), false),
@@ -175,7 +202,8 @@ mod tests {
         for (text, only) in [
             (":wave:", true),
             (":wave::wave: 💜", true),
-            ("💜💜 👩‍🎤", true),
+            ("💜💜 👩‍🎤 1️⃣ #⃣ 🏴󠁧󠁢󠁥󠁮󠁧󠁿 ©️ ♥", true),
+            ("1 💜", false),
             (":wave", false),
             (":other:", false),
             ("hi 💜", false),

@@ -80,6 +80,14 @@ impl Stream {
         ids
     }
 
+    /// How many messages are still here of those that are asked for.
+    pub(crate) fn count(&self, wanted: impl Fn(u64, &str) -> bool) -> usize {
+        let slots = self.ring.iter();
+        slots
+            .filter(|slot| slot.id != 0 && wanted(slot.id, &slot.user))
+            .count()
+    }
+
     /// Who wrote a message that is still here.
     pub(crate) fn author(&self, id: u64) -> Option<&Arc<str>> {
         let slot = self.ring.iter().rev().find(|slot| slot.id == id)?;

@@ -208,6 +208,8 @@ impl World {
             write: true,
             caption: false,
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            anonymous: false,
+            show: true,
         };
         let position = client.screen.position;
         let key = client.key;
@@ -246,6 +248,10 @@ impl World {
     fn collect(&mut self) {
         while let Some(output) = self.room.poll() {
             match output {
+                Output::Commit {
+                    action: Some(action),
+                    ..
+                } => self.room.kept(self.now, action, true),
                 Output::Show(tick) => {
                     for frame in [&tick.ctl, &tick.chat].into_iter().flatten() {
                         self.note(frame);

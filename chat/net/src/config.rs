@@ -12,14 +12,21 @@ use crate::webhook::{self, DeliveryConfig, HookConfigError, ReviewConfig, Webhoo
 pub struct ChatConfig {
     /// Whether there is a chat at all.
     pub enabled: bool,
-    /// Rooms with a chat at one time. More are refused.
+    /// Rooms with a chat at one time. More are refused. A quarter is for rooms with a show and for
+    /// those who have a token.
     pub rooms_max: usize,
+    /// Chats of rooms without a show that are open because somebody without a token came, by
+    /// address (an IPv6 /64 counts as one). More are refused.
+    pub rooms_per_address_max: usize,
     /// Seconds that a room's chat is kept in memory once nobody is there.
     pub idle_seconds: u32,
     /// WebSockets at one time. More are refused.
     pub sockets_max: usize,
-    /// WebSockets of one address at one time. More are refused.
+    /// WebSockets of one address (an IPv6 /64 counts as one) at one time, whether they have said
+    /// hello or not. More are closed.
     pub sockets_per_address_max: usize,
+    /// Seconds that a WebSocket may take to say hello.
+    pub hello_seconds: u32,
     /// Whether whoever comes without a token may write, as a guest. In development mode they may.
     pub guests_write: bool,
     /// Limits of every room.
@@ -39,9 +46,11 @@ impl Default for ChatConfig {
         Self {
             enabled: true,
             rooms_max: 1_000,
+            rooms_per_address_max: 10,
             idle_seconds: 300,
             sockets_max: 20_000,
             sockets_per_address_max: 100,
+            hello_seconds: 10,
             guests_write: false,
             room: RoomConfig::default(),
             archive: ArchiveConfig::default(),
@@ -88,9 +97,16 @@ impl ChatConfig {
             _ => Ok(()),
         };
         positive(self.rooms_max, "rooms_max")?;
+        positive(self.rooms_per_address_max, "rooms_per_address_max")?;
         positive(self.sockets_max, "sockets_max")?;
         positive(self.sockets_per_address_max, "sockets_per_address_max")?;
         positive(self.idle_seconds as usize, "idle_seconds")?;
+        if !(1..=60).contains(&self.hello_seconds) {
+            return Err(ConfigError::Range {
+                name: "hello_seconds",
+                range: "1 to 60",
+            });
+        }
         self.room.validate()?;
         self.archive.validate()?;
         webhook::validate(&self.webhooks, &self.delivery, &self.review)?;

@@ -18,6 +18,7 @@ mod socket;
 mod stats;
 mod webhook;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -37,8 +38,8 @@ use tokio_util::sync::CancellationToken;
 use address::AddressKey;
 use bridge::Bridge;
 pub use config::{ChatConfig, ConfigError};
-use hub::Hub;
 pub use hub::NoRoom;
+use hub::{Hub, Opener, RoomLimits};
 use keep::Keeper;
 pub use lightstick_chat_archive as archive;
 pub use lightstick_chat_core as core;
@@ -47,7 +48,7 @@ use review::Reviewer;
 pub use room::Overview;
 use room::{Command, Common, Reply};
 use shards::Shards;
-pub use socket::{Heard, Refused, Shown, Socket};
+pub use socket::{Heard, Place, Refused, Shown, Socket};
 pub use stats::{Number, PlaneStats};
 use webhook::Webhooks;
 pub use webhook::{DeliveryConfig, HookConfigError, RetryError, ReviewConfig, WebhookConfig};
@@ -63,9 +64,9 @@ pub struct ChatPlane {
     hub: Hub,
     archive: Archive,
     stats: Arc<PlaneStats>,
-    addresses: AddressKey,
     next_client: Arc<AtomicU64>,
     sockets: socket::Sockets,
+    hello_within: Duration,
     webhooks: Option<Webhooks>,
 }
 
@@ -110,6 +111,14 @@ pub enum EraseError {
 impl From<Refusal> for EraseError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
+    }
+}
+
+/// On whose behalf a client's room is opened.
+pub(crate) fn opener(member: &ChatMember, address: u64) -> Opener {
+    match member.anonymous && !member.show {
+        true => Opener::Anybody(address),
+        false => Opener::Known,
     }
 }
 
@@ -177,7 +186,11 @@ impl ChatPlane {
             cancel: cancel.clone(),
         };
         let idle = Duration::from_secs(config.idle_seconds.into());
-        let hub = Hub::start(common, config.rooms_max, idle, cancel.clone(), &mut tasks);
+        let limits = RoomLimits {
+            max: config.rooms_max,
+            per_address_max: config.rooms_per_address_max,
+        };
+        let hub = Hub::start(common, limits, idle, cancel.clone(), &mut tasks);
         let bridge = Bridge {
             hub: hub.clone(),
             shards,
@@ -195,9 +208,9 @@ impl ChatPlane {
         let plane = Self {
             hub,
             archive,
-            sockets: socket::Sockets::new(config, Arc::clone(&stats)),
+            hello_within: Duration::from_secs(config.hello_seconds.into()),
+            sockets: socket::Sockets::new(config, addresses.clone(), Arc::clone(&stats)),
             stats,
-            addresses,
             next_client,
             webhooks,
         };
@@ -265,7 +278,7 @@ impl ChatPlane {
     /// [`NoRoom`].
     pub async fn look(&self, room: RoomName) -> Result<Overview, NoRoom> {
         let (reply, answer) = oneshot::channel();
-        let room = self.hub.open(room).await?;
+        let room = self.hub.open(room, Opener::Known).await?;
         let asked = room.commands.send(Command::Look { reply }).await;
         asked.map_err(|_| NoRoom::Closing)?;
         answer.await.map_err(|_| NoRoom::Closing)
@@ -276,16 +289,29 @@ impl ChatPlane {
         self.hub.find(room).await.is_ok()
     }
 
+    /// A place for a WebSocket of an address, to be taken before anything is read from it.
+    ///
+    /// # Errors
+    /// [`Refused::TooMany`], [`Refused::TooManyOfAddress`].
+    pub fn place(&self, address: IpAddr) -> Result<Place, Refused> {
+        self.sockets.take(address)
+    }
+
+    /// How long a WebSocket may take to say hello.
+    #[must_use]
+    pub fn hello_within(&self) -> Duration {
+        self.hello_within
+    }
+
     /// Connects a WebSocket.
     ///
     /// # Errors
-    /// [`Refused`].
-    pub async fn connect(&self, member: Arc<ChatMember>) -> Result<Socket, Refused> {
-        let place = self.sockets.take(member.address)?;
-        let room = self.hub.open(member.room.clone()).await?;
+    /// [`Refused::Room`].
+    pub async fn connect(&self, member: Arc<ChatMember>, place: Place) -> Result<Socket, Refused> {
+        let opener = opener(&member, place.address);
+        let room = self.hub.open(member.room.clone(), opener).await?;
         let client = next_client(&self.next_client);
-        let address = self.addresses.hash(member.address);
-        Socket::open(room, client, member, address, place).await
+        Socket::open(room, client, member, place).await
     }
 
     /// Forgets a user everywhere: in rooms that are open or have saved something, then in the
@@ -335,8 +361,11 @@ impl ChatPlane {
         command: impl FnOnce(Reply) -> Command,
     ) -> Result<Done, Refusal> {
         let closing = || Refusal::later(Code::Closing, Duration::from_secs(1));
-        let room = self.hub.open(room).await.map_err(|error| match error {
-            NoRoom::TooMany => Refusal::because(Code::Full, error.to_string()),
+        let opened = self.hub.open(room, Opener::Known).await;
+        let room = opened.map_err(|error| match error {
+            NoRoom::TooMany | NoRoom::TooManyOfAddress => {
+                Refusal::because(Code::Full, error.to_string())
+            }
             NoRoom::NotOpen | NoRoom::Closing => closing(),
         })?;
         let (reply, answer) = oneshot::channel();

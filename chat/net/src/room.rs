@@ -69,6 +69,8 @@ pub(crate) enum Command {
     },
     Malformed {
         client: ClientKey,
+        /// As far as it could be read.
+        nonce: u64,
     },
     Resync {
         client: ClientKey,
@@ -179,7 +181,13 @@ pub(crate) struct Common {
     pub(crate) cancel: CancellationToken,
 }
 
-type Kept = Pin<Box<dyn Future<Output = (Vec<Answer>, Result<(), NotKept>)> + Send>>;
+/// What waits for records that are being kept.
+struct Commit {
+    answers: Vec<Answer>,
+    action: Option<u64>,
+}
+
+type Kept = Pin<Box<dyn Future<Output = (Commit, Result<(), NotKept>)> + Send>>;
 
 pub(crate) struct RoomTask {
     name: RoomName,
@@ -265,7 +273,7 @@ impl RoomTask {
                 }
                 () = sleep => {}
                 () = cancel.cancelled() => break,
-                Some((answers, kept)) = task.commits.next() => task.give(answers, kept),
+                Some((commit, kept)) = task.commits.next() => task.give(commit, kept),
             }
             let now = now();
             if gone.swap(false, Ordering::Relaxed) {
@@ -289,8 +297,9 @@ impl RoomTask {
             task.room.turn(end.after(wait));
             task.outputs();
         }
-        while let Some((answers, kept)) = task.commits.next().await {
-            task.give(answers, kept);
+        while let Some((commit, kept)) = task.commits.next().await {
+            task.give(commit, kept);
+            task.outputs();
         }
         task.common
             .stats
@@ -318,9 +327,9 @@ impl RoomTask {
                 self.room.connect(now, client, member, address);
             }
             Command::Request { client, request } => self.room.receive(now, client, request),
-            Command::Malformed { client } => {
+            Command::Malformed { client, nonce } => {
                 self.common.stats.malformed.add(1);
-                self.room.malformed(client);
+                self.room.malformed(client, nonce);
             }
             Command::Resync { client } => self.room.resume(now, client),
             Command::Disconnect { client } => self.disconnect(now, client),
@@ -417,10 +426,15 @@ impl RoomTask {
                 Output::Show(tick) => self.show(tick),
                 Output::Tell { client, frame } => self.tell(client, frame),
                 Output::Answer(answer) => self.answer(answer),
-                Output::Commit { records, answers } => {
+                Output::Commit {
+                    records,
+                    answers,
+                    action,
+                } => {
                     let kept = self.common.keeper.keep(&self.name, self.epoch, records);
+                    let commit = Commit { answers, action };
                     self.commits
-                        .push_back(Box::pin(async move { (answers, kept.await) }));
+                        .push_back(Box::pin(async move { (commit, kept.await) }));
                 }
                 Output::Review(review) => self.review(review),
                 Output::Event(event) => {
@@ -496,13 +510,17 @@ impl RoomTask {
         }
     }
 
-    fn give(&mut self, answers: Vec<Answer>, kept: Result<(), NotKept>) {
+    fn give(&mut self, Commit { answers, action }: Commit, kept: Result<(), NotKept>) {
         if kept.is_err() {
             self.common.stats.not_kept.add(1);
         }
+        let now = now();
+        if let Some(action) = action {
+            self.room.kept(now, action, kept.is_ok());
+        }
         for answer in answers {
             let safe = kept.is_ok() || !answer.binding;
-            self.room.settled(answer.to, safe);
+            self.room.settled(now, answer.to, safe);
             self.answer(match safe {
                 true => answer,
                 false => Answer {

@@ -14,6 +14,7 @@ use lightstick_types::ChatMember;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
+use crate::address::AddressKey;
 use crate::config::ChatConfig;
 use crate::hub::{NoRoom, RoomHandle};
 use crate::room::{Command, OWN_FRAMES_MAX, Route};
@@ -33,34 +34,36 @@ pub enum Refused {
     Room(#[from] NoRoom),
 }
 
-/// Counts WebSockets, all and by address.
+/// Counts WebSockets, all and by address, from the upgrade on.
 #[derive(Clone, Debug)]
 pub(crate) struct Sockets {
     max: usize,
     per_address_max: usize,
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    addresses: AddressKey,
+    open: Arc<Mutex<HashMap<u64, usize>>>,
     stats: Arc<PlaneStats>,
 }
 
 /// A place among the WebSockets; dropping it gives it back.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub struct Place {
     sockets: Sockets,
-    address: IpAddr,
+    pub(crate) address: u64,
 }
 
 impl Sockets {
-    pub(crate) fn new(config: &ChatConfig, stats: Arc<PlaneStats>) -> Self {
+    pub(crate) fn new(config: &ChatConfig, addresses: AddressKey, stats: Arc<PlaneStats>) -> Self {
         Self {
             max: config.sockets_max,
             per_address_max: config.sockets_per_address_max,
+            addresses,
             open: Arc::default(),
             stats,
         }
     }
 
     pub(crate) fn take(&self, address: IpAddr) -> Result<Place, Refused> {
-        let address = address.to_canonical();
+        let address = self.addresses.hash(address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if self.stats.sockets.get() as usize >= self.max {
             return Err(Refused::TooMany);
@@ -109,8 +112,8 @@ pub enum Heard {
     Own(Frame),
     /// It was so far behind that ticks are gone: the room brings it up to date.
     Resync,
-    /// The room is gone.
-    Closed,
+    /// The room is gone, or has closed this one: why, as a close's reason.
+    Closed(&'static str),
 }
 
 /// A WebSocket in a room. Dropping it leaves.
@@ -129,7 +132,6 @@ impl Socket {
         room: RoomHandle,
         client: ClientKey,
         member: Arc<ChatMember>,
-        address: u64,
         place: Place,
     ) -> Result<Self, Refused> {
         let (sender, own) = mpsc::channel(OWN_FRAMES_MAX);
@@ -138,7 +140,7 @@ impl Socket {
         let connect = Command::Connect {
             client,
             member,
-            address,
+            address: place.address,
             route,
         };
         room.commands
@@ -165,10 +167,12 @@ impl Socket {
             .is_ok()
     }
 
-    /// Passes on that a frame could not be read. False: the room is gone.
-    pub async fn malformed(&self) -> bool {
+    /// Passes on that a frame could not be read, with its nonce as far as that is known. False: the
+    /// room is gone.
+    pub async fn malformed(&self, nonce: u64) -> bool {
         let malformed = Command::Malformed {
             client: self.client,
+            nonce,
         };
         self.room.commands.send(malformed).await.is_ok()
     }
@@ -177,11 +181,12 @@ impl Socket {
     pub async fn heard(&mut self) -> Heard {
         tokio::select! {
             biased;
-            own = self.own.recv() => own.map_or(Heard::Closed, Heard::Own),
+            // Its end is dropped by a room that ends, and by one whose frames wait here unread.
+            own = self.own.recv() => own.map_or_else(|| Heard::Closed(self.why_closed()), Heard::Own),
             tick = self.ticks.recv() => match tick {
                 Ok(tick) => Heard::Tick(tick),
                 Err(RecvError::Lagged(_)) => Heard::Resync,
-                Err(RecvError::Closed) => Heard::Closed,
+                Err(RecvError::Closed) => Heard::Closed("closing"),
             },
         }
     }
@@ -199,7 +204,7 @@ impl Socket {
                 resync = true;
                 Given::default()
             }
-            Heard::Closed => return false,
+            Heard::Closed(_) => return false,
         };
         self.note(given);
         self.resync(resync).await
@@ -210,6 +215,13 @@ impl Socket {
         let given = self.reader.settle(now, link);
         self.note(given);
         self.resync(false).await
+    }
+
+    fn why_closed(&self) -> &'static str {
+        match self.room.commands.is_closed() {
+            true => "closing",
+            false => "unread",
+        }
     }
 
     async fn resync(&mut self, also: bool) -> bool {

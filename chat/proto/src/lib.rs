@@ -5,5 +5,7 @@
 
 #![allow(missing_docs, clippy::all, unreachable_pub)]
 
+pub mod nonce;
+
 include!(concat!(env!("OUT_DIR"), "/lightstick.chat.v1.rs"));
 include!(concat!(env!("OUT_DIR"), "/lightstick.chat.v1.serde.rs"));

@@ -30,7 +30,8 @@ mod viewer;
 
 pub use api::*;
 pub use chat::{
-    CHAT_COMMANDS_MAX, CHAT_EVENTS_MAX, CHAT_REQUEST_BYTES_MAX, ChatCommand, ChatEvent, ChatStats,
+    CHAT_COMMANDS_MAX, CHAT_EVENTS_MAX, CHAT_REQUEST_BYTES_MAX, ChatCommand, ChatEvent,
+    ChatRefused, ChatStats,
 };
 pub use config::{MediaConfig, MediaConfigError};
 pub use handle::{MediaPlane, MediaThreads, StartError};

@@ -6,7 +6,8 @@ use lightstick_chat_core::frame::Channel;
 use lightstick_chat_core::reader::BUSY_BYTES;
 use lightstick_chat_proto::part;
 use lightstick_sfu::{
-    CHAT_REQUEST_BYTES_MAX, ChatCommand, ChatEvent, CloseReason, MediaEvent, RemoteIce, Role,
+    CHAT_REQUEST_BYTES_MAX, ChatCommand, ChatEvent, ChatRefused, CloseReason, MediaEvent,
+    RemoteIce, Role,
 };
 use lightstick_types::{Bitrate, LayerChoice};
 use str0m::channel::ChannelConfig;
@@ -109,6 +110,19 @@ fn what_clients_of_ours_never_send_is_dropped_and_counted() {
     until(&mut fan.client, "all of it", &plane, |plane| {
         plane.total(|s| s.chat.frames_in.get() + s.chat.drop_stray.get()) == 2
     });
+    // Their writer is to be told so, by what stands at their beginning.
+    for (first, length) in [
+        (1, CHAT_REQUEST_BYTES_MAX),
+        (2, CHAT_REQUEST_BYTES_MAX),
+        (b'{', 2),
+    ] {
+        let event = plane.chat_event("a refusal");
+        let ChatEvent::Refused { head, why, .. } = event else {
+            panic!("{event:?}");
+        };
+        assert_eq!((head[0], head.len()), (first, length));
+        assert_eq!(why, ChatRefused::Unreadable);
+    }
     assert_eq!(fan.frame(&mut plane), vec![3; CHAT_REQUEST_BYTES_MAX]);
     let count = |each: fn(&lightstick_sfu::ChatStats) -> u64| plane.total(|s| each(&s.chat));
     assert_eq!(count(|s| s.drop_oversize.get()), 2);
@@ -183,9 +197,22 @@ fn a_flood_is_cut_off_where_it_comes_in() {
         plane.total(|s| s.chat.drop_flood.get() + s.chat.drop_packet.get()) > 400
     });
     let taken = plane.total(|s| s.chat.frames_in.get());
-    for n in 0..taken as u32 {
-        assert_eq!(fan.frame(&mut plane), n.to_be_bytes());
+    let (mut frames, mut refusals) = (0_u32, 0);
+    while u64::from(frames) < taken {
+        match plane.chat_event("a frame") {
+            ChatEvent::Frame { bytes, .. } => {
+                assert_eq!(bytes, frames.to_be_bytes()[..]);
+                frames += 1;
+            }
+            ChatEvent::Refused { why, .. } => {
+                assert_eq!(why, ChatRefused::TooFast);
+                refusals += 1;
+            }
+            other => panic!("{other:?}"),
+        }
     }
+    // A few are told, not each.
+    assert!(refusals < 150, "{refusals}");
     // The burst, and what the time until here has earned.
     assert!((60..300).contains(&taken), "{taken}");
     // It still hears.

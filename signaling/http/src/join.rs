@@ -53,7 +53,7 @@ pub(crate) async fn publish(
         async {
             let room = path?.0;
             let claims = app.auth.require(&headers, Grant::Publish, &room)?;
-            let member = chat::member(&app, Some(&claims), &room, client.ip);
+            let member = chat::member(&app, Some(&claims), &room, client.ip).await;
             let admission = Admission {
                 session: SessionId::random(),
                 room,
@@ -97,7 +97,7 @@ pub(crate) async fn watch(
         async {
             let room = path?.0;
             let claims = viewer(&app, &headers, &room)?;
-            let member = chat::member(&app, claims.as_ref(), &room, client.ip);
+            let member = chat::member(&app, claims.as_ref(), &room, client.ip).await;
             let participant = claims.map(|claims| claims.sub.into());
             let admission = Admission {
                 session: SessionId::random(),

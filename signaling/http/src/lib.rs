@@ -27,11 +27,12 @@ mod stats;
 mod viewer;
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use lightstick_chat::ChatPlane;
 use lightstick_sfu::{MediaEvent, MediaPlane};
+use lightstick_signaling_core::rooms::AddressRates;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -65,6 +66,7 @@ struct Shared {
     auth: Auth,
     media: MediaPlane,
     chat: Option<Chat>,
+    chat_opens: Mutex<AddressRates>,
     director: DirectorHandle,
     feed: FeedSource,
     stats: Arc<SignalingStats>,
@@ -128,6 +130,10 @@ impl Signaling {
         let director = tokio::spawn(director.run(inbox, events, cancel.clone()));
         let app = App(Arc::new(Shared {
             director: DirectorHandle::new(commands, config.retry_after),
+            chat_opens: Mutex::new(AddressRates::new(
+                config.limits.chat_opens_per_address,
+                config.limits.addresses_max,
+            )),
             config,
             auth,
             media,

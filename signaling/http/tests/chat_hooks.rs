@@ -128,6 +128,9 @@ async fn every_event_is_told_to_who_wants_it() {
         .send()
         .await
         .unwrap();
+    // A guest's timeout holds for the address.
+    post(&server, "/moderation", json!({"unban": user})).await;
+    assert_eq!(all.next().await.body["data"]["action"], "unban");
     let (mut other, _) = Ws::join(&server, "stage", "").await;
     other.say(1, "wait").await;
     let told = all.next().await;

@@ -2,13 +2,20 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::{SinkExt as _, StreamExt as _};
 use lightstick_chat::ChatConfig;
 use lightstick_chat_proto::client_frame::Frame as Request;
 use lightstick_chat_proto::part::Part;
-use lightstick_chat_proto::{ClientFrame, Hello, Ping, React, Reaction, Role};
-use lightstick_signaling::Code;
+use lightstick_chat_proto::{ClientFrame, Hello, Ping, React, Reaction, Role, Send};
+use lightstick_signaling::rooms::Rate;
+use lightstick_signaling::{Code, SignalingConfig};
+use prost::Message as _;
 use support::ws::{JSON, PROTOBUF, Ws};
 use support::{Server, claims, problem, signer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::Message;
 
 fn token(who: &str, room: &str) -> String {
@@ -154,7 +161,8 @@ async fn nonsense_is_answered_and_too_much_of_it_closes() {
     let server = Server::chatting(ChatConfig::default()).await;
     let mut silent = Ws::open(&server, "stage", PROTOBUF).await;
     silent.raw(Message::binary(b"\xff\xff".to_vec())).await;
-    assert_eq!(silent.closed().await.0, 4_000);
+    let reason = "the first frame is a hello".to_owned();
+    assert_eq!(silent.closed().await, (4_000, reason));
     let (mut ws, _) = Ws::join(&server, "stage", "").await;
     ws.raw(Message::binary(b"\xff\xff".to_vec())).await;
     assert_eq!(ws.answer(0).await, Err("malformed".into()));
@@ -163,11 +171,26 @@ async fn nonsense_is_answered_and_too_much_of_it_closes() {
     // Still there.
     ws.say(1, "hi").await;
     ws.answer(1).await.unwrap();
-    ws.raw(Message::binary(vec![0; 5_000])).await;
-    assert_eq!(ws.answer(0).await, Err("malformed".into()));
+    // A frame that is too long, or whose text is not UTF-8, is refused by its nonce.
+    for text in [vec![b'x'; 9_000], vec![0xff; 4]] {
+        let length = u16::try_from(text.len()).unwrap();
+        let send = Send {
+            nonce: length.into(),
+            text: "x".repeat(text.len()),
+            reply_to: 0,
+        };
+        let frame = Some(Request::Send(send));
+        let mut bytes = ClientFrame { frame }.encode_to_vec();
+        let at = bytes.len() - text.len();
+        bytes[at..].copy_from_slice(&text);
+        ws.raw(Message::binary(bytes)).await;
+        assert_eq!(ws.answer(length.into()).await, Err("malformed".into()));
+    }
     ws.raw(Message::binary(vec![0; 20_000])).await;
     // The close may be lost where the peer still writes what nobody reads.
-    assert!([0, 1_009].contains(&ws.closed().await.0));
+    let end = ws.closed().await;
+    let whole = (1_009, "a frame is too long".to_owned());
+    assert!(end == whole || end.0 == 0, "{end:?}");
     let (mut other, _) = Ws::join(&server, "stage", "").await;
     other.say(1, "nobody else was hurt").await;
     other.answer(1).await.unwrap();
@@ -215,15 +238,170 @@ async fn places_of_an_address_are_counted_and_given_back() {
     let server = Server::chatting(config).await;
     let (first, _) = Ws::join(&server, "stage", "").await;
     let (_second, _) = Ws::join(&server, "stage", "").await;
+    // Whether it says hello or not.
     let mut third = Ws::open(&server, "stage", PROTOBUF).await;
-    third.ask(Request::Hello(Hello::default())).await;
-    assert_eq!(third.closed().await, (4_002, "full".into()));
+    assert_eq!(third.closed().await, (4_002, "address_full".into()));
     drop(first);
     let stats = server.stats();
     server
         .until("a place that is free", |_| stats.sockets.get() == 1)
         .await;
     Ws::join(&server, "stage", "").await;
+}
+
+#[tokio::test]
+async fn pings_are_no_hello() {
+    let config = ChatConfig {
+        hello_seconds: 1,
+        ..ChatConfig::default()
+    };
+    let server = Server::chatting(config).await;
+    let stats = server.stats();
+    let mut ws = Ws::open(&server, "stage", PROTOBUF).await;
+    let mut sent = 0;
+    let end = loop {
+        // A ping after each answer, for as long as there is one.
+        if ws
+            .socket
+            .send(Message::Ping(vec![7; 8].into()))
+            .await
+            .is_err()
+        {
+            break (4_000, "no hello in time".to_owned());
+        }
+        sent += 1;
+        match ws.socket.next().await {
+            Some(Ok(Message::Pong(data))) => assert_eq!(&data[..], [7; 8]),
+            Some(Ok(Message::Close(Some(frame)))) => {
+                break (u16::from(frame.code), frame.reason.to_string());
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(end, (4_000, "no hello in time".into()));
+    // They count as frames do: 60 at once, 20 a second.
+    assert!((1..=100).contains(&sent), "{sent}");
+    server
+        .until("its place is free", |_| stats.sockets.get() == 0)
+        .await;
+}
+
+/// Writes pings that nobody reads the answers of, until the server takes no more.
+async fn ping_flood(server: &Server, hello: bool) {
+    const FLOOD_BYTES: usize = 64 << 20;
+    let mut ws = Ws::narrow(server, "stage").await;
+    if hello {
+        ws.hello("", None).await;
+    }
+    let MaybeTlsStream::Plain(stream) = ws.socket.into_inner() else {
+        panic!("a plain socket");
+    };
+    let (mut reader, mut writer) = stream.into_split();
+    let frame = [&[0x89, 0xfd, 0, 0, 0, 0][..], &[7; 125]].concat();
+    let burst = frame.repeat(512);
+    let taken = AtomicUsize::new(0);
+    let flood = async {
+        while taken.load(Ordering::Relaxed) < FLOOD_BYTES {
+            match writer.write(&burst).await {
+                Ok(written) => taken.fetch_add(written, Ordering::Relaxed),
+                Err(_) => return,
+            };
+        }
+    };
+    // Somebody else is served all the while. When it has had many answers and the flood got no
+    // further, the server has stopped reading.
+    let stalled = async {
+        let (mut other, _) = Ws::join(server, "other", "").await;
+        let (mut before, mut same) = (0, 0);
+        let mut number = 0;
+        while same < 50 {
+            number += 1;
+            other.ask(Request::Ping(Ping { number })).await;
+            other
+                .until(|part| {
+                    matches!(part, Part::Pong(pong) if pong.number == number).then_some(())
+                })
+                .await;
+            let now = taken.load(Ordering::Relaxed);
+            same = if now == before && now > 0 {
+                same + 1
+            } else {
+                0
+            };
+            before = now;
+        }
+    };
+    tokio::select! {
+        () = stalled => {}
+        () = flood => {}
+    }
+    let taken = taken.load(Ordering::Relaxed);
+    assert!(taken < FLOOD_BYTES / 2, "{taken} bytes of pings were taken");
+    // What is there to read is a pong or two, and what the room shows.
+    let mut unread = vec![0; 1 << 20];
+    let read = tokio::time::timeout(support::PATIENCE, reader.read(&mut unread)).await;
+    let read = read.expect("a pong").unwrap();
+    assert!(read < 64 << 10, "{read} bytes wait");
+}
+
+#[tokio::test]
+async fn a_flood_of_pings_that_nobody_reads_is_not_read() {
+    let server = Server::chatting(ChatConfig::default()).await;
+    ping_flood(&server, false).await;
+    ping_flood(&server, true).await;
+}
+
+#[tokio::test]
+async fn an_address_opens_so_many_sockets_a_minute() {
+    let mut signaling = SignalingConfig::default();
+    signaling.limits.chat_opens_per_address = Rate::new(1, 2);
+    let server = Server::chatting_with(signaling, ChatConfig::default()).await;
+    for _ in 0..2 {
+        drop(Ws::join(&server, "stage", "").await);
+    }
+    // What browsers see of it, and what their page may ask for.
+    let refused = server.upgrade("/chat/stage").await;
+    let detail = problem(refused, Code::RateLimited).await;
+    assert!(detail["detail"].as_str().unwrap().contains("WebSockets"));
+}
+
+#[tokio::test]
+async fn one_address_holds_few_chats_of_rooms_without_a_show() {
+    let config = ChatConfig {
+        rooms_per_address_max: 3,
+        ..ChatConfig::default()
+    };
+    let server = Server::chatting_keyed(config).await;
+    let mut held = Vec::new();
+    for n in 0..3 {
+        held.push(Ws::join(&server, &format!("invented-{n}"), "").await);
+    }
+    let mut fourth = Ws::open(&server, "invented-3", PROTOBUF).await;
+    fourth.ask(Request::Hello(Hello::default())).await;
+    assert_eq!(fourth.closed().await, (4_002, "address_rooms_full".into()));
+    // Whoever has a token is not counted, and their room is not either.
+    let (_mina, _) = Ws::join(&server, "stage", &token("mina", "stage")).await;
+    Ws::join(&server, "stage", "").await;
+    let (_mina, _) = Ws::join(&server, "invented-0", &token("mina", "invented-0")).await;
+    Ws::join(&server, "invented-3", "").await;
+}
+
+#[tokio::test]
+async fn guests_who_come_back_have_written_already() {
+    let mut config = ChatConfig::default();
+    config.room.messages_per_user = 5;
+    config.room.rate_seconds = 3_600;
+    let server = Server::chatting(config).await;
+    let mut accepted = 0;
+    for text in texts(3).take(20) {
+        let (mut ws, _) = Ws::join(&server, "stage", "").await;
+        ws.say(1, &text).await;
+        match ws.answer(1).await {
+            Ok(_) => accepted += 1,
+            Err(code) => assert_eq!(code, "rate_limited"),
+        }
+    }
+    assert_eq!(accepted, 5);
 }
 
 #[tokio::test]

@@ -83,6 +83,8 @@ async fn chats() -> Result<()> {
                 write: true,
                 caption: false,
                 address: Ipv4Addr::LOCALHOST.into(),
+                anonymous: false,
+                show: true,
             })),
             offer,
         })

@@ -166,7 +166,7 @@ export class ChatClient {
 
   /** Says a cue of live captions. It is not answered. */
   caption(language: string, text: string): boolean {
-    return this.#send({ $case: "caption", value: { language, text, atMs: 0n, durationMs: 0 } });
+    return this.#send({ $case: "caption", value: { language, text, atMs: 0n, durationMs: 0, nonce: 0n } });
   }
 
   /** One more heart, or the like. False when this moment has had enough of them, or nobody listens. */

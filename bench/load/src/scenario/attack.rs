@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use futures_util::{SinkExt as _, StreamExt as _};
 use lightstick_chat_proto::{ClientFrame, Hello, ServerFrame, client_frame, part};
 use prost::Message as _;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -49,11 +50,13 @@ enum Misuse {
     Unread,
     /// It says hello and leaves.
     Visit,
+    /// It pings and never reads, before its hello or after it.
+    Pings { hello: bool },
 }
 
 impl Misuse {
     fn of(index: u64) -> Self {
-        const ALL: [Misuse; 9] = [
+        const ALL: [Misuse; 11] = [
             Misuse::Like(Attack::Flood),
             Misuse::Like(Attack::Hello),
             Misuse::Like(Attack::Replay),
@@ -63,6 +66,8 @@ impl Misuse {
             Misuse::Silent,
             Misuse::Unread,
             Misuse::Visit,
+            Misuse::Pings { hello: false },
+            Misuse::Pings { hello: true },
         ];
         ALL[index as usize % ALL.len()]
     }
@@ -255,15 +260,19 @@ async fn misuse(crowd: Arc<Crowd>, id: u64, mut stopped: watch::Receiver<bool>) 
 }
 
 async fn once(crowd: &Crowd, misuse: Misuse, id: u64, count: &mut u64) -> Result<()> {
-    let mut socket = crowd.open(!matches!(misuse, Misuse::Silent)).await?;
+    let silent = matches!(misuse, Misuse::Silent | Misuse::Pings { hello: false });
+    let mut socket = crowd.open(!silent).await?;
     crowd.count("connected");
+    if let Misuse::Pings { .. } = misuse {
+        return flood_with_pings(crowd, socket).await;
+    }
     let every = match misuse {
         Misuse::Unread => std::future::pending().await,
         Misuse::Visit => {
             crowd.hear(socket.next().await.transpose()?);
             return Ok(());
         }
-        Misuse::Silent => Duration::from_secs(3_600),
+        Misuse::Silent | Misuse::Pings { .. } => Duration::from_secs(3_600),
         Misuse::Oversize => Duration::from_millis(10),
         Misuse::Like(attack) => attack.every(),
     };
@@ -291,4 +300,22 @@ async fn once(crowd: &Crowd, misuse: Misuse, id: u64, count: &mut u64) -> Result
             }
         }
     }
+}
+
+/// Writes pings of the longest payload as fast as they are taken, until the connection ends.
+async fn flood_with_pings(crowd: &Crowd, socket: Socket) -> Result<()> {
+    const AT_ONCE: usize = 512;
+    let MaybeTlsStream::Plain(mut stream) = socket.into_inner() else {
+        bail!("the generator speaks no TLS");
+    };
+    // FIN and ping; masked with zeros, 125 bytes.
+    let frame = [&[0x89, 0xfd, 0, 0, 0, 0][..], &[7; 125]].concat();
+    let frames = frame.repeat(AT_ONCE);
+    while stream.write_all(&frames).await.is_ok() {
+        for _ in 0..AT_ONCE {
+            crowd.count("pings written");
+        }
+    }
+    crowd.count("thrown out for its pings");
+    Ok(())
 }

@@ -1,35 +1,45 @@
 //! The audit log: what somebody did with their power.
 
-use super::{Actor, Room};
+use super::Actor;
 use crate::now::Now;
-use crate::record::{AuditRecord, Record};
+use crate::record::AuditRecord;
 
-impl Room {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "an audit record's fields, in their order"
-    )]
-    pub(super) fn audit(
-        &mut self,
-        now: Now,
-        actor: &Actor,
-        action: &'static str,
-        target: &str,
-        reason: &str,
-        before: &str,
-        after: &str,
-    ) -> AuditRecord {
-        let record = AuditRecord {
-            at_ms: now.unix_ms,
-            actor: actor.user.clone(),
-            role: actor.role,
+/// Somebody uses their power.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deed<'a> {
+    pub(super) now: Now,
+    pub(super) actor: &'a Actor,
+    pub(super) reason: &'a str,
+}
+
+impl Deed<'_> {
+    /// The record of an action, as yet without what was there before and is there after.
+    pub(super) fn of(self, action: &'static str, target: &str) -> AuditRecord {
+        AuditRecord {
+            at_ms: self.now.unix_ms,
+            actor: self.actor.user.clone(),
+            role: self.actor.role,
             action,
             target: target.to_owned(),
-            reason: reason.to_owned(),
+            reason: self.reason.to_owned(),
+            before: String::new(),
+            after: String::new(),
+        }
+    }
+}
+
+impl AuditRecord {
+    pub(super) fn before(self, before: &str) -> Self {
+        Self {
             before: before.to_owned(),
+            ..self
+        }
+    }
+
+    pub(super) fn after(self, after: &str) -> Self {
+        Self {
             after: after.to_owned(),
-        };
-        self.records.push(Record::Audit(record.clone()));
-        record
+            ..self
+        }
     }
 }

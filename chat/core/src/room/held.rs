@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 use lightstick_chat_proto as proto;
 use lightstick_types::ChatMember;
 
+use super::apply::Change;
+use super::pending::Plan;
 use super::write::{Draft, user_of};
 use super::{Appeal, Output, Room};
 use crate::now::Now;
 use crate::record::{Done, RoomEvent};
 use crate::refusal::{Code, Refusal};
+use crate::sanctions::SanctionKind;
 
 /// A message that waits.
 #[derive(Debug)]
@@ -88,15 +91,29 @@ impl Room {
         }
     }
 
-    pub(super) fn appeal(
+    /// Gives back what was taken to be decided on, in its place.
+    pub(super) fn put_back(&mut self, held: Held) {
+        let later = |other: &Held| other.until <= held.until;
+        let at = self.held.partition_point(later);
+        self.held.insert(at, held);
+    }
+
+    /// An appeal is against a sanction, and there is one of each: a guest who comes back under
+    /// another name appeals against the same.
+    pub(super) fn plan_appeal(
         &mut self,
         now: Now,
         member: &ChatMember,
         text: &str,
-    ) -> Result<Done, Refusal> {
-        let address = self.users.get(&*member.user).map_or(0, |user| user.address);
-        let sanctioned = self.sanctions.check(&member.user, address, now).is_err();
-        if !sanctioned || self.appeals.contains_key(&member.user) {
+    ) -> Result<Plan, Refusal> {
+        let address = self.address_of(member);
+        let held = self.sanctions.holds(&member.user, address, now);
+        let shadow = |kind| kind == SanctionKind::Shadow;
+        let Some(user) = held.and_then(|(user, it)| (!shadow(it.kind)).then(|| user.to_owned()))
+        else {
+            return Err(Code::NoAppeal.into());
+        };
+        if self.appeals.contains_key(&user) {
             return Err(Code::NoAppeal.into());
         }
         if self.appeals.len() >= self.config.appeals_max {
@@ -104,20 +121,16 @@ impl Room {
         }
         let text = self.screen.clean(text, self.config.text_chars_max)?;
         let appeal = Appeal {
-            text: text.clone(),
+            text,
             at_ms: now.unix_ms,
             closed: false,
         };
-        self.keep_state(format!("appeal/{}", member.user), Some(&appeal));
-        self.appeals.insert(member.user.clone(), appeal);
-        let event = RoomEvent::AppealOpened {
-            user: member.user.clone(),
-            text,
-        };
-        self.outputs.push_back(Output::Event(Box::new(event)));
-        Ok(Done {
+        let mut plan = Plan::new(Done {
             at_ms: now.unix_ms,
             ..Done::default()
-        })
+        });
+        plan.state(format!("appeal/{user}"), Some(&appeal));
+        plan.changes.push(Change::AppealOpened { user, appeal });
+        Ok(plan)
     }
 }

@@ -1,15 +1,19 @@
 //! One room: who is there, what they write, what is shown.
 //!
 //! Order of calls: any of the entry points below, then [`Room::poll`] until it returns `None`,
-//! then [`Room::turn`] when [`Room::deadline`] has come.
+//! then [`Room::turn`] when [`Room::deadline`] has come. When the records of an
+//! [`Output::Commit`] are kept, or could not be, [`Room::kept`] and [`Room::settled`] are told.
 //!
 //! Actions in the audit log: `delete`, `clear_user`, `timeout`, `ban`, `unban`, `shadow`,
 //! `unshadow`, `approve`, `deny`, `pin`, `unpin`, `settings`, `announce`, `poll_start`, `poll_end`,
 //! `warn`, `appeal_accepted`, `appeal_denied`, `message` (written by the integrator's server), `erase`.
 
+mod allowance;
+mod apply;
 mod audit;
 mod held;
 mod moderate;
+mod pending;
 mod people;
 mod post_keys;
 mod posting;
@@ -37,7 +41,9 @@ use crate::sample::Sampler;
 use crate::sanctions::{Sanction, Sanctions};
 use crate::screen::Screen;
 use crate::stream::Stream;
+use allowance::Allowances;
 use held::Held;
+use pending::Pending;
 use people::{Client, User};
 pub use post_keys::{KeptPost, POSTED_KEY_BYTES_MAX};
 pub use posting::Posted;
@@ -68,12 +74,14 @@ pub enum Output {
         /// What.
         frame: Frame,
     },
-    /// Keep the records; once they are kept, give the answers. In order.
+    /// Keep the records, all or none of those that must be kept; then give the answers. In order.
     Commit {
         /// May be empty.
         records: Vec<Record>,
         /// May be empty.
         answers: Vec<Answer>,
+        /// What waits for the records: [`Room::kept`] is told whether they are kept.
+        action: Option<u64>,
     },
     /// An answer that waits for nothing.
     Answer(Answer),
@@ -112,6 +120,9 @@ pub struct Totals {
 /// `posted`, a list of [`KeptPost`].
 pub type Stored = BTreeMap<String, String>;
 
+/// Where the pinned message is kept.
+const STATE_PINNED: &str = "pinned";
+
 /// What an appeal says.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 struct Appeal {
@@ -136,13 +147,17 @@ pub struct Room {
     users: HashMap<Arc<str>, User>,
     /// Names as they are mentioned, without case and spaces.
     names: HashMap<Box<str>, Arc<str>>,
+    allowances: Allowances,
     /// Users whose last connection has gone, in the order in which they are forgotten.
     leaving: VecDeque<(Instant, Arc<str>)>,
     sanctions: Sanctions,
+    pending: Pending,
     appeals: BTreeMap<String, Appeal>,
     held: VecDeque<Held>,
     reviews: HashMap<u64, review::Waiting>,
     posts: post_keys::Posts,
+    /// Messages of the integrator's server that are shown and not kept yet.
+    unkept: HashMap<Asker, u64>,
     /// Hashes of what was written lately, oldest first: see `unique_only`.
     recent: VecDeque<u64>,
     poll: Option<Poll>,
@@ -217,12 +232,15 @@ impl Room {
             clients: HashMap::new(),
             users: HashMap::new(),
             names: HashMap::new(),
+            allowances: Allowances::new(&config, now.at),
             leaving: VecDeque::new(),
             sanctions,
+            pending: Pending::default(),
             appeals,
             held: VecDeque::new(),
             reviews: HashMap::new(),
             posts: post_keys::Posts::new(read(stored, "posted").unwrap_or_default()),
+            unkept: HashMap::new(),
             recent: VecDeque::new(),
             poll: None,
             pinned: read(stored, "pinned"),
@@ -280,7 +298,11 @@ impl Room {
                     None => self.refuse(to, Code::Malformed.into()),
                 }
             }
-            Request::Caption(cue) => {
+            Request::Caption(mut cue) => {
+                let to = Asker::Client {
+                    client,
+                    nonce: std::mem::take(&mut cue.nonce),
+                };
                 let allowed = crate::roles::permissions(&member, false).caption;
                 let result = if allowed {
                     self.caption(now, cue)
@@ -288,7 +310,7 @@ impl Room {
                     Err(Code::ReadOnly.into())
                 };
                 if let Err(refusal) = result {
-                    self.refuse(Asker::Client { client, nonce: 0 }, refusal);
+                    self.refuse(to, refusal);
                 }
             }
             Request::Appeal(appeal) => {
@@ -296,8 +318,8 @@ impl Room {
                     client,
                     nonce: appeal.nonce,
                 };
-                let result = self.appeal(now, &member, &appeal.text);
-                self.answer(to, result);
+                let text = appeal.text;
+                self.request(now, pending::Request::Appeal { member, text }, to);
             }
             Request::Ping(ping) => {
                 let frame = Frame::new([Part::Pong(proto::Pong {
@@ -308,10 +330,10 @@ impl Room {
         }
     }
 
-    /// A frame of a client that could not be read.
-    pub fn malformed(&mut self, client: ClientKey) {
+    /// A frame of a client that could not be read, with its nonce as far as that could.
+    pub fn malformed(&mut self, client: ClientKey, nonce: u64) {
         if self.clients.contains_key(&client) {
-            self.refuse(Asker::Client { client, nonce: 0 }, Code::Malformed.into());
+            self.refuse(Asker::Client { client, nonce }, Code::Malformed.into());
         }
     }
 
@@ -353,6 +375,7 @@ impl Room {
             return Some(Output::Commit {
                 records: std::mem::take(&mut self.records),
                 answers: std::mem::take(&mut self.answers),
+                action: None,
             });
         }
         None
@@ -457,6 +480,7 @@ impl Room {
             && self.users.is_empty()
             && self.held.is_empty()
             && self.reviews.is_empty()
+            && self.pending.is_empty()
             && self.poll.is_none()
             && self.tick_at.is_none()
             && self.urgent_at.is_none()
@@ -468,18 +492,6 @@ impl Room {
         // Milliseconds leave twenty bits for messages within one: years until 2500 fit.
         self.last_id = (self.last_id + 1).max(now.unix_ms << 20);
         self.last_id
-    }
-
-    /// Answers where somebody used their power, or paid.
-    fn answer(&mut self, to: Asker, result: Result<Done, Refusal>) {
-        match result {
-            Ok(done) => self.answers.push(Answer {
-                to,
-                binding: true,
-                result: Ok(done),
-            }),
-            Err(refusal) => self.refuse(to, refusal),
-        }
     }
 
     /// Answers a fan.
@@ -515,12 +527,6 @@ impl Room {
             self.outputs.push_back(Output::Tell { client, frame });
         }
     }
-
-    fn keep_state(&mut self, key: impl Into<String>, value: Option<&impl serde::Serialize>) {
-        let key = key.into();
-        let value = value.and_then(|value| serde_json::to_string(value).ok());
-        self.records.push(Record::State { key, value });
-    }
 }
 
 fn read<T: serde::de::DeserializeOwned>(stored: &Stored, key: &str) -> Option<T> {
@@ -540,6 +546,16 @@ pub fn answer_frame(nonce: u64, result: &Result<Done, Refusal>) -> Frame {
         }),
         Err(refusal) => refusal.part(nonce),
     }])
+}
+
+/// The frame that says why the chat of a session ends, in the words of a WebSocket's close.
+#[must_use]
+pub fn closed_frame(reason: &str) -> Frame {
+    Frame::new([Part::Notice(proto::Notice {
+        code: "closed".to_owned(),
+        detail: reason.to_owned(),
+        seconds: 0,
+    })])
 }
 
 /// How long a user is remembered whose last connection has gone: long enough to come back by

@@ -1,21 +1,18 @@
-//! What moderators do, whether by command, by button or over HTTP.
-
-use std::sync::Arc;
+//! What moderators do, whether by command, by button or over HTTP: what it would change, and the
+//! records of it. `pending` keeps these, `apply` does it then.
 
 use lightstick_chat_proto as proto;
-use lightstick_chat_proto::entry::Entry;
 use lightstick_chat_proto::moderate::Action;
-use lightstick_chat_proto::part::Part;
 use lightstick_types::ChatRole;
-use prost::Message as _;
 
-use super::show::Urgent;
+use super::apply::Change;
+use super::audit::Deed;
+use super::pending::{Plan, Request};
 use super::write::user_of;
-use super::{Actor, Output, Room};
-use crate::frame::Frame;
+use super::{Actor, Room, STATE_PINNED};
 use crate::now::Now;
 use crate::poll::Poll;
-use crate::record::{Asker, AuditRecord, Done, Record, RoomEvent};
+use crate::record::{Asker, Done, Record};
 use crate::refusal::{Code, Refusal};
 use crate::roles;
 use crate::sanctions::{Sanction, SanctionKind};
@@ -25,9 +22,13 @@ use crate::settings;
 const TIMEOUT_SECONDS: std::ops::RangeInclusive<u32> = 10..=86_400;
 /// Longest reason, in characters; the rest is cut.
 const REASON_CHARS_MAX: usize = 300;
+/// Longest name of a user, in bytes: that of a token's `sub`.
+pub(super) const USER_BYTES_MAX: usize = 128;
+/// What one audit record says of before and after, in bytes of JSON: the archive takes 256 KiB.
+const DETAIL_BYTES_MAX: usize = 250 * 1_024;
 
 impl Room {
-    /// Does what a moderator asks for; the answer comes as an output.
+    /// Does what a moderator asks for, once the audit log has it; the answer comes as an output.
     pub fn moderate(&mut self, now: Now, actor: &Actor, action: Action, reason: &str, to: Asker) {
         let allowed = match roles::needs_lead(&action) {
             true => roles::leads(actor.role),
@@ -36,128 +37,129 @@ impl Room {
         if !allowed {
             return self.refuse(to, Code::NotModerator.into());
         }
-        if self.urgent.len() >= self.config.urgent_max {
-            return self.refuse(to, Refusal::later(Code::Full, self.config.urgent()));
-        }
-        let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
-        let result = self.act(now, actor, action, &reason, to);
-        self.answer(to, result);
+        let request = Request::Moderate {
+            actor: actor.clone(),
+            action: Box::new(action),
+            reason: self.screen.cut(reason, REASON_CHARS_MAX),
+        };
+        self.request(now, request, to);
     }
 
-    fn act(
+    /// What an action would change, and its records. Nothing has changed yet.
+    pub(super) fn plan_action(
         &mut self,
         now: Now,
         actor: &Actor,
         action: Action,
         reason: &str,
         to: Asker,
-    ) -> Result<Done, Refusal> {
-        let mut done = Done {
+    ) -> Result<Plan, Refusal> {
+        if self.urgent.len() >= self.config.urgent_max {
+            return Err(Refusal::later(Code::Full, self.config.urgent()));
+        }
+        let mut plan = Plan::new(Done {
             at_ms: now.unix_ms,
             ..Done::default()
-        };
+        });
+        let deed = Deed { now, actor, reason };
         match action {
-            Action::Delete(id) => self.delete(now, actor, id, reason)?,
-            Action::ClearUser(user) => self.clear_user(now, actor, &user, reason)?,
+            Action::Delete(id) => self.delete(&mut plan, deed, id)?,
+            Action::ClearUser(user) => {
+                self.clear_user(&mut plan, deed, &user)?;
+                plan.clear(user, actor);
+            }
             Action::Timeout(timeout) => {
                 if !TIMEOUT_SECONDS.contains(&timeout.seconds) {
                     return Err(Refusal::because(Code::OutOfRange, "seconds: 10 to 86400"));
                 }
                 let until = now.unix_ms + u64::from(timeout.seconds) * 1_000;
-                let kind = SanctionKind::Timeout;
-                self.sanction(now, actor, &timeout.user, kind, Some(until), reason)?;
-                self.clear_user(now, actor, &timeout.user, reason)?;
-                self.notice(&timeout.user, "timed_out", reason, timeout.seconds);
+                let user = timeout.user;
+                self.sanction(&mut plan, deed, &user, SanctionKind::Timeout, Some(until))?;
+                self.clear_user(&mut plan, deed, &user)?;
+                plan.clear(user.clone(), actor);
+                plan.notice(user, "timed_out", reason, timeout.seconds);
             }
             Action::Ban(user) => {
-                self.sanction(now, actor, &user, SanctionKind::Ban, None, reason)?;
-                self.clear_user(now, actor, &user, reason)?;
-                self.notice(&user, "banned", reason, 0);
+                self.sanction(&mut plan, deed, &user, SanctionKind::Ban, None)?;
+                self.clear_user(&mut plan, deed, &user)?;
+                plan.clear(user.clone(), actor);
+                plan.notice(user, "banned", reason, 0);
             }
             Action::Shadow(user) => {
-                self.sanction(now, actor, &user, SanctionKind::Shadow, None, reason)?;
+                self.sanction(&mut plan, deed, &user, SanctionKind::Shadow, None)?;
             }
             Action::Unban(user) => {
-                self.lift(now, actor, "unban", &user, reason)?;
-                self.notice(&user, "unbanned", reason, 0);
+                self.lift(&mut plan, deed, "unban", &user)?;
+                plan.notice(user, "unbanned", reason, 0);
             }
-            Action::Unshadow(user) => {
-                self.lift(now, actor, "unshadow", &user, reason)?;
-            }
+            Action::Unshadow(user) => self.lift(&mut plan, deed, "unshadow", &user)?,
             Action::Approve(id) => {
                 let held = self.take_held(id).ok_or(Code::NotFound)?;
-                self.audit(
-                    now,
-                    actor,
-                    "approve",
-                    &id.to_string(),
-                    reason,
-                    "",
-                    &held.message.text,
+                plan.audit(
+                    deed.of("approve", &id.to_string())
+                        .after(&held.message.text),
                 );
-                self.approve(now, held);
+                plan.changes.push(Change::Approve(Box::new(held)));
             }
             Action::Deny(id) => {
                 let held = self.take_held(id).ok_or(Code::NotFound)?;
-                self.audit(
-                    now,
-                    actor,
-                    "deny",
-                    &id.to_string(),
-                    reason,
-                    &held.message.text,
-                    "",
-                );
-                self.deny(&held);
+                plan.audit(deed.of("deny", &id.to_string()).before(&held.message.text));
+                plan.changes.push(Change::Deny(Box::new(held)));
             }
-            Action::Pin(id) => self.pin(now, actor, id, reason)?,
-            Action::Settings(settings) => self.set_settings(now, actor, settings, reason)?,
-            Action::Announce(text) => self.announce(now, actor, &text, reason)?,
+            Action::Pin(id) => self.pin(&mut plan, deed, id)?,
+            Action::Settings(settings) => self.set_settings(&mut plan, deed, settings)?,
+            Action::Announce(text) => {
+                let text = self.screen.clean(&text, self.config.text_chars_max)?;
+                plan.audit(deed.of("announce", "").after(&text));
+                let at_ms = now.unix_ms;
+                let announcement = proto::Announcement { text, at_ms };
+                plan.changes.push(Change::Announce(announcement));
+            }
             Action::PollStart(start) => {
                 if self.poll.is_some() {
                     return Err(Refusal::because(Code::Full, "a poll is running"));
                 }
+                let start = self.screen.clean_poll(start)?;
                 let poll = Poll::start(self.next_id(now), start, now)?;
-                done.id = poll.id();
-                let shown = poll.shown(false);
-                self.audit(
-                    now,
-                    actor,
-                    "poll_start",
-                    &done.id.to_string(),
-                    reason,
-                    "",
-                    &shown.question,
+                plan.done.id = poll.id();
+                let question = poll.shown(false).question;
+                plan.audit(
+                    deed.of("poll_start", &poll.id().to_string())
+                        .after(&question),
                 );
-                self.show_entry(now, Entry::Poll(shown));
-                self.poll = Some(poll);
+                plan.changes.push(Change::PollStart(Box::new(poll)));
             }
             Action::PollEnd(id) => {
                 let running = self.poll.as_ref().filter(|poll| id == 0 || poll.id() == id);
-                done.id = running.ok_or(Code::NotFound)?.id();
-                self.audit(now, actor, "poll_end", &done.id.to_string(), reason, "", "");
-                self.finish_poll(now);
+                plan.done.id = running.ok_or(Code::NotFound)?.id();
+                plan.audit(deed.of("poll_end", &plan.done.id.to_string()));
+                plan.changes.push(Change::PollEnd);
             }
             Action::Warn(user) => {
                 self.check_target(actor, &user)?;
-                self.audit(now, actor, "warn", &user, reason, "", "");
-                self.notice(&user, "warned", reason, 0);
+                plan.audit(deed.of("warn", &user));
+                plan.notice(user, "warned", reason, 0);
             }
             Action::Queue(_) => {
                 if let Asker::Client { client, .. } = to {
-                    let frame = Frame::new([Part::Queue(self.queue())]);
-                    self.outputs.push_back(Output::Tell { client, frame });
+                    plan.changes.push(Change::TellQueue(client));
                 }
             }
-            Action::Appeal(decision) => self.decide(now, actor, &decision, reason)?,
+            Action::Appeal(decision) => self.decide(&mut plan, deed, &decision)?,
         }
-        Ok(done)
+        Ok(plan)
     }
 
     /// Nobody acts against their equals; the artist and the integrator's server may.
     fn check_target(&self, actor: &Actor, user: &str) -> Result<(), Refusal> {
         if user.is_empty() {
             return Err(Code::NotFound.into());
+        }
+        if user.len() > USER_BYTES_MAX {
+            return Err(Refusal::because(
+                Code::OutOfRange,
+                "user: at most 128 bytes",
+            ));
         }
         let role = self
             .users
@@ -170,217 +172,205 @@ impl Room {
         }
     }
 
-    fn delete(&mut self, now: Now, actor: &Actor, id: u64, reason: &str) -> Result<(), Refusal> {
+    fn delete(&self, plan: &mut Plan, deed: Deed<'_>, id: u64) -> Result<(), Refusal> {
         if id == 0 || id > self.last_id {
             return Err(Code::NotFound.into());
         }
+        let Deed { now, actor, .. } = deed;
         if let Some(user) = self.author_of(id).filter(|user| **user != actor.user) {
             self.check_target(actor, &user)?;
         }
         // Of an older message the archive knows the text.
         let before = self.text_of(id).unwrap_or_default();
-        self.take_away(|message, _| message == id);
-        self.audit(now, actor, "delete", &id.to_string(), reason, &before, "");
-        self.records.push(Record::Removed {
+        plan.audit(deed.of("delete", &id.to_string()).before(&before));
+        plan.records.push(Record::Removed {
             ids: vec![id],
             user: None,
             by: actor.user.clone(),
             at_ms: now.unix_ms,
         });
-        self.show_entry(now, Entry::Deleted(proto::Deleted { ids: vec![id] }));
-        let event = RoomEvent::MessagesDeleted { ids: vec![id] };
-        self.outputs.push_back(Output::Event(Box::new(event)));
+        self.unpin_taken(plan, |message, _| message == id);
+        plan.changes.push(Change::Delete {
+            id,
+            by: actor.user.clone(),
+        });
         Ok(())
     }
 
-    fn clear_user(
-        &mut self,
-        now: Now,
-        actor: &Actor,
-        user: &str,
-        reason: &str,
-    ) -> Result<(), Refusal> {
+    fn clear_user(&self, plan: &mut Plan, deed: Deed<'_>, user: &str) -> Result<(), Refusal> {
+        let Deed { now, actor, .. } = deed;
         self.check_target(actor, user)?;
-        let ids = self.take_away(|_, author| author == user);
-        self.audit(
-            now,
-            actor,
-            "clear_user",
-            user,
-            reason,
-            &format!("{} messages", ids.len()),
-            "",
+        let count = self.stream.count(|_, author| author == user);
+        plan.audit(
+            deed.of("clear_user", user)
+                .before(&format!("{count} messages")),
         );
-        self.records.push(Record::Removed {
+        plan.records.push(Record::Removed {
             ids: Vec::new(),
             user: Some(user.into()),
             by: actor.user.clone(),
             at_ms: now.unix_ms,
         });
-        self.show_entry(now, Entry::UserCleared(user.to_owned()));
-        if !ids.is_empty() {
-            let event = RoomEvent::MessagesDeleted { ids };
-            self.outputs.push_back(Output::Event(Box::new(event)));
-        }
+        self.unpin_taken(plan, |_, author| author == user);
         Ok(())
     }
 
-    /// Takes messages out of everything that somebody could still be sent.
-    fn take_away(&mut self, gone: impl Fn(u64, &str) -> bool) -> Vec<u64> {
-        let ids = self.stream.remove(&gone);
-        let before = self.sampler.offered();
-        self.sampler.withdraw(&gone);
-        self.totals.hidden += u64::from(before - self.sampler.offered());
-        let is_gone = |message: &proto::Message| gone(message.id, user_of(message));
-        for urgent in &mut self.urgent {
-            if urgent.id != 0 && gone(urgent.id, &urgent.user) {
-                urgent.take_away();
-                self.totals.hidden += 1;
-            }
+    /// The pinned message goes with those that are taken away.
+    fn unpin_taken(&self, plan: &mut Plan, gone: impl Fn(u64, &str) -> bool) {
+        let taken = |message: &proto::Message| gone(message.id, user_of(message));
+        if self.pinned.as_ref().is_some_and(taken) {
+            plan.state(STATE_PINNED, None::<&proto::Message>);
         }
-        for accepted in &mut self.accepted {
-            if is_gone(&accepted.record.message) {
-                accepted.record.hidden = true;
-            }
-        }
-        self.highlighted.retain(|(_, message)| !is_gone(message));
-        self.held.retain(|held| !is_gone(&held.message));
-        if self.pinned.as_ref().is_some_and(is_gone) {
-            self.pinned = None;
-            self.keep_state("pinned", None::<&proto::Message>);
-        }
-        self.recovery = None;
-        self.snapshot_is_old();
-        ids
     }
 
     /// Forgets what a user has said and what was said about it. Bans and timeouts hold on: they are
     /// all that is left. The answer comes when everything of before is kept.
     pub fn erase(&mut self, now: Now, actor: &Actor, user: &str, to: Asker) {
-        let before = self.held.len();
-        let ids = self.take_away(|_, author| author == user);
-        let mut found = !ids.is_empty() || self.held.len() != before;
-        if self.appeals.remove(user).is_some() {
-            self.keep_state(format!("appeal/{user}"), None::<&Sanction>);
-            found = true;
-        }
-        for whose in self.sanctions.erase(user) {
-            let sanction = self.sanctions.of(&whose, now).cloned();
-            self.keep_state(format!("sanction/{whose}"), sanction.as_ref());
-            found = true;
-        }
-        self.posts.erase(user);
-        if found {
-            // The audit log must not name whom it is to forget.
-            self.audit(now, actor, "erase", "", "", "", "");
-            self.show_entry(now, Entry::UserCleared(user.to_owned()));
-        }
-        let done = Done {
+        let request = Request::Erase {
+            actor: actor.clone(),
+            user: user.to_owned(),
+        };
+        self.request(now, request, to);
+    }
+
+    pub(super) fn plan_erasure(&self, now: Now, actor: &Actor, user: &str) -> Plan {
+        let mut plan = Plan::new(Done {
             at_ms: now.unix_ms,
             ..Done::default()
-        };
-        self.answer(to, Ok(done));
+        });
+        let by_user = |message: &proto::Message| user_of(message) == user;
+        let mut found = self.stream.count(|_, author| author == user) > 0
+            || self.held.iter().any(|held| by_user(&held.message));
+        self.unpin_taken(&mut plan, |_, author| author == user);
+        if self.appeals.contains_key(user) {
+            plan.state(format!("appeal/{user}"), None::<&Sanction>);
+            found = true;
+        }
+        let sanctions = self.sanctions.erased(user, now);
+        for (whose, sanction) in &sanctions {
+            plan.state(format!("sanction/{whose}"), sanction.as_ref());
+            found = true;
+        }
+        if found {
+            // The audit log must not name whom it is to forget.
+            let reason = "";
+            plan.audit(Deed { now, actor, reason }.of("erase", ""));
+        }
+        plan.changes.push(Change::Erase {
+            user: user.to_owned(),
+            sanctions,
+            found,
+        });
+        plan
     }
 
     fn sanction(
         &mut self,
-        now: Now,
-        actor: &Actor,
+        plan: &mut Plan,
+        deed: Deed<'_>,
         user: &str,
         kind: SanctionKind,
         until_ms: Option<u64>,
-        reason: &str,
     ) -> Result<(), Refusal> {
+        let Deed { now, actor, reason } = deed;
         self.check_target(actor, user)?;
-        for past in self.sanctions.forget_past(now) {
-            self.keep_state(format!("sanction/{past}"), None::<&Sanction>);
-        }
-        let known = self.sanctions.of(user, now).is_some();
-        if !known && self.sanctions.len() >= self.config.sanctions_max {
+        let past = self.sanctions.past(now);
+        let known = self.sanctions.of(user, now);
+        if known.is_none() && self.sanctions.len() - past.len() >= self.config.sanctions_max {
             return Err(Code::Full.into());
         }
+        for past in past.iter().filter(|past| *past != user) {
+            plan.state(format!("sanction/{past}"), None::<&Sanction>);
+        }
         // A guest's name costs nothing: what is meant is whoever is behind it.
-        let state = self
-            .users
-            .get(user)
-            .filter(|state| state.role == ChatRole::Guest);
-        let address = state
-            .filter(|_| kind != SanctionKind::Timeout)
-            .map(|state| state.address);
+        let state = self.users.get(user).filter(|state| state.anonymous);
         let sanction = Sanction {
             kind,
             until_ms,
             by: actor.user.clone(),
             reason: reason.to_owned(),
             at_ms: now.unix_ms,
-            address,
+            address: state.map(|state| state.address),
         };
-        self.keep_state(format!("sanction/{user}"), Some(&sanction));
-        let after = json(&sanction);
-        let before = self
-            .sanctions
-            .impose(user, sanction)
-            .map_or_else(String::new, |s| json(&s));
-        if self.appeals.remove(user).is_some() {
-            self.keep_state(format!("appeal/{user}"), None::<&Sanction>);
+        plan.state(format!("sanction/{user}"), Some(&sanction));
+        if self.appeals.contains_key(user) {
+            plan.state(format!("appeal/{user}"), None::<&Sanction>);
         }
         let action = match kind {
             SanctionKind::Ban => "ban",
             SanctionKind::Timeout => "timeout",
             SanctionKind::Shadow => "shadow",
         };
-        let record = self.audit(now, actor, action, user, reason, &before, &after);
-        self.tell_moderated(record);
+        let before = known.map_or_else(String::new, json);
+        let deed = deed
+            .of(action, user)
+            .before(&before)
+            .after(&json(&sanction));
+        let event = plan.audit(deed);
+        plan.changes.push(Change::Sanction {
+            user: user.to_owned(),
+            sanction,
+            past,
+            event,
+        });
         Ok(())
     }
 
     fn lift(
-        &mut self,
-        now: Now,
-        actor: &Actor,
+        &self,
+        plan: &mut Plan,
+        deed: Deed<'_>,
         action: &'static str,
         user: &str,
-        reason: &str,
     ) -> Result<(), Refusal> {
-        let before = self.sanctions.lift(user).ok_or(Code::NotFound)?;
-        self.keep_state(format!("sanction/{user}"), None::<&Sanction>);
-        if self.appeals.remove(user).is_some() {
-            self.keep_state(format!("appeal/{user}"), None::<&Sanction>);
+        let before = self.sanctions.get(user).ok_or(Code::NotFound)?;
+        plan.state(format!("sanction/{user}"), None::<&Sanction>);
+        if self.appeals.contains_key(user) {
+            plan.state(format!("appeal/{user}"), None::<&Sanction>);
         }
-        let record = self.audit(now, actor, action, user, reason, &json(&before), "");
-        self.tell_moderated(record);
+        let event = plan.audit(deed.of(action, user).before(&json(before)));
+        plan.changes.push(Change::Lift {
+            user: user.to_owned(),
+            event,
+        });
         Ok(())
     }
 
     fn decide(
-        &mut self,
-        now: Now,
-        actor: &Actor,
+        &self,
+        plan: &mut Plan,
+        deed: Deed<'_>,
         decision: &proto::AppealDecision,
-        reason: &str,
     ) -> Result<(), Refusal> {
         let user = &*decision.user;
-        let appeal = self.appeals.get_mut(user).filter(|appeal| !appeal.closed);
-        let appeal = appeal.ok_or(Code::NotFound)?;
-        let text = appeal.text.clone();
+        let appeal = self.appeals.get(user).filter(|appeal| !appeal.closed);
+        let mut appeal = appeal.ok_or(Code::NotFound)?.clone();
         if decision.accepted {
-            self.appeals.remove(user);
-            self.keep_state(format!("appeal/{user}"), None::<&Sanction>);
-            self.audit(now, actor, "appeal_accepted", user, reason, &text, "");
+            plan.state(format!("appeal/{user}"), None::<&Sanction>);
+            plan.audit(deed.of("appeal_accepted", user).before(&appeal.text));
+            plan.changes.push(Change::Appeal {
+                user: user.to_owned(),
+                appeal: None,
+            });
             // The sanction may have ended by itself.
-            let _ = self.lift(now, actor, "unban", user, reason);
-            self.notice(user, "unbanned", reason, 0);
+            if self.sanctions.get(user).is_some() {
+                self.lift(plan, deed, "unban", user)?;
+            }
+            plan.notice(user.to_owned(), "unbanned", deed.reason, 0);
         } else {
+            plan.audit(deed.of("appeal_denied", user).before(&appeal.text));
             appeal.closed = true;
-            let closed = appeal.clone();
-            self.keep_state(format!("appeal/{user}"), Some(&closed));
-            self.audit(now, actor, "appeal_denied", user, reason, &text, "");
-            self.notice(user, "appeal_denied", reason, 0);
+            plan.state(format!("appeal/{user}"), Some(&appeal));
+            plan.changes.push(Change::Appeal {
+                user: user.to_owned(),
+                appeal: Some(appeal),
+            });
+            plan.notice(user.to_owned(), "appeal_denied", deed.reason, 0);
         }
         Ok(())
     }
 
-    fn pin(&mut self, now: Now, actor: &Actor, id: u64, reason: &str) -> Result<(), Refusal> {
+    fn pin(&self, plan: &mut Plan, deed: Deed<'_>, id: u64) -> Result<(), Refusal> {
         let message = match id {
             0 => None,
             id => Some(self.stream.message(id).ok_or(Code::NotFound)?),
@@ -393,88 +383,46 @@ impl Room {
             Some(message) => ("pin", message.id.to_string()),
             None => ("unpin", before.clone()),
         };
-        self.audit(now, actor, action, &target, reason, &before, "");
-        self.keep_state("pinned", message.as_ref());
-        self.pinned = message.clone();
-        self.show_entry(now, Entry::Pinned(message.unwrap_or_default()));
+        plan.audit(deed.of(action, &target).before(&before));
+        plan.state(STATE_PINNED, message.as_ref());
+        plan.changes.push(Change::Pin(message.map(Box::new)));
         Ok(())
     }
 
     fn set_settings(
-        &mut self,
-        now: Now,
-        actor: &Actor,
+        &self,
+        plan: &mut Plan,
+        deed: Deed<'_>,
         settings: proto::Settings,
-        reason: &str,
     ) -> Result<(), Refusal> {
         let settings = settings::checked(settings, &self.config.emote_hosts)?;
         let screen = Screen::new(&self.config.filter, &settings)
             .map_err(|error| Refusal::because(Code::OutOfRange, error.to_string()))?;
-        self.screen.replace(screen);
         let (before, after) = (json(&self.settings), json(&settings));
-        self.audit(now, actor, "settings", "", reason, &before, &after);
-        self.keep_state("settings", Some(&settings));
-        self.settings = settings;
-        self.show_entry(now, Entry::Settings(self.shown_settings()));
+        // The record's detail is JSON that holds this JSON as a text.
+        let size = |text: &String| json(text).len();
+        if size(&after) > DETAIL_BYTES_MAX {
+            let detail = "settings: at most 250 KiB as JSON";
+            return Err(Refusal::because(Code::OutOfRange, detail));
+        }
+        let deed = deed.of("settings", "");
+        match size(&before) + size(&after) <= DETAIL_BYTES_MAX {
+            true => {
+                plan.audit(deed.before(&before).after(&after));
+            }
+            // Too long for one record: both in full, one after the other.
+            false => {
+                plan.audit(deed.clone().before(&before));
+                plan.audit(deed.after(&after));
+            }
+        }
+        plan.state("settings", Some(&settings));
+        let settings = Box::new((settings, screen));
+        plan.changes.push(Change::Settings(settings));
         Ok(())
     }
 
-    fn announce(
-        &mut self,
-        now: Now,
-        actor: &Actor,
-        text: &str,
-        reason: &str,
-    ) -> Result<(), Refusal> {
-        let text = self.screen.clean(text, self.config.text_chars_max)?;
-        self.audit(now, actor, "announce", "", reason, "", &text);
-        let announcement = proto::Announcement {
-            text,
-            at_ms: now.unix_ms,
-        };
-        self.announcement = Some(announcement.clone());
-        self.show_entry(now, Entry::Announcement(announcement));
-        Ok(())
-    }
-
-    pub(super) fn end_poll(&mut self, now: Now) {
-        if self
-            .poll
-            .as_ref()
-            .is_some_and(|poll| poll.ends_at <= now.at)
-        {
-            self.finish_poll(now);
-        }
-    }
-
-    fn finish_poll(&mut self, now: Now) {
-        if let Some(poll) = self.poll.take() {
-            let shown = poll.shown(true);
-            self.show_entry(now, Entry::Poll(shown.clone()));
-            let event = RoomEvent::PollEnded(shown);
-            self.outputs.push_back(Output::Event(Box::new(event)));
-        }
-    }
-
-    fn tell_moderated(&mut self, record: AuditRecord) {
-        let event = RoomEvent::UserModerated(record);
-        self.outputs.push_back(Output::Event(Box::new(event)));
-    }
-
-    /// Shows something that is never left out.
-    fn show_entry(&mut self, now: Now, entry: Entry) {
-        let entry = proto::Entry { entry: Some(entry) };
-        self.urgent.push(Urgent {
-            entry: entry.encode_to_vec().into(),
-            id: 0,
-            user: Arc::from(""),
-            place: None,
-        });
-        self.snapshot_is_old();
-        self.wants_urgent(now);
-    }
-
-    fn author_of(&self, id: u64) -> Option<Arc<str>> {
+    fn author_of(&self, id: u64) -> Option<std::sync::Arc<str>> {
         let accepted = self
             .accepted
             .iter()
@@ -495,6 +443,6 @@ impl Room {
     }
 }
 
-fn json(value: &impl serde::Serialize) -> String {
+fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

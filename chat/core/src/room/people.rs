@@ -43,11 +43,11 @@ pub(super) struct User {
     pub(super) role: ChatRole,
     /// A keyed hash of the address of the latest connection.
     pub(super) address: u64,
+    /// Came without a token.
+    pub(super) anonymous: bool,
     pub(super) clients: Vec<ClientKey>,
-    pub(super) messages: Bucket,
     /// What was answered to the last requests; `None`: not yet.
     nonces: VecDeque<(u64, Option<Done>)>,
-    pub(super) wrote_at: Option<Instant>,
     /// When a personal copy of a message was last sent, for its own limit.
     pub(super) direct: Bucket,
     /// After its last connection: see `Room::leaving`.
@@ -88,14 +88,14 @@ impl Room {
             name: String::new(),
             role: member.role,
             address,
+            anonymous: member.anonymous,
             clients: Vec::new(),
-            messages: Bucket::new(),
             nonces: VecDeque::new(),
-            wrote_at: None,
             direct: Bucket::new(),
             forget_at: now.at,
         });
         (state.role, state.address) = (member.role, address);
+        state.anonymous = member.anonymous;
         state.clients.push(client);
         if state.name != member.name {
             let before = std::mem::replace(&mut state.name, member.name.clone());
@@ -168,7 +168,7 @@ impl Room {
         position: Option<proto::Position>,
     ) {
         let missed = position.and_then(|position| self.missed(position));
-        let address = self.users.get(&*member.user).map_or(0, |user| user.address);
+        let address = self.address_of(member);
         let may_write = member.write && self.sanctions.check(&member.user, address, now).is_ok();
         let welcome = Frame::new([Part::Welcome(proto::Welcome {
             position: Some(self.stream.position()),
@@ -180,6 +180,12 @@ impl Room {
         let rest = missed.unwrap_or_else(|| self.snapshot(now));
         let frame = Frame::joined([&welcome, &rest]);
         self.outputs.push_back(Output::Tell { client, frame });
+    }
+
+    /// The address that sanctions and limits go by; `None`: a token says who it is.
+    pub(super) fn address_of(&self, member: &ChatMember) -> Option<u64> {
+        let user = self.users.get(&*member.user)?;
+        member.anonymous.then_some(user.address)
     }
 
     /// All that was shown since, where it is here and fits into one frame.
@@ -274,6 +280,8 @@ impl Room {
     }
 
     pub(super) fn vote(&mut self, member: &ChatMember, vote: proto::Vote) -> Result<Done, Refusal> {
+        let address = self.address_of(member);
+        let per_address = self.config.guests_per_address;
         let poll = self.poll.as_mut().filter(|poll| poll.id() == vote.poll);
         let poll = poll.ok_or(Code::NotFound)?;
         let (user, _) = self
@@ -283,7 +291,11 @@ impl Room {
         if !member.write {
             return Err(Code::ReadOnly.into());
         }
-        poll.vote(user, vote.choice)?;
+        poll.vote(
+            user,
+            address.map(|address| (address, per_address)),
+            vote.choice,
+        )?;
         let at = self.ticked_at + Duration::from_secs(1);
         self.tick_at = Some(self.tick_at.map_or(at, |before| before.min(at)));
         Ok(Done {

@@ -1,8 +1,11 @@
 //! Messages that the integrator's server writes, paid ones among them.
 
 use lightstick_chat_proto as proto;
+use lightstick_chat_proto::entry::Entry;
 use lightstick_types::ChatRole;
 
+use super::audit::Deed;
+use super::moderate::USER_BYTES_MAX;
 use super::post_keys::{self, POSTED_KEY_BYTES_MAX};
 use super::write::Draft;
 use super::{Actor, Room};
@@ -10,13 +13,10 @@ use crate::now::Now;
 use crate::record::Asker;
 use crate::refusal::{Code, Refusal};
 use crate::roles;
+use crate::screen::NAME_CHARS_MAX;
 
-/// Longest name, in characters.
-const NAME_CHARS_MAX: usize = 50;
 /// Currencies are three letters (ISO 4217).
 const CURRENCY_LEN: usize = 3;
-/// Longest name of a user in whose name is written, in bytes: that of a token's `sub`.
-const USER_BYTES_MAX: usize = 128;
 /// In the smallest unit of the currency. What is above is no payment, and no number of JavaScript's.
 const AMOUNTS: std::ops::RangeInclusive<u64> = 1..=1 << 53;
 const TIERS: std::ops::RangeInclusive<u32> = 1..=7;
@@ -50,34 +50,35 @@ impl Room {
     pub fn post(&mut self, now: Now, actor: &Actor, posted: Posted, to: Asker) {
         let print = post_keys::print_of(&posted);
         match self.posts.find(&posted.key, print) {
-            Some(Ok(done)) => return self.answer(to, Ok(done)),
+            Some(Ok(done)) => return self.acknowledge(to, done),
             Some(Err(refusal)) => return self.refuse(to, refusal),
             None => {}
         }
         match self.posted(now, actor, posted, to) {
-            Ok(draft) => {
+            Ok(mut draft) => {
                 self.posts.begin(&draft, print, to);
                 if draft.message.paid.is_none() {
-                    self.audit(
-                        now,
-                        actor,
-                        "message",
-                        &draft.message.id.to_string(),
-                        "",
-                        "",
-                        &draft.message.text,
-                    );
+                    let reason = "";
+                    let deed = Deed { now, actor, reason };
+                    let record = deed.of("message", &draft.message.id.to_string());
+                    draft.audit = Some(record.after(&draft.message.text));
                 }
+                self.unkept.insert(to, draft.message.id);
                 self.accept(now, draft);
             }
             Err(refusal) => self.refuse(to, refusal),
         }
     }
 
-    /// What a request over HTTP asked for is safe, or could not be kept: then it may be asked for
-    /// again.
-    pub fn settled(&mut self, to: Asker, kept: bool) {
+    /// What a request over HTTP asked for is safe, or could not be kept: then its message is taken
+    /// away again, and it may be asked for once more.
+    pub fn settled(&mut self, now: Now, to: Asker, kept: bool) {
         self.posts.settle(to, kept);
+        let id = self.unkept.remove(&to);
+        if let Some(id) = id.filter(|_| !kept) {
+            self.take_away(now, "", |message, _| message == id);
+            self.show_entry(now, Entry::Deleted(proto::Deleted { ids: vec![id] }));
+        }
     }
 
     fn posted(
@@ -133,6 +134,7 @@ impl Room {
             suspicion: None,
             to: Some(to),
             key: posted.key,
+            audit: None,
         })
     }
 }

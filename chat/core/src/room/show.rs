@@ -12,7 +12,7 @@ use super::write::user_of;
 use super::{Output, Room};
 use crate::frame::{FRAME_BYTES_MAX, Frame, Tick};
 use crate::now::Now;
-use crate::record::{MessageRecord, Record};
+use crate::record::{Answer, AuditRecord, MessageRecord, Record};
 use crate::stream::batch;
 
 /// Personal copies of messages that were left out, for each user a second.
@@ -43,6 +43,10 @@ impl Urgent {
 #[derive(Debug)]
 pub(super) struct Accepted {
     pub(super) record: MessageRecord,
+    /// Somebody used their power to write it.
+    pub(super) audit: Option<AuditRecord>,
+    /// The integrator's server waits to hear that it is kept.
+    pub(super) asked: Option<Answer>,
 }
 
 impl Room {
@@ -86,17 +90,35 @@ impl Room {
                 messages,
             }));
         }
-        let accepted = std::mem::take(&mut self.accepted);
-        let messages = accepted
-            .into_iter()
-            .map(|accepted| Record::Message(accepted.record));
+        let mut records = Vec::new();
+        for Accepted {
+            record,
+            audit,
+            asked,
+        } in std::mem::take(&mut self.accepted)
+        {
+            let Some(answer) = asked else {
+                records.push(Record::Message(record));
+                continue;
+            };
+            // By itself: what is wrong with one must not keep out the others.
+            let audit = audit.map(Record::Audit);
+            let message = Record::Message(record);
+            self.outputs.push_back(Output::Commit {
+                records: audit.into_iter().chain([message]).collect(),
+                answers: vec![answer],
+                action: None,
+            });
+        }
         // Messages before what was done to them.
-        let records = messages
-            .chain(std::mem::take(&mut self.records))
-            .collect::<Vec<_>>();
+        records.append(&mut self.records);
         let answers = std::mem::take(&mut self.answers);
         if !records.is_empty() || !answers.is_empty() {
-            self.outputs.push_back(Output::Commit { records, answers });
+            self.outputs.push_back(Output::Commit {
+                records,
+                answers,
+                action: None,
+            });
         }
         // Urgent entries that are left have lost the messages that they were of.
         for urgent in &mut self.urgent {

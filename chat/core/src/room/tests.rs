@@ -30,6 +30,10 @@ struct World {
     binding: Vec<(Asker, bool)>,
     /// Bytes of all that everybody was shown.
     bytes: usize,
+    /// Whether the archive takes records; `None`: it takes its time.
+    keeps: Option<bool>,
+    /// Actions that wait for it.
+    actions: Vec<u64>,
 }
 
 fn parts_of(frame: &Frame) -> Vec<Part> {
@@ -49,6 +53,8 @@ fn member(user: &str, role: ChatRole) -> Arc<ChatMember> {
         write: true,
         caption: false,
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        anonymous: role == ChatRole::Guest,
+        show: true,
     })
 }
 
@@ -73,6 +79,8 @@ impl World {
             reviews: Vec::new(),
             binding: Vec::new(),
             bytes: 0,
+            keeps: Some(true),
+            actions: Vec::new(),
         }
     }
 
@@ -93,8 +101,19 @@ impl World {
                         .or_default()
                         .extend(parts_of(&frame));
                 }
-                Output::Commit { records, answers } => {
-                    self.records.extend(records);
+                Output::Commit {
+                    records,
+                    answers,
+                    action,
+                } => {
+                    match (action, self.keeps) {
+                        (Some(action), Some(kept)) => self.room.kept(self.now, action, kept),
+                        (Some(action), None) => self.actions.push(action),
+                        (None, _) => {}
+                    }
+                    if action.is_none() || self.keeps != Some(false) {
+                        self.records.extend(records);
+                    }
                     self.binding
                         .extend(answers.iter().map(|answer| (answer.to, answer.binding)));
                     self.answers
@@ -576,10 +595,10 @@ fn a_key_gives_the_same_answer_once_it_is_kept() {
     post(&mut world, 2, super_chat("order-1", "one"));
     assert_eq!(world.refused(2), Some(Code::InProgress));
     // It could not be kept: the next try is a new one.
-    world.room.settled(Asker::Request(1), false);
+    world.room.settled(world.now, Asker::Request(1), false);
     post(&mut world, 3, super_chat("order-1", "one"));
     world.pass(SECOND);
-    world.room.settled(Asker::Request(3), true);
+    world.room.settled(world.now, Asker::Request(3), true);
     let first = world.answer(3).unwrap();
     post(&mut world, 4, super_chat("order-1", "one"));
     assert_eq!(world.answer(4), Ok(first.clone()));
@@ -597,7 +616,9 @@ fn a_key_gives_the_same_answer_once_it_is_kept() {
         if number % 100 == 0 {
             world.pass(SECOND);
         }
-        world.room.settled(Asker::Request(10 + number), true);
+        world
+            .room
+            .settled(world.now, Asker::Request(10 + number), true);
     }
     world.pass(SECOND);
     post(&mut world, 7, super_chat("order-1", "one"));
@@ -606,6 +627,12 @@ fn a_key_gives_the_same_answer_once_it_is_kept() {
         world.texts().iter().filter(|text| *text == "one").count(),
         2
     );
+    // The one that could not be kept was taken away again.
+    let (shown, _) = world.shown();
+    let deleted = shown
+        .iter()
+        .filter(|(_, entry)| matches!(entry, Entry::Deleted(_)));
+    assert_eq!(deleted.count(), 1);
 
     // The archive tells the next life of the room.
     let kept = serde_json::json!([{"key": "order-9", "id": 9, "at_ms": 8, "user": "mina", "text": "nine"}]);

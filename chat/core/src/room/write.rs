@@ -10,12 +10,13 @@ use lightstick_chat_proto::HoldPolicy;
 use lightstick_types::{ChatMember, ChatRole};
 use prost::Message as _;
 
+use super::allowance::LimitKey;
 use super::people::{author, folded};
 use super::show::{Accepted, Urgent};
 use super::{Actor, ClientKey, Output, Room};
 use crate::command;
 use crate::now::Now;
-use crate::record::{Asker, Done, MessageRecord, RoomEvent};
+use crate::record::{Answer, Asker, AuditRecord, Done, MessageRecord, RoomEvent};
 use crate::refusal::{Code, Refusal};
 use crate::roles;
 use crate::sample::Candidate;
@@ -42,8 +43,10 @@ pub(super) struct Draft {
     /// Why a moderator should look at it.
     pub(super) suspicion: Option<String>,
     pub(super) to: Option<Asker>,
-    /// Of [`Posted`].
+    /// Of [`Posted`](super::Posted).
     pub(super) key: String,
+    /// Somebody used their power to write it.
+    pub(super) audit: Option<AuditRecord>,
 }
 
 impl Room {
@@ -107,7 +110,7 @@ impl Room {
         if !member.write {
             return Err(Code::ReadOnly.into());
         }
-        let address = self.users.get(&*member.user).map_or(0, |user| user.address);
+        let address = self.address_of(member);
         let moderates = roles::moderates(member.role);
         let visible = match moderates {
             true => Visible::Everybody,
@@ -133,6 +136,7 @@ impl Room {
             suspicion,
             to: Some(to),
             key: String::new(),
+            audit: None,
         })
     }
 
@@ -154,11 +158,11 @@ impl Room {
             return Err(Code::EmoteOnly.into());
         }
         let slow = Duration::from_secs(settings.slow_seconds.into());
-        let wrote_at = self.users.get(&*member.user).and_then(|user| user.wrote_at);
-        if let Some(at) = wrote_at
-            && now.at < at + slow
-        {
-            return Err(Refusal::later(Code::SlowMode, at + slow - now.at));
+        let who = LimitKey::of(member, self.address_of(member));
+        let factor = who.factor(&self.config);
+        let allowance = self.allowances.of(now.at, who.clone());
+        if let Some(wait) = allowance.slow.wait(now.at, factor, slow) {
+            return Err(Refusal::later(Code::SlowMode, wait));
         }
         if settings.unique_only && self.recent.contains(&hash(text)) {
             return Err(Code::NotUnique.into());
@@ -166,7 +170,7 @@ impl Room {
         let hold_all = settings.hold() == HoldPolicy::HoldAll;
         let hold_none = settings.hold() == HoldPolicy::HoldNone && !settings.shield;
         let newcomer = settings.shield && member.role == ChatRole::Guest;
-        let suspicion = match self.screen.judge(now.at, hash(&member.user), text) {
+        let suspicion = match self.screen.judge(now.at, who.number(), text) {
             Verdict::Blocked(code) => return Err(code.into()),
             Verdict::Suspected(reason) if !hold_none => Some(reason),
             _ if hold_all => Some("hold_all".to_owned()),
@@ -178,18 +182,21 @@ impl Room {
 
     /// Takes one message from a user's allowance.
     fn spend(&mut self, now: Now, member: &ChatMember) -> Result<(), Refusal> {
-        let Some(user) = self.users.get_mut(&*member.user) else {
-            return Ok(());
-        };
-        let allowance = match member.role {
+        let who = LimitKey::of(member, self.address_of(member));
+        let factor = who.factor(&self.config);
+        let messages = match member.role {
             ChatRole::Bot => self.config.messages_per_bot,
             role if roles::moderates(role) => self.config.messages_per_moderator,
             _ => self.config.messages_per_user,
         };
         let span = Duration::from_secs(self.config.rate_seconds.into());
-        let taken = user.messages.take(now.at, allowance, span);
+        let slow = Duration::from_secs(self.settings.slow_seconds.into());
+        let allowance = self.allowances.of(now.at, who);
+        let taken = allowance
+            .messages
+            .take(now.at, messages.saturating_mul(factor), span);
         taken.map_err(|wait| Refusal::later(Code::RateLimited, wait))?;
-        user.wrote_at = Some(now.at);
+        allowance.slow.spend(now.at, factor, slow);
         Ok(())
     }
 
@@ -247,6 +254,7 @@ impl Room {
             visible,
             to,
             key,
+            audit,
             ..
         } = draft;
         self.totals.accepted += 1;
@@ -297,6 +305,7 @@ impl Room {
             let created = RoomEvent::MessageCreated(message.clone());
             self.outputs.push_back(Output::Event(Box::new(created)));
         }
+        let mut asked = None;
         if let Some(to) = to {
             let text = message.text.clone();
             let done = Done {
@@ -308,7 +317,13 @@ impl Room {
             self.note_done(&message, to, &done);
             match to {
                 Asker::Client { .. } => self.acknowledge(to, done),
-                Asker::Request(_) => self.answer(to, Ok(done)),
+                Asker::Request(_) => {
+                    asked = Some(Answer {
+                        to,
+                        binding: true,
+                        result: Ok(done),
+                    });
+                }
             }
         }
         let record = MessageRecord {
@@ -317,7 +332,11 @@ impl Room {
             hidden: !visible,
             key,
         };
-        self.accepted.push(Accepted { record });
+        self.accepted.push(Accepted {
+            record,
+            audit,
+            asked,
+        });
         self.wants_tick(now);
     }
 

@@ -28,15 +28,21 @@ const FRAMES: Limit = Limit {
     burst: 60,
 };
 
-/// Why a client's frame is dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Frames that are dropped and whose writer is told so.
+const REFUSALS: Limit = Limit {
+    every: Duration::from_millis(100),
+    burst: 20,
+};
+
+/// Why a client's frame is dropped; with its beginning where the client is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Dropped {
     /// More than [`FRAMES`].
-    Flood,
+    Flood(Option<Bytes>),
     /// Longer than [`CHAT_REQUEST_BYTES_MAX`].
-    Oversize,
+    Oversize(Option<Bytes>),
     /// Text, where protobuf was to come.
-    Text,
+    Text(Option<Bytes>),
     /// On a channel that clients do not write on.
     Stray,
 }
@@ -56,6 +62,7 @@ pub(crate) struct Chat {
     channels: [Option<ChannelId>; Channel::ALL.len()],
     opens: u8,
     frames: Bucket,
+    refusals: Bucket,
     pub(crate) reader: Reader,
     /// Its place in the list of its room, while `ctl` is open.
     pub(crate) place: Option<Place>,
@@ -81,6 +88,7 @@ impl Chat {
             channels: [None; Channel::ALL.len()],
             opens: 0,
             frames: Bucket::default(),
+            refusals: Bucket::default(),
             reader: Reader::default(),
             place: None,
             counted: (false, false),
@@ -141,17 +149,28 @@ impl Chat {
 
     /// Takes what a client has written.
     pub(crate) fn take(&mut self, data: ChannelData, now: Instant) -> Result<Bytes, Dropped> {
-        if !self.frames.take(now, FRAMES) {
-            Err(Dropped::Flood)
-        } else if self.channels[Channel::Ctl as usize] != Some(data.id) {
-            Err(Dropped::Stray)
-        } else if !data.binary {
-            Err(Dropped::Text)
-        } else if data.data.len() > CHAT_REQUEST_BYTES_MAX {
-            Err(Dropped::Oversize)
-        } else {
-            Ok(data.data.into())
+        let flood = !self.frames.take(now, FRAMES);
+        if self.channels[Channel::Ctl as usize] != Some(data.id) {
+            return Err(match flood {
+                true => Dropped::Flood(None),
+                false => Dropped::Stray,
+            });
         }
+        let why = if flood {
+            Dropped::Flood
+        } else if !data.binary {
+            Dropped::Text
+        } else if data.data.len() > CHAT_REQUEST_BYTES_MAX {
+            Dropped::Oversize
+        } else {
+            return Ok(data.data.into());
+        };
+        let told = self.refusals.take(now, REFUSALS);
+        Err(why(told.then(|| {
+            let mut head = data.data;
+            head.truncate(CHAT_REQUEST_BYTES_MAX);
+            head.into()
+        })))
     }
 
     /// Its state, and the way to write.

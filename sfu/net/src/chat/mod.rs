@@ -25,7 +25,7 @@ pub use stats::ChatStats;
 pub(crate) use tend::ChannelEvent;
 
 /// Longest frame that is taken from a client, in bytes. Longer ones are dropped and counted.
-pub const CHAT_REQUEST_BYTES_MAX: usize = 4_096;
+pub const CHAT_REQUEST_BYTES_MAX: usize = 8_192;
 
 /// Capacity of the channel that carries [`ChatEvent`]s. When it is full, frames are dropped and
 /// counted, and their writers hear nothing; all other events wait for room in their shard, at most
@@ -34,6 +34,15 @@ pub const CHAT_EVENTS_MAX: usize = 32_768;
 
 /// Capacity of a shard's queue of [`ChatCommand`]s. Full: the caller gets its command back.
 pub const CHAT_COMMANDS_MAX: usize = 8_192;
+
+/// Why a client's message is not passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChatRefused {
+    /// Too many at once.
+    TooFast,
+    /// Too long, or text where protobuf was to come.
+    Unreadable,
+}
 
 /// What happens on the data channels of sessions with a [`ChatMember`], in order per session.
 #[derive(Clone, Debug)]
@@ -56,6 +65,18 @@ pub enum ChatEvent {
         session: SessionId,
         /// What it wrote: a `ClientFrame`, if it keeps to the protocol.
         bytes: Bytes,
+    },
+    /// The session has written on `ctl` what is not passed on. Of many such messages a few are
+    /// told, so that an answer costs no more than a request.
+    Refused {
+        /// The shard that owns it.
+        shard: ShardId,
+        /// Which.
+        session: SessionId,
+        /// Its beginning, at most [`CHAT_REQUEST_BYTES_MAX`] bytes.
+        head: Bytes,
+        /// Why.
+        why: ChatRefused,
     },
     /// What must not be left out was, because the session's link was too slow. It drains again: the
     /// session is to be told what it has missed.

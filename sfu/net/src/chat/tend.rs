@@ -13,7 +13,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::channels::{self, Chat, Dropped, Opened};
 use super::rooms::Due;
-use super::{ChatCommand, ChatEvent};
+use super::{ChatCommand, ChatEvent, ChatRefused};
 use crate::session::Session;
 use crate::shard::Shard;
 
@@ -139,10 +139,28 @@ impl Shard {
                     stats.drop_queue.add(1);
                 }
             }
-            Err(Dropped::Flood) => stats.drop_flood.add(1),
-            Err(Dropped::Oversize) => stats.drop_oversize.add(1),
-            Err(Dropped::Text) => stats.drop_text.add(1),
-            Err(Dropped::Stray) => stats.drop_stray.add(1),
+            Err(dropped) => {
+                let (count, told) = match dropped {
+                    Dropped::Flood(head) => (&stats.drop_flood, Some((head, ChatRefused::TooFast))),
+                    Dropped::Oversize(head) => {
+                        (&stats.drop_oversize, Some((head, ChatRefused::Unreadable)))
+                    }
+                    Dropped::Text(head) => {
+                        (&stats.drop_text, Some((head, ChatRefused::Unreadable)))
+                    }
+                    Dropped::Stray => (&stats.drop_stray, None),
+                };
+                count.add(1);
+                if let Some((Some(head), why)) = told {
+                    // A chat that is behind has no time for refusals.
+                    self.chat.offer(ChatEvent::Refused {
+                        shard,
+                        session: id,
+                        head,
+                        why,
+                    });
+                }
+            }
         }
     }
 

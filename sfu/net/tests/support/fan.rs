@@ -47,6 +47,8 @@ fn member(id: u64) -> Arc<ChatMember> {
         write: true,
         caption: false,
         address: Ipv4Addr::LOCALHOST.into(),
+        anonymous: false,
+        show: true,
     })
 }
 

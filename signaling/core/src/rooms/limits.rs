@@ -31,6 +31,8 @@ pub struct Limits {
     pub refused_offers_per_address: Rate,
     /// Requests on session URLs of one address: nobody guesses ids at leisure.
     pub requests_per_address: Rate,
+    /// WebSockets of the chat that one address opens.
+    pub chat_opens_per_address: Rate,
     /// Addresses whose rate is remembered at a time. Past it, new addresses share one budget.
     pub addresses_max: usize,
 }
@@ -47,6 +49,7 @@ impl Default for Limits {
             joins: Rate::new(30_000, 2_000),
             refused_offers_per_address: Rate::new(60, 30),
             requests_per_address: Rate::new(12_000, 2_000),
+            chat_opens_per_address: Rate::new(600, 200),
             addresses_max: 50_000,
         }
     }
@@ -95,7 +98,7 @@ impl From<IpAddr> for AddressKey {
 /// Each address costs one instant: the time at which its burst is whole again (the generic cell
 /// rate algorithm). An entry whose time has come says nothing and can go.
 #[derive(Debug)]
-pub(super) struct AddressRates {
+pub struct AddressRates {
     rate: Rate,
     entries_max: usize,
     whole_at: HashMap<AddressKey, Instant>,
@@ -107,7 +110,9 @@ pub(super) struct AddressRates {
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 impl AddressRates {
-    pub(super) fn new(rate: Rate, entries_max: usize) -> Self {
+    /// Remembers at most `entries_max` addresses; past it, new ones share one budget.
+    #[must_use]
+    pub fn new(rate: Rate, entries_max: usize) -> Self {
         Self {
             rate,
             entries_max,
@@ -117,8 +122,11 @@ impl AddressRates {
         }
     }
 
-    /// Takes one event, or says after what time to come again.
-    pub(super) fn take(&mut self, now: Instant, address: AddressKey) -> Result<(), Duration> {
+    /// Takes one event.
+    ///
+    /// # Errors
+    /// After what time to come again.
+    pub fn take(&mut self, now: Instant, address: AddressKey) -> Result<(), Duration> {
         if self.rate.interval().is_none() {
             return Ok(());
         }

@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 use lightstick_types::{RoomId, RoomName, SessionId, ShardId};
 
 pub use events::{Effect, EndReason, Event, LeaveReason};
-pub use limits::{AddressKey, Limits, Rate};
-use limits::{AddressRates, TotalRate};
+use limits::TotalRate;
+pub use limits::{AddressKey, AddressRates, Limits, Rate};
 use room::{Phase, Room};
 pub use views::{Activity, Counts, RoomStatus, RoomSummary, SessionSummary};
 use waiting::{Opener, WaitingRooms};

@@ -6,6 +6,7 @@ mod socket;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use lightstick_chat::core::clean_name;
 use lightstick_signaling_core::token::Claims;
 use lightstick_types::{ChatMember, ChatRole, RoomName, SessionId};
 
@@ -15,8 +16,14 @@ pub(crate) use socket::{PATH, connect};
 /// Digits of the name that a guest gets.
 const GUEST_DIGITS: usize = 8;
 
+/// A token's name as the chat shows it, cleaned as texts are.
+fn shown_name(claims: &Claims) -> String {
+    let name = clean_name(claims.chat_name());
+    name.unwrap_or_else(|| "?".to_owned())
+}
+
 /// Who somebody is in a room's chat; `None` where there is no chat.
-pub(crate) fn member(
+pub(crate) async fn member(
     app: &App,
     claims: Option<&Claims>,
     room: &RoomName,
@@ -29,15 +36,18 @@ pub(crate) fn member(
             ChatMember {
                 room: room.clone(),
                 user: claims.sub.clone(),
-                name: claims.chat_name().to_owned(),
+                name: shown_name(claims),
                 role,
                 write: claims.grants.chat || role >= ChatRole::Moderator,
                 caption: role >= ChatRole::LeadModerator
                     || role == ChatRole::Bot && claims.grants.moderate,
                 address,
+                anonymous: false,
+                show: true,
             }
         }
         None => {
+            let summary = app.director.room(room.clone()).await;
             let id = SessionId::random().to_string();
             let digits = id.get(..GUEST_DIGITS).unwrap_or(&id);
             ChatMember {
@@ -48,6 +58,8 @@ pub(crate) fn member(
                 write: chat.guests_write,
                 caption: false,
                 address,
+                anonymous: true,
+                show: summary.is_ok_and(|room| room.publisher.is_some() || room.live_for.is_some()),
             }
         }
     };

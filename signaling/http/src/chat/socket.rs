@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
@@ -11,12 +12,13 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink as _, StreamExt as _};
 use lightstick_chat::core::frame::{Channel, Frame};
 use lightstick_chat::core::reader::Link;
-use lightstick_chat::proto::{ClientFrame, client_frame::Frame as Request};
-use lightstick_chat::{Refused, Socket};
+use lightstick_chat::proto::{ClientFrame, Hello, client_frame::Frame as Request, nonce};
+use lightstick_chat::{Heard, NoRoom, Place, Refused, Socket};
 use lightstick_signaling_core::token::{Claims, Grant, TokenError};
 use lightstick_types::RoomName;
 use prost::Message as _;
@@ -35,16 +37,19 @@ const PROTOBUF: &str = "lightstick.chat.v1";
 const JSON: &str = "lightstick.chat.v1.json";
 /// Longest message of a client, in bytes. Longer ones are refused, those of more than
 /// [`TAKEN_BYTES_MAX`] unread: they end the connection.
-const REQUEST_BYTES_MAX: usize = 4_096;
+const REQUEST_BYTES_MAX: usize = 8_192;
 const TAKEN_BYTES_MAX: usize = 16 * 1_024;
 /// What a connection reads at once, in bytes: requests are short, and connections many.
 const READ_BUFFER_BYTES: usize = 1_024;
-/// How long a client may take to say hello.
-const HELLO_WITHIN: Duration = Duration::from_secs(10);
-/// Silence after which a client is pinged, and after which it is given up.
+/// What waits in a connection's write buffer, in bytes: a tick's longest frame as JSON, and a pong.
+/// What would not fit is an error, so nothing is handed over before the buffer is empty.
+const WRITE_BUFFER_BYTES_MAX: usize = 128 * 1_024;
+/// Silence after which a client is pinged, and after which it is given up. Whoever leaves what was
+/// sent unread for so long is given up too.
 const PING_AFTER: Duration = Duration::from_secs(25);
 const GONE_AFTER: Duration = Duration::from_secs(60);
-/// Messages of a client a second, and at once; more are waited with, so that the client waits.
+/// Messages of a client a second, and at once, pings and pongs included; more are waited with, so
+/// that the client waits.
 const REQUESTS_PER_SECOND: u32 = 20;
 const REQUESTS_AT_ONCE: u32 = 60;
 /// How long a close may take.
@@ -70,8 +75,17 @@ pub(crate) async fn connect(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let room = path?.0;
-    if app.chat.is_none() {
+    let Some(chat) = &app.chat else {
         return Err(Problem::chat_off());
+    };
+    let opened = app
+        .chat_opens
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take(Instant::now(), client.ip.into());
+    if let Err(after) = opened {
+        let detail = "too many WebSockets were opened from this address";
+        return Err(Problem::new(Code::RateLimited, detail).retry_after(after));
     }
     // A token in the header is good or refused here; without one, the hello may bring it.
     let claims = match app.auth.claims(&headers) {
@@ -83,27 +97,32 @@ pub(crate) async fn connect(
         .protocols([PROTOBUF, JSON])
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
         .max_frame_size(TAKEN_BYTES_MAX)
         .max_message_size(TAKEN_BYTES_MAX);
     let json = upgrade
         .selected_protocol()
         .is_some_and(|protocol| protocol == JSON);
+    // Counted before anything is read. Browsers learn only from a close why there is no place.
+    let place = chat.plane.place(client.ip);
     Ok(upgrade.on_upgrade(move |socket| async move {
-        let (sink, stream) = socket.split();
-        let mut connection = Connection {
-            stream,
-            out: Out {
-                sink,
-                queue: VecDeque::new(),
-                bytes: 0,
-                unflushed: false,
-                json,
-            },
-            json,
+        let mut connection = Connection::new(socket, json);
+        let (code, reason) = match place {
+            Ok(place) => connection.run(app, room, client.ip, claims, place).await,
+            Err(refused) => full(refused),
         };
-        let (code, reason) = connection.run(app, room, client.ip, claims).await;
         connection.close(code, reason).await;
     }))
+}
+
+fn full(refused: Refused) -> End {
+    match refused {
+        Refused::TooMany => (close::FULL, "full"),
+        Refused::TooManyOfAddress => (close::FULL, "address_full"),
+        Refused::Room(NoRoom::TooManyOfAddress) => (close::FULL, "address_rooms_full"),
+        Refused::Room(NoRoom::TooMany) => (close::TRY_AGAIN_LATER, "rooms_full"),
+        Refused::Room(NoRoom::NotOpen | NoRoom::Closing) => (close::TRY_AGAIN_LATER, "closing"),
+    }
 }
 
 fn allowed(claims: Claims, room: &RoomName) -> Result<Claims, TokenError> {
@@ -125,25 +144,49 @@ fn allowed(claims: Claims, room: &RoomName) -> Result<Claims, TokenError> {
     }
 }
 
+/// The code and reason of a close.
+type End = (u16, &'static str);
+
 struct Connection {
     stream: SplitStream<WebSocket>,
     out: Out,
+    allowance: Allowance,
     json: bool,
 }
 
 /// What a client sent.
 enum Came {
     Request(Request),
-    /// Neither a request nor anything of the protocol's.
-    Unreadable,
-    /// A ping, a pong.
-    Alive,
+    /// Neither a request nor anything of the protocol's. The nonce, as far as it can be read.
+    Unreadable(u64),
+    /// Answered by the library as soon as the peer takes it.
+    Ping,
+    Pong(Bytes),
     Gone,
-    /// What a WebSocket must not bring: the code to close it with.
-    Broken(u16),
+    /// What a WebSocket must not bring.
+    Broken(End),
 }
 
+const GONE: End = (close::GOING_AWAY, "gone");
+
 impl Connection {
+    fn new(socket: WebSocket, json: bool) -> Self {
+        let (sink, stream) = socket.split();
+        Self {
+            stream,
+            out: Out {
+                sink,
+                queue: VecDeque::new(),
+                bytes: 0,
+                waiting_since: None,
+                owes_pong: false,
+                json,
+            },
+            allowance: Allowance::new(Instant::now()),
+            json,
+        }
+    }
+
     /// Serves until one side has enough. Returns the code and reason of the close.
     async fn run(
         &mut self,
@@ -151,15 +194,15 @@ impl Connection {
         room: RoomName,
         address: IpAddr,
         claims: Option<Claims>,
-    ) -> (u16, &'static str) {
-        let first = loop {
-            match timeout(HELLO_WITHIN, self.next()).await {
-                Ok(Came::Request(Request::Hello(hello))) => break hello,
-                Ok(Came::Alive) => {}
-                Ok(Came::Gone) => return (close::GOING_AWAY, ""),
-                Ok(Came::Broken(code)) => return (code, ""),
-                Ok(_) | Err(_) => return (close::NO_HELLO, "the first frame is a hello"),
-            }
+        place: Place,
+    ) -> End {
+        let Some(chat) = app.chat.as_ref() else {
+            return (close::GOING_AWAY, "chat_off");
+        };
+        let first = match timeout(chat.plane.hello_within(), self.hello()).await {
+            Ok(Ok(hello)) => hello,
+            Ok(Err(end)) => return end,
+            Err(_) => return (close::NO_HELLO, "no hello in time"),
         };
         let claims = match (claims, first.token.as_str()) {
             (None, "") if !app.watch_open() => return (close::TOKEN, "token_missing"),
@@ -173,14 +216,12 @@ impl Connection {
                 }
             }
         };
-        let member = chat::member(&app, claims.as_ref(), &room, address);
-        let Some((chat, member)) = app.chat.as_ref().zip(member) else {
-            return (close::GOING_AWAY, "");
+        let Some(member) = chat::member(&app, claims.as_ref(), &room, address).await else {
+            return (close::GOING_AWAY, "chat_off");
         };
-        let seat = match chat.plane.connect(member).await {
+        let seat = match chat.plane.connect(member, place).await {
             Ok(seat) => seat,
-            Err(Refused::TooMany | Refused::TooManyOfAddress) => return (close::FULL, "full"),
-            Err(Refused::Room(_)) => return (close::TRY_AGAIN_LATER, "overloaded"),
+            Err(refused) => return full(refused),
         };
         drop(app);
         if !seat.request(Request::Hello(first)).await {
@@ -189,66 +230,103 @@ impl Connection {
         self.serve(seat).await
     }
 
-    async fn serve(&mut self, mut seat: Socket) -> (u16, &'static str) {
+    /// Waits for the first frame. Pings are answered, and count for nothing.
+    async fn hello(&mut self) -> Result<Hello, End> {
+        loop {
+            let reading_from = self.allowance.next_at();
+            let came = next(&mut self.stream, self.json, reading_from).await;
+            self.allowance.spend(Instant::now());
+            match came {
+                Came::Request(Request::Hello(hello)) => return Ok(hello),
+                Came::Ping => self.out.flush().await.map_err(|_| GONE)?,
+                Came::Pong(_) => {}
+                Came::Gone => return Err(GONE),
+                Came::Broken(end) => return Err(end),
+                Came::Request(_) | Came::Unreadable(_) => {
+                    return Err((close::NO_HELLO, "the first frame is a hello"));
+                }
+            }
+        }
+    }
+
+    async fn serve(&mut self, mut seat: Socket) -> End {
         let mut heard_at = Instant::now();
-        let mut allowance = Allowance::new(heard_at);
-        let mut pinged = false;
+        // What a ping carried whose pong has not come.
+        let mut pinged: Option<Bytes> = None;
         // Set anew when it rings, not at each word: what was heard meanwhile counts then.
         let mut alarm = pin!(tokio::time::sleep(PING_AFTER));
         loop {
-            let reading_from = allowance.next_at();
+            let reading_from = self.allowance.next_at();
             tokio::select! {
                 biased;
-                sent = self.out.flush(), if self.out.unflushed => {
+                sent = self.out.flush(), if self.out.waiting_since.is_some() => {
                     if sent.is_err() {
-                        return (close::GOING_AWAY, "");
+                        return GONE;
                     }
                     if !seat.settle(Instant::now(), &mut self.out).await {
                         return (close::TRY_AGAIN_LATER, "closing");
                     }
                 }
                 heard = seat.heard() => {
+                    if let Heard::Closed(reason) = heard {
+                        return (close::TRY_AGAIN_LATER, reason);
+                    }
                     if !seat.give(Instant::now(), heard, &mut self.out).await {
                         return (close::TRY_AGAIN_LATER, "closing");
                     }
                 }
-                came = next(&mut self.stream, self.json, reading_from) => {
-                    heard_at = Instant::now();
-                    pinged = false;
+                // Whoever does not take the pong of a ping is not read: one at most is owed.
+                came = next(&mut self.stream, self.json, reading_from), if !self.out.owes_pong => {
+                    let now = Instant::now();
+                    self.allowance.spend(now);
                     let open = match came {
                         Came::Request(request) => {
-                            allowance.spend(heard_at);
+                            heard_at = now;
                             seat.request(request).await
                         }
-                        Came::Unreadable => {
-                            allowance.spend(heard_at);
-                            seat.malformed().await
+                        Came::Unreadable(nonce) => {
+                            heard_at = now;
+                            seat.malformed(nonce).await
                         }
-                        Came::Alive => true,
-                        Came::Gone => return (close::GOING_AWAY, ""),
-                        Came::Broken(code) => return (code, ""),
+                        Came::Ping => {
+                            self.out.owes_pong = true;
+                            self.out.waiting_since.get_or_insert(now);
+                            true
+                        }
+                        // Only the answer to a ping of ours tells of a reader (RFC 6455 5.5.3).
+                        Came::Pong(data) => {
+                            if pinged.as_ref() == Some(&data) {
+                                heard_at = now;
+                                pinged = None;
+                            }
+                            true
+                        }
+                        Came::Gone => return GONE,
+                        Came::Broken(end) => return end,
                     };
                     if !open {
                         return (close::TRY_AGAIN_LATER, "closing");
                     }
                 }
                 () = &mut alarm => {
-                    let silent = heard_at.elapsed();
-                    if silent >= GONE_AFTER {
-                        return (close::GOING_AWAY, "");
+                    let now = Instant::now();
+                    let unread = |since: Instant| now.saturating_duration_since(since) >= GONE_AFTER;
+                    if unread(heard_at) {
+                        return (close::GOING_AWAY, "silent");
                     }
-                    if silent >= PING_AFTER && !std::mem::replace(&mut pinged, true) {
-                        self.out.push(Message::Ping(Default::default()), 0);
+                    if self.out.waiting_since.is_some_and(unread) {
+                        return (close::GOING_AWAY, "unread");
                     }
-                    let next = if pinged { GONE_AFTER } else { PING_AFTER };
-                    alarm.as_mut().reset((heard_at + next).into());
+                    if heard_at.elapsed() >= PING_AFTER && pinged.is_none() {
+                        let data = Bytes::copy_from_slice(&fastrand::u64(..).to_be_bytes());
+                        pinged = Some(data.clone());
+                        self.out.push(Message::Ping(data), 0);
+                    }
+                    let next = if pinged.is_some() { GONE_AFTER } else { PING_AFTER };
+                    alarm.as_mut().reset((heard_at + next).min(now + PING_AFTER).into());
                 }
             }
         }
-    }
-
-    async fn next(&mut self) -> Came {
-        next(&mut self.stream, self.json, None).await
     }
 
     async fn close(mut self, code: u16, reason: &'static str) {
@@ -268,28 +346,33 @@ async fn next(stream: &mut SplitStream<WebSocket>, json: bool, from: Option<Inst
         tokio::time::sleep_until(from.into()).await;
     }
     let fits = |length| length <= REQUEST_BYTES_MAX;
-    let frame = match stream.next().await {
+    let frame: Result<ClientFrame, u64> = match stream.next().await {
         Some(Ok(Message::Binary(bytes))) if !json && fits(bytes.len()) => {
-            ClientFrame::decode(bytes).ok()
+            ClientFrame::decode(bytes.clone()).map_err(|_| nonce::of_protobuf(&bytes))
         }
         Some(Ok(Message::Text(text))) if json && fits(text.len()) => {
-            serde_json::from_str(&text).ok()
+            serde_json::from_str(&text).map_err(|_| nonce::of_json(&text))
         }
-        Some(Ok(Message::Binary(_) | Message::Text(_))) => None,
-        Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Came::Alive,
+        Some(Ok(Message::Binary(bytes))) if !json => Err(nonce::of_protobuf(&bytes)),
+        Some(Ok(Message::Text(text))) if json => Err(nonce::of_json(&text)),
+        Some(Ok(Message::Binary(_) | Message::Text(_))) => Err(0),
+        Some(Ok(Message::Ping(_))) => return Came::Ping,
+        Some(Ok(Message::Pong(data))) => return Came::Pong(data),
         Some(Err(error)) => return broken(error),
         Some(Ok(Message::Close(_))) | None => return Came::Gone,
     };
-    frame
-        .and_then(|frame: ClientFrame| frame.frame)
-        .map_or(Came::Unreadable, Came::Request)
+    match frame.map(|frame| frame.frame) {
+        Ok(Some(request)) => Came::Request(request),
+        Ok(None) => Came::Unreadable(0),
+        Err(nonce) => Came::Unreadable(nonce),
+    }
 }
 
 fn broken(error: axum::Error) -> Came {
     match error.into_inner().downcast_ref() {
-        Some(WebSocketError::Capacity(_)) => Came::Broken(close::TOO_BIG),
+        Some(WebSocketError::Capacity(_)) => Came::Broken((close::TOO_BIG, "a frame is too long")),
         Some(WebSocketError::Protocol(_) | WebSocketError::Utf8(_)) => {
-            Came::Broken(close::PROTOCOL)
+            Came::Broken((close::PROTOCOL, "this is no WebSocket"))
         }
         _ => Came::Gone,
     }
@@ -324,27 +407,31 @@ struct Out {
     queue: VecDeque<Message>,
     /// Of what is queued, or with the sink and not sent.
     bytes: usize,
-    unflushed: bool,
+    /// Something is to be sent, since then.
+    waiting_since: Option<Instant>,
+    /// The library has a pong that is not sent.
+    owes_pong: bool,
     json: bool,
 }
 
 impl Out {
     fn push(&mut self, message: Message, bytes: usize) {
         self.bytes += bytes;
-        self.unflushed = true;
+        self.waiting_since.get_or_insert_with(Instant::now);
         self.queue.push_back(message);
     }
 
     /// Sends all that waits. Safe to cancel.
     async fn flush(&mut self) -> Result<(), axum::Error> {
-        while !self.queue.is_empty() {
-            poll_fn(|cx| Pin::new(&mut self.sink).poll_ready(cx)).await?;
-            if let Some(message) = self.queue.pop_front() {
-                Pin::new(&mut self.sink).start_send(message)?;
-            }
+        loop {
+            // Empties the write buffer, pongs included, so that it takes the next message.
+            poll_fn(|cx| Pin::new(&mut self.sink).poll_flush(cx)).await?;
+            let Some(message) = self.queue.pop_front() else {
+                break;
+            };
+            Pin::new(&mut self.sink).start_send(message)?;
         }
-        poll_fn(|cx| Pin::new(&mut self.sink).poll_flush(cx)).await?;
-        (self.bytes, self.unflushed) = (0, false);
+        (self.bytes, self.waiting_since, self.owes_pong) = (0, None, false);
         Ok(())
     }
 }

@@ -67,6 +67,13 @@ impl Server {
         Self::with(Default::default(), auth, Keys::new(KeySet::new(0)), chat).await
     }
 
+    /// With a chat and other limits, in development mode.
+    pub(crate) async fn chatting_with(config: SignalingConfig, chat: ChatConfig) -> Self {
+        let auth = Auth::development(30).unwrap();
+        let chat = Some((chat, tempfile::tempdir().unwrap()));
+        Self::with(config, auth, Keys::new(KeySet::new(0)), chat).await
+    }
+
     /// With a chat and one configured key, `a`. Watching is open.
     pub(crate) async fn chatting_keyed(chat: ChatConfig) -> Self {
         let keys = Keys::new(key_set("a"));
@@ -179,6 +186,18 @@ impl Server {
 
     pub(crate) async fn get(&self, path: &str) -> Response {
         self.request(Method::GET, path).send().await.unwrap()
+    }
+
+    /// A request to upgrade to a WebSocket.
+    pub(crate) async fn upgrade(&self, path: &str) -> Response {
+        self.request(Method::GET, path)
+            .header(header::CONNECTION, "Upgrade")
+            .header(header::UPGRADE, "websocket")
+            .header(header::SEC_WEBSOCKET_VERSION, "13")
+            .header(header::SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ==")
+            .send()
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Response {

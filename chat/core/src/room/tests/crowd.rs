@@ -6,7 +6,12 @@ use super::*;
 
 #[test]
 fn five_thousand_messages_a_second_stay_readable() {
-    let mut world = World::new();
+    // Ten at each address.
+    let config = RoomConfig {
+        guests_per_address: 10,
+        ..RoomConfig::default()
+    };
+    let mut world = World::with(config, false, &Stored::new());
     world.join(0, "idol", ChatRole::Idol);
     for client in 1..=10_000 {
         world.join(client, &format!("fan-{client}"), ChatRole::Guest);

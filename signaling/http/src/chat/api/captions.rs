@@ -152,6 +152,7 @@ mod tests {
             text: text.into(),
             at_ms,
             duration_ms: 4_000,
+            nonce: 0,
         };
         let room = "stage".parse().unwrap();
         let cues = [

@@ -118,7 +118,7 @@ impl From<Refusal> for Problem {
 impl From<NoRoom> for Problem {
     fn from(error: NoRoom) -> Self {
         let code = match error {
-            NoRoom::TooMany => Code::RoomsFull,
+            NoRoom::TooMany | NoRoom::TooManyOfAddress => Code::RoomsFull,
             NoRoom::NotOpen | NoRoom::Closing => Code::ChatClosing,
         };
         Self::new(code, error.to_string()).retry_after(AGAIN)
