@@ -70,6 +70,7 @@ function aiortc(bundle) {
     id: `aiortc-${bundle}`, name: `aiortc, ${bundle}`, library: 'aiortc', version,
     publish: script('publish.py', '--codec', 'H264', '--width', '320', '--height', '180'),
     view: script('view.py'),
+    limits: 'Asks for a keyframe late after a loss, and checks its path every five seconds: its picture comes back late.',
   };
 }
 
@@ -101,12 +102,13 @@ function crateVersion(name) {
 }
 
 /** Libraries of web pages, in Chromium. */
-function library(id, name, packages) {
+function library(id, name, packages, limits) {
   const start = (role) => async (here, given) => LibraryPeer.start(await here.page('libraries'), id, role, given);
   return {
     id, name, library: packages.join(', '), version: () => packages.map(packageVersion).join(', '),
     publish: start('publish'),
     view: start('view'),
+    limits,
   };
 }
 
@@ -162,7 +164,8 @@ export const CLIENTS = [
     view: async (here, { url }) => PagePeer.view(await here.page('firefox'), url, {}),
     limits: 'Connects to no loopback address.',
   },
-  library('medooze', 'medooze, in Chromium', ['whip-whep']),
+  library('medooze', 'medooze, in Chromium', ['whip-whep'],
+    'Restarts ICE only at a server with a single candidate: it joins several with commas.'),
   library('eyevinn', 'Eyevinn, in Chromium', ['@eyevinn/whip-web-client', '@eyevinn/webrtc-player']),
 ];
 

@@ -107,10 +107,6 @@ export class LibraryPeer extends PagePeer {
     return Object.assign(new LibraryPeer(new Party(page, { key })), { faults });
   }
 
-  restarts() {
-    return this.party.call('restartByLibrary');
-  }
-
   /** Leaves as the library does, and asserts that nothing went wrong in the page all the time. */
   async leaves() {
     await this.party.call('stopByLibrary');

@@ -36,7 +36,7 @@ function screen() {
   return video;
 }
 
-/** Each starts one library, and gives what ends it and, where it can, what restarts ICE. */
+/** Each starts one library, and gives what ends it. */
 const LIBRARIES = {
   medooze: {
     async publish({ url, token }) {
@@ -45,7 +45,7 @@ const LIBRARIES = {
       for (const track of stream.getTracks()) pc.addTransceiver(track, { direction: 'sendonly' });
       const whip = new MedoozeWhip();
       await whip.publish(pc, url, token);
-      return { stop: () => whip.stop(), restart: () => whip.restart() };
+      return { stop: () => whip.stop() };
     },
     async view({ url }, video) {
       const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
@@ -54,7 +54,7 @@ const LIBRARIES = {
       pc.addEventListener('track', ({ streams: [stream] }) => { video.srcObject = stream; });
       const whep = new MedoozeWhep();
       await whep.view(pc, url);
-      return { stop: () => whep.stop(), restart: () => whep.restart() };
+      return { stop: () => whep.stop() };
     },
   },
   eyevinn: {
@@ -83,5 +83,4 @@ globalThis.stage.library = async (name, role, given) => {
   globalThis.sessions.set(key, session);
   return key;
 };
-Session.prototype.restartByLibrary = function restartByLibrary() { return this.started.restart(); };
 Session.prototype.stopByLibrary = function stopByLibrary() { return this.started.stop(); };
