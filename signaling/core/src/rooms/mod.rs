@@ -20,11 +20,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lightstick_types::{RoomId, RoomName, SessionId, ShardId};
+use lightstick_types::{Network, RoomId, RoomName, SessionId, ShardId};
 
 pub use events::{Effect, EndReason, Event, LeaveReason};
 use limits::TotalRate;
-pub use limits::{AddressKey, AddressRates, Limits, Rate};
+pub use limits::{AddressRates, Limits, Rate};
 use room::{Phase, Room};
 pub use views::{Activity, Counts, RoomStatus, RoomSummary, SessionSummary};
 use waiting::{Opener, WaitingRooms};
@@ -167,7 +167,7 @@ struct Session {
     room: RoomId,
     role: SessionRole,
     participant: Option<Participant>,
-    address: AddressKey,
+    address: Network,
     since: Instant,
     /// The media plane's shard; none while the session is being opened.
     shard: Option<ShardId>,
@@ -180,7 +180,7 @@ pub struct Rooms {
     rooms: BTreeMap<RoomId, Room>,
     by_name: HashMap<RoomName, RoomId>,
     sessions: HashMap<SessionId, Session>,
-    by_address: HashMap<AddressKey, usize>,
+    by_address: HashMap<Network, usize>,
     waiting: WaitingRooms,
     counts: Counts,
     deadlines: BTreeSet<(Instant, RoomId)>,
@@ -237,7 +237,7 @@ impl Rooms {
         if self.draining {
             return Err(Refusal::Draining { retry_after });
         }
-        let address = AddressKey::from(request.address);
+        let address = Network::from(request.address);
         self.refused_rates
             .check(now, address)
             .map_err(|retry_after| Refusal::OffersRefused { retry_after })?;
@@ -349,7 +349,7 @@ impl Rooms {
         }
     }
 
-    fn publisher_at(&self, room: RoomId, address: AddressKey) -> usize {
+    fn publisher_at(&self, room: RoomId, address: Network) -> usize {
         let room = &self.rooms[&room];
         [room.publisher, room.incoming]
             .into_iter()

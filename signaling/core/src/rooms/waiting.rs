@@ -2,19 +2,21 @@
 
 use std::collections::HashMap;
 
-use super::{AddressKey, Limits, Participant};
+use lightstick_types::Network;
+
+use super::{Limits, Participant};
 
 /// Who opened a room: what a client cannot change for free.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Opener {
     /// Somebody without a token.
-    Guest(AddressKey),
+    Guest(Network),
     /// A token's participant.
     Participant(Participant),
 }
 
 impl Opener {
-    pub(super) fn of(participant: Option<&Participant>, address: AddressKey) -> Self {
+    pub(super) fn of(participant: Option<&Participant>, address: Network) -> Self {
         participant.map_or(Self::Guest(address), |name| {
             Self::Participant(Participant::clone(name))
         })

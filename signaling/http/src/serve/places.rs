@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lightstick_signaling_core::rooms::AddressKey;
+use lightstick_types::Network;
 
 use super::ConnectionLimits;
 
@@ -14,7 +14,7 @@ use super::ConnectionLimits;
 pub(super) struct Places {
     total_max: usize,
     per_address_max: usize,
-    trusted: Vec<AddressKey>,
+    trusted: Vec<Network>,
     taken: Mutex<Taken>,
     stats: Arc<ConnectionStats>,
 }
@@ -22,14 +22,14 @@ pub(super) struct Places {
 #[derive(Debug, Default)]
 struct Taken {
     total: usize,
-    by_address: HashMap<AddressKey, usize>,
+    by_address: HashMap<Network, usize>,
 }
 
 /// One connection's place. Dropping it makes room.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
-    address: AddressKey,
+    address: Network,
 }
 
 impl Places {
@@ -38,7 +38,7 @@ impl Places {
         Self {
             total_max: limits.connections_max,
             per_address_max: limits.connections_per_address_max,
-            trusted: trusted.map(|ip| AddressKey::from(*ip)).collect(),
+            trusted: trusted.map(|ip| Network::from(*ip)).collect(),
             taken: Mutex::default(),
             stats,
         }
@@ -46,7 +46,7 @@ impl Places {
 
     /// A place for a connection, or none: a limit is reached, and that is counted.
     pub(super) fn take(self: &Arc<Self>, ip: IpAddr) -> Option<Place> {
-        let address = AddressKey::from(ip);
+        let address = Network::from(ip);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.total >= self.total_max {
             self.stats.refuse(ConnectionLimit::Total);
