@@ -266,8 +266,9 @@ impl Shard {
                     if let Route::Tcp(remote) = from {
                         self.io.tcp.authenticated(remote);
                     }
+                    // The first flight is made by the next timeout, which may be far away.
                     if session.begin() {
-                        self.poll_session(key);
+                        self.drive(key);
                     }
                 }
                 Some(Output::Forgotten(from)) => {

@@ -65,7 +65,10 @@ impl Session {
         let timing = Timing {
             consent: shared.config.consent_timeout,
         };
-        let ice = Agent::new(&secret, remote, timing, now);
+        let mut ice = Agent::new(&secret, remote, timing, now);
+        if offer.dtls_active {
+            ice = ice.beginning();
+        }
         let fingerprints = offer.fingerprints.clone();
         let ((mut rtc, keys), peer) = Peer::while_building(fingerprints, || match role {
             Role::Publisher { .. } => (publisher_rtc(&offer, shared, now), None),

@@ -35,6 +35,9 @@ const RTO: Duration = Duration::from_millis(500);
 const TRIES_MAX: u32 = 5;
 /// An address that shows another sign instead of answering is asked again, but not sooner.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// The same where the handshake is ours to begin: until then an address gets no check, for what it
+/// may be sent is needed for the first flight and its repetition. One that answers proves itself.
+const BEGINS_BEFORE: Duration = Duration::from_secs(2);
 /// A route that is silent is asked whether it is there, if another address is heard meanwhile...
 const DOUBTFUL: Duration = Duration::from_secs(1);
 /// ... and given up for that after this.
@@ -59,6 +62,8 @@ struct Pair {
 #[derive(Debug)]
 pub struct Agent {
     timing: Timing,
+    /// The handshake is ours to begin, and has not ended.
+    begins: bool,
     secret: Secret,
     tie_breaker: u64,
     generation: u32,
@@ -108,6 +113,7 @@ impl Agent {
         tie_breaker.copy_from_slice(&bytes[..8]);
         Self {
             timing,
+            begins: false,
             secret,
             // Some take 0 for an attribute that is not there.
             tie_breaker: u64::from_be_bytes(tie_breaker).max(1),
@@ -125,6 +131,16 @@ impl Agent {
             flights: Flights::Nowhere,
             deadline: None,
             outputs: VecDeque::new(),
+        }
+    }
+
+    /// The same for a session whose handshake is ours to begin (`a=setup:active`): an address has
+    /// to earn our first flight with the one check that some clients send.
+    #[must_use]
+    pub fn beginning(self) -> Self {
+        Self {
+            begins: true,
+            ..self
         }
     }
 
@@ -234,6 +250,7 @@ impl Agent {
     /// The handshake was finished by a datagram from an address. Whoever does that has read what
     /// was sent there, if it was sent nowhere else.
     pub fn handle_connected(&mut self, from: Route, now: Instant) {
+        self.begins = false;
         self.consent_at = now;
         if self.flights == Flights::To(from)
             && let Some(at) = self.at(from)
@@ -258,6 +275,7 @@ impl Agent {
         }
         let at = self.at(from).unwrap_or_else(|| {
             let at = self.introduce(from, true, now);
+            self.outputs.push_back(Output::Known(from));
             self.paths[at].received(bytes);
             at
         });
@@ -347,10 +365,8 @@ impl Agent {
         } else {
             stun::success(message, from.destination(), password)
         };
-        let at = match self.at(from) {
-            Some(at) => at,
-            None => self.introduce(from, latest, now),
-        };
+        let known = self.at(from);
+        let at = known.unwrap_or_else(|| self.introduce(from, latest, now));
         let path = &mut self.paths[at];
         path.received(bytes);
         path.heard_at = now;
@@ -360,6 +376,10 @@ impl Agent {
             self.consent_at = now;
         }
         self.send(at, reply);
+        if known.is_none() {
+            // After the response: a client that waits for that drops whatever comes before it.
+            self.outputs.push_back(Output::Known(from));
+        }
         if message.use_candidate && accepts {
             self.nominate(at);
         }
@@ -412,6 +432,7 @@ impl Agent {
         match self.paths[at].ask {
             Some(ask) if ask.sent_at.is_some_and(|sent| now < sent + ASK_AGAIN) => {}
             Some(_) => self.transmit_ask(at, now),
+            None if self.begins => self.prepare_ask(at, now, BEGINS_BEFORE),
             None => self.ask(at, now),
         }
     }
@@ -429,7 +450,6 @@ impl Agent {
                 self.outputs.push_back(Output::Forgotten(gone));
             }
         }
-        self.outputs.push_back(Output::Known(route));
         self.target = self.target.or(Some(route));
         self.paths.push(Path::new(route, latest, now));
         self.paths.len() - 1
@@ -581,6 +601,12 @@ impl Agent {
     }
 
     fn ask(&mut self, at: usize, now: Instant) {
+        self.prepare_ask(at, now, RTO);
+        self.transmit_ask(at, now);
+    }
+
+    /// Makes up a check that is sent after `wait`, or when its address shows another sign.
+    fn prepare_ask(&mut self, at: usize, now: Instant, wait: Duration) {
         self.asked += 1;
         let bytes = self.secret.derive(b'i', self.asked);
         let mut id = [0; 12];
@@ -589,10 +615,9 @@ impl Agent {
             id,
             began_at: now,
             sent_at: None,
-            again_at: Some(now + RTO),
+            again_at: Some(now + wait),
             tries: 1,
         });
-        self.transmit_ask(at, now);
     }
 
     fn repeat(&mut self, at: usize, now: Instant) {
