@@ -139,6 +139,13 @@ impl History {
         sequence < self.layers[layer.index()].first
     }
 
+    /// When the last keyframe of `layer` that is kept began.
+    #[must_use]
+    pub fn keyframe_at(&self, layer: Layer) -> Option<Instant> {
+        let keyframe = self.layers[layer.index()].keyframe.as_ref()?;
+        Some(keyframe.received_at)
+    }
+
     /// Where a newcomer to `layer` starts, if the last keyframe is within reach and nothing is
     /// missing since.
     #[must_use]

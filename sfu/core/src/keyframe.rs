@@ -54,15 +54,17 @@ impl KeyframeGate {
     }
 }
 
-/// How often one viewer's requests are passed on. A receiver repeats its request until a keyframe
-/// comes, so what is held back here is asked again; and a keyframe is as large as many pictures for
-/// everybody who watches.
+/// How often one viewer's requests are passed on: a keyframe is as large as many pictures for
+/// everybody who watches. What is held back is passed on when its time comes, for not every receiver
+/// asks twice, unless a keyframe has come meanwhile.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestPace {
     next_at: Option<Instant>,
     wait: Duration,
     /// Packets went missing since the last request that was passed on.
     has_lost: bool,
+    /// When the viewer asked first of what is held back.
+    held_since: Option<Instant>,
 }
 
 impl Default for RequestPace {
@@ -71,6 +73,7 @@ impl Default for RequestPace {
             next_at: None,
             wait: Self::FIRST,
             has_lost: false,
+            held_since: None,
         }
     }
 }
@@ -87,10 +90,30 @@ impl RequestPace {
         self.has_lost = true;
     }
 
-    /// The viewer asks for a keyframe. Whether that is passed on.
+    /// When to [`Self::poll`]; `None` while nothing is held back.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.held_since.and(self.next_at)
+    }
+
+    /// Whether what was held back is passed on now. `keyframe_at`: when the last keyframe of the
+    /// viewer's layer began.
+    pub fn poll(&mut self, now: Instant, keyframe_at: Option<Instant>) -> bool {
+        if self.deadline().is_none_or(|at| now < at) {
+            return false;
+        }
+        let held_since = self.held_since.take();
+        let served = keyframe_at.is_some_and(|at| held_since.is_some_and(|since| at >= since));
+        !served && self.request(now)
+    }
+
+    /// The viewer asks for a keyframe. Whether that is passed on at once.
     pub fn request(&mut self, now: Instant) -> bool {
         let since = match self.next_at {
-            Some(at) if now < at => return false,
+            Some(at) if now < at => {
+                self.held_since.get_or_insert(now);
+                return false;
+            }
             Some(at) => now.saturating_duration_since(at),
             None => Duration::ZERO,
         };
@@ -102,6 +125,7 @@ impl RequestPace {
             true => Self::LOSSY,
             false => Self::LOSSLESS,
         };
+        self.held_since = None;
         self.wait = self.wait.min(longest);
         self.next_at = Some(now + self.wait);
         self.wait *= 2;
@@ -338,6 +362,24 @@ mod tests {
         // At 0, 0.5, 1.5, 3.5, 7.5, 15.5 and 31.5 s; with losses each 4 s from the fourth on.
         assert_eq!(passed_in_a_minute(false), 7);
         assert_eq!(passed_in_a_minute(true), 4 + 14);
+    }
+
+    #[test]
+    fn a_viewer_that_asks_once_too_soon_is_passed_on_later() {
+        let start = Instant::now();
+        let mut pace = RequestPace::default();
+        assert!(pace.request(start));
+        assert_eq!(pace.deadline(), None);
+        assert!(!pace.request(start + SECOND / 10));
+        assert!(!pace.request(start + SECOND / 5));
+        assert_eq!(pace.deadline(), Some(start + SECOND / 2));
+        assert!(!pace.poll(start + SECOND / 4, None), "too soon");
+        assert!(pace.poll(start + SECOND / 2, Some(start + SECOND / 20)));
+        assert_eq!(pace.deadline(), None, "once");
+        // One that is served meanwhile is forgotten.
+        assert!(!pace.request(start + SECOND));
+        assert!(!pace.poll(start + 2 * SECOND, Some(start + SECOND)));
+        assert_eq!(pace.deadline(), None);
     }
 
     #[test]

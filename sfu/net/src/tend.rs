@@ -136,6 +136,8 @@ impl Shard {
         let mut sink = self.io.sink(route);
         let before = viewer.layer_sent();
         let mut run = Run::default();
+        let history = room.as_ref().map(|room| &room.history);
+        let held = viewer.held_request(now, history);
         if let Some(room) = &room {
             run = viewer.run(now, &room.history, &mut sink);
             viewer.send_probe(now, &room.history, &mut sink);
@@ -164,8 +166,8 @@ impl Shard {
         stats.drop_media.add(run.refused);
         stats.drop_behind.add(run.lost.into());
         self.note_layer(key, before, after);
-        if let Some(wanted) = wanted {
-            self.request_keyframe(id, wanted.0);
+        for layer in wanted.map(|wanted| wanted.0).into_iter().chain(held) {
+            self.request_keyframe(id, layer);
         }
         if starts {
             self.start_viewer(key);

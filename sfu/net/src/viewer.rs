@@ -113,13 +113,13 @@ impl Viewer {
     }
 
     /// When it wants a look: for packets that it is behind with, the next of a probe, a report, or
-    /// because it has not reported, or what it was to start from has not come.
+    /// because it has not reported, asked too often, or what it was to start from has not come.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let report_at = self.egress.as_ref().map(Egress::report_at);
         let run_at = self.video.as_ref().and_then(PacedTrack::deadline);
         let probe_at = self.probe.as_ref().map(|probe| probe.at);
         let others = [self.patient_until, self.estimate_at];
-        [report_at, run_at, probe_at]
+        [report_at, run_at, probe_at, self.requests.deadline()]
             .into_iter()
             .chain(others)
             .flatten()
@@ -208,6 +208,20 @@ impl Viewer {
         }
         let asks = heard.keyframe_requests > 0 && self.requests.request(now);
         self.layer().filter(|_| asks)
+    }
+
+    /// The layer of which a keyframe is to be asked for, because a request that was held back is due.
+    pub(crate) fn held_request(
+        &mut self,
+        now: Instant,
+        history: Option<&History>,
+    ) -> Option<Layer> {
+        let layer = self.layer();
+        let keyframe_at = history
+            .zip(layer)
+            .and_then(|(h, layer)| h.keyframe_at(layer));
+        let due = self.requests.poll(now, keyframe_at);
+        layer.filter(|_| due)
     }
 
     /// Sends again what a viewer misses. How many packets that was.
