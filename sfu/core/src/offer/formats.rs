@@ -78,7 +78,14 @@ pub(super) fn choose(
     if chosen.is_empty() {
         return Err(why.unwrap_or_else(|| codecs(kind, &foreign)));
     }
-    chosen.extend(redundant(media, kind, chosen[0].accepted.payload_type));
+    if let Some(redundant) = redundant(media, kind, chosen[0].accepted.payload_type) {
+        // Browsers send redundant audio only where it is preferred.
+        let at = match side {
+            Side::Publisher => 0,
+            Side::Viewer => chosen.len(),
+        };
+        chosen.insert(at, redundant);
+    }
     Ok(chosen)
 }
 
