@@ -52,9 +52,10 @@ pub fn chat_filter(data: &[u8]) {
                 assert!(shown.len() <= limits.bytes_max && !shown.is_empty());
                 assert!(shown.chars().count() <= limits.chars_max);
                 assert_eq!(shown.trim(), shown);
-                assert!(
-                    !shown.contains(['\u{202E}', '\u{2066}', '\u{200B}', '\u{3164}', '\n', '\0'])
-                );
+                assert!(!shown.contains(['\u{202E}', '\u{200B}', '\u{3164}', '\n', '\0']));
+                // What isolates a direction ends with the message, so that it turns nothing else.
+                let opened = shown.matches(['\u{2066}', '\u{2067}', '\u{2068}']).count();
+                assert_eq!(opened, shown.matches('\u{2069}').count());
                 assert_eq!(sanitise(&shown, &limits).as_deref(), Ok(&*shown));
                 judge(&shown, used);
                 term(&shown, used);

@@ -20,7 +20,7 @@ use support::{FRAME, Random, source};
 const SETS: &[u8] = &[
     0x78, 0, 6, 0x67, 0x42, 0xc0, 0x1e, 0x95, 0xa0, 0, 4, 0x68, 0xce, 0x3c, 0x80,
 ];
-const OFFERED: &str = "a=fmtp:96 sprop-parameter-sets=Z0LAHpWg,aM48gA==";
+const OFFERED: &str = "Z0LAHpWg,aM48gA==";
 const GOP: u32 = 30;
 
 /// An encoder with a keyframe a second, of five packets, and frames of two.

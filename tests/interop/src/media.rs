@@ -188,22 +188,24 @@ pub fn compare(
             "{}: another payload type",
             at()
         );
-        // Counted from the end: a newcomer's replay is moved towards its last frame, a millisecond
-        // between two of them; from there on time runs as it was sent.
+        // Counted from the end: a newcomer's replay goes by timestamps of the present, which rise
+        // from frame to frame; from its end on time runs as it was sent.
         let moved = header
             .timestamp
             .wrapping_sub(last.header.timestamp)
             .wrapping_sub(original.rtp_time.wrapping_sub(last_sent.rtp_time));
-        let replayed = index.checked_sub(1).map_or(0, |before| {
+        let rises = index.checked_sub(1).is_none_or(|before| {
             let step = header
                 .timestamp
-                .wrapping_sub(received[before].header.timestamp);
+                .wrapping_sub(received[before].header.timestamp)
+                .cast_signed();
             let same_frame = original.rtp_time == sent[offset + before].rtp_time;
-            step.wrapping_sub(if same_frame { 0 } else { REPLAY_TICKS })
+            if same_frame { step == 0 } else { step > 0 }
         });
+        let replayed = rises && moved.cast_signed() > 0;
         live |= moved == 0;
         ensure!(
-            moved == 0 || (kind == TrackKind::Video && !live && replayed == 0),
+            moved == 0 || (kind == TrackKind::Video && !live && replayed),
             "{}: the time step differs",
             at()
         );
@@ -217,9 +219,6 @@ pub fn compare(
     }
     Ok((offset, received.len()))
 }
-
-/// RTP ticks between two frames of a replay.
-const REPLAY_TICKS: u32 = 90;
 
 /// Whether what a viewer received of a track carries stamps that follow each other without a gap,
 /// under sequence numbers that do, and is undamaged behind them. For a publisher that keeps no list

@@ -169,8 +169,9 @@ async fn delete_ends_the_connection() -> Result<()> {
     viewer.ended().await?;
     publishers.clone().delete().await?;
     publisher.ended().await?;
-    // Once more is no error: a client cannot know whether its first request arrived.
-    viewers.delete().await?;
-    publishers.delete().await?;
+    for gone in [viewers, publishers] {
+        let refusal = gone.delete().await.err().context("deleted twice")?;
+        ensure!(refusal.to_string().contains("404"), "{refusal}");
+    }
     server.stop().await
 }
