@@ -136,6 +136,11 @@ thread_local! {
     static PEER: RefCell<Option<Peer>> = const { RefCell::new(None) };
 }
 
+/// A flight is first repeated after so long, then twice as long each time: 19 s in all. RFC 6347
+/// section 4.2.4.1 has 1 s, less where time matters; some clients drop the first ClientHello.
+const REPEAT_AFTER: Duration = Duration::from_millis(150);
+const REPEATS: usize = 7;
+
 /// Makes DTLS instances that share a configuration: building one tests all ciphers, which costs
 /// more than the rest of a join.
 #[derive(Debug)]
@@ -152,6 +157,8 @@ impl Provider {
         // No cookies: a session's address has answered a connectivity check before its DTLS is read.
         let mut builder = Config::builder()
             .with_crypto_provider(rsa::provider())
+            .flight_start_rto(REPEAT_AFTER)
+            .flight_retries(REPEATS)
             .use_server_cookie(false);
         if let Some(mtu) = mtu {
             builder = builder.mtu(mtu);
