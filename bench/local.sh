@@ -8,6 +8,9 @@
 #   bench/local.sh attack [flags of lightstick-bench run]     the same as run, twice: in peace, and while the chat is
 #                                                             attacked; ATTACK has flags of lightstick-bench attack,
 #                                                             --secs at least as long as the run takes
+#   bench/local.sh flood KIND [flags of lightstick-bench flood]
+#                                                             the media ports are attacked beside viewers: frames,
+#                                                             places or reports
 #
 # LIGHTSTICK and LIGHTSTICK_BENCH name other binaries than those in target/release.
 # SERVER_FLAGS goes to `lightstick serve`, such as "--shards 1".
@@ -17,9 +20,9 @@ server_bin=${LIGHTSTICK:-$root/target/release/lightstick}
 bench_bin=${LIGHTSTICK_BENCH:-$root/target/release/lightstick-bench}
 command=${1:-}
 case $command in
-  run | sweep | storm | churn | attack) shift ;;
+  run | sweep | storm | churn | attack | flood) shift ;;
   *)
-    sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac
@@ -96,6 +99,8 @@ elif [[ $command == attack ]]; then
   cat "$folder/attack.log"
   echo '--- what the server counted'
   curl -sS "$metrics" | grep -E '^lightstick_chat_(clients|websockets|accepted|refused|dropped|channels_closed|messages|held|webhooks|reviews|lost)' | grep -v ' 0$' || true
+elif [[ $command == flood ]]; then
+  "$bench_bin" flood "$base" --server-pid "$server" --metrics "$metrics" "$@"
 elif [[ $command == run || $command == sweep ]]; then
   "$bench_bin" "$command" "$base" --server-pid "$server" --metrics "$metrics" "$@"
 else
