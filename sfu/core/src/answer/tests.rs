@@ -208,7 +208,7 @@ fn a_publisher_is_asked_for_what_can_be_forwarded() {
     assert_eq!(
         values(&answer, "m="),
         [
-            "audio 9 UDP/TLS/RTP/SAVPF 111 63",
+            "audio 9 UDP/TLS/RTP/SAVPF 63 111",
             "video 9 UDP/TLS/RTP/SAVPF 96 97"
         ]
     );
@@ -223,8 +223,8 @@ fn a_publisher_is_asked_for_what_can_be_forwarded() {
     assert_eq!(
         values(&answer, "a=fmtp:"),
         [
-            "111 minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1",
             "63 111/111",
+            "111 minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1",
             "96 profile-level-id=640c1f;packetization-mode=1",
             "97 apt=96",
         ]
