@@ -40,7 +40,7 @@ pub enum Fault {
     /// A NUL, an escape and the like in a line that has to be answered.
     #[error("an m= line has no control characters")]
     Control,
-    /// More than [`SECTIONS_MAX`].
+    /// More than `SECTIONS_MAX`.
     #[error("a session description has at most {SECTIONS_MAX} sections here")]
     Sections,
 }

@@ -10,9 +10,12 @@ use lightstick_sfu_core::keyframe::KeyframeHabit;
 use lightstick_types::{HintCode, Layer};
 use support::{Publisher, Random, ingest, source};
 
+/// A list of hints as it is told: codes and seconds.
+type Told = Vec<(HintCode, Option<u32>)>;
+
 /// Lets an encoder send for a minute; each list of hints that is told, as codes and seconds, and the
 /// requests that it got.
-fn told(gop: u32, deaf: bool) -> (Vec<Vec<(HintCode, Option<u32>)>>, usize) {
+fn told(gop: u32, deaf: bool) -> (Vec<Told>, usize) {
     let start = Instant::now();
     let mut publisher = Publisher::new(start, &[Layer::High], &mut Random::new(1));
     publisher.gop = gop;

@@ -266,10 +266,7 @@ impl Shard {
                     if let Route::Tcp(remote) = from {
                         self.io.tcp.authenticated(remote);
                     }
-                    // The first flight is made by the next timeout, which may be far away.
-                    if session.begin() {
-                        self.drive(key);
-                    }
+                    session.prepare_to_begin(self.now);
                 }
                 Some(Output::Forgotten(from)) => {
                     if self.by_addr.get(&from) == Some(&key) {
@@ -281,8 +278,12 @@ impl Shard {
                 }
                 Some(Output::Routed(to)) => {
                     tracing::debug!(to = %to.destination(), "route");
+                    let begun = session.begin();
                     for contents in std::mem::take(&mut session.held) {
                         self.io.transmit(session, contents, Withheld::Hold);
+                    }
+                    if begun {
+                        self.drive(key);
                     }
                 }
                 None => break,

@@ -65,10 +65,7 @@ impl Session {
         let timing = Timing {
             consent: shared.config.consent_timeout,
         };
-        let mut ice = Agent::new(&secret, remote, timing, now);
-        if offer.dtls_active {
-            ice = ice.beginning();
-        }
+        let ice = Agent::new(&secret, remote, timing, now);
         let fingerprints = offer.fingerprints.clone();
         let ((mut rtc, keys), peer) = Peer::while_building(fingerprints, || match role {
             Role::Publisher { .. } => (publisher_rtc(&offer, shared, now), None),

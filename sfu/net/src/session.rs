@@ -26,6 +26,9 @@ use crate::viewer::Viewer;
 /// Datagrams kept back for an address that has not proven itself yet: a DTLS flight and its
 /// repetitions. The oldest goes.
 const HELD_MAX: usize = 16;
+/// A handshake that is ours to begin waits so long for an answer to our check. Clients that send
+/// one check alone answer ours before the handshake or not at all, and may drop what comes at once.
+const BEGIN_AFTER: Duration = Duration::from_millis(50);
 
 /// What every session of a process shares.
 #[derive(Clone)]
@@ -69,6 +72,8 @@ pub(crate) struct Session {
     pub(crate) span: tracing::Span,
     /// We are the DTLS client, and wait for an address to begin with.
     begins: Option<Begins>,
+    /// When it begins at the latest.
+    begins_at: Option<Instant>,
     round_trip: Option<Duration>,
     loss: Option<f32>,
     reported: Vec<Reported>,
@@ -195,6 +200,7 @@ impl Session {
             bytes_sent: 0,
             span,
             begins: handshake.begins,
+            begins_at: None,
             round_trip: None,
             loss: None,
             reported: Vec::new(),
@@ -214,12 +220,26 @@ impl Session {
         Ok(())
     }
 
-    /// Begins the handshake as soon as there is an address to begin with. False: it is not ours
-    /// to begin, or has begun.
+    /// There is an address to begin the handshake with. It waits until that has answered our check,
+    /// or for [`BEGIN_AFTER`].
+    pub(crate) fn prepare_to_begin(&mut self, now: Instant) {
+        if self.begins.is_some() {
+            self.begins_at.get_or_insert(now + BEGIN_AFTER);
+        }
+    }
+
+    /// Whether the handshake has waited for long enough.
+    pub(crate) fn is_to_begin(&self, now: Instant) -> bool {
+        self.begins_at.is_some_and(|at| at <= now)
+    }
+
+    /// Begins the handshake: its first flight leaves with the next timeout. False: it is not ours to
+    /// begin, or has begun.
     pub(crate) fn begin(&mut self) -> bool {
         let Some(begins) = self.begins.take() else {
             return false;
         };
+        self.begins_at = None;
         let mut api = self.rtc.direct_api();
         if let Err(error) = api.start_dtls(true) {
             tracing::debug!(%error, "DTLS does not start");
@@ -308,6 +328,7 @@ impl Session {
     /// connecting and on consent.
     pub(crate) fn deadline(&self, config: &MediaConfig) -> Instant {
         let deadline = self.rtc_deadline.min(self.limit(config).0);
+        let deadline = self.begins_at.map_or(deadline, |at| at.min(deadline));
         let deadline = self
             .ice
             .poll_timeout()

@@ -385,7 +385,8 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key as usize) else {
             return;
         };
-        if session.rtc_deadline > self.now {
+        let begins = session.is_to_begin(self.now) && session.begin();
+        if session.rtc_deadline > self.now && !begins {
             self.timers.arm(key, session.deadline(&self.shared.config));
             return;
         }

@@ -42,6 +42,8 @@ describe('viewers move', AT_ONCE, () => {
       const nat = await scope.nat();
       const viewer = await scope.viewer(id, await here.show(codec), { through: nat });
       await viewer.connected();
+      // One that sends no checks is found by its reports: not before the first.
+      await viewer.gets('video', 150);
       await survives(nat, viewer);
       await viewer.leaves();
     });

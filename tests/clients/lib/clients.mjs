@@ -91,7 +91,8 @@ function werift(name) {
     id: name, name: 'werift', library: 'werift', version,
     publish: node('werift.mjs', 'publish', '--package', name),
     view: node('werift.mjs', 'view', '--package', name),
-    limits: name === 'werift-old' ? 'Sends no consent checks.' : undefined,
+    limits: name === 'werift-old'
+      ? 'Sends no consent checks: a viewer whose port changes before its first report, some seconds after it has joined, is not found.' : undefined,
   };
 }
 

@@ -35,9 +35,6 @@ const RTO: Duration = Duration::from_millis(500);
 const TRIES_MAX: u32 = 5;
 /// An address that shows another sign instead of answering is asked again, but not sooner.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
-/// The same where the handshake is ours to begin: until then an address gets no check, for what it
-/// may be sent is needed for the first flight and its repetition. One that answers proves itself.
-const BEGINS_BEFORE: Duration = Duration::from_secs(2);
 /// A route that is silent is asked whether it is there, if another address is heard meanwhile...
 const DOUBTFUL: Duration = Duration::from_secs(1);
 /// ... and given up for that after this.
@@ -62,8 +59,6 @@ struct Pair {
 #[derive(Debug)]
 pub struct Agent {
     timing: Timing,
-    /// The handshake is ours to begin, and has not ended.
-    begins: bool,
     secret: Secret,
     tie_breaker: u64,
     generation: u32,
@@ -113,7 +108,6 @@ impl Agent {
         tie_breaker.copy_from_slice(&bytes[..8]);
         Self {
             timing,
-            begins: false,
             secret,
             // Some take 0 for an attribute that is not there.
             tie_breaker: u64::from_be_bytes(tie_breaker).max(1),
@@ -131,16 +125,6 @@ impl Agent {
             flights: Flights::Nowhere,
             deadline: None,
             outputs: VecDeque::new(),
-        }
-    }
-
-    /// The same for a session whose handshake is ours to begin (`a=setup:active`): an address has
-    /// to earn our first flight with the one check that some clients send.
-    #[must_use]
-    pub fn beginning(self) -> Self {
-        Self {
-            begins: true,
-            ..self
         }
     }
 
@@ -250,7 +234,6 @@ impl Agent {
     /// The handshake was finished by a datagram from an address. Whoever does that has read what
     /// was sent there, if it was sent nowhere else.
     pub fn handle_connected(&mut self, from: Route, now: Instant) {
-        self.begins = false;
         self.consent_at = now;
         if self.flights == Flights::To(from)
             && let Some(at) = self.at(from)
@@ -432,7 +415,6 @@ impl Agent {
         match self.paths[at].ask {
             Some(ask) if ask.sent_at.is_some_and(|sent| now < sent + ASK_AGAIN) => {}
             Some(_) => self.transmit_ask(at, now),
-            None if self.begins => self.prepare_ask(at, now, BEGINS_BEFORE),
             None => self.ask(at, now),
         }
     }
@@ -601,12 +583,6 @@ impl Agent {
     }
 
     fn ask(&mut self, at: usize, now: Instant) {
-        self.prepare_ask(at, now, RTO);
-        self.transmit_ask(at, now);
-    }
-
-    /// Makes up a check that is sent after `wait`, or when its address shows another sign.
-    fn prepare_ask(&mut self, at: usize, now: Instant, wait: Duration) {
         self.asked += 1;
         let bytes = self.secret.derive(b'i', self.asked);
         let mut id = [0; 12];
@@ -615,9 +591,10 @@ impl Agent {
             id,
             began_at: now,
             sent_at: None,
-            again_at: Some(now + wait),
+            again_at: Some(now + RTO),
             tries: 1,
         });
+        self.transmit_ask(at, now);
     }
 
     fn repeat(&mut self, at: usize, now: Instant) {

@@ -2,7 +2,7 @@
 //!
 //! [`stun`] reads and writes the messages. [`Agent`] answers the peer's checks and, as an
 //! ICE-lite agent may, sends some of its own: an address that repeats the transaction id of one
-//! has proven that it hears us. [`Path`] keeps what an address may be sent until then, and when
+//! has proven that it hears us. `Path` keeps what an address may be sent until then, and when
 //! it was last heard: the evidence by which the agent chooses its route and keeps its consent.
 
 mod agent;
