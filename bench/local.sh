@@ -100,7 +100,7 @@ elif [[ $command == attack ]]; then
   echo '--- what the server counted'
   curl -sS "$metrics" | grep -E '^lightstick_chat_(clients|websockets|accepted|refused|dropped|channels_closed|messages|held|webhooks|reviews|lost)' | grep -v ' 0$' || true
 elif [[ $command == flood ]]; then
-  "$bench_bin" flood "$base" --server-pid "$server" --metrics "$metrics" "$@"
+  "$bench_bin" flood "$base" --server-pid "$server" "$@"
 elif [[ $command == run || $command == sweep ]]; then
   "$bench_bin" "$command" "$base" --server-pid "$server" --metrics "$metrics" "$@"
 else
