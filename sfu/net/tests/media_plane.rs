@@ -710,8 +710,7 @@ fn a_big_keyframe_is_spread_and_audio_overtakes_it() {
         });
         video_after_audio > PACKETS / 4
     });
-    // What came behind audio that was sent after it was held back.
-    assert!(plane.total(|s| s.paced_out.get()) > PACKETS / 4);
+    assert!(plane.total(|s| s.paced_out.get()) > PACKETS / 2);
     for pair in packets.windows(2) {
         assert_eq!(
             *pair[1].seq_no,
