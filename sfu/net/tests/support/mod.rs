@@ -5,9 +5,11 @@
 pub(crate) mod fan;
 pub(crate) mod plane;
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::channel::{ChannelConfig, ChannelData, ChannelId};
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid, Pt, Rid};
@@ -17,6 +19,9 @@ use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// More than a replay that a viewer starts from, as the kernel counts it. Some systems allow less.
+const UNREAD_MAX: usize = 4 << 20;
 
 /// What a client has seen since it was last asked.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub(crate) enum Seen {
 pub(crate) struct Client {
     pub(crate) rtc: Rtc,
     socket: UdpSocket,
+    /// What was taken from the socket, and waits for its turn.
+    inbox: VecDeque<(SocketAddr, Vec<u8>)>,
     local: SocketAddr,
     pending: Option<SdpPendingOffer>,
     pub(crate) audio: Mid,
@@ -64,7 +71,7 @@ impl Client {
         direction: Direction,
         channels: &[ChannelConfig],
     ) -> (Self, String) {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let socket = bind();
         let local = socket.local_addr().expect("an address");
         let mut rtc = config.set_rtp_mode(true).build(Instant::now());
         rtc.add_local_candidate(Candidate::host(local, "udp").expect("a candidate"));
@@ -80,6 +87,7 @@ impl Client {
         let client = Self {
             rtc,
             socket,
+            inbox: VecDeque::new(),
             local,
             pending: Some(pending),
             audio,
@@ -148,27 +156,47 @@ impl Client {
                 }
             };
             let left = deadline.saturating_duration_since(Instant::now());
-            self.socket
-                .set_read_timeout(Some(left.max(Duration::from_micros(100))))
-                .expect("a read timeout");
-            let mut buffer = [0; 2_000];
-            let input = match self.socket.recv_from(&mut buffer) {
-                Ok((n, _)) if self.loses(&buffer[..n]) => continue,
+            let received = self.receive(left);
+            let input = match &received {
+                Some((_, datagram)) if self.loses(datagram) => continue,
                 // RFC 7983 section 7 tells DTLS from the rest.
-                Ok((n, _)) if self.deaf && n > 0 && (20..=63).contains(&buffer[0]) => continue,
-                Ok((n, source)) => {
-                    match Receive::new(Protocol::Udp, source, self.local, &buffer[..n]) {
+                Some((_, datagram)) if self.deaf && matches!(datagram.first(), Some(20..=63)) => {
+                    continue;
+                }
+                Some((source, datagram)) => {
+                    match Receive::new(Protocol::Udp, *source, self.local, datagram) {
                         Ok(receive) => Input::Receive(Instant::now(), receive),
                         Err(_) => continue,
                     }
                 }
-                Err(_) => Input::Timeout(Instant::now()),
+                None => Input::Timeout(Instant::now()),
             };
             self.rtc.handle_input(input).expect("input taken");
             if Instant::now() >= until {
                 return;
             }
         }
+    }
+
+    /// The next datagram, waited for no longer than `wait`. Reading a packet takes a test longer
+    /// than sending it takes a server: all that has come is taken first, or the kernel drops it.
+    fn receive(&mut self, wait: Duration) -> Option<(SocketAddr, Vec<u8>)> {
+        let mut buffer = [0; 2_000];
+        let mut take = |socket: &UdpSocket, inbox: &mut VecDeque<_>| {
+            let taken = socket.recv_from(&mut buffer);
+            taken.map(|(n, source)| inbox.push_back((source, buffer[..n].to_vec())))
+        };
+        self.socket.set_nonblocking(true).expect("a socket");
+        while take(&self.socket, &mut self.inbox).is_ok() {}
+        self.socket.set_nonblocking(false).expect("a socket");
+        if self.inbox.is_empty() {
+            self.socket
+                .set_read_timeout(Some(wait.max(Duration::from_micros(100))))
+                .expect("a read timeout");
+            // An error is the end of the wait.
+            let _ = take(&self.socket, &mut self.inbox);
+        }
+        self.inbox.pop_front()
     }
 
     /// Whether the network loses this datagram: RTP only (RFC 5761 section 4 tells it from RTCP).
@@ -240,7 +268,8 @@ impl Client {
 
     /// Its NAT gives it another port: what comes to the old one is lost, and it does not know.
     pub(crate) fn rebind(&mut self) {
-        self.socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        self.socket = bind();
+        self.inbox.clear();
     }
 
     /// Where it is seen.
@@ -252,6 +281,14 @@ impl Client {
     pub(crate) fn send_raw(&self, to: SocketAddr, bytes: &[u8]) {
         self.socket.send_to(bytes, to).expect("a sent datagram");
     }
+}
+
+fn bind() -> UdpSocket {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    SockRef::from(&socket)
+        .set_recv_buffer_size(UNREAD_MAX)
+        .expect("a receive buffer");
+    socket
 }
 
 /// A VP8 packet's payload (RFC 7741): the first or a later packet of a frame.
