@@ -90,8 +90,8 @@ mod ingress {
         };
         let mut payload = head.to_vec();
         payload.resize(PAYLOAD, 7);
-        assert!(inspect(codec, &payload, false).is_some());
-        bencher.bench(|| inspect(codec, black_box(&payload), false));
+        assert!(inspect(codec, &payload).is_some());
+        bencher.bench(|| inspect(codec, black_box(&payload)));
     }
 
     /// The publisher's packet becomes one that viewers share: one allocation for all of them.

@@ -270,8 +270,7 @@ impl Source {
         let mut info = if packet.payload.is_empty() {
             codec::PayloadInfo::default()
         } else {
-            inspect(packet.format.codec, &packet.payload, packet.marker)
-                .ok_or(Refused::NotItsCodec)?
+            inspect(packet.format.codec, &packet.payload).ok_or(Refused::NotItsCodec)?
         };
         if info.padding > 0 {
             let len = packet.payload.len() - info.padding;

@@ -65,7 +65,7 @@ fn packet(start: Instant, sequence: u64) -> Arc<MediaPacket> {
         sequence,
         timestamp: (sequence / 10) as u32 * 3_000,
         marker: sequence % 10 == 9,
-        info: codec::inspect(Codec::Vp8, &payload, false).unwrap_or_default(),
+        info: codec::inspect(Codec::Vp8, &payload).unwrap_or_default(),
         extensions: PacketExtensions {
             playout_delay: Some((0, 0)),
             captured_at: Some(UNIX_EPOCH),

@@ -160,14 +160,6 @@ pub enum TokenError {
     NoGrant(Grant),
 }
 
-impl TokenError {
-    /// Whether the caller is known, but may not do this: HTTP 403. Else 401.
-    #[must_use]
-    pub fn is_forbidden(self) -> bool {
-        matches!(self, Self::WrongRoom | Self::NoGrant(_))
-    }
-}
-
 impl Claims {
     /// What the bearer is in the chat: its role, as far as its grants allow it.
     #[must_use]

@@ -61,12 +61,9 @@ pub struct PayloadInfo {
 
 /// Reads one RTP payload (header, extensions and padding taken off).
 ///
-/// The RTP marker goes along because AV1 and H.264 define it for their payloads; none of the
-/// formats says more about a packet's start by it.
-///
 /// `None`: this is no payload of `codec`; an empty one never is.
 #[must_use]
-pub fn inspect(codec: Codec, payload: &[u8], _marker: bool) -> Option<PayloadInfo> {
+pub fn inspect(codec: Codec, payload: &[u8]) -> Option<PayloadInfo> {
     match codec {
         Codec::H264 => h264::inspect(payload),
         Codec::Vp8 => vp8::inspect(payload),

@@ -59,11 +59,10 @@ fn words(info: PayloadInfo) -> String {
 fn check(codec: Codec, table: &[(&str, Option<&str>)]) {
     for (hex, expected) in table {
         let payload = bytes(hex);
-        let info = inspect(codec, &payload, false);
+        let info = inspect(codec, &payload);
         assert_eq!(info.map(words).as_deref(), *expected, "{codec:?} {hex}");
-        assert_eq!(info, inspect(codec, &payload, true), "{codec:?} {hex}");
         for len in 0..payload.len() {
-            let info = inspect(codec, &payload[..len], false);
+            let info = inspect(codec, &payload[..len]);
             assert!(len > 0 || info.is_none(), "{codec:?} {hex}");
             if let Some(vp8) = info.and_then(|info| info.vp8) {
                 assert!(vp8.len < len, "{hex}");
@@ -400,7 +399,7 @@ fn where_more_temporal_layers_may_be_entered() {
         (Codec::H264, "01 e0004000", No),
         (Codec::H264, "78 0004 6ee00027 0002 6180", No),
     ] {
-        let info = inspect(codec, &bytes(hex), false);
+        let info = inspect(codec, &bytes(hex));
         assert_eq!(info.map(|info| info.switch_up), Some(expected), "{hex}");
     }
 }
@@ -463,12 +462,12 @@ fn no_codec_has_empty_payloads_or_stumbles_over_short_ones() {
         Codec::Red,
     ];
     for codec in codecs {
-        assert_eq!(inspect(codec, &[], true), None, "{codec:?}");
+        assert_eq!(inspect(codec, &[]), None, "{codec:?}");
         for short in 0..=u16::MAX {
             let [first, second] = short.to_be_bytes();
-            let _ = inspect(codec, &[first], false);
-            let _ = inspect(codec, &[first, second], false);
-            let _ = inspect(codec, &[first, second, 0xff, 0x00, 0xff], false);
+            let _ = inspect(codec, &[first]);
+            let _ = inspect(codec, &[first, second]);
+            let _ = inspect(codec, &[first, second, 0xff, 0x00, 0xff]);
         }
     }
 }
@@ -504,7 +503,7 @@ fn nal_units_of_interest_are_told() {
         ("06 ff0701aa 0601c4 80", Nals::RECOVERY_POINT),
         ("06 80", none),
     ] {
-        let info = inspect(Codec::H264, &bytes(hex), false).unwrap();
+        let info = inspect(Codec::H264, &bytes(hex)).unwrap();
         assert_eq!(info.nals, nals, "{hex}");
     }
 }

@@ -242,7 +242,7 @@ fn vp8_is_renumbered_in_place() {
     let mut video = packet(now, TrackKind::Video, 1, 20);
     let payload: Vec<u8> = [0x90, 0xE0, 0x81, 0x02, 0x07, 0x20, 0x01, 0, 0].into();
     video.payload = payload.into();
-    video.info = crate::codec::inspect(Codec::Vp8, &video.payload, true).expect("it is VP8");
+    video.info = crate::codec::inspect(Codec::Vp8, &video.payload).expect("it is VP8");
     let rewritten = Rewritten {
         vp8: Some(Vp8Rewrite {
             picture_id: Some(0x1234),

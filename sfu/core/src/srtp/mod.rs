@@ -14,8 +14,6 @@ mod index;
 use cipher::Cipher;
 pub use index::{PacketIndex, SendStream};
 
-/// Bytes that sealing adds to an RTP packet at most.
-pub const RTP_OVERHEAD_MAX: usize = 16;
 /// Bytes that sealing adds to an RTCP packet at most: tag and index.
 pub const RTCP_OVERHEAD_MAX: usize = 20;
 /// Header of the first packet in an RTCP compound, which stays readable.

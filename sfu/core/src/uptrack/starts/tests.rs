@@ -34,7 +34,7 @@ impl Stream {
     }
 
     fn packet(&mut self, payload: &[u8], ahead: bool) -> char {
-        let nals = inspect(Codec::H264, payload, false).unwrap().nals;
+        let nals = inspect(Codec::H264, payload).unwrap().nals;
         let what = (self.timestamp, nals);
         match self.starts.take(payload, what, ahead, self.now).0 {
             Start::No => '.',
