@@ -8,10 +8,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use reqwest::blocking::{Client, Response};
 use serde_json::{Value, json};
-use ureq::Agent;
 
-use crate::signal::{Opened, SignalError};
+use crate::signal::{Opened, SignalError, http_client};
 
 /// Longer than Janus holds a request for events back (30 s).
 const TIMEOUT: Duration = Duration::from_secs(40);
@@ -25,7 +25,7 @@ static TRANSACTIONS: AtomicU64 = AtomicU64::new(0);
 /// A client of one room. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Janus {
-    agent: Agent,
+    client: Client,
     base: String,
     room: u64,
 }
@@ -44,13 +44,8 @@ impl Janus {
     /// A client of the API at `base` (`http://host:8088/janus`).
     #[must_use]
     pub fn new(base: &str, room: u64) -> Self {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(TIMEOUT))
-            .max_idle_connections_per_host(64)
-            .build();
         Self {
-            agent: config.new_agent(),
+            client: http_client(TIMEOUT),
             base: base.to_owned(),
             room,
         }
@@ -144,7 +139,7 @@ impl Janus {
         let sent = self.post(handle, message)?;
         let transaction = &sent["transaction"];
         for _ in 0..EVENTS_MAX {
-            let event = checked(self.agent.get(format!("{session}?maxev=1")).call()?)?;
+            let event = checked(self.client.get(format!("{session}?maxev=1")).send()?)?;
             if event["transaction"] == *transaction && event["janus"] == "event" {
                 return answered(event);
             }
@@ -155,14 +150,14 @@ impl Janus {
     fn post(&self, at: &str, mut request: Value) -> Result<Value, SignalError> {
         let number = TRANSACTIONS.fetch_add(1, Ordering::Relaxed);
         request["transaction"] = format!("t{number}").into();
-        checked(self.agent.post(at).send(request.to_string())?)
+        checked(self.client.post(at).body(request.to_string()).send()?)
     }
 }
 
 /// A response that is no error; Janus gives errors with status 200.
-fn checked(mut response: ureq::http::Response<ureq::Body>) -> Result<Value, SignalError> {
+fn checked(response: Response) -> Result<Value, SignalError> {
     let status = response.status().as_u16();
-    let text = response.body_mut().read_to_string()?;
+    let text = response.text()?;
     let start = || text.chars().take(80).collect();
     let value: Value =
         serde_json::from_str(&text).map_err(|_| SignalError::Refused(status, start()))?;

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use ureq::Agent;
+use reqwest::blocking::{Client, Response};
+
+use crate::signal::http_client;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A counter or gauge that can be asked for.
 #[derive(Clone, Debug)]
 pub struct Counter {
-    agent: Agent,
+    client: Client,
     url: String,
     name: String,
 }
@@ -19,9 +21,8 @@ impl Counter {
     /// The counter `name` at `url`, such as `http://127.0.0.1:9464/metrics`.
     #[must_use]
     pub fn new(url: &str, name: &str) -> Self {
-        let config = Agent::config_builder().timeout_global(Some(TIMEOUT));
         Self {
-            agent: config.build().new_agent(),
+            client: http_client(TIMEOUT),
             url: url.to_owned(),
             name: name.to_owned(),
         }
@@ -48,10 +49,10 @@ impl Counter {
     /// When the endpoint does not answer, or does not know the name.
     pub fn read(&self) -> Result<f64> {
         let url = &self.url;
-        let mut response = (self.agent.get(url).call())
+        let response = (self.client.get(url).send())
+            .and_then(Response::error_for_status)
             .with_context(|| format!("{url} does not answer (--metrics)"))?;
-        sum(&response.body_mut().read_to_string()?, &self.name)
-            .with_context(|| format!("{url} has no {}", self.name))
+        sum(&response.text()?, &self.name).with_context(|| format!("{url} has no {}", self.name))
     }
 }
 

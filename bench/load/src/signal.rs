@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::time::Duration;
 
-use ureq::http::{Response, header};
-use ureq::{Agent, Body};
+use reqwest::blocking::{Client, RequestBuilder, Response};
+use reqwest::header;
+use reqwest::redirect::Policy;
 
 /// Longer than any server should take to answer an offer.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -12,7 +13,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// A client of one endpoint's server. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Signal {
-    agent: Agent,
+    client: Client,
     endpoint: String,
     token: Option<String>,
 }
@@ -40,24 +41,41 @@ pub enum SignalError {
     Transport(String),
 }
 
-impl From<ureq::Error> for SignalError {
-    fn from(error: ureq::Error) -> Self {
-        Self::Transport(error.to_string())
+impl From<reqwest::Error> for SignalError {
+    fn from(error: reqwest::Error) -> Self {
+        // The first text names the URL only; the cause says what went wrong.
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(inner) = cause {
+            text += ": ";
+            text += &inner.to_string();
+            cause = inner.source();
+        }
+        Self::Transport(text)
     }
+}
+
+/// An HTTP client that sends requests straight to the server and gives back any response as it is.
+///
+/// # Panics
+/// When the system has no resources for its thread.
+#[must_use]
+pub(crate) fn http_client(timeout: Duration) -> Client {
+    Client::builder()
+        .no_proxy()
+        .redirect(Policy::none())
+        .timeout(timeout)
+        .pool_max_idle_per_host(64)
+        .build()
+        .expect("a thread for the HTTP client")
 }
 
 impl Signal {
     /// A client that posts offers to `endpoint` (`http://host:port/whip/room`).
     #[must_use]
     pub fn new(endpoint: &str, token: Option<&str>) -> Self {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .timeout_global(Some(TIMEOUT))
-            .max_idle_connections_per_host(64)
-            .build();
         Self {
-            agent: config.new_agent(),
+            client: http_client(TIMEOUT),
             endpoint: endpoint.to_owned(),
             token: token.map(|t| format!("Bearer {t}")),
         }
@@ -68,21 +86,19 @@ impl Signal {
     /// # Errors
     /// [`SignalError`]; nothing is open then, unless the answer was lost on its way.
     pub fn open(&self, offer: &str) -> Result<Opened, SignalError> {
-        let mut request = self
-            .agent
+        let request = self
+            .client
             .post(&self.endpoint)
-            .header(header::CONTENT_TYPE, "application/sdp");
-        if let Some(token) = &self.token {
-            request = request.header(header::AUTHORIZATION, token);
-        }
-        let mut response = accepted(request.send(offer)?)?;
+            .header(header::CONTENT_TYPE, "application/sdp")
+            .body(offer.to_owned());
+        let response = accepted(self.authorized(request).send()?)?;
         let location = response
             .headers()
             .get(header::LOCATION)
             .and_then(|l| l.to_str().ok())
             .ok_or(SignalError::NoLocation)?;
         let url = resolve(&self.endpoint, location);
-        let answer = response.body_mut().read_to_string()?;
+        let answer = response.text()?;
         Ok(Opened { answer, url })
     }
 
@@ -91,23 +107,26 @@ impl Signal {
     /// # Errors
     /// [`SignalError`].
     pub fn close(&self, url: &str) -> Result<(), SignalError> {
-        let mut request = self.agent.delete(url);
-        if let Some(token) = &self.token {
-            request = request.header(header::AUTHORIZATION, token);
-        }
-        let mut response = accepted(request.call()?)?;
+        let response = accepted(self.authorized(self.client.delete(url)).send()?)?;
         // Read to its end, or the connection is not used again.
-        response.body_mut().read_to_vec()?;
+        response.bytes()?;
         Ok(())
+    }
+
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.token {
+            Some(token) => request.header(header::AUTHORIZATION, token),
+            None => request,
+        }
     }
 }
 
-fn accepted(mut response: Response<Body>) -> Result<Response<Body>, SignalError> {
+fn accepted(response: Response) -> Result<Response, SignalError> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
     }
-    let body = response.body_mut().read_to_string()?;
+    let body = response.text()?;
     let code = serde_json::from_str::<serde_json::Value>(&body)
         .ok()
         .and_then(|problem| Some(problem.get("code")?.as_str()?.to_owned()))

@@ -11,6 +11,7 @@ use crossbeam_channel::{Sender, TrySendError, bounded, unbounded};
 use lightstick_sfu_core::offer::{Offer, Side};
 use lightstick_types::{LayerChoice, RoomId, SessionId, ShardId};
 use mio::{Poll, Token, Waker};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api::{
@@ -391,14 +392,10 @@ struct Start {
 
 impl Start {
     fn run(self, poll: Poll, inboxes: &Inboxes) {
-        if let Some(index) = self.core {
-            let cores = core_affinity::get_core_ids().unwrap_or_default();
-            let pinned = cores
-                .get(index)
-                .is_some_and(|core| core_affinity::set_for_current(*core));
-            if !pinned {
-                tracing::warn!(shard = self.id.0, "not pinned to a core of its own");
-            }
+        if let Some(index) = self.core
+            && let Err(error) = pin_to_core(index)
+        {
+            tracing::warn!(shard = self.id.0, %error, "the media thread is not pinned to a core");
         }
         let now = Instant::now();
         Shard::new(
@@ -412,6 +409,18 @@ impl Start {
         )
         .run(poll, inboxes);
     }
+}
+
+/// Pins the calling thread to the `index`-th of the cores that it may run on.
+fn pin_to_core(index: usize) -> rustix::io::Result<()> {
+    let allowed = sched_getaffinity(None)?;
+    let core = (0..CpuSet::MAX_CPU)
+        .filter(|core| allowed.is_set(*core))
+        .nth(index)
+        .ok_or(rustix::io::Errno::INVAL)?;
+    let mut only = CpuSet::new();
+    only.set(core);
+    sched_setaffinity(None, &only)
 }
 
 fn check(config: &MediaConfig, shards: usize) -> Result<(), StartError> {
