@@ -126,6 +126,26 @@ impl History {
         self.layers[layer.index()].get(sequence)
     }
 
+    /// Whether it holds this packet already.
+    #[must_use]
+    pub fn has(&self, packet: &MediaPacket) -> bool {
+        let held = match packet.kind {
+            TrackKind::Audio => None,
+            TrackKind::Video => self.get(packet.layer, packet.sequence),
+        };
+        held.is_some_and(|held| held.source == packet.source)
+    }
+
+    /// Whether nothing is missing between what it holds of a packet's layer and the packet, or it
+    /// holds nothing of that source.
+    #[must_use]
+    pub fn goes_on_with(&self, packet: &MediaPacket) -> bool {
+        let (head, _) = self.head(packet.layer);
+        let last = self.get(packet.layer, head);
+        last.is_none_or(|last| last.source != packet.source)
+            || packet.sequence <= head.saturating_add(1)
+    }
+
     /// The highest sequence number of a layer, and the ring gaps before it.
     #[must_use]
     pub fn head(&self, layer: Layer) -> (u64, u32) {
@@ -188,15 +208,23 @@ impl History {
         false
     }
 
+    /// What newcomers start from: of every layer that has one, the gaps that full links have cut
+    /// before it, and the packets from its last keyframe on.
+    pub fn replays(
+        &self,
+        now: Instant,
+    ) -> impl Iterator<Item = (u32, impl Iterator<Item = &Arc<MediaPacket>>)> {
+        Layer::ALL.into_iter().filter_map(move |layer| {
+            let start = self.start(layer, now)?;
+            let packets = (start.from..=start.to).filter_map(move |s| self.get(layer, s));
+            Some((start.generation, packets))
+        })
+    }
+
     /// The packets of every layer, each from its last keyframe on, where [`start`](Self::start)
     /// gives one.
     pub fn all(&self, now: Instant) -> impl Iterator<Item = &Arc<MediaPacket>> {
-        Layer::ALL.into_iter().flat_map(move |layer| {
-            let start = self.start(layer, now);
-            start.into_iter().flat_map(move |start| {
-                (start.from..=start.to).filter_map(move |s| self.get(layer, s))
-            })
-        })
+        self.replays(now).flat_map(|(_, packets)| packets)
     }
 
     /// Forgets everything: the publisher is gone.
@@ -434,7 +462,13 @@ mod tests {
             history.push(&packet(at(sequence * 33), sequence, key), 0);
         }
         assert_eq!(span(&history, at(59 * 33)), Some((40, 59, 20)));
-        assert_eq!(history.all(at(59 * 33)).count(), 20);
+        assert_eq!(
+            history
+                .replays(at(59 * 33))
+                .flat_map(|(_, packets)| packets)
+                .count(),
+            20
+        );
         assert!(span(&history, at(40 * 33 + 12_000)).is_some());
         assert_eq!(span(&history, at(40 * 33 + 12_001)), None);
         assert_eq!(history.start(Layer::Low, at(0)), None);

@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, opens a socket or knows a WebRTC stack. A caller passes `now` and
 //! values in and gets decisions back, so everything is tested in virtual time.
 //!
+//! A room is a tree of hops ([`room`]), each with a source or a hop above, viewers, and hops below.
 //! One packet's walk through this crate: [`demux`] tells what a datagram is; [`uptrack`] takes a
 //! publisher's packet in ([`codec`] says what its payload means, [`clock`] when it was captured);
 //! [`ring`] decides whether it may cross to another shard; [`downtrack`] gives it to one viewer
@@ -45,6 +46,7 @@ pub mod paced;
 pub mod packet;
 pub mod rewrite;
 pub mod ring;
+pub mod room;
 pub mod rtcp;
 pub mod sctp;
 mod sdp;

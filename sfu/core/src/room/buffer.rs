@@ -1,0 +1,136 @@
+//! What came in: the packets that are to be sent on, and the recent past.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lightstick_types::{Bitrate, Layer, TrackKind};
+
+use super::rates::Rates;
+use crate::history::History;
+use crate::keyframe::KeyframeHabit;
+use crate::layers::LayerSet;
+use crate::packet::MediaPacket;
+use crate::start::{self, Choice, Situation};
+
+/// Packets that came longer ago are no measure of what a layer takes.
+const PRESENT: Duration = Duration::from_millis(500);
+
+/// A packet that is to be sent on.
+#[derive(Clone, Debug)]
+pub(super) struct BatchedPacket {
+    pub(super) packet: Arc<MediaPacket>,
+    /// Gaps that full links have cut before it.
+    pub(super) generation: u32,
+}
+
+/// A hop's packets.
+#[derive(Debug, Default)]
+pub(super) struct Buffer {
+    /// Wait for the rest of their frame.
+    video: Vec<BatchedPacket>,
+    release_at: Option<Instant>,
+    /// Never waits: there is nothing to save by it.
+    audio: Vec<BatchedPacket>,
+    /// What newcomers start from, and lost packets are sent again from.
+    pub(super) history: History,
+    /// How each layer's keyframes come, as this hop sees it.
+    pub(super) habits: [KeyframeHabit; Layer::COUNT],
+    /// What each layer takes.
+    pub(super) rates: Rates,
+}
+
+impl Buffer {
+    /// Takes a packet in. Video is sent on with the rest of its frame, `hold` later at the latest.
+    pub(super) fn push(
+        &mut self,
+        packet: Arc<MediaPacket>,
+        generation: u32,
+        now: Instant,
+        hold: Duration,
+    ) {
+        // What another hop sends of the past says nothing about now.
+        if now.saturating_duration_since(packet.received_at) < PRESENT {
+            self.rates.count(&packet, now);
+        }
+        if packet.kind == TrackKind::Audio {
+            self.audio.push(BatchedPacket { packet, generation });
+            return;
+        }
+        self.history.push(&packet, generation);
+        if packet.info.keyframe && packet.info.starts_frame {
+            self.habits[packet.layer.index()].keyframe(packet.received_at);
+        }
+        let at = if packet.marker { now } else { now + hold };
+        self.release_at = Some(self.release_at.map_or(at, |before| before.min(at)));
+        self.video.push(BatchedPacket { packet, generation });
+    }
+
+    /// When packets are to be sent on.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let audio_at = self.audio.first().map(|audio| audio.packet.received_at);
+        audio_at.or(self.release_at)
+    }
+
+    /// Moves what is to be sent on now into `batch`. Video first: a run of equal datagrams is one
+    /// system call, and audio would break it.
+    pub(super) fn release(&mut self, now: Instant, batch: &mut Vec<BatchedPacket>) {
+        if self.release_at.is_some_and(|at| at <= now) {
+            self.release_at = None;
+            batch.append(&mut self.video);
+        }
+        batch.append(&mut self.audio);
+    }
+
+    /// A request for keyframes leaves.
+    pub(super) fn asked(&mut self, layers: LayerSet, now: Instant) {
+        for layer in layers.iter() {
+            self.habits[layer.index()].asked(now);
+        }
+    }
+
+    /// What a newcomer to a layer starts from who is sent so much in a second.
+    pub(super) fn start(
+        &mut self,
+        layer: Layer,
+        pace: Bitrate,
+        now: Instant,
+        interval: Duration,
+    ) -> Choice {
+        let (rates, _) = self.rates.read(now);
+        let habit = &self.habits[layer.index()];
+        start::choose(&Situation {
+            replay: self.history.start(layer, now),
+            answer: habit.answer(now, interval),
+            deaf: habit.is_deaf(),
+            asked: habit.is_asked(now),
+            regular: habit.regular(now),
+            pace,
+            layer: rates.layer(layer).unwrap_or(Bitrate(0)),
+        })
+    }
+
+    /// What newcomers start from, of each layer that has it: gaps before it, and packets. What is yet
+    /// to be sent on is no part of it.
+    pub(super) fn replays(
+        &self,
+        now: Instant,
+    ) -> impl Iterator<Item = (u32, Arc<[Arc<MediaPacket>]>)> {
+        self.history
+            .replays(now)
+            .filter_map(|(generation, packets)| {
+                let waits = |packet: &&Arc<MediaPacket>| {
+                    let mut waiting = self.video.iter();
+                    waiting.any(|waiting| Arc::ptr_eq(&waiting.packet, packet))
+                };
+                let packets: Arc<[_]> = packets.filter(|packet| !waits(packet)).cloned().collect();
+                (!packets.is_empty()).then_some((generation, packets))
+            })
+    }
+
+    /// The publisher is gone, and with it what was kept of it.
+    pub(super) fn forget(&mut self) {
+        self.history.clear();
+        self.habits = Default::default();
+        self.rates.forget();
+    }
+}

@@ -1,0 +1,497 @@
+//! One place's part of a room.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use lightstick_types::{Codec, Hint, Layer, LayerChoice, TrackKind};
+
+use super::buffer::{BatchedPacket, Buffer};
+use super::downstream::{Peers, ViewerKey, Viewers, contained};
+use super::message::{Down, PeerId, Up};
+use super::upstream::{FeederId, Local, Remote, SourceSetup, Upstream};
+use super::viewer::{Demand, Viewer};
+use super::{Outlet, Outputs, Tally, Turn};
+use crate::egress::Heard;
+use crate::history::History;
+use crate::layers::LayerSet;
+use crate::srtp::{RtcpOpener, Sealer};
+use crate::uptrack::{Incoming, Refused, Source, SourceConfig};
+use crate::watched::Supply;
+
+/// Keyframes that are waited for, layers that nobody watches, and a publisher's health are looked
+/// at this often.
+const SURVEY_EVERY: Duration = Duration::from_millis(500);
+/// What a viewer adds to the time that a frame may wait to be whole: about what it would cost to
+/// send that viewer the frame's packets one by one.
+const HOLD_A_VIEWER: Duration = Duration::from_micros(25);
+
+/// Settings of a hop.
+#[derive(Clone, Copy, Debug)]
+pub struct HopConfig {
+    /// At most one request for keyframes of a layer goes to the publisher, or to the hop above, in
+    /// this time.
+    pub keyframe_interval: Duration,
+    /// A layer that nobody has watched for so long is paused; 0 pauses nothing.
+    pub pause_after: Duration,
+    /// A frame's packets wait for its last one so long at most.
+    pub frame_hold: Duration,
+    /// Added to video that names no playout delay of its own, in units of 10 ms.
+    pub playout_delay: Option<(u16, u16)>,
+}
+
+/// What a hop wants done.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Tell the hop above. Must arrive.
+    Up(PeerId, Up),
+    /// Tell a hop below. Of media, [`Hop::handle_overflow`] is to be told where it was dropped.
+    Down(PeerId, Down),
+    /// Ask a source for keyframes of these layers.
+    Keyframe(FeederId, LayerSet),
+    /// Ask a source not to send these of its layers, and all others.
+    Pause(FeederId, LayerSet),
+    /// A source's first packet of a track, or its first in another codec, came in.
+    TrackStarted(FeederId, TrackKind, Codec),
+    /// Other layers can be had from the source here than before.
+    LayersChanged(LayerSet),
+    /// Other things are wrong with a source than before.
+    Hints(FeederId, Vec<Hint>),
+    /// A viewer is given another layer. Viewers go by the number that their owner gave them.
+    ViewerLayer(u32, Layer),
+    /// A viewer has fallen behind: it wants to be looked at in time.
+    ViewerBehind(u32),
+    /// A viewer's handling panicked. It is sent nothing more and must be removed.
+    ViewerFailed(u32),
+}
+
+/// What happens to one viewer.
+#[derive(Debug)]
+pub enum ViewerEvent<'a> {
+    /// Its handshake is done: it can be sent to.
+    Connected {
+        /// Those of the handshake.
+        keys: Box<(Sealer, RtcpOpener)>,
+        /// Our wall clock.
+        wall_now: SystemTime,
+    },
+    /// It asks for another layer.
+    Choice(LayerChoice),
+    /// A datagram of SRTCP, which is opened in place.
+    Report(&'a mut [u8]),
+    /// [`Viewer::poll_timeout`] has come.
+    Timeout,
+}
+
+/// One place's part of a room: its source, or the hop above; its viewers, and the hops below.
+#[derive(Debug)]
+pub struct Hop {
+    config: HopConfig,
+    upstream: Upstream,
+    viewers: Viewers,
+    peers: Peers,
+    buffer: Buffer,
+    /// The layers that can be had, as last heard.
+    supply: Supply,
+    /// Sources so far: a new one is a new source to every viewer.
+    sources: u32,
+    outputs: Outputs,
+    /// Something is to be asked for: since then.
+    due_at: Option<Instant>,
+    survey_at: Instant,
+    /// Gaps that were cut into what is sent on from here, as far as they lie above.
+    generation: u32,
+    scratch: Scratch,
+}
+
+/// Reused from one call to the next.
+#[derive(Debug, Default)]
+struct Scratch {
+    /// Packets that are being sent on.
+    batch: Vec<BatchedPacket>,
+    /// What a viewer reports.
+    heard: Heard,
+}
+
+impl Hop {
+    /// A hop that gets the room from another one, or else from a source of its own.
+    #[must_use]
+    pub fn new(config: HopConfig, above: Option<PeerId>, now: Instant) -> Self {
+        let remote = |peer| Upstream::Remote(Remote::new(peer, config.keyframe_interval));
+        Self {
+            config,
+            upstream: above.map_or(Upstream::None, remote),
+            viewers: Viewers::default(),
+            peers: Peers::default(),
+            buffer: Buffer::default(),
+            supply: Supply::default(),
+            sources: 0,
+            outputs: Outputs::default(),
+            due_at: None,
+            survey_at: now + SURVEY_EVERY,
+            generation: 0,
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Nothing needs it: it can be dropped once there is nothing more to [`poll`](Self::poll).
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let has_source = matches!(self.upstream, Upstream::Local(_));
+        !has_source && self.viewers.is_empty() && self.peers.is_empty()
+    }
+
+    /// What is kept for newcomers and for lost packets.
+    pub fn history_mut(&mut self) -> &mut History {
+        &mut self.buffer.history
+    }
+
+    /// The source here, and who feeds it.
+    pub fn source_mut(&mut self) -> Option<(FeederId, &mut Source)> {
+        match &mut self.upstream {
+            Upstream::Local(local) => Some((local.feeder, &mut local.source)),
+            Upstream::None | Upstream::Remote(_) => None,
+        }
+    }
+
+    /// From now on the room's media is what `feeder` brings. It replaces what was there.
+    pub fn attach_source(&mut self, feeder: FeederId, setup: SourceSetup, now: Instant) {
+        self.outputs.extend(self.upstream.subscribe(false));
+        self.generation = self.generation.wrapping_add(1);
+        self.sources = self.sources.wrapping_add(1);
+        let config = SourceConfig {
+            bitrate_max: setup.bitrate_max,
+            keyframe_interval: self.config.keyframe_interval,
+            playout_delay: self.config.playout_delay,
+        };
+        let mut source = Source::new(self.sources, config, now);
+        source.offer_parameter_sets(setup.parameter_sets);
+        source.health_mut().promise(setup.promise);
+        let local = Local::new(feeder, source, self.config.pause_after);
+        self.upstream = Upstream::Local(Box::new(local));
+        self.layers_changed(now);
+    }
+
+    /// `feeder` is gone. Nothing happens where the source is another's.
+    pub fn detach_source(&mut self, feeder: FeederId, now: Instant) {
+        if self.source_mut().is_some_and(|(of, _)| of == feeder) {
+            self.upstream = Upstream::None;
+            self.layers_changed(now);
+        }
+    }
+
+    /// From now on the room comes from another hop, or from nowhere. Viewers go on without a seam
+    /// where that has everything since the last packet, and else from its next keyframe.
+    pub fn set_above(&mut self, above: Option<PeerId>, now: Instant) {
+        self.outputs.extend(self.upstream.subscribe(false));
+        let interval = self.config.keyframe_interval;
+        let remote = |peer| Upstream::Remote(Remote::new(peer, interval));
+        self.upstream = above.map_or(Upstream::None, remote);
+        if above.is_none() {
+            self.layers_changed(now);
+        }
+        self.subscribe();
+    }
+
+    /// Takes a packet of the source. One of a source that was replaced is dropped.
+    ///
+    /// # Errors
+    /// [`Refused`]: it is dropped and counted; only [`Refused::Close`] is to end anything.
+    pub fn push(
+        &mut self,
+        feeder: FeederId,
+        packet: Incoming,
+        wall_now: SystemTime,
+        now: Instant,
+        tally: &mut Tally,
+    ) -> Result<(), Refused> {
+        tally.rtp_in += 1;
+        let hold = (HOLD_A_VIEWER * self.viewers.len() as u32).min(self.config.frame_hold);
+        let Some((_, source)) = self.source_mut().filter(|(of, _)| *of == feeder) else {
+            tally.drop_media += 1;
+            return Ok(());
+        };
+        let taken = source.ingest(packet, wall_now);
+        let (packet, changes) = taken.inspect_err(|_| tally.drop_media += 1)?;
+        tally.rtp_in_lost += changes.missing;
+        let (kind, codec) = (packet.kind, packet.format.codec);
+        if let Some(sets) = changes.inserted {
+            self.buffer.push(sets, self.generation, now, hold);
+        }
+        self.buffer.push(packet.into(), self.generation, now, hold);
+        if changes.track_started {
+            let started = Output::TrackStarted(feeder, kind, codec);
+            self.outputs.push_back(started);
+        }
+        if changes.layers {
+            self.layers_changed(now);
+        }
+        Ok(())
+    }
+
+    /// Hears the hop above. Others are not listened to.
+    pub fn handle_down(&mut self, from: PeerId, down: Down, now: Instant) {
+        let Upstream::Remote(remote) = &mut self.upstream else {
+            return;
+        };
+        if remote.peer != from {
+            return;
+        }
+        match down {
+            Down::Supply(supply) => self.set_supply(supply, now),
+            Down::Media(batch) => {
+                let history = &self.buffer.history;
+                let joined = remote.join(&batch, history, self.generation);
+                self.generation = joined;
+                for packet in batch.packets.iter() {
+                    if self.buffer.history.has(packet) {
+                        continue;
+                    }
+                    if packet.info.keyframe && packet.info.starts_frame {
+                        remote.keyframe(packet.layer);
+                    }
+                    // The root has held it for as long as it may be.
+                    let packet = packet.clone();
+                    self.buffer.push(packet, joined, now, Duration::ZERO);
+                }
+            }
+        }
+    }
+
+    /// Hears a hop below. Before it has subscribed, nothing else of it counts.
+    pub fn handle_up(&mut self, from: PeerId, up: Up, now: Instant) {
+        match up {
+            Up::Subscribe => {
+                self.peers.insert(from);
+                let supply = Output::Down(from, Down::Supply(self.supply));
+                self.outputs.push_back(supply);
+                self.peers
+                    .replay(from, &self.buffer, now, &mut self.outputs);
+                self.subscribe();
+            }
+            Up::Unsubscribe => {
+                self.peers.remove(from);
+                self.subscribe();
+            }
+            _ if !self.peers.contains(from) => {}
+            Up::Keyframe(layers) => self.ask(layers, LayerSet::default(), now),
+            Up::Watched(layers) => {
+                self.peers.set_watched(from, layers);
+                self.ask(LayerSet::default(), layers, now);
+            }
+        }
+    }
+
+    /// Media for a hop below was dropped, because the link is full.
+    pub fn handle_overflow(&mut self, peer: PeerId, now: Instant) {
+        let broken = self.peers.handle_overflow(peer);
+        self.ask(broken, LayerSet::default(), now);
+    }
+
+    /// Takes a viewer in. It gets media once it is connected and has a route.
+    pub fn add_viewer(&mut self, mut viewer: Box<Viewer>) -> ViewerKey {
+        // The keyframe is asked for when there is a connection to send it on.
+        viewer.set_supply(self.supply);
+        let key = self.viewers.insert(viewer);
+        self.subscribe();
+        key
+    }
+
+    /// Lets a viewer go.
+    pub fn remove_viewer(&mut self, key: ViewerKey) -> Option<Box<Viewer>> {
+        let viewer = self.viewers.remove(key);
+        self.subscribe();
+        viewer
+    }
+
+    /// A viewer.
+    pub fn viewer_mut(&mut self, key: ViewerKey) -> Option<&mut Viewer> {
+        self.viewers.get_mut(key)
+    }
+
+    /// Handles what happens to a viewer; its [timeout](Viewer::poll_timeout) may be another
+    /// afterwards. True for an authentic report.
+    pub fn handle_viewer<O: Outlet>(
+        &mut self,
+        key: ViewerKey,
+        event: ViewerEvent<'_>,
+        turn: &mut Turn<'_, O>,
+    ) -> bool {
+        let Self {
+            viewers,
+            buffer,
+            outputs,
+            scratch,
+            ..
+        } = self;
+        let Some(viewer) = viewers.get_mut(key) else {
+            return false;
+        };
+        let mut demand = contained(viewer, outputs, turn, |viewer, turn| match event {
+            ViewerEvent::Connected { keys, wall_now } => {
+                viewer.connect(*keys, turn.now, wall_now);
+                Demand {
+                    starts: true,
+                    ..Demand::default()
+                }
+            }
+            ViewerEvent::Choice(choice) => Demand {
+                keyframes: viewer.choose(choice).into_iter().collect(),
+                watched: viewer.watched(),
+                ..Demand::default()
+            },
+            ViewerEvent::Report(report) => {
+                viewer.handle_report(report, buffer, &mut scratch.heard, turn)
+            }
+            ViewerEvent::Timeout => viewer.handle_timeout(buffer, turn),
+        });
+        let authentic = demand.authentic;
+        if demand.starts {
+            let interval = self.config.keyframe_interval;
+            let started = viewers.start(key, buffer, interval, turn.now, turn.tally);
+            demand.keyframes = demand.keyframes.or(started.keyframes);
+            demand.watched = demand.watched.or(started.watched);
+        }
+        self.ask(demand.keyframes, demand.watched, turn.now);
+        authentic
+    }
+
+    /// Takes up what is to be sent on now. It goes to the hops below by [`poll`](Self::poll), and
+    /// then to the viewers by [`fan_out`](Self::fan_out). False: there is nothing.
+    pub fn release(&mut self, now: Instant) -> bool {
+        if self.buffer.poll_timeout().is_none_or(|at| now < at) {
+            return false;
+        }
+        let batch = &mut self.scratch.batch;
+        self.buffer.release(now, batch);
+        let broken = self.peers.send(batch, &mut self.outputs);
+        self.ask(broken, LayerSet::default(), now);
+        true
+    }
+
+    /// Gives the viewers what was [released](Self::release).
+    pub fn fan_out<O: Outlet>(&mut self, turn: &mut Turn<'_, O>) {
+        let batch = &mut self.scratch.batch;
+        self.viewers.fan_out(batch, &mut self.outputs, turn);
+        batch.clear();
+    }
+
+    /// What is to be done next.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`release`](Self::release) and [`handle_timeout`](Self::handle_timeout) next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Instant {
+        let others = [
+            self.due_at,
+            self.buffer.poll_timeout(),
+            self.upstream.poll_timeout(),
+        ];
+        let first = others.into_iter().flatten().min();
+        first.map_or(self.survey_at, |at| at.min(self.survey_at))
+    }
+
+    /// Does what is due: passes on the requests for keyframes, and looks at layers that have fallen
+    /// silent, that nobody watches, and at the source's health.
+    pub fn handle_timeout(&mut self, now: Instant, tally: &mut Tally) {
+        if self.survey_at <= now {
+            self.survey_at = now + SURVEY_EVERY;
+            self.survey(now, tally);
+        }
+        let (feeder, asked, woken, silent) = match &mut self.upstream {
+            Upstream::None => (None, LayerSet::default(), false, false),
+            Upstream::Remote(remote) => {
+                let layers = remote.poll_keyframe_requests(now);
+                if !layers.is_empty() {
+                    let request = Output::Up(remote.peer, Up::Keyframe(layers));
+                    self.outputs.push_back(request);
+                }
+                (None, layers, false, false)
+            }
+            Upstream::Local(local) => {
+                let silent = local.source.poll_silence(now);
+                let woken = local.take_woken();
+                let layers = local.source.poll_keyframe_requests(now);
+                (Some(local.feeder), layers, woken, silent)
+            }
+        };
+        self.due_at = None;
+        self.buffer.asked(asked, now);
+        if woken {
+            let paused = self.upstream.pauses_changed(self.supply.paused, now, tally);
+            self.outputs.extend(paused);
+        }
+        if woken || silent {
+            self.layers_changed(now);
+        }
+        if let Some(feeder) = feeder.filter(|_| !asked.is_empty()) {
+            self.outputs.push_back(Output::Keyframe(feeder, asked));
+        }
+    }
+
+    fn survey(&mut self, now: Instant, tally: &mut Tally) {
+        self.ask(self.viewers.waiting(now), LayerSet::default(), now);
+        let watched = self.viewers.watched().or(self.peers.watched());
+        match &mut self.upstream {
+            Upstream::None => {}
+            Upstream::Remote(remote) => {
+                if std::mem::replace(&mut remote.watched, watched) != watched {
+                    let told = Output::Up(remote.peer, Up::Watched(watched));
+                    self.outputs.push_back(told);
+                }
+            }
+            Upstream::Local(local) => {
+                let habits = &self.buffer.habits;
+                if local.source.look_at_health(now, habits) {
+                    let hints = local.source.hints().iter().collect();
+                    let changed = Output::Hints(local.feeder, hints);
+                    self.outputs.push_back(changed);
+                }
+                let available = local.source.supply().available;
+                if local.watched.look(now, available, watched) {
+                    let paused = self.upstream.pauses_changed(self.supply.paused, now, tally);
+                    self.outputs.extend(paused);
+                    self.layers_changed(now);
+                }
+            }
+        }
+    }
+
+    /// Other layers can be had from the source here than before.
+    fn layers_changed(&mut self, now: Instant) {
+        let source = self.source_mut();
+        let supply = source.map_or(Supply::default(), |(_, source)| source.supply());
+        let changed = Output::LayersChanged(supply.available);
+        self.outputs.push_back(changed);
+        self.set_supply(supply, now);
+    }
+
+    /// Tells everybody below which layers can be had. Nothing is known of the next source's.
+    fn set_supply(&mut self, supply: Supply, now: Instant) {
+        self.supply = supply;
+        self.peers.set_supply(supply, &mut self.outputs);
+        if supply.available.is_empty() {
+            self.buffer.forget();
+        }
+        self.buffer.rates.set_flowing(supply.flowing(), now);
+        let wanted = self.viewers.set_supply(supply);
+        self.ask(wanted, LayerSet::default(), now);
+    }
+
+    /// Asks for keyframes, and for layers that are watched from now on: those that are paused come
+    /// back by a keyframe too.
+    fn ask(&mut self, keyframes: LayerSet, watched: LayerSet, now: Instant) {
+        self.outputs.extend(self.upstream.watch(watched));
+        let resumed = self.supply.paused.and(watched);
+        for layer in keyframes.or(resumed).iter() {
+            self.upstream.request_keyframe(layer);
+            self.due_at.get_or_insert(now);
+        }
+    }
+
+    /// Gets the room from the hop above as long as somebody is there for it.
+    fn subscribe(&mut self) {
+        let wanted = !self.viewers.is_empty() || !self.peers.is_empty();
+        self.outputs.extend(self.upstream.subscribe(wanted));
+    }
+}

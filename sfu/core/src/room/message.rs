@@ -1,0 +1,43 @@
+//! What hops of one room tell each other.
+
+use std::sync::Arc;
+
+use crate::layers::LayerSet;
+use crate::packet::MediaPacket;
+use crate::watched::Supply;
+
+/// A hop that this one is linked with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(pub u32);
+
+/// From a hop to the one that it gets the room from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Up {
+    /// Somebody watches here: send the room's media.
+    Subscribe,
+    /// Nobody watches any more.
+    Unsubscribe,
+    /// Viewers need keyframes of these layers.
+    Keyframe(LayerSet),
+    /// These layers are watched below.
+    Watched(LayerSet),
+}
+
+/// From a hop to those that get the room from it.
+#[derive(Clone, Debug)]
+pub enum Down {
+    /// These layers can be had now. Must arrive.
+    Supply(Supply),
+    /// May be dropped where the link is full; see [`Hop::handle_overflow`](super::Hop::handle_overflow).
+    Media(Batch),
+}
+
+/// Packets of one room, in the order in which they came.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Counts the gaps that full links have cut into what the receiver gets, over all hops before
+    /// it. Where it changes, a new segment begins.
+    pub generation: u32,
+    /// At least one.
+    pub packets: Arc<[Arc<MediaPacket>]>,
+}

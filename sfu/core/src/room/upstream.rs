@@ -1,0 +1,193 @@
+//! Where a hop's media comes from, and what it asks for there.
+
+use std::time::{Duration, Instant};
+
+use lightstick_types::{Bitrate, Layer, TrackKind};
+
+use super::hop::Output;
+use super::message::{Batch, PeerId, Up};
+use super::tally::Tally;
+use crate::codec::h264::ParameterSets;
+use crate::health::Promise;
+use crate::history::History;
+use crate::keyframe::KeyframeGate;
+use crate::layers::LayerSet;
+use crate::uptrack::Source;
+use crate::watched::Watched;
+
+/// Whoever brings a source's packets, as the hop's owner numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FeederId(pub u32);
+
+/// What is known of a source before its first packet.
+#[derive(Clone, Debug)]
+pub struct SourceSetup {
+    /// Its limit.
+    pub bitrate_max: Bitrate,
+    /// H.264 parameter sets of its offer.
+    pub parameter_sets: ParameterSets,
+    /// What its offer promises.
+    pub promise: Promise,
+}
+
+#[derive(Debug)]
+pub(super) enum Upstream {
+    /// Nobody publishes. Nobody can be asked for anything.
+    None,
+    /// The source is here.
+    Local(Box<Local>),
+    /// The room comes from another hop.
+    Remote(Remote),
+}
+
+#[derive(Debug)]
+pub(super) struct Local {
+    pub(super) feeder: FeederId,
+    pub(super) source: Source,
+    pub(super) watched: Watched,
+    /// A paused layer was asked for since the last look.
+    woken: bool,
+}
+
+impl Local {
+    pub(super) fn new(feeder: FeederId, source: Source, pause_after: Duration) -> Self {
+        Self {
+            feeder,
+            source,
+            watched: Watched::new(pause_after),
+            woken: false,
+        }
+    }
+
+    /// Whether other layers are to be paused than before, because one is asked for.
+    pub(super) fn take_woken(&mut self) -> bool {
+        std::mem::take(&mut self.woken)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Remote {
+    pub(super) peer: PeerId,
+    /// Requests merge here as well as above: a hop with many viewers sends one.
+    gates: [KeyframeGate; Layer::COUNT],
+    /// The layers that the hop above knows to be watched here.
+    pub(super) watched: LayerSet,
+    pub(super) is_subscribed: bool,
+    /// What is added to the generations of what comes from there. None before the first batch.
+    offset: Option<u32>,
+    /// Layers of which nothing new has come since the subscription.
+    unjoined: LayerSet,
+}
+
+impl Remote {
+    pub(super) fn new(peer: PeerId, keyframe_interval: Duration) -> Self {
+        Self {
+            peer,
+            gates: std::array::from_fn(|_| KeyframeGate::new(keyframe_interval)),
+            watched: LayerSet::default(),
+            is_subscribed: false,
+            offset: None,
+            unjoined: LayerSet::default(),
+        }
+    }
+
+    /// The generation of a batch, where that of the last one was `before`. Another hop counts
+    /// anew; what it sends first either goes on where `history` ends, or a gap is cut.
+    pub(super) fn join(&mut self, batch: &Batch, history: &History, before: u32) -> u32 {
+        let start = before.wrapping_sub(batch.generation);
+        let offset = self.offset.get_or_insert(start);
+        for packet in batch.packets.iter() {
+            let waited_for =
+                packet.kind == TrackKind::Video && self.unjoined.contains(packet.layer);
+            if waited_for && !history.has(packet) {
+                self.unjoined.remove(packet.layer);
+                if !history.goes_on_with(packet) {
+                    *offset = offset.wrapping_add(1);
+                }
+            }
+        }
+        batch.generation.wrapping_add(*offset)
+    }
+
+    /// A keyframe has begun to come in.
+    pub(super) fn keyframe(&mut self, layer: Layer) {
+        self.gates[layer.index()].keyframe();
+    }
+
+    /// The layers whose keyframe request goes to the hop above now.
+    pub(super) fn poll_keyframe_requests(&mut self, now: Instant) -> LayerSet {
+        let gates = Layer::ALL.into_iter().zip(&mut self.gates);
+        gates
+            .filter_map(|(layer, gate)| gate.poll(now).then_some(layer))
+            .collect()
+    }
+}
+
+impl Upstream {
+    /// These layers are watched from now on. What the hop above is to be told.
+    pub(super) fn watch(&mut self, layers: LayerSet) -> Option<Output> {
+        let Self::Remote(remote) = self else {
+            return None;
+        };
+        if layers.without(remote.watched).is_empty() {
+            return None;
+        }
+        remote.watched = remote.watched.or(layers);
+        Some(Output::Up(remote.peer, Up::Watched(remote.watched)))
+    }
+
+    /// The source is asked to pause other layers than `before`.
+    pub(super) fn pauses_changed(
+        &mut self,
+        before: LayerSet,
+        now: Instant,
+        tally: &mut Tally,
+    ) -> Option<Output> {
+        let Self::Local(local) = self else {
+            return None;
+        };
+        let paused = local.watched.paused();
+        local.source.set_paused(now, paused);
+        let count = |layers: LayerSet| layers.iter().count() as u64;
+        tally.layers_paused += count(paused.without(before));
+        tally.layers_resumed += count(before.without(paused));
+        Some(Output::Pause(local.feeder, paused))
+    }
+
+    /// Gets the room from the hop above as long as it is `wanted`. What that is to be told.
+    pub(super) fn subscribe(&mut self, wanted: bool) -> Option<Output> {
+        let Self::Remote(remote) = self else {
+            return None;
+        };
+        if std::mem::replace(&mut remote.is_subscribed, wanted) == wanted {
+            return None;
+        }
+        if wanted {
+            remote.offset = None;
+            remote.unjoined = Layer::ALL.into_iter().collect();
+            return Some(Output::Up(remote.peer, Up::Subscribe));
+        }
+        remote.watched = LayerSet::default();
+        Some(Output::Up(remote.peer, Up::Unsubscribe))
+    }
+
+    /// Asks for a keyframe. A paused layer comes back by it.
+    pub(super) fn request_keyframe(&mut self, layer: Layer) {
+        match self {
+            Self::None => {}
+            Self::Local(local) => {
+                local.woken |= local.watched.want(layer);
+                local.source.request_keyframe(layer);
+            }
+            Self::Remote(remote) => remote.gates[layer.index()].request(),
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::None => None,
+            Self::Local(local) => local.source.deadline(),
+            Self::Remote(remote) => remote.gates.iter().filter_map(KeyframeGate::deadline).min(),
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Trees of hops under seeded trouble, in virtual time.
+//!
+//! `HOPS_SEEDS=100000 cargo test --release --test hops` runs more of them. A seed that fails is kept
+//! in [`FAILED`].
+
+// Virtual time starts somewhere.
+#![allow(clippy::disallowed_methods)]
+
+mod support;
+#[path = "support/tree.rs"]
+mod tree;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use lightstick_sfu_core::history::Reach;
+use lightstick_sfu_core::ice::Route;
+use lightstick_sfu_core::packet::MediaPacket;
+use lightstick_sfu_core::room::{
+    Batch, Down, FeederId, Hop, Outlet, Output, PeerId, Tally, Turn, ViewerEvent,
+};
+use lightstick_sfu_core::watched::Supply;
+use lightstick_types::{Layer, LayerChoice};
+use support::{Publisher, Random};
+use tree::{Tree, missing};
+
+/// Seeds that have failed once.
+const FAILED: [u64; 0] = [];
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn choice(random: &mut Random) -> LayerChoice {
+    [
+        LayerChoice::Low,
+        LayerChoice::Medium,
+        LayerChoice::High,
+        LayerChoice::Auto,
+    ][random.below(4) as usize]
+}
+
+/// A show with trouble, and then a quiet time in which everybody sees it.
+fn show(seed: u64) {
+    let levels = 1 + (seed % 3) as usize;
+    let mut tree = Tree::grow(seed, levels);
+    let is_lossy = seed % 4 == 3;
+    if is_lossy {
+        (tree.loss, tree.disorder) = (2, 5);
+    }
+    tree.publish();
+    for _ in 0..3 + tree.random.below(4) {
+        let (node, choice) = (tree.any_node(), choice(&mut tree.random));
+        tree.join(node, choice);
+    }
+    for _ in 0..20 {
+        let time = ms(tree.random.below(150));
+        tree.run(time);
+        trouble(&mut tree);
+    }
+    // Nothing is lost any more, and requests have had their time.
+    (tree.loss, tree.disorder) = (0, 0);
+    tree.run(ms(4_000));
+    for (number, fan) in &tree.fans {
+        let since = fan.seen.last_at.map(|at| tree.now - at);
+        assert!(
+            since.is_some_and(|since| since < ms(200)),
+            "fan {number} has seen nothing for {since:?}"
+        );
+        let missing = missing(&fan.seen.numbers);
+        assert!(
+            is_lossy || missing.is_empty(),
+            "fan {number} misses {missing:?}"
+        );
+    }
+    tree.end();
+}
+
+fn trouble(tree: &mut Tree) {
+    let fans: Vec<u32> = tree.fans.keys().copied().collect();
+    let fan = (!fans.is_empty()).then(|| fans[tree.random.below(fans.len() as u64) as usize]);
+    let node = tree.any_node();
+    match (tree.random.below(16), fan) {
+        (0..=4, _) => {
+            let choice = choice(&mut tree.random);
+            tree.join(node, choice);
+        }
+        (5 | 6, Some(fan)) => tree.leave(fan),
+        (7 | 8, Some(fan)) => {
+            let choice = choice(&mut tree.random);
+            tree.choose(fan, choice);
+        }
+        (9 | 10, Some(fan)) => tree.ask_keyframe(fan),
+        (11 | 12, _) => tree.fill(node, ms(150)),
+        (13, _) => tree.lie(node),
+        (14, _) if node != 0 => tree.kill(node),
+        (15, _) => {
+            if tree.random.chance(50) {
+                tree.unpublish();
+                tree.run(ms(100));
+            }
+            tree.publish();
+        }
+        _ => {}
+    }
+}
+
+/// Runs a part of the seeds: the parts go on beside each other.
+fn seeds(part: u64) {
+    let count = std::env::var("HOPS_SEEDS").map_or(1_000, |seeds| seeds.parse().expect("a number"));
+    for seed in (1..=count).filter(|seed| seed % 4 == part) {
+        let ran = std::panic::catch_unwind(|| show(seed));
+        assert!(ran.is_ok(), "seed {seed} failed");
+    }
+}
+
+#[test]
+fn seeds_that_have_failed_before_hold() {
+    FAILED.into_iter().for_each(show);
+}
+
+#[test]
+fn everybody_sees_the_show_whatever_happens_1() {
+    seeds(0);
+}
+
+#[test]
+fn everybody_sees_the_show_whatever_happens_2() {
+    seeds(1);
+}
+
+#[test]
+fn everybody_sees_the_show_whatever_happens_3() {
+    seeds(2);
+}
+
+#[test]
+fn everybody_sees_the_show_although_packets_of_the_publisher_are_lost() {
+    seeds(3);
+}
+
+/// Panics where it is to send to one viewer.
+struct Trap {
+    victim: Route,
+    sent: HashMap<Route, usize>,
+}
+
+impl Outlet for Trap {
+    fn datagram<E>(
+        &mut self,
+        to: Route,
+        write: impl FnOnce(&mut Vec<u8>, usize) -> Result<(), E>,
+    ) -> Result<usize, E> {
+        assert_ne!(to, self.victim, "a fault in one viewer's sending");
+        *self.sent.entry(to).or_default() += 1;
+        let mut datagram = Vec::new();
+        write(&mut datagram, 0)?;
+        Ok(datagram.len())
+    }
+}
+
+#[test]
+fn a_panic_in_the_sending_to_one_viewer_ends_it_alone() {
+    let now = Instant::now();
+    let mut random = Random::new(1);
+    let mut hop = Hop::new(tree::config(), None, now);
+    let mut tally = Tally::default();
+    let mut trap = Trap {
+        victim: tree::route(2),
+        sent: HashMap::new(),
+    };
+    let mut publisher = Publisher::new(now, &[Layer::High], &mut random);
+    hop.attach_source(FeederId(1), tree::setup(), now);
+    let mut keys = Vec::new();
+    for owner in 1..=3 {
+        let (viewer, keys_of, _) = tree::viewer(owner, LayerChoice::High, now);
+        let key = hop.add_viewer(Box::new(viewer));
+        let event = ViewerEvent::Connected {
+            keys: Box::new(keys_of),
+            wall_now: UNIX_EPOCH,
+        };
+        let mut turn = Turn {
+            now,
+            outlet: &mut trap,
+            tally: &mut tally,
+        };
+        hop.handle_viewer(key, event, &mut turn);
+        keys.push(key);
+    }
+    let mut failed = Vec::new();
+    for frame in 0..30 {
+        let now = publisher.now;
+        for packet in publisher.next_frame() {
+            let taken = hop.push(FeederId(1), packet, UNIX_EPOCH, now, &mut tally);
+            taken.expect("a sane packet");
+        }
+        hop.release(now);
+        let mut turn = Turn {
+            now,
+            outlet: &mut trap,
+            tally: &mut tally,
+        };
+        hop.fan_out(&mut turn);
+        hop.handle_timeout(now, &mut tally);
+        while let Some(output) = hop.poll() {
+            if let Output::ViewerFailed(owner) = output {
+                failed.push((frame, owner));
+            }
+        }
+    }
+    assert_eq!(failed, [(0, 2)], "once");
+    assert_eq!(tally.panics, 1);
+    assert_eq!(trap.sent[&tree::route(1)], trap.sent[&tree::route(3)]);
+    assert!(trap.sent[&tree::route(1)] > 30);
+    // Its place is another's then, and nothing of it goes there.
+    assert!(hop.remove_viewer(keys[1]).is_some());
+    assert!(hop.remove_viewer(keys[1]).is_none());
+}
+
+#[test]
+fn a_hop_above_that_lies_costs_no_more_than_one_that_does_not() {
+    let mut random = Random::new(7);
+    let now = Instant::now();
+    let above = PeerId(1);
+    let mut hop = Hop::new(tree::config(), Some(above), now);
+    let (viewer, ..) = tree::viewer(1, LayerChoice::Auto, now);
+    hop.add_viewer(Box::new(viewer));
+    let reach = Reach {
+        age: Duration::from_secs(12),
+        bytes: 1 << 20,
+    };
+    hop.history_mut().set_reach(reach);
+    let template = {
+        let mut publisher = Publisher::new(now, &[Layer::High], &mut random);
+        let mut source = support::source(1, now);
+        support::ingest(&mut source, publisher.next_frame().remove(0)).0
+    };
+    let mut tally = Tally::default();
+    let mut outputs = 0;
+    for n in 0..20_000_u64 {
+        let now = now + Duration::from_millis(n);
+        let packet = MediaPacket {
+            source: random.below(3) as u32,
+            layer: Layer::ALL[random.below(3) as usize],
+            sequence: match random.below(4) {
+                0 => random.below(u64::MAX),
+                1 => u64::MAX - random.below(3),
+                2 => random.below(3),
+                _ => n,
+            },
+            timestamp: random.below(1 << 32) as u32,
+            marker: random.chance(30),
+            ..template.clone()
+        };
+        let supply = Supply {
+            available: Layer::ALL
+                .into_iter()
+                .filter(|_| random.chance(50))
+                .collect(),
+            asleep: Layer::ALL
+                .into_iter()
+                .filter(|_| random.chance(50))
+                .collect(),
+            paused: Layer::ALL
+                .into_iter()
+                .filter(|_| random.chance(50))
+                .collect(),
+        };
+        let down = match random.below(3) {
+            0 => Down::Supply(supply),
+            _ => Down::Media(Batch {
+                generation: random.below(1 << 32) as u32,
+                packets: Arc::from([Arc::new(packet)]),
+            }),
+        };
+        hop.handle_down(above, down, now);
+        if hop.release(now) {
+            let mut trap = Trap {
+                victim: tree::route(9),
+                sent: HashMap::new(),
+            };
+            let mut turn = Turn {
+                now,
+                outlet: &mut trap,
+                tally: &mut tally,
+            };
+            hop.fan_out(&mut turn);
+        }
+        if hop.poll_timeout() <= now {
+            hop.handle_timeout(now, &mut tally);
+        }
+        while hop.poll().is_some() {
+            outputs += 1;
+        }
+        let (layers, bytes) = hop.history_mut().held();
+        assert!(layers <= 3 && bytes <= 3 * (1 << 21), "{bytes} are held");
+    }
+    // A request a layer and second, and what is watched each time.
+    assert!(outputs < 20 * 3 + 20_000, "{outputs}");
+    assert_eq!(tally.panics, 0);
+}
