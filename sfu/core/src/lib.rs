@@ -44,6 +44,7 @@ pub mod offer;
 pub mod pace;
 pub mod paced;
 pub mod packet;
+pub mod parked;
 pub mod rewrite;
 pub mod ring;
 pub mod room;

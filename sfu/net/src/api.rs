@@ -14,7 +14,7 @@ use serde::Serialize;
 /// What a new session is for.
 #[derive(Clone, Debug)]
 pub enum Role {
-    /// Sends media into the room (WHIP).
+    /// Sends media into the room (WHIP), once it is promoted.
     Publisher {
         /// Above this rate the publisher is first warned by REMB-free means and then closed with
         /// [`CloseReason::BitrateExceeded`].
@@ -132,6 +132,8 @@ pub enum CloseReason {
     ConnectTimeout,
     /// Consent was lost: nothing heard for the ICE time-out (RFC 7675).
     ConsentExpired,
+    /// A publisher connected and sent no media within the time for it.
+    NoMedia,
     /// The publisher sent far above its limit.
     BitrateExceeded,
     /// The WebRTC stack gave up (DTLS failure and the like).
@@ -157,20 +159,26 @@ pub enum MediaEvent {
         /// Why.
         reason: CloseReason,
     },
-    /// The first packet of a track, or of one after the publisher's return, came in.
+    /// A parked publisher's first media packet came in. Its packets wait for
+    /// [`MediaPlane::promote`](crate::MediaPlane::promote).
+    PublisherReady {
+        /// Which.
+        session: SessionId,
+    },
+    /// The first packet of a promoted publisher's track came in.
     TrackStarted {
-        /// Where.
-        room: RoomId,
+        /// The publisher's session.
+        session: SessionId,
         /// Which.
         kind: TrackKind,
         /// In which codec.
         codec: Codec,
     },
-    /// Other layers can be had than before; those count that are paused on our wish. Empty: the
-    /// video has stopped.
+    /// A promoted publisher has other layers than before; those count that are paused on our wish.
+    /// Empty: the video has stopped. Its end says the same without this event.
     LayersChanged {
-        /// Where.
-        room: RoomId,
+        /// The publisher's session.
+        session: SessionId,
         /// Lowest first.
         layers: Vec<Layer>,
     },

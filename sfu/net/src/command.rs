@@ -55,6 +55,14 @@ pub(crate) enum Command {
     },
 }
 
+/// What a shard must do for a session, without an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Order {
+    /// A parked publisher is its room's publisher from now on.
+    Promote(SessionId),
+    Close(SessionId),
+}
+
 impl Shard {
     /// Does what a command says. An answer that nobody waits for any more is dropped.
     pub(crate) fn obey(&mut self, command: Command) {
@@ -95,7 +103,14 @@ impl Shard {
         }
     }
 
-    pub(crate) fn close(&mut self, session: SessionId) {
+    pub(crate) fn follow(&mut self, order: Order) {
+        match order {
+            Order::Promote(session) => self.promote(session),
+            Order::Close(session) => self.close(session),
+        }
+    }
+
+    fn close(&mut self, session: SessionId) {
         if let Some(&key) = self.by_id.get(&session) {
             self.remove(key, CloseReason::Requested);
         }

@@ -36,6 +36,9 @@ pub struct MediaConfig {
     /// From the answer to a working connection; then the session is closed.
     #[serde(with = "seconds")]
     pub connect_timeout: Duration,
+    /// From a publisher's connection to its first media; then the session is closed.
+    #[serde(with = "seconds")]
+    pub first_media_timeout: Duration,
     /// Nothing authentic for this long, neither a check nor media: the peer is gone. RFC 7675
     /// section 5.1 has 30 s.
     #[serde(with = "seconds")]
@@ -91,6 +94,7 @@ impl Default for MediaConfig {
             socket_buffer_bytes: 4 << 20,
             ring_frames: 1_024,
             connect_timeout: Duration::from_secs(30),
+            first_media_timeout: Duration::from_secs(60),
             consent_timeout: Duration::from_secs(30),
             keyframe_interval: Duration::from_secs(1),
             pause_after: Duration::from_secs(10),
@@ -177,6 +181,12 @@ impl MediaConfig {
             self.connect_timeout,
             1.0..=300.0,
             "1 to 300 seconds",
+        )?;
+        seconds(
+            "first_media_timeout",
+            self.first_media_timeout,
+            1.0..=3_600.0,
+            "1 to 3600 seconds",
         )?;
         seconds(
             "frame_hold",

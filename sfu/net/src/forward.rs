@@ -7,13 +7,13 @@ use std::time::Duration;
 use lightstick_sfu_core::egress::NotSent;
 use lightstick_sfu_core::layers::LayerSet;
 use lightstick_sfu_core::packet::MediaPacket;
-use lightstick_sfu_core::uptrack::{Incoming, Refused, Source, SourceConfig};
-use lightstick_sfu_core::watched::{Supply, Watched};
+use lightstick_sfu_core::uptrack::{Incoming, Refused, SourceConfig};
+use lightstick_sfu_core::watched::Supply;
 use lightstick_types::{Bitrate, Layer, RoomId, ShardId, TrackKind};
 
 use crate::api::{CloseReason, LayerMedia, MediaEvent, RoomMedia, TrackMedia};
 use crate::link::Message;
-use crate::room::{Fresh, Publisher, Room};
+use crate::room::{Fresh, Room};
 use crate::session::RoleState;
 use crate::shard::Shard;
 use crate::viewer::Offered;
@@ -24,9 +24,8 @@ impl Shard {
         let Some(session) = self.sessions.get(key as usize) else {
             return;
         };
-        let id = session.room;
+        let (id, session) = (session.room, session.id);
         let wall_now = self.wall_now();
-        self.io.stats.rtp_in.add(1);
         let Some(room) = self.rooms.get_mut(&id) else {
             return;
         };
@@ -50,7 +49,7 @@ impl Shard {
                 }
                 if changes.track_started {
                     self.emit(MediaEvent::TrackStarted {
-                        room: id,
+                        session,
                         kind,
                         codec,
                     });
@@ -184,49 +183,32 @@ impl Shard {
         }
     }
 
-    /// Puts a session into its room.
+    /// Puts a viewer into its room. A publisher enters when it is promoted.
     pub(crate) fn enter_room(&mut self, key: u32) {
         let session = &self.sessions[key as usize];
+        if matches!(session.role, RoleState::Publisher { .. }) {
+            return;
+        }
         let id = session.room;
         let home = id.home(self.shards);
         let room = self.rooms.entry(id).or_default();
-        match &session.role {
-            RoleState::Publisher {
-                bitrate_max,
-                ingress,
-                ..
-            } => {
-                let number = room.sources.wrapping_add(1);
-                room.sources = number;
-                let config = self.source_config(*bitrate_max);
-                let mut source = Source::new(number, config, self.now);
-                source.offer_parameter_sets(ingress.parameter_sets().clone());
-                source.health_mut().promise(ingress.promise());
-                let watched = Watched::new(self.shared.config.pause_after);
-                let room = self.rooms.entry(id).or_default();
-                room.publisher = Some(Publisher::new(key, source, watched));
-                self.layers_changed(id);
-            }
-            RoleState::Viewer(_) => {
-                let place = room.viewers.len();
-                let first = place == 0;
-                room.viewers.push(key);
-                let supply = room.supply;
-                self.sessions[key as usize].place = place;
-                if first && home != self.id {
-                    self.links.send(
-                        home,
-                        Message::Interest {
-                            room: id,
-                            wanted: true,
-                        },
-                    );
-                }
-                if let Some(viewer) = self.sessions[key as usize].viewer() {
-                    // The keyframe is asked for when there is a connection to send it on.
-                    viewer.set_supply(supply);
-                }
-            }
+        let place = room.viewers.len();
+        let first = place == 0;
+        room.viewers.push(key);
+        let supply = room.supply;
+        self.sessions[key as usize].place = place;
+        if first && home != self.id {
+            self.links.send(
+                home,
+                Message::Interest {
+                    room: id,
+                    wanted: true,
+                },
+            );
+        }
+        if let Some(viewer) = self.sessions[key as usize].viewer() {
+            // The keyframe is asked for when there is a connection to send it on.
+            viewer.set_supply(supply);
         }
     }
 
@@ -263,7 +245,7 @@ impl Shard {
         }
     }
 
-    fn source_config(&self, bitrate_max: Bitrate) -> SourceConfig {
+    pub(crate) fn source_config(&self, bitrate_max: Bitrate) -> SourceConfig {
         let config = &self.shared.config;
         let units = |d: Duration| (d.as_millis() / 10).min(0xfff) as u16;
         let delays = config.playout_delay_min.zip(config.playout_delay_max);
@@ -296,8 +278,19 @@ impl Shard {
 
     /// At the room's home: other layers can be had than before.
     pub(crate) fn layers_changed(&mut self, id: RoomId) {
+        let supply = self.spread_supply(id);
+        let publisher = self.rooms.get(&id).and_then(|room| room.publisher.as_ref());
+        let session = publisher.and_then(|p| self.sessions.get(p.session as usize));
+        if let Some(session) = session.map(|session| session.id) {
+            let layers = supply.available.iter().collect();
+            self.emit(MediaEvent::LayersChanged { session, layers });
+        }
+    }
+
+    /// At the room's home: tells its viewers and the other shards which layers can be had.
+    pub(crate) fn spread_supply(&mut self, id: RoomId) -> Supply {
         let Some(room) = self.rooms.get(&id) else {
-            return;
+            return Supply::default();
         };
         let supply = room
             .publisher
@@ -308,11 +301,8 @@ impl Shard {
         for shard in remotes {
             self.links.send(shard, Message::Live { room: id, supply });
         }
-        self.emit(MediaEvent::LayersChanged {
-            room: id,
-            layers: supply.available.iter().collect(),
-        });
         self.set_supply(id, supply);
+        supply
     }
 
     fn set_supply(&mut self, id: RoomId, supply: Supply) {

@@ -19,7 +19,7 @@ use crate::api::{
     RemoteIce, Role, RoomMedia, SessionMedia, SessionOpened,
 };
 use crate::chat::{CHAT_COMMANDS_MAX, CHAT_EVENTS_MAX, ChatCommand, ChatEvent, Desk};
-use crate::command::{Command, Opening};
+use crate::command::{Command, Opening, Order};
 use crate::config::{MediaConfig, MediaConfigError};
 use crate::link::{Links, mesh};
 use crate::session::Shared;
@@ -43,9 +43,9 @@ pub struct MediaPlane {
 #[derive(Debug)]
 struct Port {
     commands: Sender<Command>,
-    /// Without a bound, as closing must neither be lost nor wait: there are no more of these than
-    /// there are sessions.
-    closes: Sender<SessionId>,
+    /// Without a bound, as these must neither be lost nor wait: there are at most two of each
+    /// session.
+    orders: Sender<Order>,
     chat: Sender<ChatCommand>,
     /// The shard was woken for the chat, and has not looked yet.
     chat_woken: Arc<AtomicBool>,
@@ -165,7 +165,7 @@ impl MediaPlane {
         let mut ports = Vec::with_capacity(shards);
         for (index, ((poll, io), links)) in polls.into_iter().zip(ios).zip(links).enumerate() {
             let (commands, inbox) = bounded(COMMANDS_MAX);
-            let (closes, closing) = unbounded();
+            let (orders, order_inbox) = unbounded();
             let (chat, chat_inbox) = bounded(CHAT_COMMANDS_MAX);
             let chat_woken = Arc::<AtomicBool>::default();
             let start = Start {
@@ -185,13 +185,13 @@ impl MediaPlane {
                     .name(format!("media-{index}"))
                     .spawn(move || {
                         let commands = inbox;
-                        let closes = closing;
-                        start.run(poll, &Inboxes { commands, closes });
+                        let orders = order_inbox;
+                        start.run(poll, &Inboxes { commands, orders });
                     })?,
             );
             ports.push(Port {
                 commands,
-                closes,
+                orders,
                 chat,
                 chat_woken,
                 waker: Arc::clone(&wakers[index]),
@@ -206,8 +206,8 @@ impl MediaPlane {
         Ok((plane, receiver, MediaThreads { threads }))
     }
 
-    /// Opens a session and answers its offer. A publisher goes to its room's home shard, a viewer
-    /// to the shard with the fewest.
+    /// Opens a session and answers its offer. A publisher goes to its room's home shard, where it is
+    /// parked, a viewer to the shard with the fewest.
     ///
     /// # Errors
     /// [`OpenError`]; nothing stays allocated. The same holds when the future is dropped.
@@ -282,11 +282,22 @@ impl MediaPlane {
         .unwrap_or(Err(CommandError::Overloaded))
     }
 
+    /// Makes a parked publisher its room's publisher, after [`MediaEvent::PublisherReady`]. The one
+    /// before is in the room no more, and stays open. An unknown session is no error. Never blocks.
+    pub fn promote(&self, shard: ShardId, session: SessionId) {
+        self.order(shard, Order::Promote(session));
+    }
+
     /// Ends a session. [`MediaEvent::SessionClosed`] follows; an unknown session is no error.
     /// Never blocks.
     pub fn close(&self, shard: ShardId, session: SessionId) {
+        self.order(shard, Order::Close(session));
+    }
+
+    /// Orders are followed in the order in which they were given.
+    fn order(&self, shard: ShardId, order: Order) {
         let port = &self.shards[usize::from(shard.0)];
-        if port.closes.send(session).is_ok() {
+        if port.orders.send(order).is_ok() {
             let _ = port.waker.wake();
         }
     }
@@ -496,7 +507,7 @@ mod tests {
         let (chat, inbox) = bounded(capacity);
         let port = Port {
             commands: bounded(1).0,
-            closes: unbounded().0,
+            orders: unbounded().0,
             chat,
             chat_woken: Arc::default(),
             waker: Arc::new(Waker::new(poll.registry(), WAKER).expect("a waker")),

@@ -16,6 +16,7 @@ mod ingress;
 mod joins;
 mod link;
 mod open;
+mod promote;
 mod rates;
 mod room;
 mod session;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use lightstick_sfu_core::answer::{Local, MESSAGE_BYTES_MAX};
 use lightstick_sfu_core::ice::{Agent, Credentials, Timing};
 use lightstick_sfu_core::offer::{Extension, Offer, credentials_fit};
+use lightstick_sfu_core::parked::Parked;
 use lightstick_types::{Bitrate, Codec, LayerChoice};
 use str0m::config::{DtlsVersion, Fingerprint};
 use str0m::format::{Codec as RtcCodec, CodecConfig, FormatParams};
@@ -164,9 +165,12 @@ fn publisher(offer: &Offer, rtc: &mut Rtc, bitrate_max: Bitrate) -> RoleState {
             api.enable_twcc_feedback();
         }
     }
+    let ingress = Ingress::new(offer);
+    let parked = Parked::new(ingress.promise());
     RoleState::Publisher {
-        ingress: Ingress::new(offer),
+        ingress,
         bitrate_max,
+        parked: Some(Box::new(parked)),
     }
 }
 

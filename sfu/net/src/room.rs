@@ -242,6 +242,12 @@ impl Room {
         changed.then(|| source.hints().iter().collect())
     }
 
+    /// Another session publishes from now on: to every viewer a new source, whose number this is.
+    pub(crate) fn next_source(&mut self) -> u32 {
+        self.sources = self.sources.wrapping_add(1);
+        self.sources
+    }
+
     /// The publisher is gone, and with it what was kept of it.
     pub(crate) fn forget(&mut self) {
         self.history.clear();

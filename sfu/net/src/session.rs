@@ -8,6 +8,7 @@ use lightstick_sfu_core::demux::{self, Kind};
 use lightstick_sfu_core::ice::{Agent, Route, stun};
 use lightstick_sfu_core::inflow::Inflow;
 use lightstick_sfu_core::meter::Allowance;
+use lightstick_sfu_core::parked::Parked;
 use lightstick_sfu_core::uptrack::Incoming;
 use lightstick_types::{Bitrate, RoomId, SessionId};
 use str0m::config::{CryptoProvider, DtlsCert};
@@ -88,6 +89,8 @@ pub(crate) enum RoleState {
     Publisher {
         ingress: Ingress,
         bitrate_max: Bitrate,
+        /// Until it is promoted.
+        parked: Option<Box<Parked>>,
     },
     Viewer(Viewer),
 }
@@ -344,13 +347,35 @@ impl Session {
 
     /// The limit that is running, and what it means.
     pub(crate) fn limit(&self, config: &MediaConfig) -> (Instant, CloseReason) {
-        if self.connected {
-            (self.ice.expires_at(), CloseReason::ConsentExpired)
-        } else {
-            (
-                self.opened_at + config.connect_timeout,
-                CloseReason::ConnectTimeout,
-            )
+        if !self.connected {
+            let at = self.opened_at + config.connect_timeout;
+            return (at, CloseReason::ConnectTimeout);
+        }
+        let consent = (self.ice.expires_at(), CloseReason::ConsentExpired);
+        match self.parked().and_then(Parked::connected_at) {
+            Some(at) if at + config.first_media_timeout < consent.0 => {
+                (at + config.first_media_timeout, CloseReason::NoMedia)
+            }
+            _ => consent,
+        }
+    }
+
+    fn parked(&self) -> Option<&Parked> {
+        match &self.role {
+            RoleState::Publisher { parked, .. } => parked.as_deref(),
+            RoleState::Viewer(_) => None,
+        }
+    }
+
+    /// Whether it is a publisher that was not promoted yet.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.parked().is_some()
+    }
+
+    pub(crate) fn parked_mut(&mut self) -> Option<&mut Parked> {
+        match &mut self.role {
+            RoleState::Publisher { parked, .. } => parked.as_deref_mut(),
+            RoleState::Viewer(_) => None,
         }
     }
 

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 
 use crate::api::{CloseReason, MediaEvent};
 use crate::chat::Desk;
-use crate::command::Command;
+use crate::command::{Command, Order};
 use crate::demux::Senders;
 use crate::joins::Joins;
 use crate::link::Links;
@@ -43,7 +43,7 @@ pub(crate) const FIRST_UDP: usize = 1;
 /// must not starve the timers.
 const BATCHES_A_TURN: usize = 8;
 const UDP_SLICE: Duration = Duration::from_millis(2);
-/// Commands, and sessions to close, have so much of a turn each.
+/// Commands, and orders about sessions, have so much of a turn each.
 const COMMANDS_SLICE: Duration = Duration::from_millis(1);
 /// Messages from other shards taken in one turn.
 const MESSAGES_A_TURN: usize = 256;
@@ -59,7 +59,7 @@ const SLEEP_MAX: Duration = Duration::from_millis(500);
 /// What the control plane asks of a shard.
 pub(crate) struct Inboxes {
     pub(crate) commands: Receiver<Command>,
-    pub(crate) closes: Receiver<SessionId>,
+    pub(crate) orders: Receiver<Order>,
 }
 
 /// What a shard has to do with that is no shard.
@@ -181,7 +181,7 @@ impl Shard {
                 || !self.fired.is_empty()
                 || !self.dirty.is_empty()
                 || !inboxes.commands.is_empty()
-                || !inboxes.closes.is_empty()
+                || !inboxes.orders.is_empty()
                 || self.links.has_more();
             let sleep = if more { Duration::ZERO } else { self.sleep() };
             if let Err(error) = poll.poll(&mut events, Some(sleep))
@@ -259,8 +259,8 @@ impl Shard {
             }
         }
         let begun = Instant::now();
-        while let Ok(session) = inboxes.closes.try_recv() {
-            self.contained(|shard| shard.close(session));
+        while let Ok(order) = inboxes.orders.try_recv() {
+            self.contained(|shard| shard.follow(order));
             if begun.elapsed() >= COMMANDS_SLICE {
                 break;
             }
@@ -355,7 +355,14 @@ impl Shard {
                 self.expect_media(key);
                 self.start_viewer(key);
             }
-            Signal::Packet(packet) => self.ingest(key, packet),
+            Signal::Packet(packet) => {
+                let parked = session.is_parked();
+                self.io.stats.rtp_in.add(1);
+                match parked {
+                    true => self.park(key, packet),
+                    false => self.ingest(key, packet),
+                }
+            }
             Signal::NacksSent(n) => self.io.stats.nacks_out.add(n),
             Signal::Foreign => self.note_unplaced(key),
             Signal::Channel(event) => self.hear_channel(key, event),

@@ -1,7 +1,7 @@
 //! What a shard looks at now and then instead of with every packet: which layers are watched, how
 //! its publishers are, and what its viewers' links carry.
 
-use lightstick_sfu_core::health::{Fault, Health};
+use lightstick_sfu_core::health::Fault;
 use lightstick_sfu_core::history::Reach;
 use lightstick_sfu_core::layers::LayerSet;
 use lightstick_types::{HintCode, Layer, RoomId};
@@ -87,10 +87,24 @@ impl Shard {
         self.layers_changed(id);
     }
 
-    /// Looks at how the publishers of this shard's rooms are, and tells where that has changed.
+    /// Looks at how this shard's publishers are, parked or not, and tells where that has changed.
     pub(crate) fn survey_health(&mut self) {
         let mut events = Vec::new();
         let mut counts = [0; HintCode::COUNT];
+        let now = self.now;
+        for (_, session) in &mut self.sessions {
+            let id = session.id;
+            let Some(parked) = session.parked_mut() else {
+                continue;
+            };
+            if parked.look(now) {
+                let hints = parked.hints().iter().collect();
+                events.push(MediaEvent::HintsChanged { session: id, hints });
+            }
+            for hint in parked.hints().iter() {
+                counts[hint.code.index()] += 1;
+            }
+        }
         for room in self.rooms.values_mut() {
             let key = room.publisher.as_ref().map(|publisher| publisher.session);
             let Some(session) = key.and_then(|key| self.sessions.get(key as usize)) else {
@@ -133,27 +147,32 @@ impl Shard {
         self.io.stats.history_bytes.set(bytes);
     }
 
-    /// Notes something of a publisher's health that its packets in the room do not show.
-    fn note_health(&mut self, key: u32, note: impl FnOnce(&mut Health)) {
-        let id = self.sessions.get(key as usize).map(|session| session.room);
-        let room = id.and_then(|id| self.rooms.get_mut(&id));
-        let publisher = room.and_then(|room| room.publisher.as_mut());
-        if let Some(publisher) = publisher.filter(|publisher| publisher.session == key) {
-            note(publisher.source.health_mut());
-        }
-    }
-
     /// A session is connected; of a publisher, media is expected from now on.
     pub(crate) fn expect_media(&mut self, key: u32) {
         let now = self.now;
-        self.note_health(key, |health| health.connected(now));
+        let session = self.sessions.get_mut(key as usize);
+        if let Some(parked) = session.and_then(|session| session.parked_mut()) {
+            parked.handle_connected(now);
+            self.arm(key);
+        }
     }
 
     /// A publisher sends what belongs to nothing that was agreed on.
     pub(crate) fn note_unplaced(&mut self, key: u32) {
         let now = self.now;
         self.io.stats.drop_media.add(1);
-        self.note_health(key, |health| health.note(Fault::Unplaced, now));
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
+        if let Some(parked) = session.parked_mut() {
+            parked.note(Fault::Unplaced, now);
+            return;
+        }
+        let room = self.rooms.get_mut(&session.room);
+        let publisher = room.and_then(|room| room.publisher.as_mut());
+        if let Some(publisher) = publisher.filter(|publisher| publisher.session == key) {
+            publisher.source.health_mut().note(Fault::Unplaced, now);
+        }
     }
 
     /// Counts this shard's viewers by what their links are estimated to carry.

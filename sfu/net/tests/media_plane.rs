@@ -148,10 +148,6 @@ fn a_viewer_that_waits_gets_the_publisher_and_its_successor() {
         }
         publisher.rtc.close().unwrap();
         publisher.turn(Duration::from_millis(20));
-        plane.event(
-            "no layers",
-            |event| matches!(event, MediaEvent::LayersChanged { layers, .. } if layers.is_empty()),
-        );
         plane.event("the publisher's end", |event| {
             matches!(
                 event,

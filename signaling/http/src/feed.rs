@@ -103,7 +103,7 @@ pub(crate) enum FeedKind {
         /// Why.
         reason: EndReason,
     },
-    /// The publisher's connection was lost, or is being replaced.
+    /// The publisher's connection was lost, or was ended while another one comes up.
     PublisherInterrupted {
         /// How long the room waits, in seconds.
         grace_seconds: f64,
@@ -245,7 +245,7 @@ fn split(event: &Event) -> (&RoomName, FeedKind) {
                 layers: layers.clone(),
             },
         ),
-        Event::HintsChanged { room, hints, .. } => (
+        Event::HintsChanged { room, hints } => (
             room,
             FeedKind::HintsChanged {
                 hints: hints.iter().copied().map(HintBody::from).collect(),

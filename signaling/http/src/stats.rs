@@ -140,7 +140,7 @@ impl Route {
 }
 
 /// Every reason for which a session can end, in the order of [`StatsSnapshot::left`].
-const LEAVE_REASONS: [LeaveReason; 13] = [
+const LEAVE_REASONS: [LeaveReason; 14] = [
     LeaveReason::Deleted,
     LeaveReason::Kicked,
     LeaveReason::RoomClosed,
@@ -150,6 +150,7 @@ const LEAVE_REASONS: [LeaveReason; 13] = [
     LeaveReason::Drained,
     LeaveReason::PeerClosed,
     LeaveReason::ConnectTimeout,
+    LeaveReason::NoMedia,
     LeaveReason::ConsentExpired,
     LeaveReason::BitrateExceeded,
     LeaveReason::TransportError,

@@ -440,41 +440,6 @@ async fn ice_servers_are_linked() {
 }
 
 #[tokio::test]
-async fn second_publishers() {
-    let server = Server::start(SignalingConfig::default()).await;
-    let offer = || Peer::publisher().1;
-    let first = location(&server.whip("stage", "idol", &offer()).await);
-    problem(
-        server.whip("stage", "rival", &offer()).await,
-        Code::RoomBusy,
-    )
-    .await;
-    // A refused offer of the same artist leaves the first session alone.
-    let refused = server.whip("stage", "idol", "v=0\r\n").await;
-    assert!(refused.status().is_client_error());
-    assert_eq!(server.get(&first).await.status(), StatusCode::NO_CONTENT);
-    // The artist comes back while the old session hangs.
-    let second = location(&server.whip("stage", "idol", &offer()).await);
-    problem(server.get(&first).await, Code::SessionNotFound).await;
-    // Somebody who may takes over.
-    let response = server
-        .request(Method::POST, "/whip/stage")
-        .bearer_auth(server.token("manager", true))
-        .header(header::CONTENT_TYPE, SDP)
-        .body(offer())
-        .send()
-        .await
-        .unwrap();
-    let third = location(&response);
-    problem(server.get(&second).await, Code::SessionNotFound).await;
-    assert_eq!(server.get(&third).await.status(), StatusCode::NO_CONTENT);
-    assert_eq!(server.signaling.stats().snapshot().publishers, 1);
-    // Its client may not know that the old session is over: to end it is no error, and ends nothing else.
-    assert_eq!(server.delete(&second).await.status(), StatusCode::OK);
-    assert_eq!(server.get(&third).await.status(), StatusCode::NO_CONTENT);
-}
-
-#[tokio::test]
 async fn viewers_who_may_not_wait_are_told_when_to_come() {
     let server = Server::start(SignalingConfig {
         viewers_wait: false,

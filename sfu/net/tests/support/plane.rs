@@ -1,4 +1,6 @@
-//! A media plane of the test's own.
+//! A media plane of the test's own, and a director that promotes every publisher.
+
+use std::thread;
 
 use lightstick_sfu::{
     ChatEvent, MediaConfig, MediaEvent, MediaPlane, MediaThreads, OpenError, OpenSession, Role,
@@ -7,16 +9,54 @@ use lightstick_sfu::{
 use lightstick_types::{Bitrate, LayerChoice, RoomId, SessionId};
 use str0m::media::Direction;
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Client, PATIENCE};
 
 pub(crate) struct Plane {
     pub(crate) runtime: Runtime,
     pub(crate) plane: Option<MediaPlane>,
-    pub(crate) events: mpsc::Receiver<MediaEvent>,
+    pub(crate) events: mpsc::UnboundedReceiver<MediaEvent>,
     pub(crate) chat: mpsc::Receiver<ChatEvent>,
     pub(crate) threads: Option<MediaThreads>,
+    director: Option<(oneshot::Sender<()>, thread::JoinHandle<()>)>,
+}
+
+/// Promotes publishers if it is to, and passes on what happens.
+fn direct(
+    plane: MediaPlane,
+    mut events: mpsc::Receiver<MediaEvent>,
+    promotes: bool,
+    seen: mpsc::UnboundedSender<MediaEvent>,
+    stop: oneshot::Receiver<()>,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let direct = async {
+        while let Some(event) = events.recv().await {
+            if let MediaEvent::PublisherReady { session } = event
+                && promotes
+            {
+                // On all but its own it is unknown.
+                plane
+                    .shards()
+                    .for_each(|shard| plane.promote(shard, session));
+            }
+            // A test that has ended looks at nothing more.
+            let _ = seen.send(event);
+        }
+    };
+    let stopped = async {
+        let _ = stop.await;
+    };
+    let both = async {
+        tokio::select! {
+            () = direct => {}
+            () = stopped => {}
+        }
+    };
+    runtime.block_on(both);
 }
 
 impl Plane {
@@ -28,6 +68,15 @@ impl Plane {
     }
 
     pub(crate) fn with(config: MediaConfig) -> Self {
+        Self::directed(config, true)
+    }
+
+    /// Where the test promotes.
+    pub(crate) fn undirected(config: MediaConfig) -> Self {
+        Self::directed(config, false)
+    }
+
+    fn directed(config: MediaConfig, promotes: bool) -> Self {
         let config = MediaConfig {
             pin: false,
             port: 0,
@@ -36,6 +85,10 @@ impl Plane {
         };
         let (plane, events, threads) = MediaPlane::start(config).expect("a media plane");
         let chat = plane.take_chat_events().expect("nobody has them");
+        let (seen, seen_events) = mpsc::unbounded_channel();
+        let (stop, stopped) = oneshot::channel();
+        let directed = plane.clone();
+        let director = thread::spawn(move || direct(directed, events, promotes, seen, stopped));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -43,9 +96,10 @@ impl Plane {
         Self {
             runtime,
             plane: Some(plane),
-            events,
+            events: seen_events,
             chat,
             threads: Some(threads),
+            director: Some((stop, director)),
         }
     }
 
@@ -123,6 +177,10 @@ impl Plane {
 impl Drop for Plane {
     fn drop(&mut self) {
         self.plane = None;
+        if let Some((stop, director)) = self.director.take() {
+            let _ = stop.send(());
+            let _ = director.join();
+        }
         if let Some(threads) = self.threads.take() {
             threads.join();
         }

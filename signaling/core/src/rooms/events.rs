@@ -17,6 +17,14 @@ pub enum Effect {
         /// Where it is.
         shard: ShardId,
     },
+    /// Make a parked session its room's publisher in the media plane, before the one that it replaces
+    /// is closed.
+    Promote {
+        /// Which.
+        session: SessionId,
+        /// Where it is.
+        shard: ShardId,
+    },
     /// A room's [`RoomStatus`](super::RoomStatus) has changed: tell its viewers.
     RoomChanged(RoomId),
     /// A room is gone; nobody is in it.
@@ -40,7 +48,7 @@ pub enum Event {
         /// Why.
         reason: EndReason,
     },
-    /// The publisher's connection was lost, or is being replaced.
+    /// The publisher's connection was lost, or was ended while another one comes up.
     PublisherInterrupted {
         /// Where.
         room: RoomName,
@@ -93,8 +101,6 @@ pub enum Event {
     HintsChanged {
         /// Where.
         room: RoomName,
-        /// The publisher's session.
-        session: SessionId,
         /// All of them.
         hints: Vec<Hint>,
     },
@@ -138,6 +144,8 @@ pub enum LeaveReason {
     PeerClosed,
     /// No connection within the connect time.
     ConnectTimeout,
+    /// A publisher connected, and sent no media in time.
+    NoMedia,
     /// Nothing heard for too long.
     ConsentExpired,
     /// The publisher sent far above its limit.
@@ -162,6 +170,7 @@ impl LeaveReason {
             Self::Drained => "drained",
             Self::PeerClosed => "peer_closed",
             Self::ConnectTimeout => "connect_timeout",
+            Self::NoMedia => "no_media",
             Self::ConsentExpired => "consent_expired",
             Self::BitrateExceeded => "bitrate_exceeded",
             Self::TransportError => "transport_error",
@@ -176,6 +185,7 @@ impl LeaveReason {
             self,
             Self::PeerClosed
                 | Self::ConnectTimeout
+                | Self::NoMedia
                 | Self::ConsentExpired
                 | Self::BitrateExceeded
                 | Self::TransportError

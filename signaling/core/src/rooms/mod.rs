@@ -4,13 +4,14 @@
 //! [`Rooms::poll_effect`], and calls [`Rooms::handle_timeout`] at [`Rooms::poll_timeout`].
 //!
 //! A session is admitted first ([`Rooms::admit`]), which takes its place in every count; then the
-//! media plane opens it ([`Rooms::opened`]) or does not ([`Rooms::open_failed`]). A publisher who
-//! returns, or takes over, replaces the old session only when the new one is open, so that a bad
-//! offer never ends a running show.
+//! media plane opens it ([`Rooms::opened`]) or does not ([`Rooms::open_failed`]). A publisher's
+//! session is parked then. With its first media ([`Rooms::publisher_ready`]) it is promoted, and
+//! replaces the one before: nothing less ends a running show.
 
 mod events;
 mod limits;
 mod phases;
+mod publishing;
 mod room;
 mod views;
 mod waiting;
@@ -20,11 +21,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lightstick_types::{Network, RoomId, RoomName, SessionId, ShardId};
+use lightstick_types::{Hint, Network, RoomId, RoomName, SessionId, ShardId};
 
 pub use events::{Effect, EndReason, Event, LeaveReason};
 use limits::TotalRate;
 pub use limits::{AddressRates, Limits, Rate};
+pub use publishing::PARKED_MAX;
 use room::{Phase, Room};
 pub use views::{Activity, Counts, RoomStatus, RoomSummary, SessionSummary};
 use waiting::{Opener, WaitingRooms};
@@ -172,6 +174,8 @@ struct Session {
     /// The media plane's shard; none while the session is being opened.
     shard: Option<ShardId>,
     connected: bool,
+    /// What is wrong with a publisher's stream, and since when.
+    hints: Vec<(Hint, Instant)>,
 }
 
 /// The registry. See the module's description for the order of calls.
@@ -255,7 +259,7 @@ impl Rooms {
         }
         // A session that this one replaces is about to make room.
         let replaced = match (request.role, known) {
-            (SessionRole::Publisher, Some(room)) => self.publisher_at(room, address),
+            (SessionRole::Publisher, Some(room)) => self.publishers_at(room, address),
             _ => 0,
         };
         let held = self.by_address.get(&address).copied().unwrap_or_default();
@@ -281,50 +285,17 @@ impl Rooms {
                 since: now,
                 shard: None,
                 connected: false,
+                hints: Vec::new(),
             },
         );
         let room = self.rooms.get_mut(&id).expect("the room was just found");
         room.sessions.insert(number, request.session);
         match request.role {
             SessionRole::Viewer => room.viewers += 1,
-            SessionRole::Publisher => {
-                // One that is still being opened loses: the later request is what the artist
-                // wants now.
-                if let Some(earlier) = room.incoming.replace(request.session) {
-                    self.remove(now, earlier, LeaveReason::Replaced);
-                }
-            }
+            SessionRole::Publisher => self.park(now, id, request.session),
         }
         self.settle(id);
         Ok(id)
-    }
-
-    fn may_publish(&self, known: Option<RoomId>, request: &Admission) -> Result<(), Refusal> {
-        let participant = request.participant.as_ref();
-        assert!(participant.is_some(), "a publisher's token names them");
-        let room = known.map(|id| &self.rooms[&id]);
-        if let Some(room) = room
-            && !request.takeover
-        {
-            let holders = [room.publisher, room.incoming]
-                .into_iter()
-                .flatten()
-                .map(|id| self.sessions[&id].participant.as_ref())
-                .chain(room.held_for().map(Some));
-            for holder in holders {
-                if holder != participant {
-                    return Err(Refusal::RoomBusy);
-                }
-            }
-        }
-        if !room.is_some_and(Room::is_started)
-            && self.counts.rooms_started >= self.config.limits.rooms_max
-        {
-            return Err(Refusal::RoomsFull {
-                retry_after: self.config.retry_after,
-            });
-        }
-        Ok(())
     }
 
     fn may_watch(&self, known: Option<RoomId>, request: &Admission) -> Result<(), Refusal> {
@@ -347,15 +318,6 @@ impl Rooms {
             }
             Some(_) => Ok(()),
         }
-    }
-
-    fn publisher_at(&self, room: RoomId, address: Network) -> usize {
-        let room = &self.rooms[&room];
-        [room.publisher, room.incoming]
-            .into_iter()
-            .flatten()
-            .filter(|id| self.sessions[id].address == address)
-            .count()
     }
 
     fn create_room(&mut self, now: Instant, name: RoomName, opener: Opener) -> RoomId {
@@ -386,16 +348,8 @@ impl Rooms {
                 self.count_changed(now, room_id);
             }
             SessionRole::Publisher => {
-                debug_assert_eq!(room.incoming, Some(id));
-                room.incoming = None;
-                room.owner.clone_from(&participant);
-                let old = room.publisher.replace(id);
+                debug_assert!(room.parked.contains(&id));
                 self.counts.publishers += 1;
-                if let Some(old) = old {
-                    self.set_hints(now, room_id, old, Vec::new());
-                    self.remove(now, old, LeaveReason::Replaced);
-                    self.interrupt(now, room_id);
-                }
             }
         }
         self.effects.push_back(Effect::Event(Event::SessionJoined {
@@ -496,13 +450,10 @@ impl Rooms {
                 }
             }
             SessionRole::Publisher => {
-                // In a room that another session has taken over, there are its hints.
-                let publishes = room.publisher == Some(id);
-                for slot in [&mut room.publisher, &mut room.incoming] {
-                    slot.take_if(|holder| *holder == id);
-                }
-                if publishes {
-                    self.set_hints(now, session.room, id, Vec::new());
+                room.parked.retain(|parked| *parked != id);
+                let published = room.publisher.take_if(|holder| *holder == id).is_some();
+                if published && !session.hints.is_empty() {
+                    self.tell_hints(session.room);
                 }
                 self.counts.publishers -= usize::from(open);
             }

@@ -24,7 +24,8 @@ struct Model {
     show: Show,
     /// The publisher's session and name.
     publisher: Option<(SessionId, &'static str)>,
-    incoming: Option<(SessionId, &'static str)>,
+    /// Publishers without media yet, oldest first.
+    parked: Vec<(SessionId, &'static str)>,
     owner: Option<&'static str>,
     viewers: BTreeSet<SessionId>,
 }
@@ -34,7 +35,7 @@ impl Default for Model {
         Self {
             show: Show::NotStarted,
             publisher: None,
-            incoming: None,
+            parked: Vec::new(),
             owner: None,
             viewers: BTreeSet::new(),
         }
@@ -43,7 +44,18 @@ impl Default for Model {
 
 impl Model {
     fn is_empty(&self) -> bool {
-        self.publisher.is_none() && self.incoming.is_none() && self.viewers.is_empty()
+        self.publishers().next().is_none() && self.viewers.is_empty()
+    }
+
+    fn publishers(&self) -> impl Iterator<Item = (SessionId, &'static str)> {
+        self.publisher.iter().chain(&self.parked).copied()
+    }
+
+    /// A session goes. Whether it published.
+    fn remove(&mut self, session: SessionId) -> bool {
+        self.viewers.remove(&session);
+        self.parked.retain(|(id, _)| *id != session);
+        self.publisher.take_if(|(id, _)| *id == session).is_some()
     }
 
     fn lose(&mut self, now: Instant, grace: Duration) {
@@ -63,17 +75,13 @@ impl Model {
             Show::Interrupted(_) => self.owner,
             _ => None,
         };
-        let holders = [
-            self.publisher.map(|(_, name)| name),
-            self.incoming.map(|(_, name)| name),
-            held,
-        ];
-        !takeover && holders.into_iter().flatten().any(|holder| holder != who)
+        let mut holders = self.publishers().map(|(_, name)| name).chain(held);
+        !takeover && holders.any(|holder| holder != who)
     }
 
     /// Time passes.
     fn pass(&mut self, now: Instant, linger: Duration) {
-        if self.publisher.is_some() || self.incoming.is_some() {
+        if self.publishers().next().is_some() {
             return;
         }
         if let Show::Interrupted(until) = self.show
@@ -144,7 +152,7 @@ impl Run {
             4..=6 => self.answer(),
             7 => self.lose(),
             8 => self.delete(),
-            9 => self.start_media(room),
+            9 => self.bring_media(),
             10 if self.random.u8(..10) == 0 => self.close_room(room),
             _ => self.pass(),
         }
@@ -183,7 +191,11 @@ impl Run {
         let admitted = self.admit(room, request);
         assert_eq!(admitted == Err(Refusal::RoomBusy), busy);
         if admitted.is_ok() {
-            self.models.get_mut(room).unwrap().incoming = Some((session, who));
+            let parked = &mut self.models.get_mut(room).unwrap().parked;
+            parked.push((session, who));
+            if parked.len() > PARKED_MAX {
+                parked.remove(0);
+            }
         }
     }
 
@@ -205,24 +217,13 @@ impl Run {
         if self.random.u8(..4) == 0 {
             self.rooms.open_failed(self.now, session);
             if let Some(room) = wanted {
-                let model = self.models.get_mut(room).unwrap();
-                model.viewers.remove(&session);
-                model.incoming.take_if(|(id, _)| *id == session);
+                self.models.get_mut(room).unwrap().remove(session);
             }
             return;
         }
         self.media.insert(session);
         let opened = self.rooms.opened(self.now, session, ShardId(0));
         assert_eq!(opened == Opened::Kept, wanted.is_some());
-        if let Some(room) = wanted {
-            let model = self.models.get_mut(room).unwrap();
-            if let Some(new) = model.incoming.take_if(|(id, _)| *id == session) {
-                model.owner = Some(new.1);
-                if model.publisher.replace(new).is_some() {
-                    model.lose(self.now, self.config.grace);
-                }
-            }
-        }
     }
 
     fn lose(&mut self) {
@@ -235,8 +236,7 @@ impl Run {
             .closed(self.now, session, LeaveReason::ConsentExpired);
         if let Some(room) = self.room_of(session) {
             let model = self.models.get_mut(room).unwrap();
-            model.viewers.remove(&session);
-            if model.publisher.take_if(|(id, _)| *id == session).is_some() {
+            if model.remove(session) {
                 model.lose(self.now, self.config.grace);
             }
         }
@@ -250,25 +250,32 @@ impl Run {
         let room = self.room_of(session).expect("who is present has a room");
         assert!(self.rooms.delete(self.now, session));
         let model = self.models.get_mut(room).unwrap();
-        model.viewers.remove(&session);
-        if model.publisher.take_if(|(id, _)| *id == session).is_some() {
-            if model.incoming.is_some() {
-                model.lose(self.now, self.config.grace);
-            } else {
-                model.end(self.now, self.config.ended_linger);
-            }
+        let publishes = model.publishers().any(|(id, _)| id == session);
+        let published = model.remove(session);
+        if publishes && model.publishers().next().is_none() {
+            model.end(self.now, self.config.ended_linger);
+        } else if published {
+            model.lose(self.now, self.config.grace);
         }
     }
 
-    fn start_media(&mut self, room: &'static str) {
-        let Some(summary) = self.rooms.room(self.now, &name(room)) else {
+    /// One of the sessions in the media plane has media, or says so late.
+    fn bring_media(&mut self) {
+        let media = self.media.clone();
+        let Some(session) = self.any(&media) else {
             return;
         };
+        self.rooms.publisher_ready(self.now, session);
         self.rooms
-            .track_started(self.now, summary.id, TrackKind::Audio, Codec::Opus);
-        let model = self.models.get_mut(room).unwrap();
-        if model.publisher.is_some() {
-            model.show = Show::Live;
+            .track_started(self.now, session, TrackKind::Audio, Codec::Opus);
+        for model in self.models.values_mut() {
+            let parked = &mut model.parked;
+            if let Some(place) = parked.iter().position(|(id, _)| *id == session) {
+                let new = parked.drain(..=place).next_back().unwrap();
+                model.publisher = Some(new);
+                model.owner = Some(new.1);
+                model.show = Show::Live;
+            }
         }
     }
 
@@ -336,6 +343,7 @@ impl Run {
                 Show::Ended(_) => Some(Activity::Ended),
             };
             assert_eq!(activity, expected, "room {room}");
+            assert!(model.parked.len() <= PARKED_MAX);
             let watching = model.viewers.intersection(&self.present).count();
             if let Some(summary) = summary {
                 assert_eq!(summary.viewers, watching);
@@ -345,10 +353,9 @@ impl Run {
                 );
             }
             viewers += watching;
-            publishers += usize::from(model.publisher.is_some());
-            all += model.viewers.len()
-                + usize::from(model.publisher.is_some())
-                + usize::from(model.incoming.is_some());
+            let open = |(id, _): &(SessionId, _)| self.present.contains(id);
+            publishers += model.publishers().filter(open).count();
+            all += model.viewers.len() + model.publishers().count();
         }
         let counts = self.rooms.counts();
         assert_eq!((counts.viewers, counts.publishers), (viewers, publishers));
@@ -363,11 +370,7 @@ impl Run {
 
     fn room_of(&self, session: SessionId) -> Option<&'static str> {
         let has = |model: &Model| {
-            model.viewers.contains(&session)
-                || [model.publisher, model.incoming]
-                    .into_iter()
-                    .flatten()
-                    .any(|(id, _)| id == session)
+            model.viewers.contains(&session) || model.publishers().any(|(id, _)| id == session)
         };
         let found = self.models.iter().find(|(_, model)| has(model));
         found.map(|(room, _)| *room)

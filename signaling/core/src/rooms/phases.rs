@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lightstick_types::{Codec, Hint, Layer, RoomId, RoomName, SessionId, TrackKind};
+use lightstick_types::{Codec, Layer, RoomId, RoomName, SessionId, TrackKind};
 
 use super::room::Phase;
 use super::{Effect, EndReason, Event, LeaveReason, Rooms, SessionNumber, SessionRole};
@@ -10,21 +10,25 @@ use super::{Effect, EndReason, Event, LeaveReason, Rooms, SessionNumber, Session
 impl Rooms {
     /// The media plane has closed the session. A publisher's room waits for their return.
     pub fn closed(&mut self, now: Instant, id: SessionId, reason: LeaveReason) {
-        let Some(was_publishing) = self.is_publishing(id) else {
+        let Some(session) = self.sessions.get(&id) else {
             return;
         };
+        let publishes = session.role == SessionRole::Publisher;
+        let published = self.published_room(id).is_some();
         let Some(room) = self.remove(now, id, reason) else {
             return;
         };
-        if was_publishing {
+        if publishes && reason.is_medias() {
             self.room_mut(room).lost = Some(id);
+        }
+        if published {
             self.interrupt(now, room);
         }
         self.settle(room);
     }
 
-    /// The client has ended its session (DELETE). A publisher's show is over, unless they are
-    /// already coming back with another session.
+    /// The client has ended its session (DELETE). A publisher's show is over, unless another session
+    /// of theirs publishes or is parked.
     ///
     /// Returns whether there was such a session.
     pub fn delete(&mut self, now: Instant, id: SessionId) -> bool {
@@ -79,15 +83,19 @@ impl Rooms {
         }
     }
 
-    /// The first packet of a track came in.
-    pub fn track_started(&mut self, now: Instant, id: RoomId, kind: TrackKind, codec: Codec) {
-        let Some(room) = self.rooms.get_mut(&id) else {
+    /// The first packet of a publisher's track is in the room.
+    pub fn track_started(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        kind: TrackKind,
+        codec: Codec,
+    ) {
+        // An event of a publisher who has left since says nothing about the show.
+        let Some(id) = self.published_room(session) else {
             return;
         };
-        // An event of a publisher who has left since says nothing about the show.
-        if room.publisher.is_none() {
-            return;
-        }
+        let room = self.room_mut(id);
         room.tracks.retain(|(other, _)| *other != kind);
         room.tracks.push((kind, codec));
         room.tracks.sort_by_key(|(kind, _)| *kind);
@@ -106,11 +114,15 @@ impl Rooms {
         self.settle(id);
     }
 
-    /// The layers that can be had have changed.
-    pub fn layers_changed(&mut self, id: RoomId, layers: Vec<Layer>) {
-        let Some(room) = self.rooms.get_mut(&id) else {
-            return;
-        };
+    /// The layers that a publisher sends have changed.
+    pub fn layers_changed(&mut self, session: SessionId, layers: Vec<Layer>) {
+        if let Some(id) = self.published_room(session) {
+            self.set_layers(id, layers);
+        }
+    }
+
+    fn set_layers(&mut self, id: RoomId, layers: Vec<Layer>) {
+        let room = self.room_mut(id);
         if room.layers == layers {
             return;
         }
@@ -119,41 +131,6 @@ impl Rooms {
         self.effects
             .push_back(Effect::Event(Event::LayersChanged { room, layers }));
         self.effects.push_back(Effect::RoomChanged(id));
-    }
-
-    /// The media plane has looked at the publisher's stream, and finds other faults than before. Of
-    /// a session that publishes no more, it says nothing about the show.
-    pub fn hints_changed(&mut self, now: Instant, session: SessionId, hints: Vec<Hint>) {
-        if self.is_publishing(session) != Some(true) {
-            return;
-        }
-        let id = self.sessions[&session].room;
-        self.set_hints(now, id, session, hints);
-    }
-
-    pub(super) fn set_hints(
-        &mut self,
-        now: Instant,
-        id: RoomId,
-        session: SessionId,
-        hints: Vec<Hint>,
-    ) {
-        let room = self.room_mut(id);
-        if room.hints.iter().map(|(hint, _)| hint).eq(&hints) {
-            return;
-        }
-        let before = std::mem::take(&mut room.hints);
-        let since = |code| {
-            let same = before.iter().find(|(hint, _)| hint.code == code);
-            same.map_or(now, |(_, since)| *since)
-        };
-        room.hints = hints.iter().map(|hint| (*hint, since(hint.code))).collect();
-        let room = room.name.clone();
-        self.effects.push_back(Effect::Event(Event::HintsChanged {
-            room,
-            session,
-            hints,
-        }));
     }
 
     /// Does what is due at `now`.
@@ -180,32 +157,23 @@ impl Rooms {
         }
     }
 
-    /// Whether a session holds its room's publisher slot; none without such a session.
-    fn is_publishing(&self, id: SessionId) -> Option<bool> {
-        let session = self.sessions.get(&id)?;
-        Some(
-            session.role == SessionRole::Publisher
-                && self.rooms[&session.room].publisher == Some(id),
-        )
-    }
-
     fn end_session(&mut self, now: Instant, id: SessionId, reason: LeaveReason) -> bool {
-        let Some(was_publishing) = self.is_publishing(id) else {
+        let Some(session) = self.sessions.get(&id) else {
             return false;
         };
+        let publishes = session.role == SessionRole::Publisher;
+        let published = self.published_room(id).is_some();
         let Some(room_id) = self.remove(now, id, reason) else {
             return false;
         };
-        if was_publishing {
-            if self.room_mut(room_id).incoming.is_some() {
-                self.interrupt(now, room_id);
-            } else {
-                let reason = match reason {
-                    LeaveReason::Kicked => EndReason::Kicked,
-                    _ => EndReason::PublisherLeft,
-                };
-                self.end(now, room_id, reason);
-            }
+        if publishes && !self.room_mut(room_id).has_publisher() {
+            let reason = match reason {
+                LeaveReason::Kicked => EndReason::Kicked,
+                _ => EndReason::PublisherLeft,
+            };
+            self.end(now, room_id, reason);
+        } else if published {
+            self.interrupt(now, room_id);
         }
         self.settle(room_id);
         true
@@ -213,6 +181,7 @@ impl Rooms {
 
     /// The publisher is gone, but may come back. A show that had not begun has not begun still.
     pub(super) fn interrupt(&mut self, now: Instant, id: RoomId) {
+        self.set_layers(id, Vec::new());
         let grace = self.config.grace;
         let room = self.room_mut(id);
         if !matches!(room.phase, Phase::Live) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use lightstick_types::{Codec, Hint, Layer, RoomName, SessionId, TrackKind};
+use lightstick_types::{Codec, Layer, RoomName, SessionId, TrackKind};
 
 use super::waiting::Opener;
 use super::{Participant, SessionNumber};
@@ -32,18 +32,17 @@ pub(super) struct Room {
     pub(super) created: Instant,
     pub(super) live_since: Option<Instant>,
     pub(super) phase: Phase,
-    /// The session that publishes: open, one at most.
+    /// The session that publishes: promoted, one at most.
     pub(super) publisher: Option<SessionId>,
-    /// The session that will publish once the media plane has opened it.
-    pub(super) incoming: Option<SessionId>,
-    /// The publisher's session whose connection was lost last.
+    /// Sessions that will publish with their first media, oldest first. All are younger than the
+    /// publisher.
+    pub(super) parked: Vec<SessionId>,
+    /// The publisher's or parked session whose connection was lost last.
     pub(super) lost: Option<SessionId>,
     /// Who published last.
     pub(super) owner: Option<Participant>,
     pub(super) tracks: Vec<(TrackKind, Codec)>,
     pub(super) layers: Vec<Layer>,
-    /// What is wrong with the publisher's stream, and since when.
-    pub(super) hints: Vec<(Hint, Instant)>,
     /// Every session, publishers included, oldest first.
     pub(super) sessions: BTreeMap<SessionNumber, SessionId>,
     /// Viewers admitted.
@@ -70,12 +69,11 @@ impl Room {
             live_since: None,
             phase: Phase::NotStarted,
             publisher: None,
-            incoming: None,
+            parked: Vec::new(),
             lost: None,
             owner: None,
             tracks: Vec::new(),
             layers: Vec::new(),
-            hints: Vec::new(),
             sessions: BTreeMap::new(),
             viewers: 0,
             watching: 0,
@@ -88,7 +86,12 @@ impl Room {
     }
 
     pub(super) fn has_publisher(&self) -> bool {
-        self.publisher.is_some() || self.incoming.is_some()
+        self.publishers().next().is_some()
+    }
+
+    /// The session that publishes, and those that are parked.
+    pub(super) fn publishers(&self) -> impl Iterator<Item = SessionId> {
+        self.publisher.iter().chain(&self.parked).copied()
     }
 
     /// Whether it has, or had, a publisher.

@@ -86,10 +86,31 @@ impl World {
         session
     }
 
+    /// The first media of the room's youngest publisher.
     fn media(&mut self, room: &str) {
-        let id = self.rooms.room(self.now, &name(room)).unwrap().id;
+        let sessions = self
+            .rooms
+            .list_sessions(self.now, &name(room), 0, 1_000)
+            .unwrap();
+        let publishes = |session: &&SessionSummary| session.role == SessionRole::Publisher;
+        let session = sessions.iter().rfind(publishes).unwrap().session;
+        self.ready(session);
+    }
+
+    /// Its first media: once promoted, a track starts.
+    fn ready(&mut self, session: SessionId) {
+        self.rooms.publisher_ready(self.now, session);
         self.rooms
-            .track_started(self.now, id, TrackKind::Video, Codec::H264);
+            .track_started(self.now, session, TrackKind::Video, Codec::H264);
+    }
+
+    fn publishing(&self, room: &str) -> Vec<SessionId> {
+        let sessions = self
+            .rooms
+            .list_sessions(self.now, &name(room), 0, 1_000)
+            .unwrap();
+        let publishing = sessions.iter().filter(|session| session.publishing);
+        publishing.map(|session| session.session).collect()
     }
 
     fn pass(&mut self, time: Duration) {
@@ -131,6 +152,10 @@ impl World {
                     Event::LayersChanged { .. } => "layers",
                     Event::HintsChanged { .. } => "hints",
                 }),
+                Effect::Promote { shard, .. } => {
+                    assert_eq!(shard, SHARD);
+                    events.push("promoted");
+                }
                 Effect::RoomChanged(_) | Effect::RoomGone(_) => {}
             }
         }
@@ -158,7 +183,7 @@ fn a_show_from_first_viewer_to_end() {
     assert_eq!(world.activity("a"), Some(Activity::NotStarted), "no media");
     world.media("a");
     assert_eq!(world.activity("a"), Some(Activity::Live));
-    assert_eq!(world.news().0, ["joined", "joined", "started"]);
+    assert_eq!(world.news().0, ["joined", "joined", "promoted", "started"]);
 
     assert!(world.rooms.delete(world.now, idol));
     assert_eq!(world.activity("a"), Some(Activity::Ended), "no grace");
@@ -169,7 +194,7 @@ fn a_show_from_first_viewer_to_end() {
 
     // A new show in the same room finds the same viewers there.
     world.live("a", "idol");
-    assert_eq!(world.news().0, ["joined", "started"]);
+    assert_eq!(world.news().0, ["joined", "promoted", "started"]);
     let room = world.rooms.room(world.now, &name("a")).unwrap();
     assert_eq!((room.viewers, room.activity), (1, Activity::Live));
     world.lose(fan);
@@ -190,7 +215,7 @@ fn a_lost_publisher_may_return_within_the_grace() {
     world.news();
     let before = world.rooms.room(world.now, &name("a")).unwrap().id;
     world.live("a", "idol");
-    assert_eq!(world.news().0, ["joined", "returned"]);
+    assert_eq!(world.news().0, ["joined", "promoted", "returned"]);
     let room = world.rooms.room(world.now, &name("a")).unwrap();
     assert_eq!((room.id, room.viewers), (before, 1));
     // The grace that was running is over with the return.
@@ -249,19 +274,23 @@ fn second_publishers() {
     let (second, _) = world
         .admit("a", "idol", SessionRole::Publisher, false)
         .unwrap();
-    assert_eq!(
-        world.news().1,
-        [],
-        "nothing closes before the new one is open"
-    );
     assert_eq!(world.rooms.opened(world.now, second, SHARD), Opened::Kept);
-    let (events, closed) = world.news();
-    assert_eq!(closed, [first]);
-    assert_eq!(events, ["left", "interrupted", "joined"]);
+    world.rooms.connected(second);
+    assert_eq!(world.news(), (vec!["joined"], vec![]));
+    assert_eq!(world.publishing("a"), [first], "until it brings media");
+    world
+        .rooms
+        .track_started(world.now, second, TrackKind::Audio, Codec::Opus);
+    let idol = world.rooms.room(world.now, &name("a")).unwrap();
+    assert_eq!(idol.tracks, [(TrackKind::Video, Codec::H264)]);
+    world.ready(second);
+    assert_eq!(world.news(), (vec!["promoted", "left"], vec![first]));
+    assert_eq!(world.publishing("a"), [second]);
+    assert_eq!(world.activity("a"), Some(Activity::Live), "without a break");
     world.lose(first);
+    world.ready(first);
+    world.ready(second);
     assert_eq!(world.news(), (vec![], vec![]), "a late report says nothing");
-    world.media("a");
-    assert_eq!(world.news().0, ["returned"]);
 
     // A bad offer of a return leaves the show alone.
     let (bad, _) = world
@@ -276,26 +305,154 @@ fn second_publishers() {
         .admit("a", "manager", SessionRole::Publisher, true)
         .unwrap();
     assert_eq!(world.rooms.opened(world.now, third, SHARD), Opened::Kept);
-    assert_eq!(world.news().1, [second]);
+    assert_eq!(world.publish("a", "idol"), Err(Refusal::RoomBusy));
     world.media("a");
+    assert_eq!(world.news().1, [second]);
     assert_eq!(world.publish("a", "idol"), Err(Refusal::RoomBusy));
     assert_eq!(world.rooms.counts().publishers, 1);
 }
 
 #[test]
-fn of_two_sessions_being_opened_the_later_wins() {
+fn of_parked_sessions_the_youngest_that_brings_media_wins() {
     let mut world = World::new(config());
+    let live = world.live("a", "idol");
     let publisher = SessionRole::Publisher;
-    let (first, _) = world.admit("a", "idol", publisher, false).unwrap();
+    let (opening, _) = world.admit("a", "idol", publisher, false).unwrap();
     assert_eq!(
         world.admit("a", "rival", publisher, false),
         Err(Refusal::RoomBusy)
     );
-    let (second, _) = world.admit("a", "idol", publisher, false).unwrap();
-    assert_eq!(world.rooms.opened(world.now, first, SHARD), Opened::Gone);
-    assert_eq!(world.news(), (vec![], vec![first]));
-    assert_eq!(world.rooms.opened(world.now, second, SHARD), Opened::Kept);
+    let second = world.publish("a", "idol").unwrap();
+    world.news();
+    let third = world.publish("a", "idol").unwrap();
+    assert_eq!(world.news().0, ["joined"], "one that was opening goes");
+    assert_eq!(world.rooms.opened(world.now, opening, SHARD), Opened::Gone);
+    assert_eq!(world.news(), (vec![], vec![opening]));
+    let fourth = world.publish("a", "idol").unwrap();
+    assert_eq!(world.news(), (vec!["left", "joined"], vec![second]));
+    assert_eq!(world.rooms.counts().publishers, 1 + PARKED_MAX);
+
+    // An older one comes first, and the youngest all the same.
+    world.ready(third);
+    assert_eq!(world.news(), (vec!["promoted", "left"], vec![live]));
+    world.ready(fourth);
+    assert_eq!(world.news(), (vec!["promoted", "left"], vec![third]));
+    // The youngest comes first: those before it have nothing left to wait for.
+    let fifth = world.publish("a", "idol").unwrap();
+    let sixth = world.publish("a", "idol").unwrap();
+    world.news();
+    world.ready(sixth);
+    let (events, closed) = world.news();
+    assert_eq!(events, ["promoted", "left", "left"]);
+    assert_eq!(closed, [fifth, fourth]);
     assert_eq!(world.rooms.counts().publishers, 1);
+    assert_eq!(world.activity("a"), Some(Activity::Live));
+}
+
+#[test]
+fn a_parked_session_that_goes_leaves_the_show_alone() {
+    let lost = |reason| {
+        move |world: &mut World, session| {
+            world.rooms.closed(world.now, session, reason);
+        }
+    };
+    type End = Box<dyn Fn(&mut World, SessionId)>;
+    let ends: [(&str, End); 6] = [
+        (
+            "it never connects",
+            Box::new(lost(LeaveReason::ConnectTimeout)),
+        ),
+        ("it sends nothing", Box::new(lost(LeaveReason::NoMedia))),
+        (
+            "its DTLS fails",
+            Box::new(lost(LeaveReason::TransportError)),
+        ),
+        (
+            "its client gives up",
+            Box::new(lost(LeaveReason::Abandoned)),
+        ),
+        (
+            "it is deleted",
+            Box::new(|world, session| {
+                assert!(world.rooms.delete(world.now, session));
+            }),
+        ),
+        (
+            "it is kicked",
+            Box::new(|world, session| {
+                let number = world.rooms.number(session).unwrap();
+                assert!(world.rooms.kick(world.now, &name("a"), number));
+            }),
+        ),
+    ];
+    for (what, end) in &ends {
+        for connected in [false, true] {
+            let mut world = World::new(config());
+            let live = world.live("a", "idol");
+            let parked = world.publish("a", "idol").unwrap();
+            if connected {
+                world.rooms.connected(parked);
+            }
+            world.news();
+            end(&mut world, parked);
+            let (events, closed) = world.news();
+            assert_eq!(events, ["left"], "{what}");
+            assert!(!closed.contains(&live), "{what}");
+            assert_eq!(world.publishing("a"), [live], "{what}");
+            assert_eq!(world.activity("a"), Some(Activity::Live), "{what}");
+            assert!(!world.rooms.delete_lost(world.now, &name("a"), parked));
+            assert_eq!(world.rooms.counts().publishers, 1);
+        }
+    }
+}
+
+#[test]
+fn a_room_waits_for_one_that_is_parked() {
+    // However the publisher goes, another session of theirs is on the way.
+    for way in 0..3 {
+        let mut world = World::new(config());
+        let live = world.live("a", "idol");
+        let parked = world.publish("a", "idol").unwrap();
+        world.news();
+        match way {
+            0 => world.lose(live),
+            1 => assert!(world.rooms.delete(world.now, live)),
+            _ => {
+                let number = world.rooms.number(live).unwrap();
+                assert!(world.rooms.kick(world.now, &name("a"), number));
+            }
+        }
+        assert_eq!(world.news().0, ["left", "interrupted"]);
+        world.pass(2 * GRACE);
+        assert_eq!(world.activity("a"), Some(Activity::Interrupted));
+        world.ready(parked);
+        assert_eq!(world.news().0, ["promoted", "returned"]);
+        assert_eq!(world.publishing("a"), [parked]);
+    }
+}
+
+#[test]
+fn a_return_that_is_deleted_before_its_media_ends_the_show() {
+    let mut world = World::new(config());
+    let live = world.live("a", "idol");
+    let parked = [(); 2].map(|()| world.publish("a", "idol").unwrap());
+    world.lose(live);
+    world.news();
+    assert!(world.rooms.delete(world.now, parked[0]));
+    assert_eq!(world.news().0, ["left"], "the other is on the way");
+    assert!(world.rooms.delete(world.now, parked[1]));
+    assert_eq!(world.news().0, ["left", "ended"]);
+
+    // The same where its connection went first.
+    let mut world = World::new(config());
+    world.watch("a").unwrap();
+    let live = world.live("a", "idol");
+    world.lose(live);
+    let parked = world.publish("a", "idol").unwrap();
+    world.lose(parked);
+    assert_eq!(world.activity("a"), Some(Activity::Interrupted));
+    assert!(world.rooms.delete_lost(world.now, &name("a"), parked));
+    assert_eq!(world.activity("a"), Some(Activity::Ended));
 }
 
 #[test]
@@ -309,6 +466,13 @@ fn a_reload_that_deletes_late_keeps_the_show() {
     assert_eq!(world.activity("a"), Some(Activity::Interrupted));
     assert_eq!(world.rooms.opened(world.now, new, SHARD), Opened::Kept);
     world.media("a");
+    assert_eq!(world.activity("a"), Some(Activity::Live));
+
+    // So late that the new one has taken over.
+    let newest = world.live("a", "idol");
+    assert!(!world.rooms.delete(world.now, new));
+    assert!(!world.rooms.delete_lost(world.now, &name("a"), new));
+    assert_eq!(world.publishing("a"), [newest]);
     assert_eq!(world.activity("a"), Some(Activity::Live));
 }
 
@@ -591,19 +755,23 @@ fn counts_are_told_at_most_once_an_interval() {
 #[test]
 fn layers_are_told_when_they_differ() {
     let mut world = World::new(config());
-    world.live("a", "idol");
-    let id = world.rooms.room(world.now, &name("a")).unwrap().id;
+    let idol = world.live("a", "idol");
+    let parked = world.publish("a", "idol").unwrap();
     world.news();
     for (layers, told) in [
         (vec![Layer::Low], vec!["layers"]),
         (vec![Layer::Low], vec![]),
         (vec![Layer::Low, Layer::High], vec!["layers"]),
     ] {
-        world.rooms.layers_changed(id, layers);
+        world.rooms.layers_changed(idol, layers);
         assert_eq!(world.news().0, told);
     }
-    world.rooms.layers_changed(RoomId(99), vec![]);
-    assert_eq!(world.news().0, Vec::<&str>::new());
+    for other in [parked, SessionId::from_u128(99)] {
+        world.rooms.layers_changed(other, vec![]);
+        assert_eq!(world.news().0, Vec::<&str>::new());
+    }
+    world.lose(idol);
+    assert_eq!(world.news().0, ["left", "layers", "interrupted"]);
 }
 
 #[test]
@@ -661,13 +829,28 @@ fn hints_are_the_present_publishers_and_keep_their_age() {
     hint(&mut world, idol, vec![b_frames, mono]);
     assert_eq!(world.news().0, [""; 0], "nothing new");
 
-    // Another session of hers starts without them, and what was seen of the old one is late.
+    // Another session of hers has its own, which are the room's when it is promoted.
     let again = world.publish("stage", "idol").unwrap();
-    assert_eq!(hints(&world), []);
-    hint(&mut world, idol, vec![mono]);
-    assert_eq!(hints(&world), []);
+    world.news();
     hint(&mut world, again, vec![mono]);
-    assert_eq!(hints(&world), [(mono, Duration::ZERO)]);
+    world.pass(GRACE);
+    assert_eq!(
+        hints(&world),
+        [(b_frames, 2 * GRACE), (mono, GRACE)],
+        "while it is parked, the publisher's"
+    );
+    assert_eq!(world.news().0, [""; 0]);
+    world.ready(again);
+    assert_eq!(world.news().0, ["promoted", "hints", "left"]);
+    assert_eq!(hints(&world), [(mono, GRACE)]);
+    hint(&mut world, idol, vec![b_frames]);
+    assert_eq!(
+        world.news().0,
+        [""; 0],
+        "what was seen of the old one is late"
+    );
+    hint(&mut world, again, vec![b_frames]);
+    assert_eq!(hints(&world), [(b_frames, Duration::ZERO)]);
     world.news();
     world.lose(again);
     assert_eq!(hints(&world), []);

@@ -51,7 +51,7 @@ pub struct RoomSummary {
     pub hints: Vec<(Hint, Duration)>,
     /// How many watch.
     pub viewers: usize,
-    /// Who publishes.
+    /// Who publishes. Not who is parked.
     pub publisher: Option<Participant>,
     /// Since somebody came first.
     pub age: Duration,
@@ -74,6 +74,8 @@ pub struct SessionSummary {
     pub shard: ShardId,
     /// Whether ICE and DTLS have come up.
     pub connected: bool,
+    /// Whether its media is the room's.
+    pub publishing: bool,
     /// Since the POST.
     pub age: Duration,
 }
@@ -85,7 +87,7 @@ pub struct Counts {
     pub rooms: usize,
     /// Those that have or had a publisher.
     pub rooms_started: usize,
-    /// Opened publisher sessions.
+    /// Opened publisher sessions, parked or not.
     pub publishers: usize,
     /// Opened viewer sessions.
     pub viewers: usize,
@@ -156,7 +158,10 @@ impl Rooms {
         let listed = room
             .sessions
             .range((Bound::Excluded(after), Bound::Unbounded))
-            .filter_map(|(_, id)| session_summary(now, *id, &self.sessions[id]))
+            .filter_map(|(_, id)| {
+                let publishing = room.publisher == Some(*id);
+                session_summary(now, *id, &self.sessions[id], publishing)
+            })
             .take(limit)
             .collect();
         Some(listed)
@@ -199,8 +204,9 @@ impl Rooms {
             tracks: room.tracks.clone(),
             layers: room.layers.clone(),
             hints: room
-                .hints
+                .publisher
                 .iter()
+                .flat_map(|id| &self.sessions[id].hints)
                 .map(|(hint, since)| (*hint, now.saturating_duration_since(*since)))
                 .collect(),
             viewers: room.watching,
@@ -215,7 +221,12 @@ impl Rooms {
     }
 }
 
-fn session_summary(now: Instant, id: SessionId, session: &Session) -> Option<SessionSummary> {
+fn session_summary(
+    now: Instant,
+    id: SessionId,
+    session: &Session,
+    publishing: bool,
+) -> Option<SessionSummary> {
     Some(SessionSummary {
         session: id,
         number: session.number,
@@ -223,6 +234,7 @@ fn session_summary(now: Instant, id: SessionId, session: &Session) -> Option<Ses
         participant: session.participant.clone(),
         shard: session.shard?,
         connected: session.connected,
+        publishing,
         age: now.saturating_duration_since(session.since),
     })
 }

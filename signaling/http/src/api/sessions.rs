@@ -31,6 +31,8 @@ pub(crate) struct Session {
     participant: Option<String>,
     /// Whether ICE and DTLS have come up.
     connected: bool,
+    /// Whether its media is the room's: a publisher's is not before its first packet, nor a viewer's.
+    publishing: bool,
     /// Since the POST.
     age_seconds: f64,
     /// The shard that it is on.
@@ -131,6 +133,7 @@ async fn with_media(app: &App, summary: SessionSummary) -> Session {
         role: summary.role,
         participant: summary.participant.map(|name| name.as_ref().to_owned()),
         connected: summary.connected,
+        publishing: summary.publishing,
         age_seconds: summary.age.as_secs_f64(),
         shard: summary.shard.0,
         media: media.map(Media::from),

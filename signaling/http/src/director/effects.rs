@@ -23,10 +23,17 @@ impl Director {
             MediaEvent::SessionClosed { session, reason } => {
                 self.rooms.closed(now, session, leave_reason(reason));
             }
-            MediaEvent::TrackStarted { room, kind, codec } => {
-                self.rooms.track_started(now, room, kind, codec);
+            MediaEvent::PublisherReady { session } => {
+                self.rooms.publisher_ready(now, session);
             }
-            MediaEvent::LayersChanged { room, layers } => self.rooms.layers_changed(room, layers),
+            MediaEvent::TrackStarted {
+                session,
+                kind,
+                codec,
+            } => self.rooms.track_started(now, session, kind, codec),
+            MediaEvent::LayersChanged { session, layers } => {
+                self.rooms.layers_changed(session, layers);
+            }
             MediaEvent::LayersPaused { session, layers } => {
                 if let Some(state) = self.sessions.get(&session) {
                     state
@@ -40,6 +47,10 @@ impl Director {
                 }
             }
             MediaEvent::HintsChanged { session, hints } => {
+                // A parked publisher hears them too.
+                if let Some(state) = self.sessions.get(&session) {
+                    state.view.send_modify(|view| view.hints.clone_from(&hints));
+                }
                 self.rooms.hints_changed(now, session, hints);
             }
             MediaEvent::ViewerLayer { session, layer } => {
@@ -61,6 +72,12 @@ impl Director {
             changed = true;
             match effect {
                 Effect::Close { session, shard } => self.parts.media.close(shard, session),
+                Effect::Promote { session, shard } => {
+                    self.parts.media.promote(shard, session);
+                    if let Some(state) = self.sessions.get(&session) {
+                        state.span.in_scope(|| tracing::info!("publishing"));
+                    }
+                }
                 Effect::RoomChanged(id) => {
                     if let Some(view) = self.views.get(&id)
                         && let Some(status) = self.rooms.status(id)
@@ -127,14 +144,7 @@ impl Director {
             }
             Event::PublisherReturned { room } => tracing::info!(%room, "the publisher is back"),
             Event::LayersChanged { room, layers } => tracing::debug!(%room, ?layers, "layers"),
-            Event::HintsChanged {
-                room,
-                session,
-                hints,
-            } => {
-                if let Some(state) = self.sessions.get(session) {
-                    state.view.send_modify(|view| view.hints.clone_from(hints));
-                }
+            Event::HintsChanged { room, hints } => {
                 let codes: Vec<&str> = hints.iter().map(|hint| hint.code.as_str()).collect();
                 if codes.is_empty() {
                     tracing::info!(%room, "nothing is wrong with the publisher's stream any more");
@@ -152,6 +162,7 @@ fn leave_reason(reason: CloseReason) -> LeaveReason {
     match reason {
         CloseReason::PeerClosed => LeaveReason::PeerClosed,
         CloseReason::ConnectTimeout => LeaveReason::ConnectTimeout,
+        CloseReason::NoMedia => LeaveReason::NoMedia,
         CloseReason::ConsentExpired => LeaveReason::ConsentExpired,
         CloseReason::BitrateExceeded => LeaveReason::BitrateExceeded,
         CloseReason::TransportError => LeaveReason::TransportError,
