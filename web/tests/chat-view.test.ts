@@ -3,6 +3,8 @@ import { test } from "node:test";
 import { Pace, WAIT_SECONDS } from "../src/chat/pace.ts";
 import type { Line } from "../src/chat/timeline.ts";
 import { auditText } from "../src/chatview/audit.ts";
+import { maySanction, moderates } from "../src/chat/roles.ts";
+import { Role } from "../src/chat/frames.ts";
 import { Announcer, SPEAK_MS, SPOKEN_MAX } from "../src/chatview/announcer.ts";
 import { PARTICLES_MAX, particlesFor } from "../src/chatview/hearts.ts";
 import { Row, pageOf } from "../src/chatview/records.ts";
@@ -71,16 +73,27 @@ test("a page of a record is read with care", () => {
   assert.deepEqual([row?.time("atMs", "at_ms"), row?.id("id"), row?.child("author").text("name"), row?.text("at")], [1_700_000_000_000, 0n, "", ""]);
 });
 
+test("moderators act on bots and on whoever stands below them", () => {
+  const { GUEST, MEMBER, MODERATOR, LEAD_MODERATOR, IDOL, BOT, SERVER } = Role;
+  const actsOn = (actor: Role) => [GUEST, MEMBER, MODERATOR, LEAD_MODERATOR, IDOL, BOT, SERVER].filter((role) => maySanction(actor, role));
+  assert.deepEqual(actsOn(GUEST), []);
+  assert.deepEqual(actsOn(BOT), []);
+  assert.deepEqual(actsOn(MODERATOR), [GUEST, MEMBER, BOT]);
+  assert.deepEqual(actsOn(LEAD_MODERATOR), [GUEST, MEMBER, MODERATOR, BOT]);
+  assert.equal(actsOn(IDOL).length, 7);
+  assert.deepEqual([GUEST, MEMBER, MODERATOR, LEAD_MODERATOR, IDOL, BOT, SERVER].filter(moderates), [MODERATOR, LEAD_MODERATOR, IDOL, SERVER]);
+});
+
 for (const [record, said] of [
-  [{ action: "timeout", target: "mina", after: '{"kind":"timeout","until_ms":1700000000000}' }, "Paused · mina · until 1700000000000"],
-  [{ action: "clear_user", target: "mina", before: "1 messages" }, "All messages deleted · mina · Messages: 1"],
-  [{ action: "unban", target: "mina", before: '{"kind":"timeout","reason":"loud"}' }, "Let back in · mina · Paused · “loud”"],
+  [{ action: "timeout", target: "mina", after: '{"kind":"timeout","until_ms":1700000000000}' }, "Timed out · mina · until 1700000000000"],
+  [{ action: "clear_user", target: "mina", before: "1 messages" }, "All messages deleted · mina · 1 message"],
+  [{ action: "unban", target: "mina", before: '{"kind":"timeout","reason":"loud"}' }, "Unbanned · mina · Timed out · “loud”"],
   [{ action: "delete", target: "1885131231531630592", before: "rude" }, "Message deleted · “rude”"],
   [{ action: "unpin", target: "1885131231531630592", before: "1885131231531630592" }, "Unpinned"],
-  [{ action: "announce", target: null, after: "At eight" }, "News · “At eight”"],
+  [{ action: "announce", target: null, after: "At eight" }, "Announcement · “At eight”"],
   [
     { action: "settings", before: '{"blockedTerms":["shop"]}', after: '{"slowSeconds":20,"muted":true,"hold":"HOLD_ALL","emotes":[{"name":"wave","url":"/w"}]}' },
-    "Rules changed · Seconds between messages of one person → 20 · Quiet: only artist and moderators → on · Hold for a moderator → Everything · Blocked words → none · Emotes → wave",
+    "Rules changed · Slow mode: seconds between messages → 20 · Mute chat: only artist and moderators → on · Hold for review → All messages · Blocked words → none · Emotes → wave",
   ],
   [{ action: "settings", before: "{", after: "7" }, "Rules changed"],
   [{ action: "dance", target: "mina" }, "dance · mina"],

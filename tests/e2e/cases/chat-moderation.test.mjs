@@ -40,8 +40,8 @@ test('a moderator deletes, pauses and holds; those it concerns are told', async 
   await at(momo, 'mod-toggle').click();
   await line(momo, 'is this alright?').click();
   await at(momo, 'line-timeout').click();
-  await at(mina, 'chat-note').filter({ hasText: 'may not write' }).waitFor();
-  await mina.getByRole('button', { name: /^Send again in \d+ s$/ }).waitFor();
+  await at(mina, 'chat-note').filter({ hasText: 'You are timed out for 10 minutes.' }).waitFor();
+  await mina.getByRole('button', { name: /^You can send again in \d+ minutes/ }).waitFor();
 });
 
 /** A card of the panel's list, by all of these texts. */
@@ -61,7 +61,7 @@ async function appeal(page, text) {
   await at(page, 'appeal').click();
   await page.locator('.chat-appeal textarea').fill(text);
   await page.locator('.chat-appeal button').click();
-  await note(page, 'will read it');
+  await note(page, 'Your appeal was sent');
 }
 
 test('the panel shows what was done, to whom and why, and takes it back', async () => {
@@ -75,23 +75,23 @@ test('the panel shows what was done, to whom and why, and takes it back', async 
   await line(momo, 'look at my shop').waitFor();
 
   // What somebody has written, and what is done from there.
-  await at(momo, 'mod-toggle').click();
-  await lookUp(momo, 'mina');
+  await line(momo, 'the first of two').click();
+  await at(momo, 'line-user').click();
   for (const text of ['the first of two', 'the second of two']) await card(momo, 'Mina', text).waitFor();
   assert.equal(await card(momo).count(), 2);
   await momo.locator('.mod-body input[name="reason"]').fill('shouting');
   await assertSound(momo, 'chat-mod-users-desk');
-  await button(momo, 'Pause 10 min').click();
-  await note(mina, 'You may not write for 600 s.');
+  await button(momo, 'Time out 10 min').click();
+  await note(mina, 'You are timed out for 10 minutes.');
   await lookUp(momo, 'hana');
   await momo.locator('.mod-body input[name="reason"]').fill('advertising');
   await button(momo, 'Ban').click();
-  await note(hana, 'You may not write in this room any more.');
+  await note(hana, 'You were banned from this chat.');
 
   // Who is kept out, why and until when.
   await at(momo, 'mod-bans').click();
-  await card(momo, 'mina', 'shouting', 'Paused · until').waitFor();
-  await card(momo, 'hana', 'advertising', 'Banned · without end').waitFor();
+  await card(momo, 'mina', 'shouting', 'Timed out · until').waitFor();
+  await card(momo, 'hana', 'advertising', 'Banned · permanent').waitFor();
   await assertSound(momo, 'chat-mod-bans-desk');
 
   // Both ask to be heard, and one is.
@@ -103,10 +103,10 @@ test('the panel shows what was done, to whom and why, and takes it back', async 
   await assertSound(momo, 'chat-mod-queue-desk');
   await card(momo, 'my shop').getByRole('button', { name: 'Decline' }).click();
   await card(momo, 'my shop').waitFor({ state: 'detached' });
-  await note(hana, 'it stays as it is');
+  await note(hana, 'declined your appeal');
   await card(momo, 'cheering').getByRole('button', { name: 'Accept' }).click();
-  await momo.getByText('Nothing waits.').waitFor();
-  await note(mina, 'You may write again.');
+  await momo.getByText('Nothing to review.').waitFor();
+  await note(mina, 'You can chat again.');
   await write(mina, 'thank you!');
   await line(momo, 'thank you!').waitFor();
 
@@ -114,9 +114,9 @@ test('the panel shows what was done, to whom and why, and takes it back', async 
   await at(momo, 'mod-bans').click();
   await card(momo, 'hana').waitFor();
   assert.equal(await card(momo).count(), 1);
-  await button(momo, 'Lift').click();
-  await momo.getByText('Nobody is banned.').waitFor();
-  await note(hana, 'You may write again.');
+  await button(momo, 'Unban').click();
+  await momo.getByText('No one is banned.').waitFor();
+  await note(hana, 'You can chat again.');
   await write(hana, 'sorry, everybody');
   await line(mina, 'sorry, everybody').waitFor();
 });
@@ -133,7 +133,7 @@ test('the panel sets the rules, loses none of them, and logs who did', async () 
   await note(momo, 'Done');
   await ruled(room, 'blockedTerms', 'shop');
   await write(mina, 'let us go to the shop');
-  await note(mina, 'words that this room does not want');
+  await note(mina, 'words that are blocked in this room');
 
   // What blocks is told to moderators only, and another rule does not take it away.
   await at(momo, 'mod-stage').click();
@@ -143,7 +143,7 @@ test('the panel sets the rules, loses none of them, and logs who did', async () 
   assert.equal(await terms.inputValue(), 'shop');
   await assertSound(momo, 'chat-mod-settings-desk');
   await button(momo, 'Save').click();
-  await mina.locator('.chat-modes').filter({ hasText: 'One message every 20 s' }).waitFor();
+  await mina.locator('.chat-modes').filter({ hasText: 'Slow mode: 20 seconds' }).waitFor();
   await write(mina, 'and now?');
   await line(momo, 'and now?').waitFor();
   await mina.locator('[data-testid="chat-send"][data-wait]').waitFor();
@@ -155,20 +155,20 @@ test('the panel sets the rules, loses none of them, and logs who did', async () 
   await lookUp(momo, 'mina');
   await card(momo, 'and now?').waitFor();
   await momo.locator('.mod-body input[name="reason"]').fill('a bit quieter');
-  await button(momo, 'Pause 10 min').click();
-  await note(mina, 'You may not write for 600 s.');
+  await button(momo, 'Time out 10 min').click();
+  await note(mina, 'You are timed out for 10 minutes.');
   await card(momo, 'and now?', 'Message deleted').waitFor();
 
   // The newest first.
   await at(momo, 'mod-audit').click();
-  await card(momo, 'News').waitFor();
+  await card(momo, 'Announcement').waitFor();
   const log = (await momo.locator('.mod-card > p:first-child').allTextContents()).reverse();
-  assert.match(log[3], /^momo Paused · mina · until /);
+  assert.match(log[3], /^momo Timed out · mina · until /);
   assert.deepEqual(log.toSpliced(3, 1), [
     'momo Rules changed · Blocked words → shop',
-    'momo Rules changed · Seconds between messages of one person → 20',
-    'momo News · “Doors open at eight”',
-    'momo All messages deleted · mina · Messages: 1',
+    'momo Rules changed · Slow mode: seconds between messages → 20',
+    'momo Announcement · “Doors open at eight”',
+    'momo All messages deleted · mina · 1 message',
   ]);
   await assertSound(momo, 'chat-mod-audit-desk');
 
@@ -176,7 +176,7 @@ test('the panel sets the rules, loses none of them, and logs who did', async () 
   const dal = await watch(room, moderator(room, 'lead_moderator', 'Dal'), PHONE);
   await assertSound(dal, 'chat-moderator-phone');
   await at(dal, 'mod-toggle').click();
-  await dal.getByText('기다리는 것이 없어요.').waitFor();
+  await dal.getByText('검토할 것이 없어요.').waitFor();
   await assertSound(dal, 'chat-mod-queue-phone');
   await at(dal, 'mod-settings').click();
   await dal.locator('.mod-body textarea').waitFor();
@@ -185,7 +185,7 @@ test('the panel sets the rules, loses none of them, and logs who did', async () 
   await card(dal, 'and now?', '메시지 삭제').waitFor();
   await assertSound(dal, 'chat-mod-users-phone');
   await at(dal, 'mod-bans').click();
-  await card(dal, 'mina', '정지됨', '까지').waitFor();
+  await card(dal, 'mina', '타임아웃', '까지').waitFor();
   await assertSound(dal, 'chat-mod-bans-phone');
   await at(dal, 'mod-audit').click();
   await card(dal, '금지어 → shop').waitFor();

@@ -186,7 +186,7 @@ test('the studio is reloaded: it goes live again by itself, and the fans have wa
   await fans[0].is('interrupted');
   const again = await studio.page.context().newPage();
   await again.goto(`${here.server.base}/studio/${room}#token=${publishing(room)}`);
-  await again.locator('[data-testid="go-live"]', { hasText: 'Go on with the show' }).click();
+  await again.locator('[data-testid="go-live"]', { hasText: 'Resume the show' }).click();
   for (const fan of fans) {
     await fan.is('live');
     await fan.paints(10);
@@ -231,7 +231,7 @@ test('a pause from outside ends by itself, or with a tap', async () => {
       video.pause();
     });
     await fan.showing('unmute');
-    assert.equal(await fan.evaluate(() => document.querySelector('#unmute').textContent.trim()), 'Tap to play');
+    assert.equal(await fan.evaluate(() => document.querySelector('#unmute').textContent.trim()), 'Play');
     await fan.evaluate(() => delete document.querySelector('#video').play);
     await fan.click('video');
     await fan.paints(10);

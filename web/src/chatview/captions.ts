@@ -36,7 +36,7 @@ export class CaptionView {
     label(this.select, c("chat.captions"));
     setOptions(this.select, [
       { value: OFF, label: c("chat.captions.off") },
-      ...languages.map((tag) => ({ value: tag, label: nameOf(tag) })),
+      ...languages.map((tag) => ({ value: tag, label: c("chat.captions.in", { language: nameOf(tag) }) })),
     ]);
     const chosen = this.#wish === OFF ? undefined : this.captions.pick(this.#wish ?? language());
     this.select.value = chosen ?? OFF;

@@ -1,7 +1,7 @@
 /** Where fans write: text, emotes, answers, hearts. */
 
 import { TEXT_CHARACTERS_MAX, characters, type Message } from "../chat/frames.ts";
-import { language, number } from "../i18n/index.ts";
+import { duration, language } from "../i18n/index.ts";
 import { c } from "../i18n/chat.ts";
 import { make, setText } from "../ui/dom.ts";
 import { bdi, emoteOf } from "./line.ts";
@@ -80,7 +80,7 @@ export class Composer {
     label(this.#emotes, c("chat.emotes"));
     label(this.#replyEnd, c("chat.reply.end"));
     label(this.#heart, c("chat.heart"));
-    label(this.#send, this.#seconds > 0 ? c("chat.send.wait", { seconds: this.#seconds }) : c("chat.send"));
+    label(this.#send, this.#seconds > 0 ? c("chat.send.wait", { time: duration(this.#seconds) }) : c("chat.send"));
     this.#picker.setAttribute("aria-label", c("chat.emotes"));
     this.#picker.hidden = true;
   }
@@ -177,7 +177,7 @@ export class Composer {
     const left = TEXT_CHARACTERS_MAX - characters(this.#input.value);
     this.#left.hidden = left > LEFT_SHOWN;
     this.#left.classList.toggle("composer-over", left < 0);
-    if (left <= LEFT_SHOWN) setText(this.#left, c("chat.left", { count: number(left) }));
+    if (left <= LEFT_SHOWN) setText(this.#left, c("chat.left", { count: left }));
   }
 
   #togglePicker(): void {

@@ -2,11 +2,13 @@
 
 import type { Author, Message } from "../chat/frames.ts";
 import { Role, TEXT_CHARACTERS_MAX } from "../chat/frames.ts";
+import { ROLE_NAMES } from "../chat/roles.ts";
 import { money, pieces } from "../chat/text.ts";
 import type { Line, Why } from "../chat/timeline.ts";
-import { language } from "../i18n/index.ts";
+import { duration, language, t } from "../i18n/index.ts";
 import { c, known } from "../i18n/chat.ts";
 import { make } from "../ui/dom.ts";
+import { problemKey } from "../ui/problems.ts";
 import { hueOf } from "./parts.ts";
 
 /** What a message is drawn with. */
@@ -45,10 +47,13 @@ export function drawLine(li: HTMLElement, line: Line, context: LineContext): voi
   li.replaceChildren(...parts);
 }
 
-/** Why something was refused, in words. */
+/** Why something was refused, in words. Codes of the HTTP API have `chat_` before the chat's own. */
 export function refusalText({ code, detail, retryAfterMs }: Why): string {
-  const seconds = Math.ceil(retryAfterMs / 1_000);
-  return c(known("chat.refusal", code, "chat.refusal.other"), { detail: detail || code, seconds, count: TEXT_CHARACTERS_MAX });
+  const own = code.replace(/^chat_/, "");
+  const key = known("chat.refusal", own, "chat.refusal.other");
+  if (key !== "chat.refusal.other") return c(key, { time: duration(retryAfterMs / 1_000), count: TEXT_CHARACTERS_MAX });
+  const general = problemKey({ code, status: 0 });
+  return general === "problem.other" ? c(key, { detail: detail || code }) : t(general);
 }
 
 /** Whether a message names the reader, or answers them. */
@@ -62,7 +67,7 @@ export function nameOf(author: Author | undefined): Node[] {
   name.dataset["hue"] = hueOf(author?.user ?? "");
   const role = author?.role ?? Role.GUEST;
   if (role === Role.GUEST) return [name, document.createTextNode(" ")];
-  const title = c(known("chat.role", String(role), "chat.role.1"));
+  const title = c(`chat.role.${ROLE_NAMES[role] ?? "member"}`);
   const badge = make("span", `badge-role badge-role-${role}`, title);
   badge.title = title;
   return [badge, document.createTextNode(" "), name, document.createTextNode(" ")];

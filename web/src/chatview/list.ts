@@ -1,7 +1,6 @@
 /** The list of messages: at most as many elements as the timeline keeps, and the newest in sight unless the reader looks back. */
 
 import type { Line } from "../chat/timeline.ts";
-import { number } from "../i18n/index.ts";
 import { c } from "../i18n/chat.ts";
 import { make, setText } from "../ui/dom.ts";
 import { drawLine, type LineContext } from "./line.ts";
@@ -118,7 +117,7 @@ export class MessageList {
   #showNew(count: number): void {
     this.#new.hidden = this.#frozen === undefined;
     const text = this.#new.querySelector("span");
-    if (text) setText(text, count > 0 ? c("chat.new", { count: number(count) }) : c("chat.latest"));
+    if (text) setText(text, count > 0 ? c("chat.new", { count }) : c("chat.latest"));
   }
 
   #scrolled(): void {

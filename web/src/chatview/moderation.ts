@@ -3,11 +3,12 @@
 import { type Moderate, type Settings } from "../chat/frames.ts";
 import type { Asked } from "../chat/outbox.ts";
 import type { Deed } from "../chat/client.ts";
+import { ProblemError } from "../client/problem.ts";
 import { c, known, type ChatKey } from "../i18n/chat.ts";
 import { language } from "../i18n/index.ts";
 import { make } from "../ui/dom.ts";
 import { auditText } from "./audit.ts";
-import { bdi } from "./line.ts";
+import { bdi, refusalText } from "./line.ts";
 import { button } from "./parts.ts";
 import { Records, type Row } from "./records.ts";
 import type { ChatView } from "./view.ts";
@@ -29,12 +30,16 @@ const SWITCHES = [
   ["muted", "mod.muted"], ["shield", "mod.shield"],
 ] as const satisfies readonly (readonly [keyof Settings, ChatKey])[];
 
+/** What takes a sanction of a kind back; else it is a ban. */
+const LIFTS: Readonly<Record<string, ChatKey>> = { timeout: "mod.lift.timeout", shadow: "mod.unshadow" };
+
 /** See the module. */
 export class Moderation {
   readonly element = make("section", "mod");
   readonly #tabs = make("div", "mod-tabs");
   readonly #body = make("div", "mod-body");
   /** Of whoever was looked up. */
+  readonly #actions = make("div");
   readonly #messages = make("div", "mod-form");
   readonly #records: Records;
   #tab: Tab = "queue";
@@ -56,6 +61,13 @@ export class Moderation {
   toggle(): void {
     if (this.element.hidden) this.#show("queue");
     else this.close();
+  }
+
+  /** Opens at what is known of a user. */
+  lookUp(user: string): void {
+    this.#user = user;
+    this.#show("users");
+    this.#drawUser();
   }
 
   close(): void {
@@ -154,7 +166,7 @@ export class Moderation {
   #drawQueue(): void {
     const { queue } = this.owner.view.client.room;
     const held = (queue?.held ?? []).flatMap(({ message, reason }) => (message ? [this.#card(
-      message.author?.name ?? "", message.text, reason,
+      message.author?.name ?? "", message.text, c(known("mod.held", reason, "mod.held.other"), { detail: reason }),
       button("mod.approve", "line-action", () => this.#deed({ $case: "approve", value: message.id }), "approve"),
       button("mod.deny", "line-action line-action-danger", () => this.#deed({ $case: "deny", value: message.id }), "deny"),
     )] : []));
@@ -176,8 +188,8 @@ export class Moderation {
     const terms = await this.#records.blockedTerms();
     // Who has begun to edit meanwhile goes on.
     if (this.#tab !== "settings" || this.#body.querySelector("form")?.contains(document.activeElement)) return;
-    if (typeof terms !== "number") this.#drawSettings(terms);
-    else this.#body.replaceChildren(make("p", "error", c("mod.failed", { status: terms })), button("mod.refresh", "line-action", () => void this.#readSettings()));
+    if (!(terms instanceof ProblemError)) this.#drawSettings(terms);
+    else this.#body.replaceChildren(make("p", "error", failedText(terms)), button("mod.refresh", "line-action", () => void this.#readSettings()));
   }
 
   #drawSettings(blockedTerms: readonly string[]): void {
@@ -232,15 +244,19 @@ export class Moderation {
     user.autocomplete = "off";
     user.spellcheck = false;
     form.append(field("mod.user", user), submit("mod.user.find"));
-    const actions = make("div");
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#user = user.value.trim();
-      actions.replaceChildren(this.#userActions(this.#user));
-      this.#drawMessages();
+      this.#drawUser();
     });
+    this.#actions.replaceChildren();
     this.#messages.replaceChildren();
-    this.#body.replaceChildren(form, actions, this.#messages);
+    this.#body.replaceChildren(form, this.#actions, this.#messages);
+  }
+
+  #drawUser(): void {
+    this.#actions.replaceChildren(this.#userActions(this.#user));
+    this.#drawMessages();
   }
 
   #drawMessages(): void {
@@ -280,7 +296,7 @@ export class Moderation {
       const kind = row.text("kind");
       const note = [c(known("mod.kind", kind, "mod.kind.ban")), until ? c("mod.until", { time: time(until) }) : c("mod.forever")].join(" · ");
       return this.#card(user, row.text("reason"), note,
-        button("mod.unban", "line-action", () => this.#deed(kind === "shadow" ? { $case: "unshadow", value: user } : { $case: "unban", value: user })));
+        button(LIFTS[kind] ?? "mod.unban", "line-action", () => this.#deed(kind === "shadow" ? { $case: "unshadow", value: user } : { $case: "unban", value: user })));
     });
   }
 
@@ -302,8 +318,8 @@ export class Moderation {
     const tab = this.#tab;
     const page = await this.#records.read(path, path.startsWith("chat/sanctions") ? "after" : "before");
     if (this.#tab !== tab || !into.isConnected) return;
-    if (typeof page === "number") {
-      into.append(make("p", "error", c("mod.failed", { status: page })));
+    if (page instanceof ProblemError) {
+      into.append(make("p", "error", failedText(page)));
       return;
     }
     into.append(...page.rows.map(draw));
@@ -396,6 +412,10 @@ function submit(key: ChatKey, testId = ""): HTMLButtonElement {
   const element = make("button", "line-action line-action-main", c(key));
   if (testId) element.dataset["testid"] = testId;
   return element;
+}
+
+function failedText({ code, message, retryAfterMs }: ProblemError): string {
+  return c("mod.failed", { reason: refusalText({ code, detail: message, retryAfterMs: retryAfterMs ?? 0 }) });
 }
 
 function time(ms: number): string {

@@ -1,5 +1,7 @@
 /** What the server keeps and tells moderators over HTTP, read with care. */
 
+import { ProblemError, readProblem } from "../client/problem.ts";
+
 /** The parameter that takes the cursor of the next page: records go back in time, lists go on. */
 export type Cursor = "before" | "after";
 
@@ -56,31 +58,33 @@ export class Row {
 export class Records {
   constructor(private readonly room: string, private readonly token: () => string | undefined) {}
 
-  /** One page, or the status of the refusal (0: no answer). */
-  async read(path: string, cursor: Cursor): Promise<RecordPage | number> {
+  /** One page, or why there is none. */
+  async read(path: string, cursor: Cursor): Promise<RecordPage | ProblemError> {
     const at = this.#at(path);
     if (!at.searchParams.has("limit")) at.searchParams.set("limit", String(PAGE));
-    const { status, body } = await this.#get(at);
-    return status === 200 ? pageOf(body, path, cursor) : status;
+    const answer = await this.#get(at);
+    return answer instanceof ProblemError ? answer : pageOf(answer.body, path, cursor);
   }
 
-  /** The room's blocked terms, which only moderators are told, and they over HTTP; or the status of the refusal. */
-  async blockedTerms(): Promise<readonly string[] | number> {
-    const { status, body } = await this.#get(this.#at("chat/settings"));
-    return status === 200 && typeof body === "object" && body !== null ? new Row(body as Record<string, unknown>).texts("blockedTerms") : status;
+  /** The room's blocked terms, which only moderators are told, and they over HTTP; or why they cannot be told. */
+  async blockedTerms(): Promise<readonly string[] | ProblemError> {
+    const answer = await this.#get(this.#at("chat/settings"));
+    if (answer instanceof ProblemError) return answer;
+    const { body } = answer;
+    return new Row(typeof body === "object" && body !== null ? (body as Record<string, unknown>) : {}).texts("blockedTerms");
   }
 
   #at(path: string): URL {
     return new URL(`/api/v1/rooms/${encodeURIComponent(this.room)}/${path}`, location.href);
   }
 
-  async #get(at: URL): Promise<{ readonly status: number; readonly body?: unknown }> {
+  async #get(at: URL): Promise<{ readonly body: unknown } | ProblemError> {
     const token = this.token();
     try {
       const response = await fetch(at, { headers: { accept: "application/json", ...(token ? { authorization: `Bearer ${token}` } : {}) } });
-      return response.ok ? { status: 200, body: await response.json() } : { status: response.status };
+      return response.ok ? { body: await response.json() } : await readProblem(response, Date.now());
     } catch {
-      return { status: 0 };
+      return new ProblemError(0, "network", "");
     }
   }
 }

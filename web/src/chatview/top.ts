@@ -4,7 +4,7 @@ import type { Message, Poll } from "../chat/frames.ts";
 import type { ChatRoom } from "../chat/room.ts";
 import { money } from "../chat/text.ts";
 import { c } from "../i18n/chat.ts";
-import { language, number } from "../i18n/index.ts";
+import { duration, language, number } from "../i18n/index.ts";
 import { make, setText } from "../ui/dom.ts";
 import { bdi, nameOf, textOf, type LineContext } from "./line.ts";
 import { ICONS, button, iconButton } from "./parts.ts";
@@ -159,8 +159,8 @@ export class Top {
     const total = choices.reduce((sum, { votes }) => sum + votes, 0);
     const seconds = Math.max(0, Math.ceil((Number(endsAtMs) - this.owner.room.ahead - this.owner.now()) / 1_000));
     const left = this.#poll.querySelector(".poll-left");
-    const count = c("chat.poll.votes", { count: number(total) });
-    if (left) setText(left, `${count} · ${ended ? c("chat.poll.ended") : c("chat.poll.left", { seconds })}`);
+    const count = c("chat.poll.votes", { count: total });
+    if (left) setText(left, `${count} · ${ended ? c("chat.poll.ended") : c("chat.poll.left", { time: duration(seconds) })}`);
     this.#poll.querySelectorAll<HTMLElement>(".poll-choice").forEach((choice, at) => {
       const share = total > 0 ? (choices[at]?.votes ?? 0) / total : 0;
       const text = choice.querySelector(".poll-share");

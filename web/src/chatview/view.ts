@@ -1,8 +1,9 @@
 /** The chat of a page: its client, and everything that is drawn of it. */
 
 import { ChatClient, type Deed, type SendFault } from "../chat/client.ts";
-import { TEXT_CHARACTERS_MAX, type Ack, type Message, type Notice, type Refusal } from "../chat/frames.ts";
+import { Role, TEXT_CHARACTERS_MAX, type Ack, type Message, type Notice, type Refusal } from "../chat/frames.ts";
 import type { Asked } from "../chat/outbox.ts";
+import { maySanction, moderates } from "../chat/roles.ts";
 import type { Happening, Topic } from "../chat/room.ts";
 import { emoteMap } from "../chat/text.ts";
 import type { Line } from "../chat/timeline.ts";
@@ -10,7 +11,7 @@ import { overChannels, overSocket } from "../chat/transport.ts";
 import { Backoff, VIEWER_BACKOFF } from "../client/backoff.ts";
 import type { ChatChannels } from "../client/channels.ts";
 import { c, known } from "../i18n/chat.ts";
-import { localised, number, t } from "../i18n/index.ts";
+import { duration, localised, t } from "../i18n/index.ts";
 import { make, setText } from "../ui/dom.ts";
 import { problemKey } from "../ui/problems.ts";
 import { schedule } from "../ui/schedule.ts";
@@ -75,6 +76,7 @@ export class ChatView {
   #context: LineContext = { emotes: new Map(), you: undefined };
   #votes = new Map<bigint, number>();
   #heartCount = 0;
+  #banned = false;
   #skipped = 0;
   #noteTimer: ReturnType<typeof setTimeout> | undefined;
   #speakTimer: ReturnType<typeof setTimeout> | undefined;
@@ -236,7 +238,7 @@ export class ChatView {
   readonly #paintPresent = (): void => {
     const { present, names } = this.client.room;
     this.#present.hidden = present === undefined;
-    setText(this.#present, c("chat.present", { count: number(present ?? 0) }));
+    setText(this.#present, c("chat.present", { count: present ?? 0 }));
     this.#present.title = names.join(", ");
     this.place.onCounts?.(present, this.#heartCount);
   };
@@ -251,7 +253,7 @@ export class ChatView {
       this.#painter.request(this.#paintList);
     }
     const modes = [
-      settings.slowSeconds > 0 ? c("chat.mode.slow", { seconds: settings.slowSeconds }) : "",
+      settings.slowSeconds > 0 ? c("chat.mode.slow", { time: duration(settings.slowSeconds) }) : "",
       settings.emoteOnly ? c("chat.mode.emotes") : "",
       settings.shield ? c("chat.mode.shield") : "",
     ].filter(Boolean);
@@ -272,7 +274,7 @@ export class ChatView {
         parts.push(make("p", "", c(`chat.status.${status.kind}`)));
         break;
       case "refused":
-        parts.push(make("p", "", c("chat.status.refused", { reason: status.detail || t(problemKey({ code: status.code, status: 401 })) })),
+        parts.push(make("p", "", c("chat.status.refused", { reason: refusalText({ code: status.code, detail: status.detail, retryAfterMs: 0 }) })),
           button("chat.status.again", "quiet", () => client.start(), "chat-again"));
         break;
       case "replaced":
@@ -294,9 +296,9 @@ export class ChatView {
     if (status.kind === "refused" || status.kind === "replaced") return "";
     // Before the first welcome nobody knows; then what is written waits for it.
     if (you === undefined || may.moderate) return undefined;
-    if (!may.write) return c("chat.readonly");
-    if (settings.muted && you.role < 2) return c("chat.muted");
-    if (settings.membersOnly && you.role < 1) return c("chat.members");
+    if (!may.write) return c(this.#banned ? "chat.refusal.banned" : "chat.readonly");
+    if (settings.muted && !moderates(you.role)) return c("chat.muted");
+    if (settings.membersOnly && you.role === Role.GUEST) return c("chat.members");
     return undefined;
   }
 
@@ -307,7 +309,7 @@ export class ChatView {
     this.#composer.hearts(this.#heartCount);
     this.place.onCounts?.(this.client.room.present, this.#heartCount);
     if (this.#skipped > 0) {
-      this.note(c("chat.skipped", { count: number(this.#skipped) }));
+      this.note(c("chat.skipped", { count: this.#skipped }));
       this.#skipped = 0;
     }
   }
@@ -321,7 +323,7 @@ export class ChatView {
       last = message.id;
       // What was there before is no news.
       if (this.#heardUpTo === undefined || message.author?.user === this.#context.you) continue;
-      const matters = speaksTo(message, this.#context.you) || message.author?.role === 4 || message.paid !== undefined;
+      const matters = speaksTo(message, this.#context.you) || message.author?.role === Role.IDOL || message.paid !== undefined;
       this.#announcer.hear({ name: message.author?.name ?? "", text: message.text, matters });
     }
     this.#heardUpTo = last ?? 0n;
@@ -337,7 +339,7 @@ export class ChatView {
       return;
     }
     const { count, name, text } = said;
-    setText(this.#spoken, count === 1 ? c("chat.heard.one", { name, text }) : c("chat.heard", { count: number(count), name, text }));
+    setText(this.#spoken, count === 1 ? c("chat.heard.one", { name, text }) : c("chat.heard", { count, name, text }));
   }
 
   #happened(happening: Happening): void {
@@ -355,7 +357,7 @@ export class ChatView {
         this.#skipped += happening.messages;
         break;
       case "gap":
-        if (happening.gap.messages > 0) this.note(c("chat.gap", { count: number(happening.gap.messages) }));
+        if (happening.gap.messages > 0) this.note(c("chat.gap", { count: happening.gap.messages }));
         break;
       case "notice":
         this.#noticed(happening.notice);
@@ -365,7 +367,11 @@ export class ChatView {
 
   #noticed({ code, detail, seconds }: Notice): void {
     if (code === "replaced") return;
-    this.note(c(known("chat.notice", code, "chat.notice.other"), { detail, seconds }));
+    if (code === "banned" || code === "unbanned") {
+      this.#banned = code === "banned";
+      this.#painter.request(this.#paintStatus);
+    }
+    this.note(noticeText(code, detail, seconds));
     if (code !== "banned" && code !== "timed_out") return;
     const ask = button("chat.appeal", "quiet", () => this.#appeal(), "appeal");
     this.#note.append(" ", ask);
@@ -437,7 +443,8 @@ export class ChatView {
     if (this.place.pinByTap) actions.unshift(pin);
     else actions.push(pin);
     actions.push({ name: "delete", label: c("mod.delete"), act: () => this.moderate({ $case: "delete", value: message.id }) });
-    if (user === you?.user || (message.author?.role ?? 0) >= 4) return actions;
+    if (user) actions.push({ name: "user", label: c("mod.user.open"), act: () => void this.#openUser(user) });
+    if (user === you?.user || !maySanction(you?.role ?? Role.GUEST, message.author?.role ?? Role.GUEST)) return actions;
     actions.push({ name: "timeout", label: c("mod.timeout"), act: () => this.moderate({ $case: "timeout", value: { user, seconds: TIMEOUT_SECONDS } }) });
     if (may.moderateAll) {
       actions.push({ name: "ban", label: c("mod.ban"), danger: true, sure: c("mod.ban.sure"), act: () => this.moderate({ $case: "ban", value: user }) });
@@ -446,6 +453,15 @@ export class ChatView {
   }
 
   async #togglePanel(): Promise<void> {
+    (await this.#loadPanel()).toggle();
+  }
+
+  /** What somebody has written, and what may be done with them. */
+  async #openUser(user: string): Promise<void> {
+    (await this.#loadPanel()).lookUp(user);
+  }
+
+  async #loadPanel(): Promise<Moderation> {
     if (!this.#panel) {
       const { Moderation } = await import("./moderation.ts");
       this.#panel ??= new Moderation({
@@ -457,8 +473,14 @@ export class ChatView {
       });
       this.#list.element.before(this.#panel.element);
     }
-    this.#panel.toggle();
+    return this.#panel;
   }
+}
+
+/** What a notice says. One of a chat that ends has the reason of a WebSocket's close as its detail. */
+function noticeText(code: string, detail: string, seconds: number): string {
+  if (code !== "closed") return c(known("chat.notice", code, "chat.notice.other"), { detail, time: duration(seconds) });
+  return detail.startsWith("token_") ? t(problemKey({ code: detail, status: 401 })) : c(known("chat.closed", detail, "chat.closed.other"));
 }
 
 function newNonce(): bigint {

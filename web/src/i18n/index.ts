@@ -22,14 +22,30 @@ export function pickLanguage(stored: string | null, preferred: readonly string[]
   return "en";
 }
 
-/** Puts values into a string's `{name}` places. Places without a value stay as they are. */
-export function fill(text: string, values: Readonly<Record<string, string | number>>): string {
-  return text.replace(/\{(\w+)\}/g, (place, name: string) => String(values[name] ?? place));
+/** What goes into a string's places. Numbers are written as the language writes them. */
+export type Values = Readonly<Record<string, string | number>>;
+
+/**
+ * Puts values into a string's places: `{name}`, or `{name, plural, one {# day} other {# days}}`, which is the part of
+ * ICU's MessageFormat that the dictionaries need. Places without a value stay as they are.
+ */
+export function fill(text: string, values: Values, into: Language): string {
+  return text.replace(/\{(\w+)(?:, plural,((?: \w+ \{[^{}]*\})+))?\}/g, (place, name: string, forms: string | undefined) => {
+    const value = values[name];
+    if (value === undefined) return place;
+    const shown = typeof value === "number" ? value.toLocaleString(into) : value;
+    return forms === undefined ? shown : plural(forms, Number(value), into).replaceAll("#", () => shown);
+  });
+}
+
+function plural(forms: string, value: number, into: Language): string {
+  const byRule = new Map([...forms.matchAll(/ (\w+) \{([^{}]*)\}/g)].map(([, rule = "", form = ""]) => [rule, form]));
+  return byRule.get(new Intl.PluralRules(into).select(value)) ?? byRule.get("other") ?? "";
 }
 
 /** A string in the page's language. */
-export function t(key: Key, values: Readonly<Record<string, string | number>> = {}): string {
-  return fill(DICTIONARIES[current][key], values);
+export function t(key: Key, values: Values = {}): string {
+  return fill(DICTIONARIES[current][key], values, current);
 }
 
 /** The page's language. */
@@ -40,6 +56,20 @@ export function language(): Language {
 /** A number as the page's language writes it. */
 export function number(value: number, digits = 0): string {
   return value.toLocaleString(current, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+const UNITS = [["day", 86_400], ["hour", 3_600], ["minute", 60], ["second", 1]] as const;
+
+/** A time span in at most two units, rounded up to whole seconds: "45 seconds", "10 minutes", "1 hour 30 minutes". */
+export function duration(seconds: number, into: Language = current): string {
+  const whole = Math.max(0, Math.ceil(seconds));
+  const first = UNITS.findIndex(([, size]) => whole >= size);
+  const written = (amount: number, unit: string) => new Intl.NumberFormat(into, { style: "unit", unit, unitDisplay: "long" }).format(amount);
+  if (first < 0) return written(0, "second");
+  const [unit, size] = UNITS[first] ?? UNITS[3];
+  const [smaller, step] = UNITS[first + 1] ?? UNITS[3];
+  const rest = Math.floor((whole % size) / step);
+  return [written(Math.floor(whole / size), unit), rest > 0 ? written(rest, smaller) : ""].filter(Boolean).join(" ");
 }
 
 /** Runs `render` now and after each change of language, until the returned function is called. */

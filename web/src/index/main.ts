@@ -1,6 +1,6 @@
 /** The way in: start a room, watch a room, see who is on stage. */
 
-import { localised, number, startLanguage, t } from "../i18n/index.ts";
+import { localised, startLanguage, t } from "../i18n/index.ts";
 import { clientConfig, rooms, type RoomSummary } from "../ui/api.ts";
 import { drawCrowd } from "../ui/crowd.ts";
 import { byId, byTestId, make, setText } from "../ui/dom.ts";
@@ -22,7 +22,7 @@ function wireDoor(form: HTMLFormElement, room: HTMLInputElement, error: HTMLElem
     if (valid) {
       location.assign(`/${target}/${encodeURIComponent(name)}`);
     } else {
-      setText(error, t("room.invalid", { room: name }));
+      setText(error, name === "" ? t("room.empty") : t("room.invalid", { room: name }));
       room.focus();
     }
   });
@@ -31,14 +31,14 @@ function wireDoor(form: HTMLFormElement, room: HTMLInputElement, error: HTMLElem
 function renderRooms(): void {
   const list = byTestId("rooms", HTMLUListElement);
   byId("live-none", HTMLElement).hidden = shown.length > 0;
-  setText(byId("live-news", HTMLElement), t("home.live.updated", { count: number(shown.length) }));
+  setText(byId("live-news", HTMLElement), t("home.live.updated", { count: shown.length }));
   const focused = document.activeElement instanceof HTMLAnchorElement ? document.activeElement.pathname : "";
   list.replaceChildren(
     ...shown.map(({ name, viewers }) => {
       const item = make("li");
       const link = make("a", "card room-link");
       link.href = `/watch/${encodeURIComponent(name)}`;
-      link.append(make("b", "", name), make("span", "", t("home.live.viewers", { count: number(viewers) })));
+      link.append(make("b", "", name), make("span", "", t("home.live.viewers", { count: viewers })));
       item.append(link);
       return item;
     }),

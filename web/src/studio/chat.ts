@@ -4,6 +4,8 @@ import { Pace } from "../chat/pace.ts";
 import { ChatView } from "../chatview/view.ts";
 import { label } from "../chatview/parts.ts";
 import type { ChatChannels } from "../client/channels.ts";
+import { Role } from "../chat/frames.ts";
+import { moderates } from "../chat/roles.ts";
 import { c } from "../i18n/chat.ts";
 import { localised, number } from "../i18n/index.ts";
 import { byId, make, setOptions, setText } from "../ui/dom.ts";
@@ -27,8 +29,7 @@ export class StudioChat {
 
   constructor(room: string, token: () => string | undefined) {
     this.#pace = new Pace(1, ({ message, state, nonce }) => {
-      const role = message.author?.role ?? 0;
-      return message.paid !== undefined || state !== "shown" || nonce !== undefined || (role >= 2 && role !== 5);
+      return message.paid !== undefined || state !== "shown" || nonce !== undefined || moderates(message.author?.role ?? Role.GUEST);
     });
     const chat = make("div", "chat");
     const counts = make("dl", "stage-counts");

@@ -3,7 +3,7 @@
 import type { ChatChannels } from "../client/channels.ts";
 import type { KeeperStatus } from "../client/keeper.ts";
 import type { Hint } from "../client/publisher-events.ts";
-import { localised, number, startLanguage, t, type Key } from "../i18n/index.ts";
+import { duration, localised, startLanguage, t, type Key } from "../i18n/index.ts";
 import { clientConfig } from "../ui/api.ts";
 import { byId, byTestId, setText } from "../ui/dom.ts";
 import { problemKey, wantsToken } from "../ui/problems.ts";
@@ -111,7 +111,7 @@ function render(): void {
   controls.lock(onAir());
   const count = byId("viewers", HTMLElement);
   count.hidden = !onAir() || viewers === undefined;
-  setText(count, t("studio.viewers", { count: number(viewers ?? 0) }));
+  setText(count, t("studio.viewers", { count: viewers ?? 0 }));
   const errors = deviceErrors.map(({ key, message }) => t(key, { detail: message })).join(" ");
   notice(byTestId("device-error", HTMLElement), errors || undefined);
   notice(byTestId("error", HTMLElement), problemText());
@@ -128,7 +128,7 @@ function problemText(): string | undefined {
   if (!problem) return undefined;
   const text = t(problemKey(problem), { detail: problem.message });
   if (status.kind !== "reconnecting") return text;
-  return `${text} ${t("problem.retry", { seconds: number(Math.max(1, status.waitMs / 1_000)) })}`;
+  return `${text} ${t("problem.retry", { time: duration(Math.max(1, status.waitMs / 1_000)) })}`;
 }
 
 function notice(box: HTMLElement, text: string | undefined): void {
@@ -285,11 +285,11 @@ function animate(): void {
   byId("level", HTMLElement).setAttribute("aria-valuenow", String(Math.round(level * 100)));
   const clock = byId("clock", HTMLElement);
   clock.hidden = liveSince === undefined;
-  if (liveSince !== undefined) setText(clock, duration(Date.now() - liveSince));
+  if (liveSince !== undefined) setText(clock, clockText(Date.now() - liveSince));
   requestAnimationFrame(animate);
 }
 
-function duration(ms: number): string {
+function clockText(ms: number): string {
   const seconds = Math.floor(ms / 1_000);
   const two = (value: number) => String(value).padStart(2, "0");
   const hours = Math.floor(seconds / 3_600);

@@ -9,6 +9,17 @@ const SHARED: Readonly<Record<string, Key>> = {
   token_unknown_key: "problem.token_bad",
   token_bad_signature: "problem.token_bad",
   malformed_offer: "problem.unacceptable_offer",
+  // The page's own faults: one that fits the server makes none of them.
+  malformed_fragment: "problem.page_outdated",
+  malformed_request: "problem.page_outdated",
+  method_not_allowed: "problem.page_outdated",
+  restart_in_progress: "problem.page_outdated",
+  stale_etag: "problem.page_outdated",
+  etag_required: "problem.page_outdated",
+  body_too_large: "problem.page_outdated",
+  unsupported_media_type: "problem.page_outdated",
+  unacceptable_ice: "problem.page_outdated",
+  unacceptable_body: "problem.page_outdated",
 };
 
 /** What the status alone says, where a proxy in between or a newer server uses no code that we know. */

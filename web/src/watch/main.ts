@@ -3,7 +3,7 @@
 import type { ChatChannels } from "../client/channels.ts";
 import { LAYERS, type LayerChoice } from "../client/events.ts";
 import type { PlaySession } from "../client/whep.ts";
-import { localised, number, startLanguage, t, type Key } from "../i18n/index.ts";
+import { duration, localised, startLanguage, t, type Key } from "../i18n/index.ts";
 import { drawCrowd } from "../ui/crowd.ts";
 import { byId, byTestId, setOptions, setText } from "../ui/dom.ts";
 import { problemKey, wantsToken } from "../ui/problems.ts";
@@ -101,21 +101,26 @@ function render(): void {
   const now = state();
   const root = document.documentElement;
   root.dataset["state"] = now;
-  document.title = room ? t("watch.title", { room }) : t("home.title");
+  document.title = room && now === "live" ? t("watch.title", { room }) : [room, t("home.title")].filter(Boolean).join(" · ");
   setText(byId("title", HTMLElement), document.title);
   player.video.setAttribute("aria-label", t("watch.video", { room: room ?? "" }));
   const title = byTestId("state", HTMLElement);
   // Readers hear "Live" too; eyes see the picture instead.
-  setText(title, t(now === "live" ? "watch.live" : sentOut() ? "watch.state.removed" : TITLES[now]));
+  setText(title, t(now === "live" ? "watch.live" : refusedTitle() ?? TITLES[now]));
   setText(byId("more", HTMLElement), more(now));
   byId("on-air", HTMLElement).hidden = now !== "live";
   showKinds(now);
   byId("slow", HTMLElement).hidden = now !== "live" || !viewing.slow;
   const viewers = byTestId("viewers", HTMLElement);
   viewers.hidden = viewing.viewers === undefined;
-  setText(viewers, t("watch.viewers", { count: number(viewing.viewers ?? 0) }));
+  setText(viewers, t("watch.viewers", { count: viewing.viewers ?? 0 }));
   const { status } = viewing.known;
-  byId("ticket", HTMLElement).hidden = !(status.kind === "refused" && wantsToken(status.problem));
+  const ticket = byId("ticket", HTMLElement);
+  const wanted = status.kind === "refused" && wantsToken(status.problem);
+  if (wanted === ticket.hidden) {
+    ticket.hidden = !wanted;
+    if (wanted) byTestId("token", HTMLInputElement).focus();
+  }
   byId("again", HTMLElement).hidden = status.kind !== "refused" || wantsToken(status.problem);
   // Without a place before the picture, there may still be one in the chat.
   if (status.kind === "refused" && !wantsToken(status.problem)) chat?.withoutSession();
@@ -139,13 +144,16 @@ function showKinds(now: WatchState): void {
   byId("sound-room", HTMLElement).hidden = now !== "live";
 }
 
-function sentOut(): boolean {
+/** What stands above a refusal that has a name of its own. */
+function refusedTitle(): Key | undefined {
   const { status } = viewing.known;
-  return status.kind === "refused" && status.problem.code === "removed";
+  if (status.kind !== "refused") return undefined;
+  if (status.problem.code === "removed") return "watch.state.removed";
+  return status.problem.code === "token_missing" ? "watch.state.token" : undefined;
 }
 
 function more(now: WatchState): string {
-  if (sentOut()) return "";
+  if (refusedTitle() === "watch.state.removed") return "";
   if (!room) return t("problem.room_name");
   const { status } = viewing.known;
   const problem = status.kind === "refused" || status.kind === "reconnecting" ? status.problem : undefined;
@@ -155,7 +163,7 @@ function more(now: WatchState): string {
   }
   const text = t(problemKey(problem), { detail: problem.message });
   if (status.kind !== "reconnecting" || status.waitMs < 1_000) return text;
-  return `${text} ${t("problem.retry", { seconds: number(status.waitMs / 1_000) })}`;
+  return `${text} ${t("problem.retry", { time: duration(status.waitMs / 1_000) })}`;
 }
 
 function renderQuality(): void {
