@@ -6,12 +6,15 @@
 pub mod cli;
 pub mod config;
 mod descriptors;
+#[cfg(debug_assertions)]
+mod faults;
 pub mod keys;
 mod logging;
 pub mod metrics;
 mod operations;
 mod pages;
 pub mod serve;
+mod supervise;
 mod token;
 
 use anyhow::Context as _;

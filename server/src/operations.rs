@@ -1,24 +1,26 @@
 //! The operators' listener: metrics and health.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use tokio::sync::watch;
 
 use crate::metrics::Metrics;
+use crate::supervise::Readiness;
 
 #[derive(Clone)]
 struct Operations {
     metrics: Arc<Metrics>,
-    ready: Arc<AtomicBool>,
+    ready: watch::Receiver<Readiness>,
 }
 
-/// `/healthz`: the process answers. `/readyz`: new sessions are welcome. `/metrics`: Prometheus.
-pub(crate) fn router(metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> Router {
+/// `/healthz`: the process answers. `/readyz`: new sessions are welcome, or
+/// why not. `/metrics`: Prometheus.
+pub(crate) fn router(metrics: Arc<Metrics>, ready: watch::Receiver<Readiness>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -27,11 +29,12 @@ pub(crate) fn router(metrics: Arc<Metrics>, ready: Arc<AtomicBool>) -> Router {
 }
 
 async fn readyz(State(operations): State<Operations>) -> impl IntoResponse {
-    if operations.ready.load(Ordering::Relaxed) {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-    }
+    let readiness = operations.ready.borrow();
+    let status = match *readiness {
+        Readiness::Ready => StatusCode::OK,
+        Readiness::Draining | Readiness::Failed(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, format!("{}\n", *readiness))
 }
 
 async fn scrape(State(operations): State<Operations>) -> impl IntoResponse {

@@ -3,24 +3,24 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use lightstick_chat::archive::ArchiveConfig;
 use lightstick_chat::{ChatConfig, ChatPlane, ChatTasks};
 use lightstick_sfu::MediaPlane;
 use lightstick_signaling::token::Grants;
-use lightstick_signaling::{Auth, Chat, ConnectionLimits, Keys, Signaling};
+use lightstick_signaling::{Auth, Chat, ConnectionLimits, Connections, Keys, Signaling};
+use lightstick_tasks::Tasks;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
 use crate::metrics::{ChatStats, Metrics};
+use crate::supervise::{Readiness, Supervisor};
 use crate::{keys, operations, pages, token};
 
 /// How often key files are looked at.
@@ -30,8 +30,6 @@ const DEVELOPMENT_GUESTS: u32 = 1_000;
 /// The room whose URLs are printed in development mode.
 const DEMO_ROOM: &str = "demo";
 const DEMO_TOKEN_SECS: u64 = 24 * 3_600;
-/// After the drain, open requests get this long to finish.
-const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
 /// A server that runs in this process.
 #[derive(Debug)]
@@ -47,7 +45,7 @@ pub struct Running {
 /// Serves until SIGTERM or SIGINT, then drains; a second signal ends the process at once.
 ///
 /// # Errors
-/// What kept the server from starting.
+/// What kept the server from starting or from going on.
 pub async fn serve_until_signal(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -78,10 +76,11 @@ pub async fn serve_until_signal(config: Config) -> anyhow::Result<()> {
     }
 }
 
-/// Serves until `stop` resolves, then drains. `started` hears where.
+/// Serves until `stop` resolves or a thread or task ends unexpectedly, then drains. `started` hears
+/// where.
 ///
 /// # Errors
-/// What kept the server from starting.
+/// What kept the server from starting or from going on.
 pub async fn serve(
     config: Config,
     started: impl FnOnce(&Running),
@@ -110,7 +109,9 @@ pub async fn serve(
         MediaPlane::start(config.media.clone()).context("cannot start the media plane")?;
     let shards = plane.stats().to_vec();
     let chat = Chatting::start(&config.chat, development, plane.clone()).await?;
-    let mut signaling = Signaling::start(
+    #[cfg(debug_assertions)]
+    let media = plane.clone();
+    let signaling = Signaling::start(
         config.signaling.clone(),
         auth,
         plane,
@@ -124,7 +125,7 @@ pub async fn serve(
         operations: ops.local_addr()?,
         publish_token,
     };
-    let ready = Arc::new(AtomicBool::new(true));
+    let (readiness, ready) = watch::channel(Readiness::Ready);
     let chat_stats = chat.as_ref().map(|chat| ChatStats {
         plane: Arc::clone(chat.handle.plane.stats()),
         archive: Arc::clone(chat.handle.plane.archive().stats()),
@@ -135,51 +136,51 @@ pub async fn serve(
         chat_stats.unwrap_or_default(),
     ));
     let ended = CancellationToken::new();
-    let mut tasks = JoinSet::new();
+    let connections = Connections::default();
+    let mut tasks = Tasks::default();
     let router = pages::router(signaling.router(), &config.chat.room.emote_hosts);
     let limits = config.http.limits(&config.signaling.trusted_proxies);
     let stats = signaling.stats().connections();
-    let serving = lightstick_signaling::serve(http, router, limits, stats, ended.clone());
-    tasks.spawn(async move { serving.await.context("the public listener failed") });
-    let router = operations::router(metrics, Arc::clone(&ready));
-    let limits = ConnectionLimits::default();
-    let serving = lightstick_signaling::serve(ops, router, limits, Arc::default(), ended.clone());
-    tasks.spawn(async move { serving.await.context("the operations listener failed") });
+    let serving = lightstick_signaling::serve(
+        http,
+        router,
+        limits,
+        stats,
+        connections.clone(),
+        ended.clone(),
+    );
+    tasks.spawn("http-listener", serving);
+    let router = operations::router(metrics, ready);
+    #[cfg(debug_assertions)]
+    let router = router.merge(crate::faults::router(media, &mut tasks, ended.clone()));
+    let serving = lightstick_signaling::serve(
+        ops,
+        router,
+        ConnectionLimits::default(),
+        Arc::default(),
+        connections.clone(),
+        ended.clone(),
+    );
+    tasks.spawn("operations-listener", serving);
     // In development mode there are no keys to reload, and a SIGHUP must not end the process.
-    {
-        tasks.spawn(reload_keys(
-            config.clone(),
-            live_keys,
-            leeway,
-            ended.clone(),
-        ));
-    }
+    tasks.spawn(
+        "key-reload",
+        reload_keys(config.clone(), live_keys, leeway, ended.clone()),
+    );
     tracing::info!(http = %running.http, operations = %running.operations, development, "serving");
     started(&running);
 
-    let outcome = tokio::select! {
-        () = stop => Ok(()),
-        Some(failed) = tasks.join_next() => failed.context("a task panicked").and_then(|end| end),
-        failed = signaling.stopped() => failed.context("signaling panicked"),
+    let supervisor = Supervisor {
+        tasks,
+        connections,
+        signaling,
+        chat: chat.map(|chat| (chat.tasks, chat._folder)),
+        media: threads,
+        readiness,
+        ended,
     };
-    ready.store(false, Ordering::Relaxed);
-    signaling
-        .drain(Instant::now() + config.shutdown.deadline())
-        .await;
-    ended.cancel();
-    let last = async { while tasks.join_next().await.is_some() {} };
-    // Idle keep-alive connections may outlive this; they end with the process.
-    let _ = tokio::time::timeout(LAST_REQUESTS, last).await;
-    tasks.shutdown().await;
-    drop(signaling);
-    if let Some(chat) = chat {
-        chat.tasks.shutdown(config.shutdown.deadline()).await;
-    }
-    tokio::task::spawn_blocking(move || threads.join())
-        .await
-        .context("a media thread panicked")?;
-    tracing::info!("ended");
-    outcome
+    supervisor.run(stop, config.shutdown.deadline()).await?;
+    Ok(())
 }
 
 /// The chat, running.

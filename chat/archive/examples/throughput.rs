@@ -100,7 +100,7 @@ async fn main() -> anyhow::Result<()> {
         "not all are there"
     );
     drop(archive);
-    tasks.shutdown(Duration::from_secs(60)).await;
+    tasks.shutdown(Duration::from_secs(60)).await?;
     std::fs::remove_dir_all(folder)?;
     Ok(())
 }

@@ -4,12 +4,11 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use lightstick_tasks::{Ended, Tasks, Threads};
 use lightstick_types::RoomName;
 use tokio::sync::{Notify, oneshot, watch};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ArchiveConfig;
@@ -43,9 +42,9 @@ pub struct Archive {
 /// The threads and tasks of an archive. Dropped, they end at once: what is in the journal is written at the next start.
 pub struct ArchiveTasks {
     journal: Journal,
-    thread: Option<thread::JoinHandle<()>>,
-    writer: JoinSet<()>,
-    retention: JoinSet<()>,
+    threads: Threads,
+    writer: Tasks,
+    retention: Tasks,
     store: Arc<Store>,
     written: watch::Receiver<u64>,
     closing: CancellationToken,
@@ -100,7 +99,7 @@ impl Archive {
 
         let stats = Arc::new(ArchiveStats::default());
         let path = folder.path();
-        let (journal, thread) = journal::start(
+        let (journal, threads) = journal::start(
             folder,
             position,
             config.journal_bytes_max,
@@ -140,21 +139,24 @@ impl Archive {
         };
         let mut tasks = ArchiveTasks {
             journal,
-            thread: Some(thread),
-            writer: JoinSet::new(),
-            retention: JoinSet::new(),
+            threads,
+            writer: Tasks::default(),
+            retention: Tasks::default(),
             store,
             written,
             closing,
             abort,
         };
-        tasks.writer.spawn(writer.run());
+        tasks.writer.spawn("chat-archive-writer", writer.run());
         if config.retain_days > 0 || config.retain_audit_days > 0 {
-            tasks.retention.spawn(retention(
-                archive.clone(),
-                config.retain_days,
-                config.retain_audit_days,
-            ));
+            tasks.retention.spawn(
+                "chat-archive-retention",
+                retention(
+                    archive.clone(),
+                    config.retain_days,
+                    config.retain_audit_days,
+                ),
+            );
         }
         Ok((archive, tasks))
     }
@@ -392,31 +394,45 @@ impl std::fmt::Debug for Archive {
 }
 
 impl ArchiveTasks {
+    /// The next end of a thread or task. Before [`ArchiveTasks::shutdown`] it is unexpected. Safe to cancel.
+    pub async fn ended(&mut self) -> Ended {
+        tokio::select! {
+            // The writer ends when the journal does.
+            biased;
+            ended = self.threads.ended() => ended,
+            ended = self.writer.ended() => ended,
+            ended = self.retention.ended() => ended,
+        }
+    }
+
     /// Takes no more records, writes what waits into the journal, and the journal into the database until `deadline` is
     /// over. What is left is written at the next start.
-    pub async fn shutdown(mut self, deadline: Duration) -> Flushed {
-        self.retention.abort_all();
+    ///
+    /// # Errors
+    /// The first failure of a thread or task; it is logged, and the rest is shut down all the same.
+    pub async fn shutdown(mut self, deadline: Duration) -> Result<Flushed, Ended> {
+        let mut outcome = self.retention.abort().await;
         self.journal.close();
         self.closing.cancel();
-        if let Some(thread) = self.thread.take() {
-            let ended = tokio::task::spawn_blocking(move || thread.join()).await;
-            if !matches!(ended, Ok(Ok(()))) {
-                tracing::error!("the chat journal's thread panicked");
-            }
-        }
+        let threads = std::mem::take(&mut self.threads);
+        let ended = tokio::task::spawn_blocking(move || threads.join()).await;
+        outcome = outcome.and(ended.unwrap_or(Ok(())));
         let end = *self.journal.end().borrow();
-        let done = async { while self.writer.join_next().await.is_some() {} };
-        if tokio::time::timeout(deadline, done).await.is_err() {
-            self.abort.cancel();
-            while self.writer.join_next().await.is_some() {}
-        }
+        let done = match tokio::time::timeout(deadline, self.writer.join()).await {
+            Ok(done) => done,
+            Err(_) => {
+                self.abort.cancel();
+                self.writer.join().await
+            }
+        };
+        outcome = outcome.and(done);
         // A database that hangs would hold this up as well.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.store.close()).await;
         let written = *self.written.borrow();
-        match end.saturating_sub(written) {
+        outcome.map(|()| match end.saturating_sub(written) {
             0 => Flushed::Everything,
             left => Flushed::LeftInJournal(left),
-        }
+        })
     }
 }
 

@@ -151,7 +151,7 @@ async fn postgres_hangs_and_wakes() {
     server.freeze();
     archive.append(batch(1_001, 500)).await.unwrap();
     drop(archive);
-    let left = tasks.shutdown(Duration::from_millis(100)).await;
+    let left = tasks.shutdown(Duration::from_millis(100)).await.unwrap();
     assert!(
         matches!(left, Flushed::LeftInJournal(bytes) if bytes > 0),
         "{left:?}"
@@ -159,7 +159,7 @@ async fn postgres_hangs_and_wakes() {
     // A start does not wait for it.
     let (archive, tasks) = Archive::open(config.clone()).await.unwrap();
     drop(archive);
-    let left = tasks.shutdown(Duration::from_millis(100)).await;
+    let left = tasks.shutdown(Duration::from_millis(100)).await.unwrap();
     assert!(matches!(left, Flushed::LeftInJournal(_)), "{left:?}");
     server.thaw();
     config.database_timeout_ms = 10_000;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use lightstick_tasks::{Ended, Tasks};
 use lightstick_types::RoomName;
 use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::room::{COMMANDS_MAX, Command, Common, RoomTask, TICKS_MAX};
@@ -224,17 +224,26 @@ impl Rooms {
 
 impl Hub {
     /// Starts the task. It ends, with all rooms, when `cancel` says so.
+    ///
+    /// The clients of a room whose task has failed hear nothing more and would wait for ever: a task
+    /// of its own fails with the first of them, while the others go on.
     pub(crate) fn start(
         common: Common,
         limits: RoomLimits,
         idle: Duration,
         cancel: CancellationToken,
-        tasks: &mut JoinSet<()>,
+        tasks: &mut Tasks,
     ) -> Self {
         let (sender, mut requests) = mpsc::channel::<Request>(REQUESTS_MAX);
-        tasks.spawn(async move {
+        let (failed, failure) = oneshot::channel::<Ended>();
+        tasks.spawn(
+            "chat-room",
+            async move { failure.await.map_or(Ok(()), Err) },
+        );
+        tasks.spawn("chat-rooms", async move {
+            let mut failed = Some(failed);
             let mut rooms = Rooms::new(limits);
-            let mut running = JoinSet::new();
+            let mut running = Tasks::default();
             let mut sweep = tokio::time::interval(SWEEP);
             let sweeps = idle.as_secs().div_ceil(SWEEP.as_secs()).max(1) as u32;
             loop {
@@ -265,10 +274,14 @@ impl Hub {
                         open.idle = if open.is_unused() { open.idle + 1 } else { 0 };
                         open.idle <= sweeps
                     }),
-                    Some(ended) = running.join_next() => {
-                        if let Err(error) = ended {
-                            tracing::error!(%error, "a room's chat ended by a panic");
+                    Some(ended) = running.next() => {
+                        if ended.is_failure() {
                             rooms.retain(|open| !open.handle.commands.is_closed());
+                            match failed.take() {
+                                // Nobody listens where the server stops anyhow.
+                                Some(failed) => drop(failed.send(ended)),
+                                None => ended.log(),
+                            }
                         }
                     }
                     () = cancel.cancelled() => break,
@@ -276,11 +289,7 @@ impl Hub {
             }
             requests.close();
             drop(rooms);
-            while let Some(ended) = running.join_next().await {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a room's chat ended by a panic");
-                }
-            }
+            running.join().await
         });
         Self(sender)
     }
@@ -311,7 +320,7 @@ impl Hub {
     }
 }
 
-fn spawn(room: RoomName, common: Common, running: &mut JoinSet<()>) -> RoomHandle {
+fn spawn(room: RoomName, common: Common, running: &mut Tasks) -> RoomHandle {
     let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
     let (ticks, _) = broadcast::channel(TICKS_MAX);
     let me = commands.downgrade();
@@ -321,7 +330,8 @@ fn spawn(room: RoomName, common: Common, running: &mut JoinSet<()>) -> RoomHandl
         gone: Arc::default(),
     };
     let (ticks, gone) = (handle.ticks.clone(), Arc::clone(&handle.gone));
-    running.spawn(RoomTask::run(room, common, me, inbox, ticks, gone));
+    let task = RoomTask::run(room, common, me, inbox, ticks, gone);
+    running.spawn("a room", task);
     handle
 }
 

@@ -30,9 +30,9 @@ use lightstick_chat_core::room::{Actor, ClientKey, Posted};
 use lightstick_chat_proto::CaptionCue;
 use lightstick_chat_proto::moderate::Action;
 use lightstick_sfu::MediaPlane;
+use lightstick_tasks::{Ended, Tasks};
 use lightstick_types::{ChatMember, RoomName};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use address::AddressKey;
@@ -72,7 +72,7 @@ pub struct ChatPlane {
 
 /// The running tasks.
 pub struct ChatTasks {
-    tasks: JoinSet<()>,
+    tasks: Tasks,
     archive: ArchiveTasks,
     cancel: CancellationToken,
 }
@@ -143,16 +143,11 @@ impl ChatPlane {
         let addresses = AddressKey::new(&archive.derived_key("addresses"));
         let next_client = Arc::new(AtomicU64::new(1));
         let cancel = CancellationToken::new();
-        let mut tasks = JoinSet::new();
+        let mut tasks = Tasks::default();
         let shards = Shards::new(media, Arc::clone(&stats));
         let retry = shards.clone().retry();
         let stop = cancel.clone();
-        tasks.spawn(async move {
-            tokio::select! {
-                () = retry => {}
-                () = stop.cancelled() => {}
-            }
-        });
+        tasks.spawn("chat-shards", stop.run_until_cancelled_owned(retry));
         let (happened, webhooks) = match config.webhooks.is_empty() {
             true => (None, None),
             false => {
@@ -173,7 +168,7 @@ impl ChatPlane {
         let reviewer = Reviewer::new(&config.review, budget, client, Arc::clone(&stats));
         let reviews = reviewer.map(|reviewer| {
             let (reviews, requests) = mpsc::channel(REVIEWS_MAX);
-            tasks.spawn(reviewer.run(requests));
+            tasks.spawn("chat-review", reviewer.run(requests));
             reviews
         });
         let common = Common {
@@ -199,12 +194,10 @@ impl ChatPlane {
             next_client: Arc::clone(&next_client),
         };
         let stop = cancel.clone();
-        tasks.spawn(async move {
-            tokio::select! {
-                () = bridge.run(events) => {}
-                () = stop.cancelled() => {}
-            }
-        });
+        tasks.spawn(
+            "chat-bridge",
+            stop.run_until_cancelled_owned(bridge.run(events)),
+        );
         let plane = Self {
             hub,
             archive,
@@ -378,16 +371,32 @@ impl ChatPlane {
 }
 
 impl ChatTasks {
+    /// The next end of a thread or task. Before [`ChatTasks::shutdown`] it is unexpected. Safe to
+    /// cancel.
+    pub async fn ended(&mut self) -> Ended {
+        tokio::select! {
+            ended = self.archive.ended() => ended,
+            ended = self.tasks.ended() => ended,
+        }
+    }
+
     /// Closes all rooms, keeps what is on its way, and ends by a deadline.
-    pub async fn shutdown(mut self, deadline: Duration) {
+    ///
+    /// # Errors
+    /// The first failure of a thread or task; it is logged, and the rest is shut down all the same.
+    pub async fn shutdown(mut self, deadline: Duration) -> Result<(), Ended> {
         let end = tokio::time::Instant::now() + deadline;
         self.cancel.cancel();
-        let rooms = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout_at(end, rooms).await.is_err() {
-            tracing::warn!("some of the chat's tasks did not end in time");
-        }
+        let outcome = match tokio::time::timeout_at(end, self.tasks.join()).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                tracing::warn!("some of the chat's tasks did not end in time");
+                self.tasks.abort().await
+            }
+        };
         let left = end.saturating_duration_since(tokio::time::Instant::now());
         let flushed = self.archive.shutdown(left).await;
         tracing::info!(?flushed, "the chat's archive is closed");
+        outcome.and(flushed.map(drop))
     }
 }

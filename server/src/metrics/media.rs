@@ -1,5 +1,7 @@
 //! What is counted of rooms, sessions, media and HTTP.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use lightstick_sfu::{DELAY_BOUNDS_US, ESTIMATE_BOUNDS_KBPS, ShardStats};
 use lightstick_types::HintCode;
 
@@ -295,6 +297,16 @@ pub(super) const METRICS: &[Definition] = &[
         "lightstick_withheld_bytes_total",
         "Bytes kept back from addresses that have not proven themselves",
         |s| s.drop_unproven.get() as f64,
+    ),
+    counter(
+        "lightstick_shard_commands_unanswered_total",
+        "Commands to a shard that got no answer, by why",
+        &["shard", "reason"],
+        Source::ShardBy(&[
+            ("full", |s| s.unanswered.full.load(Relaxed) as f64),
+            ("gone", |s| s.unanswered.gone.load(Relaxed) as f64),
+            ("lost", |s| s.unanswered.lost.load(Relaxed) as f64),
+        ]),
     ),
     shard(
         "lightstick_session_panics_total",

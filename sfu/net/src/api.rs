@@ -11,6 +11,8 @@ use lightstick_types::{
 };
 use serde::Serialize;
 
+use crate::port::ShardError;
+
 /// What a new session is for.
 #[derive(Clone, Debug)]
 pub enum Role {
@@ -69,9 +71,9 @@ pub enum OpenError {
     /// The WebRTC stack did not start (HTTP 500).
     #[error("the session could not be made")]
     Stack(String),
-    /// The shard's command queue is full, or it is draining (HTTP 503).
-    #[error("the media plane is overloaded")]
-    Overloaded,
+    /// The shard did not answer (HTTP 503 or 500).
+    #[error(transparent)]
+    Shard(#[from] ShardError),
 }
 
 impl From<OfferError> for OpenError {
@@ -112,9 +114,9 @@ pub enum CommandError {
     /// The session is gone.
     #[error("no such session")]
     NoSession,
-    /// The shard's command queue is full.
-    #[error("the media plane is overloaded")]
-    Overloaded,
+    /// The shard did not answer.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
     /// The WebRTC stack refused the new ICE details.
     #[error("the ICE details were refused: {0}")]
     Refused(String),
@@ -210,7 +212,7 @@ pub enum MediaEvent {
 /// in a queue of its own and offers them again, so that no [`MediaEvent::SessionClosed`] is lost.
 pub const EVENTS_MAX: usize = 8_192;
 
-/// Capacity of a shard's command queue. Full: the caller hears [`OpenError::Overloaded`].
+/// Capacity of a shard's command queue. Full: the caller hears [`ShardError::Full`].
 pub const COMMANDS_MAX: usize = 4_096;
 
 /// A room's media as its home shard sees it.

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use crossbeam_channel::{Sender, TrySendError, bounded, unbounded};
+use crossbeam_channel::{TrySendError, bounded, unbounded};
 use lightstick_sfu_core::offer::{Offer, Side};
+use lightstick_tasks::{Ended, Threads};
 use lightstick_types::{LayerChoice, RoomId, SessionId, ShardId};
 use mio::{Poll, Token, Waker};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::api::{
     COMMANDS_MAX, CommandError, EVENTS_MAX, LocalIce, MediaEvent, OpenError, OpenSession,
@@ -21,7 +22,9 @@ use crate::api::{
 use crate::chat::{CHAT_COMMANDS_MAX, CHAT_EVENTS_MAX, ChatCommand, ChatEvent, Desk};
 use crate::command::{Command, Opening, Order};
 use crate::config::{MediaConfig, MediaConfigError};
+use crate::faults::Faults;
 use crate::link::{Links, mesh};
+use crate::port::{Port, Running, ShardError};
 use crate::session::Shared;
 use crate::shard::{FIRST_UDP, Inboxes, Outside, Shard, WAKER};
 use crate::sink::Io;
@@ -39,43 +42,23 @@ pub struct MediaPlane {
     chat_events: Arc<Mutex<Option<mpsc::Receiver<ChatEvent>>>>,
 }
 
-/// The way to one shard.
-#[derive(Debug)]
-struct Port {
-    commands: Sender<Command>,
-    /// Without a bound, as these must neither be lost nor wait: there are at most two of each
-    /// session.
-    orders: Sender<Order>,
-    chat: Sender<ChatCommand>,
-    /// The shard was woken for the chat, and has not looked yet.
-    chat_woken: Arc<AtomicBool>,
-    waker: Arc<Waker>,
-}
-
-impl Drop for Port {
-    fn drop(&mut self) {
-        // The thread must notice that nobody can command it any more.
-        let (closed, _) = bounded(0);
-        self.commands = closed;
-        let _ = self.waker.wake();
-    }
-}
-
 /// The running media threads.
-#[derive(Debug)]
-pub struct MediaThreads {
-    threads: Vec<thread::JoinHandle<()>>,
-}
+#[derive(Debug, Default)]
+pub struct MediaThreads(Threads);
 
 impl MediaThreads {
+    /// The next end of a thread. While a [`MediaPlane`] is there, it is unexpected.
+    pub async fn ended(&mut self) -> Ended {
+        self.0.ended().await
+    }
+
     /// Waits for the threads, which end when every [`MediaPlane`] is gone. Blocks: call it off
     /// the async runtime.
-    pub fn join(self) {
-        for thread in self.threads {
-            if thread.join().is_err() {
-                tracing::error!("a media thread ended by a panic");
-            }
-        }
+    ///
+    /// # Errors
+    /// The first failure that [`MediaThreads::ended`] has not given.
+    pub fn join(self) -> Result<(), Ended> {
+        self.0.join()
     }
 }
 
@@ -161,7 +144,7 @@ impl MediaPlane {
         let links = mesh(&wakers, config.ring_frames);
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let (chat_events, chat_receiver) = mpsc::channel(CHAT_EVENTS_MAX);
-        let mut threads = Vec::with_capacity(shards);
+        let mut threads = Threads::default();
         let mut ports = Vec::with_capacity(shards);
         for (index, ((poll, io), links)) in polls.into_iter().zip(ios).zip(links).enumerate() {
             let (commands, inbox) = bounded(COMMANDS_MAX);
@@ -180,21 +163,28 @@ impl MediaPlane {
                 },
                 core: (config.pin && shards <= cores).then_some(index),
             };
-            threads.push(
-                thread::Builder::new()
-                    .name(format!("media-{index}"))
-                    .spawn(move || {
-                        let commands = inbox;
-                        let orders = order_inbox;
-                        start.run(poll, &Inboxes { commands, orders });
-                    })?,
-            );
+            let running = Arc::<AtomicBool>::default();
+            let faults = Faults::default();
+            let inboxes = Inboxes {
+                commands: inbox,
+                orders: order_inbox,
+                faults: faults.clone(),
+            };
+            let alive = Running::new(&running);
+            threads.spawn(format!("media-{index}"), move || {
+                let _alive = alive;
+                start.run(poll, &inboxes)
+            })?;
             ports.push(Port {
                 commands,
                 orders,
                 chat,
                 chat_woken,
                 waker: Arc::clone(&wakers[index]),
+                running,
+                #[cfg(debug_assertions)]
+                faults,
+                stats: Arc::clone(&stats[index]),
             });
         }
         let plane = Self {
@@ -203,7 +193,7 @@ impl MediaPlane {
             next: Arc::default(),
             chat_events: Arc::new(Mutex::new(Some(chat_receiver))),
         };
-        Ok((plane, receiver, MediaThreads { threads }))
+        Ok((plane, receiver, MediaThreads(threads)))
     }
 
     /// Opens a session and answers its offer. A publisher goes to its room's home shard, where it is
@@ -212,9 +202,12 @@ impl MediaPlane {
     /// # Errors
     /// [`OpenError`]; nothing stays allocated. The same holds when the future is dropped.
     pub async fn open(&self, request: OpenSession) -> Result<SessionOpened, OpenError> {
+        // Without its home a room has no media, wherever its viewers are.
+        let home = request.room.home(self.shards.len());
+        self.running(home)?;
         let (side, shard) = match request.role {
-            Role::Publisher { .. } => (Side::Publisher, request.room.home(self.shards.len())),
-            Role::Viewer { .. } => (Side::Viewer, self.lightest()),
+            Role::Publisher { .. } => (Side::Publisher, home),
+            Role::Viewer { .. } => (Side::Viewer, self.lightest().ok_or(ShardError::Gone)?),
         };
         let opening = Box::new(Opening {
             // Read here: a media thread has no time for long texts.
@@ -224,9 +217,9 @@ impl MediaPlane {
             role: request.role,
             member: request.member,
         });
-        self.ask(shard, |reply| Command::Open { opening, reply })
-            .await
-            .unwrap_or(Err(OpenError::Overloaded))
+        self.port(shard)
+            .ask(|reply| Command::Open { opening, reply })
+            .await?
     }
 
     /// Adds trickled candidates (RFC 8840).
@@ -239,9 +232,9 @@ impl MediaPlane {
         session: SessionId,
         _ice: RemoteIce,
     ) -> Result<(), CommandError> {
-        self.ask(shard, |reply| Command::AddCandidates { session, reply })
-            .await
-            .unwrap_or(Err(CommandError::Overloaded))
+        self.port(shard)
+            .ask(|reply| Command::AddCandidates { session, reply })
+            .await?
     }
 
     /// Restarts ICE with the peer's new credentials. The old path goes on until the new one works.
@@ -254,13 +247,13 @@ impl MediaPlane {
         session: SessionId,
         ice: RemoteIce,
     ) -> Result<LocalIce, CommandError> {
-        self.ask(shard, |reply| Command::RestartIce {
-            session,
-            ice,
-            reply,
-        })
-        .await
-        .unwrap_or(Err(CommandError::Overloaded))
+        self.port(shard)
+            .ask(|reply| Command::RestartIce {
+                session,
+                ice,
+                reply,
+            })
+            .await?
     }
 
     /// Changes what a viewer asks for.
@@ -273,13 +266,13 @@ impl MediaPlane {
         session: SessionId,
         choice: LayerChoice,
     ) -> Result<(), CommandError> {
-        self.ask(shard, |reply| Command::ChooseLayer {
-            session,
-            choice,
-            reply,
-        })
-        .await
-        .unwrap_or(Err(CommandError::Overloaded))
+        self.port(shard)
+            .ask(|reply| Command::ChooseLayer {
+                session,
+                choice,
+                reply,
+            })
+            .await?
     }
 
     /// Makes a parked publisher its room's publisher, after [`MediaEvent::PublisherReady`]. The one
@@ -296,25 +289,25 @@ impl MediaPlane {
 
     /// Orders are followed in the order in which they were given.
     fn order(&self, shard: ShardId, order: Order) {
-        let port = &self.shards[usize::from(shard.0)];
+        let port = self.port(shard);
+        // A shard that has ended holds no session.
         if port.orders.send(order).is_ok() {
-            let _ = port.waker.wake();
+            port.wake();
         }
     }
 
-    /// What a room sends now; `None` while nobody publishes.
+    /// What a room sends now; `None` while nobody publishes, or its shard does not answer.
     pub async fn room_media(&self, room: RoomId) -> Option<RoomMedia> {
-        let home = room.home(self.shards.len());
-        self.ask(home, |reply| Command::RoomMedia { room, reply })
-            .await
-            .flatten()
+        let home = self.port(room.home(self.shards.len()));
+        let asked = home.ask(|reply| Command::RoomMedia { room, reply });
+        asked.await.ok().flatten()
     }
 
-    /// What a session does now.
+    /// What a session does now; `None` when there is none, or its shard does not answer.
     pub async fn session_media(&self, shard: ShardId, session: SessionId) -> Option<SessionMedia> {
-        self.ask(shard, |reply| Command::SessionMedia { session, reply })
-            .await
-            .flatten()
+        let port = self.port(shard);
+        let asked = port.ask(|reply| Command::SessionMedia { session, reply });
+        asked.await.ok().flatten()
     }
 
     /// What happens on chat channels. There is one receiver: whoever asks first has it.
@@ -336,17 +329,15 @@ impl MediaPlane {
     // Callers take the command back and keep it, so it comes as it went.
     #[allow(clippy::result_large_err)]
     pub fn chat(&self, shard: ShardId, command: ChatCommand) -> Result<(), ChatCommand> {
-        let port = &self.shards[usize::from(shard.0)];
+        let port = self.port(shard);
         match port.chat.try_send(command) {
             Ok(()) => {}
             Err(TrySendError::Full(command) | TrySendError::Disconnected(command)) => {
                 return Err(command);
             }
         }
-        if !port.chat_woken.swap(true, Ordering::SeqCst)
-            && let Err(error) = port.waker.wake()
-        {
-            tracing::error!(%error, "cannot wake a shard");
+        if !port.chat_woken.swap(true, Ordering::SeqCst) {
+            port.wake();
         }
         Ok(())
     }
@@ -362,31 +353,39 @@ impl MediaPlane {
         &self.stats
     }
 
-    /// `None` when the shard's queue is full or the shard is gone.
-    async fn ask<T>(
-        &self,
-        shard: ShardId,
-        command: impl FnOnce(oneshot::Sender<T>) -> Command,
-    ) -> Option<T> {
-        let port = &self.shards[usize::from(shard.0)];
-        let (reply, answer) = oneshot::channel();
-        match port.commands.try_send(command(reply)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => return None,
-        }
-        port.waker.wake().ok()?;
-        answer.await.ok()
+    /// Causes a fault in a shard's thread. False: there is no such shard.
+    #[cfg(debug_assertions)]
+    pub fn cause(&self, shard: ShardId, fault: crate::Fault) -> bool {
+        let port = self.shards.get(usize::from(shard.0));
+        port.inspect(|port| {
+            port.faults.cause(fault);
+            port.wake();
+        })
+        .is_some()
     }
 
-    /// The shard with the fewest viewers; ties go round.
-    fn lightest(&self) -> ShardId {
+    fn port(&self, shard: ShardId) -> &Port {
+        &self.shards[usize::from(shard.0)]
+    }
+
+    fn running(&self, shard: ShardId) -> Result<(), ShardError> {
+        let port = self.port(shard);
+        if port.is_running() {
+            return Ok(());
+        }
+        port.count(ShardError::Gone);
+        Err(ShardError::Gone)
+    }
+
+    /// The running shard with the fewest viewers; ties go round.
+    fn lightest(&self) -> Option<ShardId> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let shards = self.stats.len();
-        let at = |n: usize| (turn + n) % shards;
-        let best = (0..shards)
-            .min_by_key(|n| self.stats[at(*n)].viewers.get())
-            .map_or(0, at);
-        ShardId(best as u16)
+        let shards = self.shards.len();
+        (0..shards)
+            .map(|n| (turn + n) % shards)
+            .filter(|at| self.shards[*at].is_running())
+            .min_by_key(|at| self.stats[*at].viewers.get())
+            .map(|best| ShardId(best as u16))
     }
 }
 
@@ -402,7 +401,7 @@ struct Start {
 }
 
 impl Start {
-    fn run(self, poll: Poll, inboxes: &Inboxes) {
+    fn run(self, poll: Poll, inboxes: &Inboxes) -> io::Result<()> {
         if let Some(index) = self.core
             && let Err(error) = pin_to_core(index)
         {
@@ -418,7 +417,7 @@ impl Start {
             self.outside,
             now,
         )
-        .run(poll, inboxes);
+        .run(poll, inboxes)
     }
 }
 
@@ -501,24 +500,105 @@ mod tests {
 
     use super::*;
 
-    /// A plane whose only shard does not look at its queues.
-    fn asleep(capacity: usize) -> (MediaPlane, Receiver<ChatCommand>, Poll) {
-        let poll = Poll::new().expect("a poller");
-        let (chat, inbox) = bounded(capacity);
-        let port = Port {
-            commands: bounded(1).0,
-            orders: unbounded().0,
-            chat,
-            chat_woken: Arc::default(),
-            waker: Arc::new(Waker::new(poll.registry(), WAKER).expect("a waker")),
-        };
+    /// The other ends of a plane's ports.
+    struct Asleep {
+        commands: Receiver<Command>,
+        chat: Receiver<ChatCommand>,
+        poll: Poll,
+        running: Running,
+    }
+
+    /// A plane whose shards do not look at their queues.
+    fn asleep(shards: usize, capacity: usize) -> (MediaPlane, Vec<Asleep>) {
+        let stats: Arc<[Arc<ShardStats>]> = (0..shards).map(|_| Arc::default()).collect();
+        let made = stats.iter().map(|stats| {
+            let poll = Poll::new().expect("a poller");
+            let (chat, chat_inbox) = bounded(capacity);
+            let (commands, inbox) = bounded(capacity);
+            let running = Arc::default();
+            let asleep = Asleep {
+                commands: inbox,
+                chat: chat_inbox,
+                running: Running::new(&running),
+                poll,
+            };
+            let port = Port {
+                commands,
+                orders: unbounded().0,
+                chat,
+                chat_woken: Arc::default(),
+                waker: Arc::new(Waker::new(asleep.poll.registry(), WAKER).expect("a waker")),
+                running,
+                #[cfg(debug_assertions)]
+                faults: Faults::default(),
+                stats: Arc::clone(stats),
+            };
+            (port, asleep)
+        });
+        let (ports, asleep): (Vec<_>, _) = made.unzip();
         let plane = MediaPlane {
-            shards: [port].into(),
-            stats: [Arc::default()].into(),
+            shards: ports.into(),
+            stats,
             next: Arc::default(),
             chat_events: Arc::default(),
         };
-        (plane, inbox, poll)
+        (plane, asleep)
+    }
+
+    fn unanswered(stats: &ShardStats) -> [u64; 3] {
+        let counts = &stats.unanswered;
+        [&counts.full, &counts.gone, &counts.lost].map(|count| count.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn full_gone_and_lost_are_three_errors() {
+        let (plane, mut shards) = asleep(1, 1);
+        let shard = shards.remove(0);
+        let session = SessionId::random();
+        let ask = || plane.choose_layer(ShardId(0), session, LayerChoice::Auto);
+        let waiting = ask();
+        tokio::pin!(waiting);
+        let polled = futures_util::poll!(&mut waiting);
+        assert!(polled.is_pending(), "{polled:?}");
+        assert_eq!(ask().await, Err(ShardError::Full.into()));
+        drop(shard.commands.recv());
+        assert_eq!(waiting.await, Err(ShardError::Lost.into()));
+        drop(shard);
+        assert_eq!(ask().await, Err(ShardError::Gone.into()));
+        assert_eq!(unanswered(&plane.stats[0]), [1, 1, 1]);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_sent_to_a_shard_that_has_ended() {
+        let (plane, mut shards) = asleep(3, 1);
+        let mut chosen: Vec<_> = (0..6).filter_map(|_| plane.lightest()).collect();
+        chosen.sort_unstable();
+        assert_eq!(chosen, [0, 0, 1, 1, 2, 2].map(ShardId), "ties go round");
+        let ended = shards.remove(1);
+        drop(ended.running);
+        let chosen: Vec<_> = (0..6).filter_map(|_| plane.lightest()).collect();
+        assert!(
+            chosen.len() == 6 && !chosen.contains(&ShardId(1)),
+            "{chosen:?}"
+        );
+        // A room lives on its home: 1 of 3 for one of these.
+        let mut refused = 0;
+        for room in 0..3 {
+            let opening = plane.open(OpenSession {
+                session: SessionId::random(),
+                room: RoomId(room),
+                role: Role::Viewer {
+                    choice: LayerChoice::Auto,
+                },
+                member: None,
+                offer: "nonsense".to_owned(),
+            });
+            refused += usize::from(opening.await.err() == Some(ShardError::Gone.into()));
+        }
+        assert_eq!(refused, 1);
+        drop(shards);
+        assert_eq!(plane.lightest(), None);
+        assert_eq!(unanswered(&plane.stats[1]), [0, 1, 0]);
     }
 
     #[test]
@@ -537,7 +617,12 @@ mod tests {
 
     #[test]
     fn a_full_queue_gives_the_command_back_and_one_wake_up_is_enough() {
-        let (plane, inbox, mut poll) = asleep(3);
+        let (plane, mut shards) = asleep(1, 3);
+        let Asleep {
+            chat: inbox,
+            mut poll,
+            ..
+        } = shards.remove(0);
         let ids: Vec<SessionId> = (0..4).map(|_| SessionId::random()).collect();
         let close = |n: usize| plane.chat(ShardId(0), ChatCommand::Close { session: ids[n] });
         for n in 0..3 {

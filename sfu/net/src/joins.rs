@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::api::{OpenError, Role, SessionOpened};
 use crate::command::Opening;
+use crate::port::ShardError;
 use crate::shard::Shard;
 
 /// What joins get of each turn. A turn without them takes some milliseconds at full load, so they
@@ -81,7 +82,7 @@ impl Shard {
             self.joins.waiting.push_back(Join::Offer(opening, reply));
         } else {
             self.io.stats.joins_shed.add(1);
-            let _ = reply.send(Err(OpenError::Overloaded));
+            let _ = reply.send(Err(ShardError::Full.into()));
         }
     }
 

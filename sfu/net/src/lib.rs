@@ -10,12 +10,14 @@ mod command;
 mod config;
 mod demux;
 mod dtls;
+mod faults;
 mod forward;
 mod handle;
 mod ingress;
 mod joins;
 mod link;
 mod open;
+mod port;
 mod promote;
 mod rates;
 mod room;
@@ -35,6 +37,9 @@ pub use chat::{
     ChatRefused, ChatStats,
 };
 pub use config::{MediaConfig, MediaConfigError};
+#[cfg(debug_assertions)]
+pub use faults::Fault;
 pub use handle::{MediaPlane, MediaThreads, StartError};
+pub use port::{ShardError, UnansweredStats};
 pub use stats::{Cell, DELAY_BOUNDS_US, ESTIMATE_BOUNDS_KBPS, ShardStats};
 pub use tcp::TcpStats;

@@ -26,6 +26,7 @@ use crate::api::{CloseReason, MediaEvent};
 use crate::chat::Desk;
 use crate::command::{Command, Order};
 use crate::demux::Senders;
+use crate::faults::Faults;
 use crate::joins::Joins;
 use crate::link::Links;
 use crate::open::Candidates;
@@ -60,6 +61,7 @@ const SLEEP_MAX: Duration = Duration::from_millis(500);
 pub(crate) struct Inboxes {
     pub(crate) commands: Receiver<Command>,
     pub(crate) orders: Receiver<Order>,
+    pub(crate) faults: Faults,
 }
 
 /// What a shard has to do with that is no shard.
@@ -168,7 +170,10 @@ impl Shard {
     }
 
     /// Runs until the control plane hangs up.
-    pub(crate) fn run(mut self, mut poll: Poll, inboxes: &Inboxes) {
+    ///
+    /// # Errors
+    /// The poller's: nothing can be received any more.
+    pub(crate) fn run(mut self, mut poll: Poll, inboxes: &Inboxes) -> io::Result<()> {
         let mut events = Events::with_capacity(256);
         let mut inbox = Inbox::new();
         let mut readable = vec![true; self.io.udp.len()];
@@ -184,11 +189,13 @@ impl Shard {
                 || !inboxes.orders.is_empty()
                 || self.links.has_more();
             let sleep = if more { Duration::ZERO } else { self.sleep() };
-            if let Err(error) = poll.poll(&mut events, Some(sleep))
+            let polled = poll.poll(&mut events, Some(sleep));
+            if let Err(error) = polled.and_then(|()| inboxes.faults.happen())
                 && error.kind() != io::ErrorKind::Interrupted
             {
-                tracing::error!(%error, "the poller failed");
-                return;
+                // Its peers learn at once that they have to connect anew.
+                self.close_all();
+                return Err(error);
             }
             let woke = Instant::now();
             self.now = woke;
@@ -205,7 +212,7 @@ impl Shard {
 
             if !self.take_commands(inboxes) {
                 self.close_all();
-                return;
+                return Ok(());
             }
             for _ in 0..MESSAGES_A_TURN {
                 let Some((from, message)) = self.links.receive() else {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use lightstick_types::HintCode;
 
 use crate::chat::ChatStats;
+use crate::port::UnansweredStats;
 use crate::tcp::TcpStats;
 
 /// A counter or gauge with one writing thread.
@@ -139,6 +140,8 @@ pub struct ShardStats {
     pub estimates: [Cell; ESTIMATE_BOUNDS_KBPS.len() + 1],
     /// Sum of those estimates, in bit/s.
     pub estimates_bps: Cell,
+    /// Commands of the control plane that were not answered.
+    pub unanswered: UnansweredStats,
     /// The part of TCP.
     pub tcp: TcpStats,
     /// The chat's part.

@@ -26,6 +26,7 @@ mod session;
 mod stats;
 mod viewer;
 
+use std::future::Future;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -33,9 +34,10 @@ use std::time::Instant;
 use lightstick_chat::ChatPlane;
 use lightstick_sfu::{MediaEvent, MediaPlane};
 use lightstick_signaling_core::rooms::AddressRates;
+use lightstick_tasks::{Ended, Tasks};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 pub use auth::{Auth, Keys};
 pub use config::{ConfigError, IceServer, SignalingConfig};
@@ -45,7 +47,7 @@ pub use lightstick_signaling_core::{rooms, token};
 pub use problem::{CONTENT_TYPE as PROBLEM_CONTENT_TYPE, Code};
 use refusals::RefusalLog;
 pub use router::openapi;
-pub use serve::{ConnectionLimit, ConnectionLimits, ConnectionStats, serve};
+pub use serve::{ConnectionLimit, ConnectionLimits, ConnectionStats, Connections, serve};
 pub use stats::{JoinOutcome, Route, SignalingStats, StatsSnapshot};
 
 /// The chat, and who may write in it.
@@ -71,6 +73,8 @@ struct Shared {
     feed: FeedSource,
     stats: Arc<SignalingStats>,
     refusals: RefusalLog,
+    /// The tasks of WebSockets: axum starts them, apart from their connections' tasks.
+    sockets: TaskTracker,
 }
 
 impl Deref for App {
@@ -87,11 +91,11 @@ impl App {
     }
 }
 
-/// Signaling, running. Dropping it closes every session and ends the director.
+/// Signaling, running. Dropping it aborts the director: see [`Signaling::stop`].
 pub struct Signaling {
     app: App,
-    director: JoinHandle<()>,
-    _cancel: DropGuard,
+    tasks: Tasks,
+    cancel: DropGuard,
 }
 
 impl Signaling {
@@ -127,7 +131,8 @@ impl Signaling {
         };
         let director = Director::new(parts, feed, commands.downgrade());
         let cancel = CancellationToken::new();
-        let director = tokio::spawn(director.run(inbox, events, cancel.clone()));
+        let mut tasks = Tasks::default();
+        tasks.spawn("director", director.run(inbox, events, cancel.clone()));
         let app = App(Arc::new(Shared {
             director: DirectorHandle::new(commands, config.retry_after),
             chat_opens: Mutex::new(AddressRates::new(
@@ -141,11 +146,12 @@ impl Signaling {
             feed: feed_source,
             stats,
             refusals: RefusalLog::default(),
+            sockets: TaskTracker::new(),
         }));
         Ok(Self {
             app,
-            director,
-            _cancel: cancel.drop_guard(),
+            tasks,
+            cancel: cancel.drop_guard(),
         })
     }
 
@@ -165,17 +171,30 @@ impl Signaling {
     ///
     /// Afterwards every request that needs the director is answered with 503, and event streams
     /// have ended.
-    pub async fn drain(&self, deadline: Instant) {
-        self.app.director.drain(deadline).await;
+    pub fn drain(&self, deadline: Instant) -> impl Future<Output = ()> + Send + use<> {
+        let director = self.app.director.clone();
+        async move { director.drain(deadline).await }
     }
 
-    /// Returns when the director has ended: after [`Signaling::drain`], when the media plane is
-    /// gone, or, as an error, when it has panicked.
+    /// The next end of a task. Before [`Signaling::drain`] it is unexpected. Safe to cancel.
+    pub async fn ended(&mut self) -> Ended {
+        self.tasks.ended().await
+    }
+
+    /// The tasks of the chat's WebSockets. They end with the chat.
+    #[must_use]
+    pub fn sockets(&self) -> TaskTracker {
+        self.app.sockets.clone()
+    }
+
+    /// Closes every session and ends the director.
     ///
     /// # Errors
-    /// The director's panic.
-    pub async fn stopped(&mut self) -> Result<(), tokio::task::JoinError> {
-        (&mut self.director).await
+    /// The director's failure, which is logged.
+    pub async fn stop(mut self) -> Result<(), Ended> {
+        self.app.sockets.close();
+        drop(self.cancel);
+        self.tasks.join().await
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use lightstick_sfu::{Refusal, SdpError};
+use lightstick_sfu::{Refusal, SdpError, ShardError};
 use serde::Serialize;
 
 macro_rules! codes {
@@ -172,6 +172,10 @@ codes! {
     ChatNoReceiver = "chat_no_receiver", CONFLICT, "Nobody takes this dead letter";
     /// The archive of the chat cannot be read or changed now.
     ChatArchive = "chat_archive", SERVICE_UNAVAILABLE, "The chat's archive does not answer";
+    /// The media thread of the room has ended: the server is about to restart.
+    MediaGone = "media_gone", SERVICE_UNAVAILABLE, "The server is about to restart";
+    /// The media thread took the request, and its answer never came.
+    MediaLost = "media_lost", INTERNAL_SERVER_ERROR, "The server did not finish the request";
     /// A fault of the server.
     Internal = "internal", INTERNAL_SERVER_ERROR, "The server has failed";
 }
@@ -182,6 +186,10 @@ impl Code {
         self as usize
     }
 }
+
+/// When clients come again that met a full queue, and those that met a server about to restart.
+const BUSY_FOR: Duration = Duration::from_secs(2);
+const RESTARTS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The media type of a problem.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -287,8 +295,7 @@ impl Problem {
     }
 
     pub(crate) fn overloaded() -> Self {
-        Self::new(Code::Overloaded, "too much is going on; come again")
-            .retry_after(Duration::from_secs(2))
+        Self::new(Code::Overloaded, "The server is busy. Try again later.").retry_after(BUSY_FOR)
     }
 
     pub(crate) fn draining(retry_after: Duration) -> Self {
@@ -313,6 +320,22 @@ impl Problem {
 
     pub(crate) fn room_not_found() -> Self {
         Self::new(Code::RoomNotFound, "nobody is in such a room")
+    }
+}
+
+impl From<ShardError> for Problem {
+    fn from(error: ShardError) -> Self {
+        match error {
+            ShardError::Full => Self::overloaded(),
+            ShardError::Gone => {
+                let detail = "A media thread of the server has ended. Try again later.";
+                Self::new(Code::MediaGone, detail).retry_after(RESTARTS_WITHIN)
+            }
+            ShardError::Lost => Self::new(
+                Code::MediaLost,
+                "The server took the request, but its result is not known.",
+            ),
+        }
     }
 }
 
@@ -378,6 +401,22 @@ mod tests {
     fn retry_after_rounds_up() {
         for (millis, seconds) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (59_500, 60)] {
             assert_eq!(retry_seconds(Duration::from_millis(millis)), seconds);
+        }
+    }
+
+    #[test]
+    fn a_shard_that_does_not_answer_is_told_in_three_ways() {
+        for (error, status, code, again) in [
+            (ShardError::Full, 503, "overloaded", Some("2")),
+            (ShardError::Gone, 503, "media_gone", Some("10")),
+            (ShardError::Lost, 500, "media_lost", None),
+        ] {
+            let problem = Problem::from(error);
+            assert_eq!(problem.code.as_str(), code);
+            let response = problem.into_response();
+            let after = response.headers().get(header::RETRY_AFTER);
+            let after = after.map(|value| value.to_str().unwrap());
+            assert_eq!((response.status().as_u16(), after), (status, again));
         }
     }
 

@@ -182,7 +182,7 @@ impl From<FragmentError> for Problem {
 pub(crate) fn command_problem(error: CommandError) -> Problem {
     match error {
         CommandError::NoSession => Problem::session_not_found(),
-        CommandError::Overloaded => Problem::overloaded(),
+        CommandError::Shard(error) => error.into(),
         CommandError::Refused(why) => Problem::new(Code::UnacceptableIce, why),
     }
 }

@@ -26,7 +26,7 @@ pub enum JoinOutcome {
     Overloaded,
     /// The server was shutting down: 503.
     Draining,
-    /// A fault of the server: 500.
+    /// A fault of the server: 500, or 503 where a media thread has ended.
     Failed,
     /// The client went away before the answer.
     Abandoned,
@@ -66,6 +66,7 @@ impl JoinOutcome {
         match code {
             Code::RoomFull | Code::RoomsFull => Self::Limited,
             Code::Draining => Self::Draining,
+            Code::MediaGone => Self::Failed,
             _ => match code.status() {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Unauthorized,
                 StatusCode::CONFLICT => Self::Conflict,

@@ -96,13 +96,13 @@ async fn a_client_that_goes_with_the_answer_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn dropping_signaling_closes_every_session() {
+async fn stopping_closes_every_session() {
     let signaling = start();
     let joined = signaling.app.director.join(join(SessionRole::Viewer)).await;
     joined.unwrap_or_else(|p| panic!("{p:?}")).guard.keep();
     let media = signaling.app.media.clone();
     assert_eq!(media.stats()[0].viewers.get(), 1);
-    drop(signaling);
+    signaling.stop().await.expect("the director ends in order");
     let waited = tokio::time::timeout(Duration::from_secs(10), async {
         while media.stats()[0].viewers.get() != 0 {
             tokio::task::yield_now().await;

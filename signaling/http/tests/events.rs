@@ -312,7 +312,8 @@ async fn a_drain_closes_what_is_left_at_its_deadline() {
     let names: Vec<_> = rest.iter().map(|(name, _)| name.as_str()).collect();
     assert!(names.contains(&"reconnect"), "{names:?}");
     assert_eq!(rest.last().unwrap().1, json!({"reason": "ended"}));
-    server.signaling.stopped().await.unwrap();
+    let ended = server.signaling.ended().await;
+    assert!(!ended.is_failure(), "{ended}");
     let stats = server.signaling.stats().snapshot();
     assert_eq!((stats.publishers, stats.viewers, stats.rooms), (0, 0, 0));
 }

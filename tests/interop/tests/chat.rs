@@ -139,6 +139,6 @@ async fn chats() -> Result<()> {
     ensure!(held(|s| s.chat.drop_packet.get()) == 0, "packets refused");
     viewer.close().await?;
     drop(plane);
-    tokio::task::spawn_blocking(|| threads.join()).await?;
+    tokio::task::spawn_blocking(|| threads.join()).await??;
     Ok(())
 }

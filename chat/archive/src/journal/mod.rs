@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use lightstick_tasks::Threads;
 use tokio::sync::watch;
 
 use crate::config::Fsync;
@@ -206,7 +207,7 @@ pub(crate) fn start(
     fsync: Fsync,
     sealer: Sealer,
     stats: Arc<ArchiveStats>,
-) -> Result<(Journal, std::thread::JoinHandle<()>), OpenError> {
+) -> Result<(Journal, Threads), OpenError> {
     let mut end = written;
     let mut active = None;
     if let Some(start) = folder.starts.last().copied() {
@@ -269,10 +270,9 @@ pub(crate) fn start(
         folder,
         buffer: Vec::new(),
     };
-    let handle = std::thread::Builder::new()
-        .name("chat-journal".into())
-        .spawn(move || thread.run(&inbox))?;
-    Ok((journal, handle))
+    let mut threads = Threads::default();
+    threads.spawn("chat-journal", move || thread.run(&inbox))?;
+    Ok((journal, threads))
 }
 
 impl Journal {

@@ -12,7 +12,7 @@ use crate::stored::Stored;
 
 struct Open {
     journal: Journal,
-    thread: std::thread::JoinHandle<()>,
+    thread: Threads,
     stats: Arc<ArchiveStats>,
     reader: Reader,
     id: JournalId,

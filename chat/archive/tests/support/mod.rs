@@ -82,7 +82,7 @@ pub fn sqlite_file(config: &ArchiveConfig) -> PathBuf {
 
 pub async fn close(archive: Archive, tasks: ArchiveTasks) {
     drop(archive);
-    assert_eq!(tasks.shutdown(PATIENCE).await, Flushed::Everything);
+    assert_eq!(tasks.shutdown(PATIENCE).await, Ok(Flushed::Everything));
 }
 
 /// Every message of a room, page by page.

@@ -17,9 +17,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use lightstick_chat_archive::{Archive, ArchiveError, DeadLetter};
+use lightstick_tasks::Tasks;
 use reqwest::{Client, RequestBuilder, Url, header, redirect};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::room::Happened;
@@ -112,7 +112,7 @@ impl Webhooks {
         archive: &Archive,
         stats: &Arc<PlaneStats>,
         mut events: mpsc::Receiver<Happened>,
-        tasks: &mut JoinSet<()>,
+        tasks: &mut Tasks,
     ) -> Self {
         let end = CancellationToken::new();
         let mut receivers = Vec::new();
@@ -137,7 +137,7 @@ impl Webhooks {
                 archive.clone(),
                 Arc::clone(stats),
             );
-            tasks.spawn(endpoint.run(inbox, end.clone()));
+            tasks.spawn(format!("webhook-{index}"), endpoint.run(inbox, end.clone()));
             receivers.push(Receiver {
                 target,
                 events: config.events.iter().cloned().collect(),
@@ -149,7 +149,7 @@ impl Webhooks {
             stats: Arc::clone(stats),
         };
         let webhooks = all.clone();
-        tasks.spawn(async move {
+        tasks.spawn("webhooks", async move {
             while let Some(happened) = events.recv().await {
                 for notice in payload::notices(happened) {
                     webhooks.tell(&notice);

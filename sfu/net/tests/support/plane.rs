@@ -182,7 +182,10 @@ impl Drop for Plane {
             let _ = director.join();
         }
         if let Some(threads) = self.threads.take() {
-            threads.join();
+            let ended = threads.join();
+            if !std::thread::panicking() {
+                ended.expect("every media thread ends as it was asked to");
+            }
         }
     }
 }

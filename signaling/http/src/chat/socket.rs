@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -14,12 +15,13 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{Sink as _, StreamExt as _};
+use futures_util::{FutureExt as _, Sink as _, StreamExt as _};
 use lightstick_chat::core::frame::{Channel, Frame};
 use lightstick_chat::core::reader::Link;
 use lightstick_chat::proto::{ClientFrame, Hello, client_frame::Frame as Request, nonce};
 use lightstick_chat::{Heard, NoRoom, Place, Refused, Socket};
 use lightstick_signaling_core::token::{Claims, Grant, TokenError};
+use lightstick_tasks::panic_message;
 use lightstick_types::RoomName;
 use prost::Message as _;
 use tokio::time::timeout;
@@ -105,13 +107,24 @@ pub(crate) async fn connect(
         .is_some_and(|protocol| protocol == JSON);
     // Counted before anything is read. Browsers learn only from a close why there is no place.
     let place = chat.plane.place(client.ip);
-    Ok(upgrade.on_upgrade(move |socket| async move {
-        let mut connection = Connection::new(socket, json);
-        let (code, reason) = match place {
-            Ok(place) => connection.run(app, room, client.ip, claims, place).await,
-            Err(refused) => full(refused),
+    let sockets = app.sockets.clone();
+    Ok(upgrade.on_upgrade(move |socket| {
+        let served = async move {
+            let mut connection = Connection::new(socket, json);
+            let (code, reason) = match place {
+                Ok(place) => connection.run(app, room, client.ip, claims, place).await,
+                Err(refused) => full(refused),
+            };
+            connection.close(code, reason).await;
         };
-        connection.close(code, reason).await;
+        // Nobody joins the task that axum starts for it, so its panic is told here.
+        let contained = AssertUnwindSafe(served).catch_unwind();
+        sockets.track_future(async move {
+            if let Err(panic) = contained.await {
+                let panic = panic_message(&*panic);
+                tracing::error!(panic, "a WebSocket's handling panicked; it is closed");
+            }
+        })
     }))
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lightstick_sfu::{OpenError, RemoteIce};
+use lightstick_sfu::{OpenError, RemoteIce, ShardError};
 use lightstick_signaling_core::etag::{EntityTag, MatchError};
 use lightstick_signaling_core::rooms::{
     Admission, Refusal, RoomSummary, SessionNumber, SessionRole, SessionSummary,
@@ -161,7 +161,7 @@ impl From<JoinError> for Problem {
                 Self::new(Code::UnacceptableOffer, refusal.to_string()).fault(&refusal)
             }
             JoinError::Open(OpenError::Stack(_)) => Self::internal("a session could not be made"),
-            JoinError::Open(OpenError::Overloaded) => Self::overloaded(),
+            JoinError::Open(OpenError::Shard(error)) => error.into(),
             JoinError::Gone => Self::new(Code::Overloaded, error.to_string())
                 .retry_after(std::time::Duration::from_secs(1)),
         }
@@ -209,7 +209,7 @@ pub(crate) enum PatchError {
     NoCredentials,
     Restarting,
     Refused(String),
-    Overloaded,
+    Shard(ShardError),
 }
 
 impl From<PatchError> for Problem {
@@ -237,7 +237,7 @@ impl From<PatchError> for Problem {
                 "an earlier restart has not been answered",
             ),
             PatchError::Refused(why) => Self::new(Code::UnacceptableIce, why),
-            PatchError::Overloaded => Self::overloaded(),
+            PatchError::Shard(error) => error.into(),
         }
     }
 }

@@ -65,11 +65,13 @@ impl Director {
         }
     }
 
-    /// Carries out everything that the registry has asked for.
-    pub(super) fn apply_effects(&mut self) {
+    /// Carries out everything that the registry has asked for. A room of thousands that is closed
+    /// leaves the worker to others in between.
+    pub(super) async fn apply_effects(&mut self) {
         let mut changed = false;
         while let Some(effect) = self.rooms.poll_effect() {
             changed = true;
+            tokio::task::coop::consume_budget().await;
             match effect {
                 Effect::Close { session, shard } => self.parts.media.close(shard, session),
                 Effect::Promote { session, shard } => {

@@ -68,6 +68,8 @@ pub(crate) struct Director {
     /// The session that each task in `tasks` opens or restarts.
     task_sessions: HashMap<task::Id, SessionId>,
     draining: Option<Draining>,
+    /// Some media thread runs: sessions can end by themselves.
+    media_runs: bool,
 }
 
 impl Director {
@@ -83,10 +85,11 @@ impl Director {
             tasks: JoinSet::new(),
             task_sessions: HashMap::new(),
             draining: None,
+            media_runs: true,
         }
     }
 
-    /// Runs until it is cancelled, drained, or the media plane is gone.
+    /// Runs until it is cancelled or drained.
     pub(crate) async fn run(
         mut self,
         mut commands: mpsc::Receiver<Command>,
@@ -101,17 +104,15 @@ impl Director {
                     Some(command) => self.command(command),
                     None => break,
                 },
-                event = events.recv() => match event {
+                event = events.recv(), if self.media_runs => match event {
                     Some(event) => self.media_event(event),
-                    None => {
-                        tracing::error!("the media plane has stopped");
-                        break;
-                    }
+                    // Viewers are still to be told where to go.
+                    None => self.media_runs = false,
                 },
                 Some(done) = self.tasks.join_next_with_id() => self.done(done),
                 () = sleep_until(deadline) => self.rooms.handle_timeout(Instant::now()),
             }
-            self.apply_effects();
+            self.apply_effects().await;
             if self.is_drained() {
                 break;
             }
@@ -129,7 +130,9 @@ impl Director {
 
     fn is_drained(&self) -> bool {
         self.draining.as_ref().is_some_and(|draining| {
-            self.rooms.session_count() == 0 || Instant::now() >= draining.deadline
+            self.rooms.session_count() == 0
+                || !self.media_runs
+                || Instant::now() >= draining.deadline
         })
     }
 
@@ -137,13 +140,13 @@ impl Director {
     async fn finish(mut self) {
         self.rooms.drain();
         self.rooms.close_all(Instant::now());
-        self.apply_effects();
+        self.apply_effects().await;
         let last = tokio::time::Instant::now() + LAST_JOINS;
         while let Ok(Some(done)) =
             tokio::time::timeout_at(last, self.tasks.join_next_with_id()).await
         {
             self.done(done);
-            self.apply_effects();
+            self.apply_effects().await;
         }
         for reply in self.draining.take().into_iter().flat_map(|d| d.replies) {
             // Whoever asked may have stopped waiting.

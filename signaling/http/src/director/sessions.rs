@@ -228,7 +228,7 @@ impl Director {
                     OpenError::Malformed(_) | OpenError::Unacceptable(_) => {
                         self.rooms.offer_refused(now, session);
                     }
-                    OpenError::Stack(_) | OpenError::Overloaded => {
+                    OpenError::Stack(_) | OpenError::Shard(_) => {
                         self.rooms.open_failed(now, session);
                     }
                 }
@@ -362,7 +362,7 @@ impl Director {
         state.restarting = false;
         let local = result.map_err(|error| match error {
             CommandError::NoSession => gone,
-            CommandError::Overloaded => PatchError::Overloaded,
+            CommandError::Shard(error) => PatchError::Shard(error),
             CommandError::Refused(why) => PatchError::Refused(why),
         })?;
         state.generation += 1;

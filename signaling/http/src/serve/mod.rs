@@ -8,19 +8,22 @@ mod front;
 mod linger;
 mod places;
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use lightstick_tasks::panic_message;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use linger::Lingering;
@@ -62,15 +65,53 @@ impl Default for ConnectionLimits {
     }
 }
 
+/// The connections of a listener, each with its task. They are aborted when the last handle goes.
+#[derive(Clone, Debug, Default)]
+pub struct Connections(Arc<Mutex<JoinSet<()>>>);
+
+impl Connections {
+    fn set(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next end; never, when there are none.
+    async fn next(&self) {
+        let ended = poll_fn(|cx| match self.set().poll_join_next(cx) {
+            // What is spawned next wakes nobody: it is looked at after the next accept.
+            Poll::Ready(None) => Poll::Pending,
+            ended => ended,
+        });
+        note(ended.await);
+    }
+
+    /// Waits for all.
+    async fn finish(&self) {
+        while let Some(ended) = poll_fn(|cx| self.set().poll_join_next(cx)).await {
+            note(Some(ended));
+        }
+    }
+}
+
+/// Tells of a panic: it ends its connection alone.
+fn note(ended: Option<Result<(), JoinError>>) {
+    if let Some(Err(error)) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        let panic = panic_message(&*panic);
+        tracing::error!(panic, "a connection's handling panicked; it is closed");
+    }
+}
+
 /// Serves until `ended`, then lets requests finish that have begun.
 ///
 /// # Errors
-/// The listener's, where it can accept nothing any more.
+/// The listener's, where it can accept nothing any more. Its connections go on in `connections`.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     limits: ConnectionLimits,
     stats: Arc<ConnectionStats>,
+    connections: Connections,
     ended: CancellationToken,
 ) -> io::Result<()> {
     let mut http = http1::Builder::new();
@@ -80,12 +121,11 @@ pub async fn serve(
         // The buffer also holds what follows the head; its least size is hyper's.
         .max_buf_size(limits.head_bytes_max);
     let places = Arc::new(Places::new(&limits, stats));
-    let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = ended.cancelled() => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            () = connections.next() => continue,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -95,7 +135,8 @@ pub async fn serve(
                 prepare(&stream);
                 let io = Lingering::new(stream, place);
                 let (http, router, ended) = (http.clone(), router.clone(), ended.clone());
-                connections.spawn(connection(http, io, peer, router, ended));
+                let task = connection(http, io, peer, router, ended);
+                connections.set().spawn(task);
             }
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) if is_of_the_listener(&error) => return Err(error),
@@ -106,7 +147,7 @@ pub async fn serve(
         }
     }
     drop(listener);
-    while connections.join_next().await.is_some() {}
+    connections.finish().await;
     Ok(())
 }
 

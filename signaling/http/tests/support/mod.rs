@@ -16,7 +16,7 @@ use lightstick_chat::{ChatConfig, ChatPlane, ChatTasks, PlaneStats};
 use lightstick_sfu::{MediaConfig, MediaPlane};
 use lightstick_signaling::token::{Claims, Grants, KeySet, RoomPattern, SigningKey};
 use lightstick_signaling::{
-    Auth, Chat, Code, ConnectionLimits, Keys, Signaling, SignalingConfig, serve,
+    Auth, Chat, Code, ConnectionLimits, Connections, Keys, Signaling, SignalingConfig, serve,
 };
 use reqwest::{Method, Response, StatusCode, header};
 use serde_json::Value;
@@ -97,7 +97,7 @@ impl Server {
         } = self;
         drop((signaling, serving));
         let (tasks, folder) = before.expect("a chat");
-        tasks.shutdown(PATIENCE).await;
+        tasks.shutdown(PATIENCE).await.unwrap();
         Self::with(Default::default(), auth, keys, Some((chat, folder))).await
     }
 
@@ -157,7 +157,16 @@ impl Server {
         let stats = signaling.stats().connections();
         let ended = CancellationToken::new();
         let serving = tokio::spawn(async move {
-            serve(listener, router, limits, stats, ended).await.unwrap();
+            serve(
+                listener,
+                router,
+                limits,
+                stats,
+                Connections::default(),
+                ended,
+            )
+            .await
+            .unwrap();
         });
         Self {
             addr,

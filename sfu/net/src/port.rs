@@ -1,0 +1,123 @@
+//! The way to one shard, and what becomes of a command on it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crossbeam_channel::{Sender, TrySendError, bounded};
+use mio::Waker;
+use tokio::sync::oneshot;
+
+use crate::chat::ChatCommand;
+use crate::command::{Command, Order};
+use crate::stats::ShardStats;
+
+/// Why a shard did not answer a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum ShardError {
+    /// As many commands wait as may, or as many joins: it can be tried again.
+    #[error("the shard's queue is full")]
+    Full,
+    /// The shard's thread has ended. It does not come back.
+    #[error("the shard's thread has ended")]
+    Gone,
+    /// The shard took the command, and its answer never came: a fault of ours.
+    #[error("the shard did not answer")]
+    Lost,
+}
+
+/// Commands of the control plane that were not answered. Many threads count here.
+#[derive(Debug, Default)]
+pub struct UnansweredStats {
+    /// [`ShardError::Full`].
+    pub full: AtomicU64,
+    /// [`ShardError::Gone`].
+    pub gone: AtomicU64,
+    /// [`ShardError::Lost`].
+    pub lost: AtomicU64,
+}
+
+/// The control plane's end.
+#[derive(Debug)]
+pub(crate) struct Port {
+    pub(crate) commands: Sender<Command>,
+    /// Without a bound, as these must neither be lost nor wait: there are at most two of each
+    /// session.
+    pub(crate) orders: Sender<Order>,
+    pub(crate) chat: Sender<ChatCommand>,
+    /// The shard was woken for the chat, and has not looked yet.
+    pub(crate) chat_woken: Arc<AtomicBool>,
+    pub(crate) waker: Arc<Waker>,
+    pub(crate) running: Arc<AtomicBool>,
+    #[cfg(debug_assertions)]
+    pub(crate) faults: crate::faults::Faults,
+    pub(crate) stats: Arc<ShardStats>,
+}
+
+/// Held by a shard's thread: however it ends, nobody is sent there any more.
+pub(crate) struct Running(Arc<AtomicBool>);
+
+impl Running {
+    pub(crate) fn new(running: &Arc<AtomicBool>) -> Self {
+        running.store(true, Ordering::Release);
+        Self(Arc::clone(running))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+impl Port {
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
+    /// Hands the shard a command and waits for its answer.
+    pub(crate) async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, ShardError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.try_send(command(reply));
+        let asked = match sent {
+            Ok(()) => {
+                self.wake();
+                answer.await.map_err(|_| ShardError::Lost)
+            }
+            Err(TrySendError::Full(_)) => Err(ShardError::Full),
+            Err(TrySendError::Disconnected(_)) => Err(ShardError::Gone),
+        };
+        asked.inspect_err(|error| self.count(*error))
+    }
+
+    /// Counts what was not answered, and says so where the shard is at fault.
+    pub(crate) fn count(&self, error: ShardError) {
+        let unanswered = &self.stats.unanswered;
+        let count = match error {
+            ShardError::Full => &unanswered.full,
+            ShardError::Gone => &unanswered.gone,
+            ShardError::Lost => &unanswered.lost,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        if error == ShardError::Lost {
+            tracing::error!("a shard took a command and did not answer");
+        }
+    }
+
+    pub(crate) fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "cannot wake a shard");
+        }
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        // The thread must notice that nobody can command it any more.
+        let (closed, _) = bounded(0);
+        self.commands = closed;
+        let _ = self.waker.wake();
+    }
+}
