@@ -2,6 +2,8 @@
 //!
 //! Nothing here does IO or reads a clock. Ids are `Copy` newtypes; units live in types.
 
+#![warn(missing_docs)]
+
 mod bitrate;
 mod hint;
 mod ids;

@@ -13,7 +13,7 @@ pub use self::options::{Common, Crowd, Media, Place, Publishing, Signaling};
 use self::options::{factor, more_seconds, positive, seconds};
 use crate::sweep::{Growth, Limits, Plan};
 
-/// Loads a WebRTC media server with whole WebRTC peers and measures what it does.
+/// Loads a WebRTC media server with complete WebRTC peers and measures it.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 pub struct Cli {
@@ -60,21 +60,21 @@ pub enum Command {
     View(View),
     /// Publish and watch, and measure the server beside it
     Run(Run),
-    /// Add viewers step by step until the server gives way, and say where
+    /// Add viewers step by step until the server is overloaded, and report the limit
     Sweep(Sweep),
-    /// Let many join a steady room at once, and measure what those in it feel
+    /// Let many viewers join at once, and measure the effect on existing viewers
     Storm(Storm),
-    /// Join and leave all the time, and measure what a join costs
+    /// Join and leave continuously, and measure the cost of a join
     Churn(Churn),
-    /// Chat over many WebSockets, and measure what they cost
+    /// Chat over many WebSockets, and measure their cost
     Sockets(Sockets),
-    /// Misuse the chat of a room, by data channels and by WebSockets
+    /// Attack the chat of a room over data channels and WebSockets
     Attack(Attack),
-    /// Attack the media ports beside a steady room, and measure what its viewers feel
+    /// Attack the media ports, and measure the effect on existing viewers
     Flood(Flood),
-    /// Draw sweeps, of one server or of several, as SVG to standard output
+    /// Plot sweeps of one or several servers as SVG on standard output
     Plot(Plot),
-    /// Print sweeps again, one below the other
+    /// Print saved sweeps as tables
     Table(Table),
 }
 
@@ -87,7 +87,7 @@ steps that the generator or the machine spoiled; at pale ones other processes us
 Example:
   lightstick-bench plot --title 'One room, 2.5 Mbit/s' a.json b.json > comparison.svg")]
 pub struct Plot {
-    /// What `sweep --json` wrote
+    /// Files written by `sweep --json`
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Headline
@@ -98,7 +98,7 @@ pub struct Plot {
 /// `table`
 #[derive(Debug, Args)]
 pub struct Table {
-    /// What `sweep --json` wrote
+    /// Files written by `sweep --json`
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
@@ -112,11 +112,10 @@ pub struct Publish {
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub secs: u64,
     /// Send this video in a loop, 30 frames a second, in place of a synthetic one: an IVF file of
-    /// VP8, or of H.264 in Annex B form. No request shortens its distance of keyframes
+    /// VP8, or of H.264 in Annex B form. Keyframe requests have no effect on it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["codec", "bitrate", "gop"])]
     pub clip: Option<PathBuf>,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub publishing: Publishing,
 }
 
@@ -126,10 +125,8 @@ pub struct View {
     /// WHEP endpoint, such as http://127.0.0.1:8080/whep/room
     pub url: String,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub crowd: Crowd,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub common: Common,
 }
 
@@ -137,13 +134,10 @@ pub struct View {
 #[derive(Debug, Args)]
 pub struct Run {
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub place: Place,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub crowd: Crowd,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub publishing: Publishing,
 }
 
@@ -152,19 +146,17 @@ pub struct Run {
 #[command(after_help = SWEEP_HELP)]
 pub struct Sweep {
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub place: Place,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub ramp: Ramp,
-    /// What tables and plots call the server [default: its host and port]
+    /// Name of the server in tables and plots [default: its host and port]
     #[arg(long, value_name = "NAME")]
     pub label: Option<String>,
     /// Prometheus endpoint of the server, to count its send calls, such as
     /// http://127.0.0.1:9464/metrics
     #[arg(long, value_name = "URL")]
     pub metrics: Option<String>,
-    /// Counter of send calls there
+    /// Name of the counter of send calls
     #[arg(
         long,
         default_value = "lightstick_send_calls_total",
@@ -172,7 +164,6 @@ pub struct Sweep {
     )]
     pub send_counter: String,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub publishing: Publishing,
 }
 
@@ -214,35 +205,35 @@ pub struct Ramp {
     /// Viewers of the last step, at most
     #[arg(long, default_value_t = 2000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub to: u64,
-    /// Each step has so many times the viewers of the one before
+    /// Multiply the viewers by this factor at each step
     #[arg(long, default_value_t = 1.5, value_name = "FACTOR", value_parser = factor)]
     pub factor: f64,
-    /// Each step has so many viewers more than the one before, in place of --factor
+    /// Add this many viewers at each step, instead of --factor
     #[arg(long, value_name = "N", conflicts_with = "factor", value_parser = clap::value_parser!(u64).range(1..))]
     pub step: Option<u64>,
     /// Measure each step for this many seconds
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub secs: u64,
-    /// From the last join of a step to its measurement
+    /// Wait this long between the last join of a step and its measurement
     #[arg(long, default_value = "2", value_name = "SECONDS", value_parser = seconds)]
     pub settle: Duration,
     /// Joins a second
     #[arg(long, default_value_t = 50.0, value_name = "RATE", value_parser = positive)]
     pub join_rate: f64,
-    /// Viewers that open and time every packet, on a thread of their own; they join first, and
-    /// all others read RTP headers only
+    /// Full viewers, which decrypt and time every packet, on a thread of their own; they join
+    /// first, and all others read RTP headers only
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub full: u64,
-    /// Measure a step again, up to so many times, when other processes spoiled it
+    /// Repeat a step up to this many times if other processes disturbed it
     #[arg(long, default_value_t = 2, value_name = "N")]
     pub repeat: u32,
-    /// Go on past steps that only other processes spoiled; they stay marked
+    /// Continue past steps that only other processes disturbed; they stay marked
     #[arg(long)]
     pub keep_going: bool,
-    /// Stop when more than so many percent of the packets are lost
+    /// Stop when more than this percentage of packets is lost
     #[arg(long, default_value_t = 0.5, value_name = "PERCENT", value_parser = positive)]
     pub max_loss: f64,
-    /// Stop when transit at p99 takes longer than so many milliseconds
+    /// Stop when transit at p99 exceeds this many milliseconds
     #[arg(long, default_value_t = 200.0, value_name = "MS", value_parser = positive)]
     pub max_transit: f64,
 }
@@ -273,43 +264,41 @@ impl Ramp {
 #[command(after_help = STORM_HELP)]
 pub struct Storm {
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub place: Place,
-    /// Viewers who are there before
+    /// Viewers present before the storm
     #[arg(long, default_value_t = 400, value_name = "N", help_heading = "Those already there", value_parser = clap::value_parser!(u64).range(1..))]
     pub viewers: u64,
-    /// Of them, this many open and time every packet, on a thread of their own
+    /// Full viewers among them, which decrypt and time every packet, on a thread of their own
     #[arg(long, default_value_t = 10, value_name = "N", help_heading = "Those already there", value_parser = clap::value_parser!(u64).range(1..))]
     pub full: u64,
-    /// Their joins a second
+    /// Joins per second of these viewers
     #[arg(long, default_value_t = 50.0, value_name = "RATE", help_heading = "Those already there", value_parser = positive)]
     pub join_rate: f64,
-    /// From the last of those to the calm
+    /// Wait this long after their last join before the baseline
     #[arg(long, default_value = "3", value_name = "SECONDS", help_heading = "Those already there", value_parser = seconds)]
     pub settle: Duration,
-    /// Measure the calm for this many seconds
+    /// Measure the baseline for this many seconds
     #[arg(long, default_value_t = 10, value_name = "SECONDS", help_heading = "Those already there", value_parser = clap::value_parser!(u64).range(1..))]
     pub secs: u64,
-    /// Newcomers
+    /// Viewers that join in the storm
     #[arg(long, default_value_t = 1_000, value_name = "N", help_heading = "Newcomers", value_parser = clap::value_parser!(u64).range(1..))]
     pub joins: u64,
-    /// They begin to join within this time, evenly
+    /// Spread their joins evenly over this time
     #[arg(long, default_value = "10", value_name = "SECONDS", help_heading = "Newcomers", value_parser = more_seconds)]
     pub over: Duration,
-    /// They leave this many seconds after joining [default: all stay until the end]
+    /// Leave this many seconds after joining [default: stay until the end]
     #[arg(long, value_name = "SECONDS", help_heading = "Newcomers", value_parser = seconds)]
     pub stay: Option<Duration>,
-    /// Threads that carry newcomers
+    /// Threads for the viewers that join in the storm
     #[arg(long, default_value_t = 1, value_name = "N", help_heading = "Newcomers", value_parser = clap::value_parser!(u16).range(1..))]
     pub newcomer_threads: u16,
-    /// Fail when those already there lose more than so many percent of their packets
+    /// Fail when existing viewers lose more than this percentage of packets
     #[arg(long, default_value_t = 0.5, value_name = "PERCENT", help_heading = "Limits", value_parser = positive)]
     pub max_loss: f64,
-    /// Fail when their transit at p99 takes longer than so many milliseconds
+    /// Fail when their transit at p99 exceeds this many milliseconds
     #[arg(long, default_value_t = 20.0, value_name = "MS", help_heading = "Limits", value_parser = positive)]
     pub max_transit: f64,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub publishing: Publishing,
 }
 
@@ -345,15 +334,15 @@ impl Storm {
 #[derive(Debug, Args)]
 #[command(after_help = CHURN_HELP)]
 pub struct Churn {
-    /// WHEP endpoint; publish beside it, or the figures are those of joins without pictures
+    /// WHEP endpoint; without a publisher the figures are those of joins without video
     pub url: String,
     /// Join for this many seconds
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub secs: u64,
-    /// Join so many times, in place of --secs
+    /// Number of joins, instead of --secs
     #[arg(long, value_name = "N", conflicts_with = "secs", value_parser = clap::value_parser!(u64).range(1..))]
     pub joins: Option<u64>,
-    /// So many join and leave beforehand, so that what the server makes once is not taken for
+    /// Joins before the measurement, so that one-time allocations of the server do not count as
     /// growth
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub warm_up: u64,
@@ -363,17 +352,17 @@ pub struct Churn {
     /// Leave this many seconds after joining
     #[arg(long, default_value = "2", value_name = "SECONDS", value_parser = seconds)]
     pub stay: Duration,
-    /// Of a hundred viewers, this many vanish without a word to the server
+    /// Percentage of viewers that vanish without telling the server
     #[arg(long, default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
     pub vanish: u8,
-    /// From the last leave to each reading of memory, descriptors and gauges; with --vanish, longer
-    /// than the server waits for those who are gone
+    /// Wait this long after the last leave before memory, descriptors and gauges are read; with
+    /// --vanish, longer than the server waits for silent viewers
     #[arg(long, default_value = "3", value_name = "SECONDS", value_parser = seconds)]
     pub rest: Duration,
-    /// Prometheus endpoint of the server, to read what is left there
+    /// Prometheus endpoint of the server, to read the gauges
     #[arg(long, value_name = "URL")]
     pub metrics: Option<String>,
-    /// Gauges there that go back when everybody has left, over all labels
+    /// Gauges that should return to their old value when everyone has left, summed over all labels
     #[arg(
         long,
         value_delimiter = ',',
@@ -382,7 +371,6 @@ pub struct Churn {
     )]
     pub gauges: Vec<String>,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub common: Common,
 }
 
@@ -410,20 +398,19 @@ pub struct Sockets {
     /// Connections, all in one room
     #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub connections: u64,
-    /// Of them, this many write
+    /// Connections that write
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub writers: u64,
-    /// Messages a second of each that writes
+    /// Messages per second of each writer
     #[arg(long, default_value_t = 0.5, value_name = "RATE", value_parser = positive)]
     pub rate: f64,
-    /// From the last connection to the measurement
+    /// Wait this long between the last connection and the measurement
     #[arg(long, default_value = "3", value_name = "SECONDS", value_parser = seconds)]
     pub settle: Duration,
     /// Measure for this many seconds
     #[arg(long, default_value_t = 20, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub secs: u64,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub common: Common,
 }
 
@@ -445,22 +432,20 @@ The exit code is 1 when a connection was not welcomed.";
 #[command(after_help = ATTACK_HELP)]
 pub struct Attack {
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub place: Place,
-    /// Viewers who misuse their data channels
+    /// Viewers that attack over data channels
     #[arg(long, default_value_t = 14, value_name = "N")]
     pub channels: u32,
-    /// WebSockets that are misused
+    /// WebSockets that attack
     #[arg(long, default_value_t = 18, value_name = "N")]
     pub sockets: u64,
-    /// WebSockets that all join at once, stay a while, and leave at once
+    /// WebSockets that all join at once, stay for a while, and leave at once
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub joins: u64,
-    /// Go on for this many seconds
+    /// Attack for this many seconds
     #[arg(long, default_value_t = 20, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub secs: u64,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub common: Common,
 }
 

@@ -10,7 +10,6 @@ use crate::sweep::{Spent, Step};
 /// What is attacked, and what came of it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Flood {
-    /// The attack.
     pub what: &'static str,
     /// The viewers before it.
     pub before: Step,

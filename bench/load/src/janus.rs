@@ -33,7 +33,6 @@ pub struct Janus {
 /// An offer that Janus made.
 #[derive(Clone, Debug)]
 pub struct Invited {
-    /// Its SDP.
     pub offer: String,
     /// The session, for [`Janus::close`].
     pub url: String,
@@ -154,7 +153,7 @@ impl Janus {
     }
 }
 
-/// A response that is no error; Janus gives errors with status 200.
+/// A successful response; Janus sends errors with status 200.
 fn checked(response: Response) -> Result<Value, SignalError> {
     let status = response.status().as_u16();
     let text = response.text()?;
@@ -167,7 +166,7 @@ fn checked(response: Response) -> Result<Value, SignalError> {
     Ok(value)
 }
 
-/// An event that is no error of the plugin.
+/// An event without an error of the plugin.
 fn answered(event: Value) -> Result<Value, SignalError> {
     match event["plugindata"]["data"]["error"].as_str() {
         Some(error) => Err(SignalError::Refused(200, error.to_owned())),

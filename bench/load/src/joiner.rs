@@ -129,14 +129,12 @@ fn invited(janus: &Janus, role: Role, bind: IpAddr) -> Result<(Session, String, 
 pub struct Joined {
     /// Its id at its worker.
     pub id: Id,
-    /// Its URL.
     pub url: String,
 }
 
 /// How a number of joins or leaves went.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Those that worked.
     pub joined: Vec<Joined>,
     /// The others, by their message.
     pub failures: BTreeMap<String, u64>,

@@ -27,9 +27,7 @@ const FOOT: f64 = 74.0;
 /// The part of a report that a plot needs.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Plotted {
-    /// When and where.
     pub circumstances: Option<Machine>,
-    /// The steps.
     pub sweep: Sweep,
 }
 

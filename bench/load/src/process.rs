@@ -14,7 +14,6 @@ pub struct Usage {
     pub rss: u64,
     /// Open file descriptors.
     pub fds: u64,
-    /// Threads.
     pub threads: u64,
     /// Datagrams that its UDP sockets had no room for, of those that are open.
     pub udp_dropped: u64,

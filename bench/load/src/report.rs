@@ -32,7 +32,6 @@ pub struct Millis {
     pub p99: f64,
     /// 999 of 1,000 took no longer.
     pub p999: f64,
-    /// None took longer.
     pub max: f64,
 }
 
@@ -52,9 +51,7 @@ impl From<&Times> for Millis {
 /// What the publisher did.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Published {
-    /// Audio packets.
     pub audio_packets: u64,
-    /// Video packets.
     pub video_packets: u64,
     /// Keyframes, those asked for included.
     pub keyframes: u64,
@@ -89,15 +86,11 @@ impl From<PublisherTally> for Published {
 /// Everything that a command measured.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
-    /// The command.
     pub command: &'static str,
     /// When, where and how it was run.
     pub circumstances: Option<Circumstances>,
-    /// The endpoint.
     pub url: String,
-    /// Joins, of viewers.
     pub joins: Option<Joins>,
-    /// Media, of viewers.
     pub delivery: Option<Delivery>,
     /// Media, of the publisher.
     pub published: Option<Published>,
@@ -111,7 +104,6 @@ pub struct Report {
     pub sockets: Option<SocketCosts>,
     /// Of `attack`: what became of the WebSockets, by its name.
     pub sockets_attack: Option<BTreeMap<String, u64>>,
-    /// Its own state.
     pub generator: Option<Generator>,
     /// Step by step, of `sweep`.
     pub sweep: Option<Sweep>,

@@ -83,7 +83,6 @@ fn print(report: &Report, common: &Common) -> Result<()> {
     fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The viewers' threads.
 struct Workers(Vec<Worker>);
 
 impl Workers {
@@ -128,7 +127,6 @@ fn wait_until(timeout: Duration, mut done: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// The next while.
 fn next_window(long: Duration) -> Window {
     let from_us = stamp::now_us() + LEAD.as_micros() as u64;
     Window {

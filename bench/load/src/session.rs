@@ -40,9 +40,7 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 /// What a session is for.
 #[derive(Clone, Copy, Debug)]
 pub enum Role {
-    /// Sends synthetic media.
     Publish(SourceConfig),
-    /// Receives and counts.
     View(Depth),
 }
 
@@ -83,11 +81,9 @@ pub struct Gauges {
 pub struct Offered {
     session: Session,
     pending: SdpPendingOffer,
-    /// The SDP offer.
     pub offer: String,
 }
 
-/// One peer.
 pub struct Session {
     rtc: Rtc,
     socket: UdpSocket,

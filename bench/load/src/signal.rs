@@ -21,7 +21,6 @@ pub struct Signal {
 /// A session that the server opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// Its SDP answer.
     pub answer: String,
     /// Where the session can be changed and ended.
     pub url: String,

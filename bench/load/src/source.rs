@@ -38,7 +38,6 @@ pub struct SourceConfig {
 /// One RTP packet to send now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaPacket {
-    /// Of which track.
     pub kind: TrackKind,
     /// In the track's clock rate.
     pub rtp_time: u32,
@@ -48,7 +47,6 @@ pub struct MediaPacket {
     pub seq: u32,
     /// When it should have left; later than that means that the generator is behind.
     pub due: Instant,
-    /// What to send.
     pub payload: Vec<u8>,
 }
 

@@ -30,7 +30,6 @@ pub struct Stamp {
 /// A stamp as it was found in a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The stamp.
     pub stamp: Stamp,
     /// Every byte behind it is as it was sent.
     pub intact: bool,

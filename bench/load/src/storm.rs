@@ -50,7 +50,6 @@ pub struct Storm {
 }
 
 impl Storm {
-    /// From both measurements.
     #[must_use]
     pub fn new(before: Step, during: Step, rush: &Rush) -> Self {
         let (calm, storm) = (before.server, during.server);

@@ -22,7 +22,6 @@ pub struct Plan {
 pub enum Growth {
     /// So many times as many, rounded.
     Factor(f64),
-    /// So many more.
     Step(u64),
 }
 
@@ -69,7 +68,6 @@ pub struct Counted {
     pub full: Vec<u64>,
     /// What came to full viewers within the step.
     pub came_full: u64,
-    /// Light viewers.
     pub light: u64,
     /// What came to them within the step.
     pub came_light: u64,
@@ -171,7 +169,7 @@ pub struct Step {
     pub light_ns_per_packet: Option<f64>,
     /// Its own state. Where it is saturated, all figures of the step are spoiled.
     pub generator: Generator,
-    /// How many times it was measured in vain before, for other processes were in the way.
+    /// Earlier attempts that other processes spoiled.
     #[serde(default)]
     pub repeated: u32,
     /// Limits that the step broke; empty when it held.
@@ -252,7 +250,6 @@ pub enum Ending {
         held: Option<u64>,
         /// Viewers of the step that did not.
         broke: u64,
-        /// What broke.
         why: Vec<String>,
     },
     /// The server held as far as it could be tried.

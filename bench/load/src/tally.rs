@@ -51,7 +51,6 @@ impl Default for Times {
 }
 
 impl Times {
-    /// Records one duration.
     pub fn record_us(&mut self, us: u64) {
         self.0.saturating_record(us.max(1));
     }
@@ -167,11 +166,8 @@ pub struct Arrival<'a> {
     pub ssrc: u32,
     /// Extended sequence number.
     pub seq: u64,
-    /// RTP timestamp.
     pub rtp_time: u32,
-    /// RTP marker bit.
     pub marker: bool,
-    /// RTP payload.
     pub payload: &'a [u8],
     /// When the viewer handled it.
     pub at: Instant,
@@ -182,11 +178,9 @@ pub struct Arrival<'a> {
 /// The header of an RTP packet that stays encrypted.
 #[derive(Clone, Copy, Debug)]
 pub struct Header {
-    /// Of which track.
     pub kind: TrackKind,
     /// Stream on the wire.
     pub ssrc: u32,
-    /// Sequence number.
     pub seq: u16,
     /// The whole datagram's length.
     pub bytes: usize,
@@ -285,9 +279,7 @@ pub struct ViewerTally {
     pub lost: bool,
     /// Packets of it may be counted by their headers alone: see [`Depth::Light`].
     pub light: bool,
-    /// Audio.
     pub audio: TrackTally,
-    /// Video.
     pub video: TrackTally,
     /// What players of each of [`HELD_BACK`] would have shown; of no use where packets carry no
     /// stamp, or are read by their headers.

@@ -78,9 +78,7 @@ pub struct Measured {
 pub struct WorkerReport {
     /// Every viewer that it ever had.
     pub viewers: Vec<ViewerTally>,
-    /// Every publisher.
     pub publishers: Vec<PublisherTally>,
-    /// What they share.
     pub gauges: Gauges,
     /// The thread's CPU time from the command to measure up to the end of the window, or its own.
     pub cpu: Duration,

@@ -1,4 +1,4 @@
-//! A publisher and a viewer of ours, with nothing between them: what one sends the other counts.
+//! The generator's publisher and viewer, connected directly: what one sends the other counts.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::thread;

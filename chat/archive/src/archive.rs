@@ -91,7 +91,7 @@ impl Archive {
         let (connection, position) = match store.connect(&id).await {
             Ok((connection, position)) => (Some(connection), position),
             Err(error) if store.may_come_later(&error) => {
-                tracing::warn!(%error, "the chat database cannot be reached; the journal waits for it");
+                tracing::warn!(%error, "cannot reach the chat database; records stay in the journal");
                 (None, folder.oldest())
             }
             Err(error) => return Err(error),
@@ -366,7 +366,6 @@ impl Archive {
         Ok(deleted)
     }
 
-    /// What it counts.
     #[must_use]
     pub fn stats(&self) -> &Arc<ArchiveStats> {
         &self.stats
@@ -466,7 +465,7 @@ async fn retention(archive: Archive, days: u32, audit_days: u32) {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "old chat rows deleted"),
             Err(error) => {
-                tracing::warn!(%error, "old chat rows could not be deleted; trying again later")
+                tracing::warn!(%error, "cannot delete old chat rows; retrying later")
             }
         }
     }

@@ -33,7 +33,6 @@ pub struct ArchiveConfig {
     pub database_timeout_ms: u64,
     /// Longest wait between two tries while the database is gone, in milliseconds.
     pub retry_wait_max_ms: u64,
-    /// Connections for reads.
     pub read_connections_max: u32,
     /// Messages and dead letters older than this many days are deleted. 0 keeps them for ever.
     pub retain_days: u32,
@@ -48,9 +47,7 @@ pub enum Fsync {
     /// Batches with a paid message, an audit record, an erasure or a room's state.
     #[default]
     Paid,
-    /// Every batch.
     Always,
-    /// None.
     Never,
 }
 
@@ -61,7 +58,7 @@ pub enum ConfigError {
     #[error("url: use sqlite:///path, postgres://... or leave it empty")]
     Url,
     /// Not 64 hexadecimal digits.
-    #[error("node_key: 64 hexadecimal digits are needed")]
+    #[error("node_key: write 64 hexadecimal digits")]
     NodeKey,
     /// No folder for journal and key.
     #[error("data_dir must not be empty")]
@@ -69,11 +66,8 @@ pub enum ConfigError {
     /// A number outside of its range.
     #[error("{name} must be from {min} to {max}")]
     Range {
-        /// The setting.
         name: &'static str,
-        /// Smallest value.
         min: u64,
-        /// Largest value.
         max: u64,
     },
 }

@@ -27,14 +27,12 @@ pub struct MessageEntry {
     pub removed: Option<Removed>,
 }
 
-/// Who said what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MessageBody {
     /// The user's id.
     pub user: String,
     /// Their name as it was then.
     pub name: String,
-    /// What they wrote.
     pub text: String,
     /// The integrator's name for the payment; empty where nothing was paid.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -96,7 +94,6 @@ pub struct AuditEntry {
     pub at_ms: u64,
     /// Who did it. None after that person's data were erased.
     pub actor: Option<String>,
-    /// What.
     pub action: String,
     /// To whom. None where there is no target, or after its data were erased.
     pub target: Option<String>,

@@ -12,7 +12,7 @@ pub enum OpenError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// Another process has the same `data_dir`.
-    #[error("another process uses this data_dir")]
+    #[error("another process is using this data_dir")]
     Locked,
     /// The node key's file can be read by others, or does not hold a key.
     #[error("node.key must hold 32 bytes and be readable by its owner only")]
@@ -23,10 +23,8 @@ pub enum OpenError {
     /// The journal or the database was written by a newer version.
     #[error("{0} was written by a newer version")]
     Newer(&'static str),
-    /// The disk.
     #[error("journal: {0}")]
     Io(#[from] io::Error),
-    /// The database.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
 }
@@ -37,7 +35,7 @@ pub enum OpenError {
 pub enum AppendError {
     /// A record that must be kept breaks a limit: our bug, or a missing check. Its batch is refused,
     /// so what belongs together is to be one batch, and nothing else in it.
-    #[error("a record cannot be kept: {0}")]
+    #[error("a record cannot be stored: {0}")]
     Record(#[from] RecordError),
     /// More records than [`crate::BATCH_RECORDS_MAX`].
     #[error("too many records in one batch")]
@@ -51,7 +49,6 @@ pub enum AppendError {
     /// The disk is full.
     #[error("the disk is full")]
     DiskFull,
-    /// The disk failed.
     #[error("the disk failed: {0:?}")]
     Io(io::ErrorKind),
     /// The archive was shut down.
@@ -71,7 +68,6 @@ pub enum ArchiveError {
     /// The archive was shut down.
     #[error("the archive is closed")]
     Closed,
-    /// The database.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
 }

@@ -17,10 +17,8 @@ pub const ACTION_BYTES_MAX: usize = 64;
 /// Largest id, version or time: databases know signed numbers only.
 pub const NUMBER_MAX: u64 = i64::MAX as u64 - 1;
 
-/// Something to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// Somebody said something.
     Message(MessageRecord),
     /// One message was taken away.
     MessageRemoved(MessageRemoved),
@@ -37,7 +35,6 @@ pub enum Record {
 /// One message. Its room and id name it for ever: a second one of the same name is dropped and counted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MessageRecord {
-    /// Where.
     pub room: RoomName,
     /// Rising in its room, over restarts too (see [`crate::RoomState::last_id`]). At most [`NUMBER_MAX`].
     pub id: u64,
@@ -77,11 +74,8 @@ pub struct PaidRecord {
 /// One message was taken away. Its row stays until retention deletes it, for the audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageRemoved {
-    /// Where.
     pub room: RoomName,
-    /// Which.
     pub id: u64,
-    /// Who did it.
     pub by: String,
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
@@ -90,13 +84,10 @@ pub struct MessageRemoved {
 /// All messages of a user in a room, up to an id, were taken away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserMessagesRemoved {
-    /// Where.
     pub room: RoomName,
-    /// Whose.
     pub user: String,
     /// The last one of them.
     pub up_to_id: u64,
-    /// Who did it.
     pub by: String,
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
@@ -105,15 +96,12 @@ pub struct UserMessagesRemoved {
 /// Somebody with power used it. The archive numbers these and chains them, in the order in which they are appended.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AuditRecord {
-    /// Where.
     pub room: RoomName,
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
-    /// Who did it.
     pub actor: String,
     /// What, as a stable name, in clear; at most [`ACTION_BYTES_MAX`].
     pub action: String,
-    /// To whom.
     pub target: Option<String>,
     /// Why, in the actor's words; at most [`NOTE_BYTES_MAX`].
     pub reason: String,
@@ -126,7 +114,6 @@ pub struct AuditRecord {
 /// takes them out of these as well.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RoomStateRecord {
-    /// Which room.
     pub room: RoomName,
     /// What it is, in the room's words; at most [`NOTE_BYTES_MAX`].
     pub name: String,
@@ -165,7 +152,7 @@ pub enum RecordError {
     #[error("{0} is too large")]
     TooLarge(&'static str),
     /// Not three capital letters.
-    #[error("a currency has three capital letters")]
+    #[error("a currency is three capital letters")]
     Currency,
     /// Characters that a plain column does not take: not printable ASCII, or nothing.
     #[error("{0} must be printable ASCII")]

@@ -51,7 +51,6 @@ pub struct ArchiveStatsSnapshot {
     pub disk_errors: u64,
     /// Failed transactions; each is tried again.
     pub database_errors: u64,
-    /// Transactions committed.
     pub batches: u64,
     /// Times the journal was forced onto the disk.
     pub syncs: u64,
@@ -70,7 +69,6 @@ pub struct ArchiveStatsSnapshot {
 }
 
 impl ArchiveStats {
-    /// All counters now.
     #[must_use]
     pub fn snapshot(&self) -> ArchiveStatsSnapshot {
         let waiting = *self

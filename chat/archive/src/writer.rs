@@ -78,13 +78,13 @@ impl Writer {
                             .rewind(&mut connection, &self.id, self.began_at)
                             .await
                     {
-                        tracing::warn!(%error, "the chat database takes nothing; trying again");
+                        tracing::warn!(%error, "the chat database is not accepting writes; retrying");
                         self.back_off(&mut failures).await;
                         continue;
                     }
                     self.connection = Some(connection);
                     self.moved_to(position.min(self.began_at));
-                    tracing::info!(position, "the chat database is there");
+                    tracing::info!(position, "connected to the chat database");
                 }
                 Err(error) => {
                     self.journal
@@ -92,7 +92,7 @@ impl Writer {
                         .stats
                         .database_errors
                         .fetch_add(1, Relaxed);
-                    tracing::warn!(%error, failures, "the chat database cannot be reached; trying again");
+                    tracing::warn!(%error, failures, "cannot reach the chat database; retrying");
                     if self.closing.is_cancelled() && *end.borrow() <= self.position {
                         return;
                     }
@@ -147,7 +147,7 @@ impl Writer {
         match chunk {
             Ok(chunk) => Some(chunk),
             Err(error) => {
-                tracing::error!(%error, "the chat journal cannot be read");
+                tracing::error!(%error, "cannot read the chat journal");
                 self.journal.shared.stats.disk_errors.fetch_add(1, Relaxed);
                 self.back_off(&mut 0).await;
                 None
@@ -163,7 +163,7 @@ impl Writer {
             match self.attempt(chunk).await {
                 Ok(Outcome::Written { duplicates }) => {
                     if duplicates > 0 {
-                        tracing::warn!(duplicates, "chat messages had ids that were there before");
+                        tracing::warn!(duplicates, "chat messages were already stored");
                     }
                     stats.duplicates.fetch_add(duplicates, Relaxed);
                     let records = chunk.rows.iter().filter(|row| row.is_record()).count();
@@ -174,12 +174,15 @@ impl Writer {
                     return self.moved_to(chunk.next);
                 }
                 Ok(Outcome::Elsewhere(position)) => {
-                    tracing::info!(position, "the chat database is further than it said");
+                    tracing::info!(
+                        position,
+                        "the chat database is ahead of its recorded position"
+                    );
                     return self.moved_to(position);
                 }
                 Err(error) => {
                     stats.database_errors.fetch_add(1, Relaxed);
-                    tracing::warn!(%error, failures, "the chat database takes nothing; trying again");
+                    tracing::warn!(%error, failures, "the chat database is not accepting writes; retrying");
                     // Its state is unknown, and so is what became of the transaction.
                     self.connection = None;
                     self.back_off(&mut failures).await;

@@ -10,7 +10,6 @@ const TIMEOUT_DEFAULT: u32 = 600;
 /// What a command asks for, with its reason.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Command {
-    /// What to do.
     pub action: Action,
     /// The rest of the line.
     pub reason: String,

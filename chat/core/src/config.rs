@@ -121,7 +121,6 @@ impl Default for RoomConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} must be {range}")]
 pub struct RoomConfigError {
-    /// The setting.
     pub name: &'static str,
     /// What it may be.
     pub range: &'static str,

@@ -77,7 +77,6 @@ impl Frame {
         self.0.proto.len()
     }
 
-    /// Without a part.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.proto.is_empty()
@@ -96,7 +95,6 @@ pub enum Channel {
 }
 
 impl Channel {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::Ctl, Self::Chat, Self::Fx];
 
     /// The label of its data channel.
@@ -125,7 +123,6 @@ pub struct Tick {
     pub ctl: Option<Frame>,
     /// Messages that were chosen.
     pub chat: Option<Frame>,
-    /// Counts.
     pub fx: Option<Frame>,
     /// How many messages are in `chat`.
     pub messages: u32,

@@ -33,9 +33,7 @@ pub trait Link {
 /// What was done with what was offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Given {
-    /// Frames written.
     pub frames: u32,
-    /// Bytes of them.
     pub bytes: u32,
     /// Messages that the client will not get.
     pub missed: u32,

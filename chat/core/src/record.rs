@@ -12,17 +12,11 @@ use crate::room::ClientKey;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Asker {
     /// A connection, by the nonce of its request.
-    Client {
-        /// Which.
-        client: ClientKey,
-        /// Its request.
-        nonce: u64,
-    },
+    Client { client: ClientKey, nonce: u64 },
     /// A request over HTTP, by a number of the caller's.
     Request(u64),
 }
 
-/// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Done {
     /// Of the message or poll that came of it; 0: none.
@@ -38,7 +32,6 @@ pub struct Done {
 /// An answer, given once what it speaks of is kept.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// Who asked.
     pub to: Asker,
     /// It must not be given where the records that it came with could not be kept: somebody used
     /// their power, or paid. A fan's message goes on without.
@@ -58,7 +51,6 @@ pub enum Record {
         ids: Vec<u64>,
         /// The user, where all of its messages went.
         user: Option<Arc<str>>,
-        /// Who did it.
         by: String,
         /// When, in milliseconds of the Unix time.
         at_ms: u64,
@@ -108,32 +100,21 @@ pub struct AuditRecord {
     pub after: String,
 }
 
-/// What webhooks tell.
 #[derive(Clone, Debug)]
 pub enum RoomEvent {
     /// A message was accepted.
     MessageCreated(proto::Message),
     /// Messages were taken away.
-    MessagesDeleted {
-        /// Which.
-        ids: Vec<u64>,
-    },
+    MessagesDeleted { ids: Vec<u64> },
     /// A message waits for a moderator.
     MessageHeld {
-        /// Which.
         message: proto::Message,
-        /// What was suspected.
         reason: String,
     },
     /// A user was sanctioned, or is free again.
     UserModerated(AuditRecord),
     /// Somebody asks to be heard.
-    AppealOpened {
-        /// Who.
-        user: String,
-        /// Their words.
-        text: String,
-    },
+    AppealOpened { user: String, text: String },
     /// A poll is over.
     PollEnded(proto::Poll),
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use lightstick_chat_proto as proto;
 
-/// A stable code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Code {
     /// The frame is not what the protocol says.
@@ -13,7 +12,6 @@ pub enum Code {
     /// No text is left of the message.
     #[error("the message is empty")]
     Empty,
-    /// Too many characters.
     #[error("the message is too long")]
     TooLong,
     /// Characters that hide or mangle text.
@@ -41,9 +39,8 @@ pub enum Code {
     #[error("only emotes may be written now")]
     EmoteOnly,
     /// This text was written already.
-    #[error("this has been written already")]
+    #[error("this message was already sent")]
     NotUnique,
-    /// Links are off.
     #[error("links are not allowed here")]
     LinksOff,
     /// Nobody but moderators writes.
@@ -53,7 +50,7 @@ pub enum Code {
     #[error("the message was blocked")]
     Blocked,
     /// The same text again and again.
-    #[error("too many like this")]
+    #[error("too many similar messages")]
     Flood,
     /// Denied by a reviewer.
     #[error("the message was denied")]
@@ -62,31 +59,31 @@ pub enum Code {
     #[error("only moderators may do this")]
     NotModerator,
     /// Not against somebody of this role.
-    #[error("not against somebody of this role")]
+    #[error("not allowed against a user of this role")]
     RoleTooHigh,
     /// No such message, user, poll or appeal.
-    #[error("there is no such thing here")]
+    #[error("not found")]
     NotFound,
     /// A value out of its range.
     #[error("a value is out of its range")]
     OutOfRange,
     /// A command that is not known or lacks something.
-    #[error("this command is not known, or lacks something")]
+    #[error("the command is unknown or incomplete")]
     BadCommand,
     /// Nothing that could be appealed, or it was already.
-    #[error("there is nothing to appeal, or it was appealed already")]
+    #[error("there is nothing to appeal, or it has been appealed already")]
     NoAppeal,
     /// The room holds as much as it may.
-    #[error("the room holds as much of this as it may")]
+    #[error("the limit of this room is reached")]
     Full,
     /// What must not be lost cannot be kept now.
-    #[error("this cannot be kept safely now")]
+    #[error("this cannot be stored now")]
     NotKept,
     /// The room is closing.
     #[error("the room is closing")]
     Closing,
     /// A request with this key is being worked on.
-    #[error("a request with this key is being worked on")]
+    #[error("a request with this key is already in progress")]
     InProgress,
     /// The key was used for another request.
     #[error("this key was used for another request")]
@@ -133,7 +130,6 @@ impl Code {
 /// A refusal, and when it is worth trying again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Why.
     pub code: Code,
     /// More about it, for people.
     pub detail: Option<String>,

@@ -23,14 +23,12 @@ pub enum SanctionKind {
 /// A ban, a timeout or a shadow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sanction {
-    /// Which of them.
     pub kind: SanctionKind,
     /// When a timeout is over, in milliseconds of the Unix time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<u64>,
     /// Who imposed it.
     pub by: String,
-    /// Why.
     pub reason: String,
     /// When, in milliseconds of the Unix time.
     pub at_ms: u64,

@@ -67,7 +67,6 @@ impl Default for FilterConfig {
 /// What a filter thinks of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// May be shown.
     Clean,
     /// A moderator should look at it first.
     Suspected(Reason),

@@ -19,7 +19,6 @@ pub const WINDOW_MAX: usize = 256;
 pub struct FloodSettings {
     /// Messages that are remembered, up to [`WINDOW_MAX`]. The oldest makes room.
     pub window: usize,
-    /// For how long.
     pub age_max: Duration,
     /// Share of the text that has to be the same, in per cent.
     pub similar_percent: u8,
@@ -108,15 +107,9 @@ pub enum Flooding {
     /// Nothing out of the ordinary.
     No,
     /// Its author has written it, or nearly, so many times within the window, this one included.
-    Repeat {
-        /// How many times.
-        copies: usize,
-    },
+    Repeat { copies: usize },
     /// So many people have written it, or nearly, within the window, this one included.
-    Crowd {
-        /// How many people.
-        authors: usize,
-    },
+    Crowd { authors: usize },
 }
 
 #[derive(Debug, Clone, Copy)]

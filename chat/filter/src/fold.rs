@@ -55,7 +55,6 @@ impl Origin {
 pub(crate) enum Reading {
     /// As the letters they look like.
     Letters,
-    /// As separators.
     Separators,
     /// As letters, and a mask as a letter that nobody knows.
     Masks,

@@ -53,7 +53,6 @@ pub struct Term {
     pub text: String,
     /// Where in a word it counts.
     pub shape: Shape,
-    /// What happens then.
     pub action: Action,
 }
 
@@ -84,16 +83,13 @@ impl Term {
 pub enum List {
     /// The few that come with this crate.
     BuiltIn,
-    /// The operator's.
     Operator,
-    /// The room's.
     Room,
 }
 
 /// A term of a filter: its list, and its place there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TermId {
-    /// The list.
     pub list: List,
     /// The place in that list, from 0 on.
     pub index: usize,
@@ -120,7 +116,7 @@ pub enum TermError {
         /// Its place in the list.
         index: usize,
     },
-    /// More allowed hosts than a filter may hold, or one that is no host name.
+    /// Too many allowed hosts, or one that is not a host name.
     #[error("allowed host {index} is not usable")]
     Host {
         /// Its place in the list.

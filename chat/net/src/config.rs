@@ -67,7 +67,6 @@ pub enum ConfigError {
     /// In `chat` itself.
     #[error("chat.{name} must be {range}")]
     Range {
-        /// The setting.
         name: &'static str,
         /// What it may be.
         range: &'static str,

@@ -37,7 +37,7 @@ pub enum NoRoom {
     #[error("too many chats were opened from this address")]
     TooManyOfAddress,
     /// Nobody is in the room's chat.
-    #[error("the room has no chat now")]
+    #[error("the room has no chat")]
     NotOpen,
     /// The chat is shutting down.
     #[error("the chat is shutting down")]
@@ -56,7 +56,6 @@ pub(crate) enum Opener {
 /// How many rooms there may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RoomLimits {
-    /// In all.
     pub(crate) max: usize,
     /// Opened by anybody from one address.
     pub(crate) per_address_max: usize,
@@ -116,7 +115,6 @@ struct Rooms {
     open: HashMap<RoomName, Open>,
     /// By the address that opened them.
     by_address: HashMap<u64, usize>,
-    /// Opened by anybody.
     by_anybody: usize,
 }
 

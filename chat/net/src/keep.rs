@@ -26,7 +26,7 @@ pub(crate) struct Keeper(pub(crate) Archive);
 
 impl Keeper {
     /// What a room must know again. Waits for the database: a room that has forgotten whom it
-    /// banned is worse than one that opens late. `None` where nobody waits any more.
+    /// banned is worse than one that opens late. `None` when the requester is gone.
     pub(crate) async fn load(&self, room: &RoomName, gone: impl Fn() -> bool) -> Option<Stored> {
         loop {
             let loaded = async {
@@ -49,7 +49,7 @@ impl Keeper {
                     stored.insert(POSTED.to_owned(), posted);
                     return Some(stored);
                 }
-                Err(error) => tracing::warn!(%room, %error, "the chat waits for the archive"),
+                Err(error) => tracing::warn!(%room, %error, "the chat is waiting for the archive"),
             }
             if gone() {
                 return None;
@@ -125,7 +125,7 @@ impl Keeper {
                 if let Err(error) = result
                     && must
                 {
-                    tracing::error!(%room, %error, "what must not be lost could not be kept");
+                    tracing::error!(%room, %error, "a record that must not be lost could not be stored");
                     safe = Err(NotKept);
                 }
             }

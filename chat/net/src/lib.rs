@@ -70,7 +70,6 @@ pub struct ChatPlane {
     webhooks: Option<Webhooks>,
 }
 
-/// The running tasks.
 pub struct ChatTasks {
     tasks: Tasks,
     archive: ArchiveTasks,
@@ -83,14 +82,13 @@ pub enum StartError {
     /// A setting that cannot work.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The archive.
     #[error("chat.archive: {0}")]
     Archive(#[from] OpenError),
     /// No client for webhooks could be made.
-    #[error("the HTTP client of webhooks: {0}")]
+    #[error("cannot create the HTTP client for webhooks: {0}")]
     Client(#[from] reqwest::Error),
     /// Somebody else reads the media plane's chat events.
-    #[error("the media plane has another chat")]
+    #[error("the media plane is already connected to a chat")]
     Taken,
 }
 
@@ -101,9 +99,8 @@ pub enum EraseError {
     #[error(transparent)]
     Room(#[from] NoRoom),
     /// A room could not keep what is left.
-    #[error("a room refused: {}", .0.text())]
+    #[error("the room refused: {}", .0.text())]
     Refused(Refusal),
-    /// The archive.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
 }
@@ -342,7 +339,6 @@ impl ChatPlane {
         &self.archive
     }
 
-    /// The counters.
     #[must_use]
     pub fn stats(&self) -> &Arc<PlaneStats> {
         &self.stats
@@ -390,13 +386,13 @@ impl ChatTasks {
         let outcome = match tokio::time::timeout_at(end, self.tasks.join()).await {
             Ok(outcome) => outcome,
             Err(_) => {
-                tracing::warn!("some of the chat's tasks did not end in time");
+                tracing::warn!("some chat tasks did not end in time");
                 self.tasks.abort().await
             }
         };
         let left = end.saturating_duration_since(tokio::time::Instant::now());
         let flushed = self.archive.shutdown(left).await;
-        tracing::info!(?flushed, "the chat's archive is closed");
+        tracing::info!(?flushed, "the chat archive is closed");
         outcome.and(flushed.map(drop))
     }
 }

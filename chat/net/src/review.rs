@@ -71,7 +71,7 @@ impl Reviewer {
             tokio::select! {
                 Some(ended) = running.join_next() => {
                     if let Err(error) = ended {
-                        tracing::error!(%error, "a review ended by a panic");
+                        tracing::error!(%error, "a review task panicked");
                     }
                 }
                 request = requests.recv(), if running.len() < self.at_once_max => match request {

@@ -31,9 +31,9 @@ use crate::socket::Shown;
 use crate::stats::PlaneStats;
 
 /// Requests that wait for one room. A client whose request finds no place is counted and, over a
-/// WebSocket, waits; over data channels it is dropped, and who waits for its answer is told so.
+/// WebSocket, waits; over data channels it is dropped, and a requester that awaits its answer is told so.
 pub(crate) const COMMANDS_MAX: usize = 4_096;
-/// Ticks that a WebSocket may be behind with before it has to begin anew.
+/// Ticks that a WebSocket may lag behind before it has to resynchronise.
 pub(crate) const TICKS_MAX: usize = 32;
 /// Frames of its own that wait for one WebSocket. One that reads no more is closed.
 pub(crate) const OWN_FRAMES_MAX: usize = 64;
@@ -112,17 +112,14 @@ pub(crate) type Reply = oneshot::Sender<Result<Done, Refusal>>;
 /// A room's chat as integrators and moderators see it.
 #[derive(Clone, Debug)]
 pub struct Overview {
-    /// Connections.
     pub present: usize,
     /// The settings in force.
     pub settings: proto::Settings,
     /// The place of the last entry that was shown.
     pub position: proto::Position,
-    /// The pinned message.
     pub pinned: Option<proto::Message>,
     /// The poll that runs.
     pub poll: Option<proto::Poll>,
-    /// The last announcement.
     pub announcement: Option<proto::Announcement>,
     /// Held messages and open appeals.
     pub queue: proto::Queue,
@@ -137,20 +134,16 @@ pub struct Overview {
 /// What happened in a room, for webhooks.
 #[derive(Clone, Debug)]
 pub(crate) struct Happened {
-    /// Where.
     pub(crate) room: RoomName,
     /// When, in milliseconds of the Unix time.
     pub(crate) at_ms: u64,
-    /// What.
     pub(crate) event: RoomEvent,
 }
 
 /// A message for the review hook, and where to answer.
 #[derive(Debug)]
 pub(crate) struct ReviewRequest {
-    /// Where.
     pub(crate) room: RoomName,
-    /// What.
     pub(crate) review: Review,
     /// When the room began to wait.
     pub(crate) asked: Instant,

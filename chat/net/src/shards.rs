@@ -22,7 +22,6 @@ pub(crate) struct Shards {
     media: MediaPlane,
     /// One queue a shard, empty nearly always. Rooms' tasks and the retry share it.
     waiting: Arc<[Mutex<VecDeque<ChatCommand>>]>,
-    /// Something waits.
     behind: Arc<Notify>,
     stats: Arc<PlaneStats>,
 }

@@ -29,7 +29,6 @@ pub enum Refused {
     /// As many as one address may have.
     #[error("too many WebSockets from this address")]
     TooManyOfAddress,
-    /// The room.
     #[error(transparent)]
     Room(#[from] NoRoom),
 }
@@ -106,9 +105,7 @@ pub struct Shown {
 /// What a room has for a WebSocket.
 #[derive(Debug)]
 pub enum Heard {
-    /// Shown to everybody.
     Tick(Shown),
-    /// For this one.
     Own(Frame),
     /// It was so far behind that ticks are gone: the room brings it up to date.
     Resync,

@@ -9,18 +9,15 @@ use lightstick_chat_core::room::Totals;
 pub struct Number(AtomicU64);
 
 impl Number {
-    /// What it is.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Adds to it.
     pub fn add(&self, n: u64) {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// Takes from it.
     pub fn sub(&self, n: u64) {
         self.0.fetch_sub(n, Ordering::Relaxed);
     }
@@ -33,7 +30,6 @@ pub struct PlaneStats {
     pub rooms: Number,
     /// Clients of these rooms now, over whatever transport.
     pub clients: Number,
-    /// WebSockets now.
     pub sockets: Number,
     /// Messages that were accepted.
     pub accepted: Number,

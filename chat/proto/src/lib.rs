@@ -3,7 +3,7 @@
 //!
 //! Each message is a [`prost::Message`], and serialises as the JSON of proto3 through `serde`.
 
-#![allow(missing_docs, clippy::all, unreachable_pub)]
+#![allow(clippy::all, unreachable_pub)]
 
 pub mod nonce;
 

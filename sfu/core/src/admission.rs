@@ -10,7 +10,6 @@ use lightstick_types::Network;
 /// How many connections there are, and for how long a stranger may hold one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections in all.
     pub total: usize,
     /// Of them, those of one IPv4 address or IPv6 /64.
     pub per_network: usize,
@@ -57,7 +56,6 @@ struct Held {
 }
 
 impl Admission {
-    /// Nobody is there.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {

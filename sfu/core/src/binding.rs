@@ -15,9 +15,7 @@ use crate::packet::Format;
 /// A place among a publisher's streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The track.
     pub kind: TrackKind,
-    /// Its encoding.
     pub layer: Layer,
     /// It sends again what another stream of this place has sent.
     pub repair: bool,
@@ -38,7 +36,6 @@ struct Streams {
     kind: TrackKind,
     mid: Box<[u8]>,
     roles: [Role; 128],
-    /// Simulcast ids.
     encodings: Vec<(Box<[u8]>, Layer)>,
     /// SSRCs of a simulcast without ids.
     group: Vec<(u32, Layer)>,

@@ -31,7 +31,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 const STEP_US: i64 = 1_000_000;
 
 impl SenderClock {
-    /// A clock that knows nothing of the sender yet.
+    /// A clock without any report from the sender yet.
     #[must_use]
     pub fn new(now: Instant) -> Self {
         Self {

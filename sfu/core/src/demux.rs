@@ -18,7 +18,6 @@ pub enum Kind {
     Dtls,
     /// RTP or SRTP, RFC 3550 and RFC 3711.
     Rtp,
-    /// RTCP or SRTCP.
     Rtcp,
     /// Anything else, and whatever is too short to be what its first byte says.
     Junk,

@@ -92,7 +92,6 @@ impl Seen {
 pub struct Hints([Option<Hint>; HintCode::COUNT]);
 
 impl Hints {
-    /// Adds one.
     pub fn add(&mut self, hint: impl Into<Hint>) {
         let hint = hint.into();
         self.0[hint.code.index()] = Some(hint);

@@ -49,7 +49,6 @@ struct Recent {
     /// The number of the first slot.
     first: u64,
     highest: u64,
-    /// Payload of all.
     bytes: u64,
     /// Where the last keyframe starts, and what has come since.
     keyframe: Option<Keyframe>,

@@ -43,7 +43,7 @@ impl KeyframeGate {
         due
     }
 
-    /// When to [`Self::poll`] next, after a poll that said no; `None` while nobody waits.
+    /// When to [`Self::poll`] next, after a poll that held the request back; `None` while no request is pending.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         if self.wanted {

@@ -16,7 +16,6 @@ use steps::NetworkCap;
 pub struct LayerSet(u8);
 
 impl LayerSet {
-    /// Adds a layer.
     pub fn insert(&mut self, layer: Layer) {
         self.0 |= 1 << layer.index();
     }

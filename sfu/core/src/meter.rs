@@ -57,7 +57,6 @@ impl Meter {
 /// What [`Allowance::spend`] says of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Within the limit.
     Pass,
     /// Over the limit: drop it.
     Drop,

@@ -40,7 +40,6 @@ impl SessionClock {
         Self { now, wall }
     }
 
-    /// Its time.
     #[must_use]
     pub fn ntp(&self, now: Instant) -> Ntp {
         let wall = self.wall + now.saturating_duration_since(self.now);

@@ -25,9 +25,7 @@ use crate::sdp::{Direction, Media, Sdp, SsrcGroup, Transport};
 /// What the offerer wants to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// It sends (WHIP).
     Publisher,
-    /// It receives (WHEP).
     Viewer,
 }
 
@@ -103,7 +101,6 @@ pub(crate) struct Mapped {
 /// One stream of a simulcast with rids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoding {
-    /// Its simulcast id.
     pub rid: Box<str>,
     /// The layer that it is.
     pub layer: Layer,
@@ -116,7 +113,6 @@ pub struct Encoding {
 /// A section that is taken.
 #[derive(Clone, Debug)]
 pub struct Track {
-    /// Which kind.
     pub kind: TrackKind,
     pub(crate) line: Line,
     pub(crate) formats: Vec<Chosen>,
@@ -250,7 +246,6 @@ impl Offer {
         Ok(Reading::new(&sdp, side, fingerprints)?.decide()?)
     }
 
-    /// Who sent it.
     #[must_use]
     pub fn side(&self) -> Side {
         self.side

@@ -13,7 +13,6 @@ use lightstick_types::Bitrate;
 const PACKET: u64 = 1_200;
 /// What leaves together when a frame is spread: long runs are what keeps a packet cheap.
 const RUN: u64 = 12 * PACKET;
-/// The smallest burst.
 const BURST_MIN: u64 = 16 * PACKET;
 /// The largest: about what the kernel takes in one call.
 const BURST_MAX: u64 = 50 * PACKET;
@@ -107,7 +106,6 @@ impl Pacer {
         self.long = long;
     }
 
-    /// Lets time pass.
     #[inline]
     pub fn refill(&mut self, now: Instant) {
         if now <= self.at {

@@ -122,7 +122,6 @@ impl PacedTrack {
         }
     }
 
-    /// What is forwarded.
     #[must_use]
     pub fn track(&self) -> &DownTrack {
         &self.track

@@ -15,7 +15,6 @@ pub const HEADERS: usize = 72;
 /// `profile-id` for VP9, `profile` for AV1, 0 elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Format {
-    /// Which codec.
     pub codec: Codec,
     /// The profile as it stands in SDP.
     pub profile: u32,
@@ -42,7 +41,6 @@ pub struct PacketExtensions {
 pub struct MediaPacket {
     /// Counts the publisher sessions of the room: a change means a new source.
     pub source: u32,
-    /// Audio or video.
     pub kind: TrackKind,
     /// The encoding it belongs to.
     pub layer: Layer,
@@ -50,7 +48,6 @@ pub struct MediaPacket {
     pub format: Format,
     /// RTP sequence number, roll-overs counted.
     pub sequence: u64,
-    /// RTP timestamp.
     pub timestamp: u32,
     /// RTP marker: for video, the last packet of a picture.
     pub marker: bool,
@@ -58,7 +55,6 @@ pub struct MediaPacket {
     pub info: PayloadInfo,
     /// Header extensions to pass on.
     pub extensions: PacketExtensions,
-    /// RTP payload.
     pub payload: Arc<[u8]>,
     /// For RED: the Opus payload inside, for viewers without RED.
     pub primary: Option<Arc<[u8]>>,

@@ -22,7 +22,6 @@ pub struct Vp8Rewrite {
 pub struct Rewritten {
     /// Sequence number, roll-overs counted.
     pub sequence: u64,
-    /// RTP timestamp.
     pub timestamp: u32,
     /// When that was, as far as this viewer is told.
     pub sampled_at: Instant,

@@ -17,14 +17,14 @@ const REPORT_BLOCK: usize = 24;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RtcpError {
     /// A packet of another RTP version, or one that says it is longer than what is there.
-    #[error("a broken header")]
+    #[error("a malformed header")]
     Header,
     /// A packet of a known type that is too short for what it must hold.
-    #[error("a packet that is too short for its type")]
+    #[error("a packet too short for its type")]
     Short,
 }
 
-/// One report on a stream of ours (RFC 3550 section 6.4.1).
+/// One report on a stream that we send (RFC 3550 section 6.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReportBlock {
     /// The stream.
@@ -58,7 +58,7 @@ impl ReportBlock {
 /// One thing that a peer reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Feedback<'a> {
-    /// How a stream of ours arrives.
+    /// How a stream that we send arrives.
     Report(ReportBlock),
     /// Packets of a stream that are missing.
     Nack {

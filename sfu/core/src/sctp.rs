@@ -13,7 +13,7 @@ use crate::bucket::{Bucket, Limit};
 /// Streams that data may come in on: peers number theirs from 0 and reuse them, and a client of
 /// ours opens three.
 pub const STREAMS_MAX: u16 = 64;
-/// Associations that may be asked for. One is; the rest is for a peer that begins anew.
+/// Associations that a peer may request. One is the rule; the rest is for a peer that restarts.
 pub const ASSOCIATIONS_MAX: usize = 4;
 /// Pieces of data: a client of ours sends a few requests in a second, the longest of four pieces.
 pub const DATA: Limit = Limit {

@@ -52,7 +52,6 @@ pub struct Situation {
 pub enum Choice {
     /// From the last keyframe. A keyframe that comes meanwhile ends it.
     Replay {
-        /// Where it begins.
         start: Start,
         /// It takes long, and it is worth a try to ask for such a keyframe.
         ask: bool,
@@ -110,7 +109,7 @@ impl Situation {
         self.sent(start.bytes, gain) + DECODE * start.frames
     }
 
-    /// How long a keyframe takes that is here.
+    /// Time to send a cached keyframe.
     fn keyframe(&self) -> Duration {
         let bytes = self.replay.map_or(KEYFRAME_GUESS, |s| s.keyframe_bytes);
         self.sent(bytes, self.pace.bps().max(1)) + DECODE

@@ -21,7 +21,6 @@ pub struct TimerWheel {
 }
 
 impl TimerWheel {
-    /// An empty wheel.
     #[must_use]
     pub fn new(now: Instant) -> Self {
         Self {

@@ -41,17 +41,13 @@ const CAPTURE_TIME_EVERY: Duration = Duration::from_secs(1);
 /// An RTP packet as it comes from the publisher's WebRTC session.
 #[derive(Clone, Debug)]
 pub struct Incoming {
-    /// Audio or video.
     pub kind: TrackKind,
-    /// Its encoding.
     pub layer: Layer,
     /// From its payload type.
     pub format: Format,
     /// Roll-overs counted.
     pub sequence: u64,
-    /// RTP timestamp.
     pub timestamp: u32,
-    /// RTP marker.
     pub marker: bool,
     /// Header extensions to pass on.
     pub extensions: PacketExtensions,
@@ -139,7 +135,6 @@ struct UpLayer {
 /// AV1 does not, nor does a delimiter of H.264. So it is what the first packet says.
 #[derive(Clone, Debug, Default)]
 struct Pictures {
-    /// Timestamps and layers.
     last: [Option<(u32, u8)>; 4],
     newest: usize,
 }
@@ -168,7 +163,6 @@ enum Rest {
 /// One available layer, for the API.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerView {
-    /// Which.
     pub layer: Layer,
     /// Over the last second.
     pub bitrate: Bitrate,
@@ -608,7 +602,6 @@ impl UpLayer {
         self.live || self.rest == Rest::None
     }
 
-    /// Counts a packet.
     fn count(&mut self, packet: &Incoming) -> Counted {
         self.last_packet = packet.received_at;
         let before = self.timestamp.replace(packet.timestamp);

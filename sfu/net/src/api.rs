@@ -63,13 +63,13 @@ pub struct SessionOpened {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// Not SDP at all (HTTP 400).
-    #[error("the offer is no SDP: {0}")]
+    #[error("the offer is not SDP: {0}")]
     Malformed(SdpError),
     /// SDP, but not what we can serve whole (HTTP 422).
     #[error("the offer cannot be answered: {0}")]
     Unacceptable(Refusal),
     /// The WebRTC stack did not start (HTTP 500).
-    #[error("the session could not be made")]
+    #[error("the session could not be created")]
     Stack(String),
     /// The shard did not answer (HTTP 503 or 500).
     #[error(transparent)]
@@ -118,7 +118,7 @@ pub enum CommandError {
     #[error(transparent)]
     Shard(#[from] ShardError),
     /// The WebRTC stack refused the new ICE details.
-    #[error("the ICE details were refused: {0}")]
+    #[error("the ICE parameters were refused: {0}")]
     Refused(String),
 }
 

@@ -64,7 +64,7 @@ pub(crate) enum Order {
 }
 
 impl Shard {
-    /// Does what a command says. An answer that nobody waits for any more is dropped.
+    /// Does what a command says. An answer whose requester is gone is dropped.
     pub(crate) fn obey(&mut self, command: Command) {
         match command {
             Command::Open { opening, reply } => self.queue_offer(opening, reply),

@@ -114,11 +114,8 @@ impl Default for MediaConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key} is {is}: write {wanted}")]
 pub struct MediaConfigError {
-    /// Which setting.
     pub key: &'static str,
-    /// Its value.
     pub is: String,
-    /// What would do.
     pub wanted: &'static str,
 }
 

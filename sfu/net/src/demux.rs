@@ -171,7 +171,7 @@ impl Shard {
         });
     }
 
-    /// Takes a datagram that is no STUN.
+    /// Handles a datagram other than STUN.
     pub(crate) fn session_datagram(&mut self, key: u32, kind: Kind, from: Route, datagram: &[u8]) {
         let now = self.now;
         let Some(session) = self.sessions.get_mut(key as usize) else {

@@ -74,7 +74,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// No usable address at all.
-    #[error("none of the media addresses can be used")]
+    #[error("none of the media addresses is usable")]
     NoAddress,
     /// A setting that cannot work.
     #[error("in media: {0}")]
@@ -91,7 +91,7 @@ pub enum StartError {
     #[error("cannot start a media thread: {0}")]
     Thread(#[from] io::Error),
     /// No certificate for DTLS could be made.
-    #[error("cannot make a DTLS certificate")]
+    #[error("cannot create a DTLS certificate")]
     Certificate,
 }
 
@@ -127,7 +127,7 @@ impl MediaPlane {
             tracing::warn!(
                 wanted = config.tcp_connections_max,
                 connections = tcp_max,
-                "the limit of descriptors leaves fewer TCP connections to each shard than configured",
+                "the limit of open files allows fewer TCP connections per shard than configured",
             );
         }
         let mut polls = Vec::with_capacity(shards);
@@ -481,7 +481,7 @@ fn open_sockets(
                 udp.push(socket);
             }
             Err(error) if *ip == IpAddr::V6(std::net::Ipv6Addr::LOCALHOST) => {
-                tracing::warn!(%addr, %error, "no media on this address");
+                tracing::warn!(%addr, %error, "cannot receive media on this address");
             }
             Err(source) => return Err(StartError::Bind { addr, source }),
         }

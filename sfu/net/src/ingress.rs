@@ -28,7 +28,7 @@ mod splice;
 /// Streams that str0m is told of at a time. Past it, the one that was heard the longest ago goes,
 /// unless it is the one that is forwarded.
 const STREAMS_MAX: usize = 32;
-/// New streams of one session: an encoder that starts anew has one. str0m remembers each.
+/// New streams of one session: an encoder that restarts has one. str0m remembers each.
 const NEW_STREAMS: Limit = Limit {
     every: Duration::from_secs(2),
     burst: 32,

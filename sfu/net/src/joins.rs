@@ -49,12 +49,10 @@ pub(crate) struct Joins {
 }
 
 impl Joins {
-    /// Nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How much waits.
     pub(crate) fn len(&self) -> usize {
         self.artists.len() + self.waiting.len()
     }

@@ -47,11 +47,9 @@ pub struct ShardStats {
     pub viewers: Cell,
     /// Datagrams and TCP frames received.
     pub datagrams_in: Cell,
-    /// Bytes received.
     pub bytes_in: Cell,
     /// Datagrams and TCP frames sent.
     pub datagrams_out: Cell,
-    /// Bytes sent.
     pub bytes_out: Cell,
     /// Send system calls (one carries many datagrams).
     pub send_calls: Cell,
@@ -99,11 +97,9 @@ pub struct ShardStats {
     pub joins_shed: Cell,
     /// Rooms that have somebody here.
     pub held_rooms: Cell,
-    /// Addresses of sessions.
     pub held_addresses: Cell,
     /// ICE user names of sessions.
     pub held_names: Cell,
-    /// Timers that run.
     pub held_timers: Cell,
     /// Rooms whose chat somebody here takes part in.
     pub held_chat_rooms: Cell,

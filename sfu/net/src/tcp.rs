@@ -104,7 +104,7 @@ impl TcpPorts {
             let mut socket = match TcpListener::bind(port.bound()) {
                 Ok(socket) => socket,
                 Err(error) => {
-                    tracing::warn!(addr = %port.bound(), %error, "no ICE over TCP on this address");
+                    tracing::warn!(addr = %port.bound(), %error, "cannot accept ICE over TCP on this address");
                     continue;
                 }
             };
@@ -137,7 +137,6 @@ impl TcpPorts {
         })
     }
 
-    /// Our passive candidates.
     pub(crate) fn candidates(&self) -> impl Iterator<Item = Candidate> {
         self.listeners
             .iter()

@@ -16,7 +16,6 @@ const SEND_BYTES_MAX: usize = 64_000;
 /// Longer than any datagram that is sent: SRTP of a publisher's packet, or DTLS.
 const DATAGRAM_MAX: usize = 2_048;
 
-/// One bound socket.
 pub(crate) struct UdpPort {
     socket: mio::net::UdpSocket,
     state: UdpSocketState,

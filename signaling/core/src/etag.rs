@@ -49,7 +49,7 @@ pub enum MatchError {
     #[error("the request needs an If-Match header: the session's ETag, or * to restart ICE")]
     Required,
     /// None of its tags is the present one (HTTP 412).
-    #[error("the ETag belongs to an ICE session that is over")]
+    #[error("the ETag belongs to an earlier ICE session")]
     Stale,
     /// It is no list of entity tags (HTTP 400).
     #[error("the If-Match header is malformed")]

@@ -50,13 +50,13 @@ pub enum FragmentError {
     #[error("the fragment is too large")]
     TooLarge,
     /// Not UTF-8, or with control characters.
-    #[error("line {line} of the fragment is no printable text")]
+    #[error("line {line} of the fragment is not printable text")]
     Text {
         /// Counted from 1.
         line: usize,
     },
     /// No line of SDP.
-    #[error("line {line} of the fragment is no line of SDP")]
+    #[error("line {line} of the fragment is not an SDP line")]
     Line {
         /// Counted from 1.
         line: usize,
@@ -73,7 +73,6 @@ pub enum FragmentError {
         /// Counted from 1.
         line: usize,
     },
-    /// Nothing at all.
     #[error("the fragment is empty")]
     Empty,
 }

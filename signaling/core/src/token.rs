@@ -29,9 +29,7 @@ pub struct Claims {
     /// From when on, in seconds of the Unix time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nbf: Option<u64>,
-    /// For which rooms.
     pub room: RoomPattern,
-    /// What for.
     #[serde(default)]
     pub grants: Grants,
     /// What is shown in the chat; the subject, if there is none. 1 to [`NAME_CHARS_MAX`]
@@ -152,7 +150,6 @@ pub enum TokenError {
     /// `nbf` has not come.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// For another room.
     #[error("the token is for another room")]
     WrongRoom,
     /// The grant is missing.
@@ -224,12 +221,11 @@ pub enum KeyError {
     #[error("the secret is shorter than 32 bytes")]
     ShortSecret,
     /// Not the PEM of an Ed25519 key.
-    #[error("this is no Ed25519 key in PEM form")]
+    #[error("not an Ed25519 key in PEM form")]
     BadPem,
     /// Two keys with one id.
     #[error("another key has the same id")]
     DuplicateId,
-    /// An empty id.
     #[error("a key needs an id")]
     NoId,
     /// The key could not sign.

@@ -32,7 +32,7 @@ pub struct SignalingConfig {
     /// `Retry-After` of refusals that know no better time.
     #[serde(with = "seconds")]
     pub retry_after: Duration,
-    /// After what time viewers of a server that stops should come again.
+    /// When viewers should reconnect after the server announces that it stops.
     #[serde(with = "seconds")]
     pub reconnect_after: Duration,
     /// Origins of pages that may use the server from elsewhere; `*` for any.
@@ -49,7 +49,6 @@ pub struct SignalingConfig {
     pub turn_ttl: Duration,
     /// Event streams that one viewer session may hold open.
     pub event_streams_per_session_max: usize,
-    /// Limits.
     pub limits: Limits,
 }
 
@@ -105,20 +104,16 @@ pub enum ConfigError {
     /// A value out of range.
     #[error("{key} is {is}: write {wanted}")]
     Range {
-        /// Which setting.
         key: &'static str,
-        /// Its value.
         is: String,
-        /// What would do.
         wanted: &'static str,
     },
     /// An origin that no browser sends.
     #[error("cors_origins has {0:?}: write \"*\", or an origin like \"https://fans.example\"")]
     Origin(String),
-    /// A URL that is no STUN or TURN URL.
+    /// Not a STUN or TURN URL.
     #[error("ice_servers has the URL {0:?}: write one like \"turn:turn.example.org:3478\"")]
     IceUrl(String),
-    /// Credentials in part.
     #[error(
         "the ice server {0:?} needs both username and credential, or secret, or (for STUN) none"
     )]

@@ -28,7 +28,7 @@ impl FromRequestParts<App> for ClientAddress {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let Some(ConnectInfo(peer)) = parts.extensions.get::<ConnectInfo<SocketAddr>>() else {
             return Err(Problem::internal(
-                "the listener does not say who is connected",
+                "the listener does not provide the peer's address",
             ));
         };
         Ok(client_address(
@@ -128,7 +128,7 @@ impl FromRequestParts<App> for StreamPath {
             Path::<(String, String, String)>::from_request_parts(parts, app)
                 .await
                 .map_err(|error| Problem::new(Code::RoomName, error.body_text()))?;
-        let no_stream = || Problem::new(Code::NotFound, "there is no such event stream");
+        let no_stream = || Problem::new(Code::NotFound, "no such event stream");
         let session = SessionPath {
             room: room_name(&room)?,
             session: session.parse().map_err(|_| Problem::session_not_found())?,
@@ -186,7 +186,10 @@ pub(crate) async fn read_body(app: &App, body: Body, bytes_max: usize) -> Result
         .map_err(|_| {
             Problem::new(
                 Code::SlowBody,
-                format!("it did not arrive in {:?}", app.config.body_timeout),
+                format!(
+                    "the body did not arrive within {:?}",
+                    app.config.body_timeout
+                ),
             )
         })?
 }
@@ -195,7 +198,7 @@ async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
     let too_large = || {
         Problem::new(
             Code::BodyTooLarge,
-            format!("the body may have {bytes_max} bytes"),
+            format!("the body may have at most {bytes_max} bytes"),
         )
     };
     // A length that is announced needs no reading.
@@ -208,7 +211,7 @@ async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
         let frame = frame.map_err(|error| {
             Problem::new(
                 Code::MalformedRequest,
-                format!("the body broke off: {error}"),
+                format!("the body ended early: {error}"),
             )
         })?;
         if let Ok(data) = frame.into_data() {

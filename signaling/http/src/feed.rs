@@ -114,7 +114,6 @@ pub(crate) enum FeedKind {
     SessionJoined {
         /// Its id in this API.
         session: String,
-        /// As what.
         role: SessionRole,
         /// The `sub` of its token.
         #[schema(value_type = Option<String>)]
@@ -124,7 +123,6 @@ pub(crate) enum FeedKind {
     SessionLeft {
         /// Its id in this API.
         session: String,
-        /// As what.
         role: SessionRole,
         /// The `sub` of its token.
         #[schema(value_type = Option<String>)]

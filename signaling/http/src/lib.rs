@@ -53,13 +53,11 @@ pub use stats::{JoinOutcome, Route, SignalingStats, StatsSnapshot};
 /// The chat, and who may write in it.
 #[derive(Clone)]
 pub struct Chat {
-    /// The handle.
     pub plane: ChatPlane,
     /// Whether whoever comes without a token may write, as a guest.
     pub guests_write: bool,
 }
 
-/// What handlers share.
 #[derive(Clone)]
 struct App(Arc<Shared>);
 
@@ -160,13 +158,12 @@ impl Signaling {
         router::router(self.app.clone())
     }
 
-    /// The counters.
     #[must_use]
     pub fn stats(&self) -> &Arc<SignalingStats> {
         &self.app.stats
     }
 
-    /// Refuses new sessions from now on, tells viewers to come again, and returns when every
+    /// Refuses new sessions from now on, tells viewers to reconnect, and returns when every
     /// session is gone; those that are left at `deadline` are closed then.
     ///
     /// Afterwards every request that needs the director is answered with 503, and event streams

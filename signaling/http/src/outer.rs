@@ -235,7 +235,7 @@ fn request_headers(asked: Option<&HeaderValue>) -> HeaderValue {
 
 /// For paths below ours that lead nowhere.
 pub(crate) async fn not_found() -> Problem {
-    Problem::new(Code::NotFound, "no resource of this server has this path")
+    Problem::new(Code::NotFound, "no resource has this path")
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ macro_rules! codes {
 
 codes! {
     /// The path names no possible room.
-    RoomName = "room_name", BAD_REQUEST, "Not a room name";
+    RoomName = "room_name", BAD_REQUEST, "Invalid room name";
     /// The offer is no SDP.
     MalformedOffer = "malformed_offer", BAD_REQUEST, "The offer is not SDP";
     /// The ICE fragment cannot be read.
@@ -51,8 +51,8 @@ codes! {
     /// A header, query or JSON body cannot be read.
     MalformedRequest = "malformed_request", BAD_REQUEST, "The request is malformed";
     /// No bearer token.
-    TokenMissing = "token_missing", UNAUTHORIZED, "A token is needed";
-    /// The bearer token is no token of ours.
+    TokenMissing = "token_missing", UNAUTHORIZED, "A token is required";
+    /// The bearer token is not one that this server issues.
     TokenMalformed = "token_malformed", UNAUTHORIZED, "The token is malformed";
     /// The token's key is not configured.
     TokenUnknownKey = "token_unknown_key", UNAUTHORIZED, "The token's key is unknown";
@@ -67,37 +67,37 @@ codes! {
     /// The token lacks the grant.
     TokenNoGrant = "token_no_grant", FORBIDDEN, "The token does not grant this";
     /// A page from elsewhere, in development mode.
-    ForeignOrigin = "foreign_origin", FORBIDDEN, "Pages from elsewhere may not use this server";
+    ForeignOrigin = "foreign_origin", FORBIDDEN, "This origin may not use this server";
     /// No such resource.
-    NotFound = "not_found", NOT_FOUND, "There is nothing here";
+    NotFound = "not_found", NOT_FOUND, "No such resource";
     /// No such room.
-    RoomNotFound = "room_not_found", NOT_FOUND, "There is no such room";
+    RoomNotFound = "room_not_found", NOT_FOUND, "No such room";
     /// No such session, or not any more.
-    SessionNotFound = "session_not_found", NOT_FOUND, "There is no such session";
+    SessionNotFound = "session_not_found", NOT_FOUND, "No such session";
     /// The resource does not know the method.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
     /// The body came too slowly.
-    SlowBody = "slow_body", REQUEST_TIMEOUT, "The body came too slowly";
+    SlowBody = "slow_body", REQUEST_TIMEOUT, "The body arrived too slowly";
     /// Somebody else publishes.
-    RoomBusy = "room_busy", CONFLICT, "Somebody else publishes in this room";
+    RoomBusy = "room_busy", CONFLICT, "Another publisher is live in this room";
     /// Nobody publishes, and viewers do not wait here.
-    NotLive = "not_live", CONFLICT, "Nobody is live in this room";
+    NotLive = "not_live", CONFLICT, "No publisher is live in this room";
     /// Another restart of ICE has not finished.
-    RestartInProgress = "restart_in_progress", CONFLICT, "ICE is being restarted already";
+    RestartInProgress = "restart_in_progress", CONFLICT, "An ICE restart is already in progress";
     /// The entity tag is of an ICE session that is over.
     StaleEtag = "stale_etag", PRECONDITION_FAILED, "The ETag is out of date";
     /// The body is larger than allowed.
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
     /// The body's type is not the resource's.
-    UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The content type is wrong";
+    UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "Unsupported content type";
     /// SDP, but nothing that can be served.
     UnacceptableOffer = "unacceptable_offer", UNPROCESSABLE_ENTITY, "The offer cannot be answered";
     /// The ICE details do not fit the session.
-    UnacceptableIce = "unacceptable_ice", UNPROCESSABLE_ENTITY, "The ICE details do not fit";
+    UnacceptableIce = "unacceptable_ice", UNPROCESSABLE_ENTITY, "The ICE parameters do not match the session";
     /// JSON, but not what the resource takes.
-    UnacceptableBody = "unacceptable_body", UNPROCESSABLE_ENTITY, "The body does not fit";
+    UnacceptableBody = "unacceptable_body", UNPROCESSABLE_ENTITY, "The body is not what the resource takes";
     /// The request needs `If-Match`.
-    EtagRequired = "etag_required", PRECONDITION_REQUIRED, "An If-Match header is needed";
+    EtagRequired = "etag_required", PRECONDITION_REQUIRED, "An If-Match header is required";
     /// Too many sessions from this address.
     AddressFull = "address_full", TOO_MANY_REQUESTS, "Too many sessions from this address";
     /// Too many joins or requests in a short time.
@@ -110,74 +110,46 @@ codes! {
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "The server is overloaded";
     /// The server is about to stop.
     Draining = "draining", SERVICE_UNAVAILABLE, "The server is shutting down";
-    /// The chat: the request cannot be read.
     ChatMalformed = "chat_malformed", BAD_REQUEST, "The request cannot be read";
-    /// The chat: the text is empty.
     ChatEmpty = "chat_empty", UNPROCESSABLE_ENTITY, "The text is empty";
-    /// The chat: the text is too long.
     ChatTooLong = "chat_too_long", UNPROCESSABLE_ENTITY, "The text is too long";
-    /// The chat: the text has characters that are not allowed.
     ChatCharacters = "chat_characters", UNPROCESSABLE_ENTITY, "The text has characters that are not allowed";
-    /// The chat: too many messages.
     ChatRateLimited = "chat_rate_limited", TOO_MANY_REQUESTS, "Too many messages";
-    /// The chat: the room is in slow mode.
     ChatSlowMode = "chat_slow_mode", TOO_MANY_REQUESTS, "The room is in slow mode";
-    /// The chat: timed out by a moderator.
     ChatTimedOut = "chat_timed_out", FORBIDDEN, "Timed out by a moderator";
-    /// The chat: banned from writing here.
     ChatBanned = "chat_banned", FORBIDDEN, "Banned from writing here";
-    /// The chat: not allowed to write here.
     ChatReadOnly = "chat_read_only", FORBIDDEN, "Not allowed to write here";
-    /// The chat: only members may write now.
     ChatMembersOnly = "chat_members_only", FORBIDDEN, "Only members may write now";
-    /// The chat: only emotes may be written now.
     ChatEmoteOnly = "chat_emote_only", FORBIDDEN, "Only emotes may be written now";
-    /// The chat: this has been written already.
-    ChatNotUnique = "chat_not_unique", CONFLICT, "This has been written already";
-    /// The chat: links are not allowed here.
+    ChatNotUnique = "chat_not_unique", CONFLICT, "This message was already sent";
     ChatLinksOff = "chat_links_off", FORBIDDEN, "Links are not allowed here";
-    /// The chat: the chat is muted.
     ChatMuted = "chat_muted", FORBIDDEN, "The chat is muted";
-    /// The chat: the message was blocked.
     ChatBlocked = "chat_blocked", FORBIDDEN, "The message was blocked";
-    /// The chat: too many like this.
-    ChatFlood = "chat_flood", CONFLICT, "Too many like this";
-    /// The chat: the message was denied.
+    ChatFlood = "chat_flood", CONFLICT, "Too many similar messages";
     ChatDenied = "chat_denied", FORBIDDEN, "The message was denied";
-    /// The chat: the role does not allow this.
     ChatNotModerator = "chat_not_moderator", FORBIDDEN, "The role does not allow this";
-    /// The chat: not against somebody of this role.
-    ChatRoleTooHigh = "chat_role_too_high", FORBIDDEN, "Not against somebody of this role";
-    /// The chat: there is no such thing in this chat.
-    ChatNotFound = "chat_not_found", NOT_FOUND, "There is no such thing in this chat";
-    /// The chat: a value is out of its range.
+    ChatRoleTooHigh = "chat_role_too_high", FORBIDDEN, "Not allowed against a user of this role";
+    ChatNotFound = "chat_not_found", NOT_FOUND, "Not found in this chat";
     ChatOutOfRange = "chat_out_of_range", UNPROCESSABLE_ENTITY, "A value is out of its range";
-    /// The chat: the command is not known.
-    ChatBadCommand = "chat_bad_command", UNPROCESSABLE_ENTITY, "The command is not known";
-    /// The chat: there is nothing to appeal.
+    ChatBadCommand = "chat_bad_command", UNPROCESSABLE_ENTITY, "Unknown command";
     ChatNoAppeal = "chat_no_appeal", CONFLICT, "There is nothing to appeal";
-    /// The chat: the room holds as much of this as it may.
-    ChatFull = "chat_full", CONFLICT, "The room holds as much of this as it may";
-    /// The chat: this cannot be kept safely now.
-    ChatNotKept = "chat_not_kept", SERVICE_UNAVAILABLE, "This cannot be kept safely now";
-    /// The chat: the room's chat is closing.
+    ChatFull = "chat_full", CONFLICT, "The limit of this room is reached";
+    ChatNotKept = "chat_not_kept", SERVICE_UNAVAILABLE, "This cannot be stored now";
     ChatClosing = "chat_closing", SERVICE_UNAVAILABLE, "The room's chat is closing";
-    /// The chat: a request with this key is being worked on.
-    ChatInProgress = "chat_in_progress", CONFLICT, "A request with this key is being worked on";
-    /// The chat: the key was used for another request.
+    ChatInProgress = "chat_in_progress", CONFLICT, "A request with this key is already in progress";
     ChatKeyReused = "chat_key_reused", UNPROCESSABLE_ENTITY, "The key was used for another request";
     /// The server has no chat.
     ChatOff = "chat_off", NOT_FOUND, "This server has no chat";
     /// The dead letter cannot be tried again.
-    ChatNoReceiver = "chat_no_receiver", CONFLICT, "Nobody takes this dead letter";
+    ChatNoReceiver = "chat_no_receiver", CONFLICT, "No webhook takes this dead letter";
     /// The archive of the chat cannot be read or changed now.
-    ChatArchive = "chat_archive", SERVICE_UNAVAILABLE, "The chat's archive does not answer";
+    ChatArchive = "chat_archive", SERVICE_UNAVAILABLE, "The chat archive does not respond";
     /// The media thread of the room has ended: the server is about to restart.
     MediaGone = "media_gone", SERVICE_UNAVAILABLE, "The server is about to restart";
     /// The media thread took the request, and its answer never came.
     MediaLost = "media_lost", INTERNAL_SERVER_ERROR, "The server did not finish the request";
     /// A fault of the server.
-    Internal = "internal", INTERNAL_SERVER_ERROR, "The server has failed";
+    Internal = "internal", INTERNAL_SERVER_ERROR, "Internal server error";
 }
 
 impl Code {
@@ -259,7 +231,7 @@ pub(crate) struct ProblemBody<'a> {
     #[schema(example = "room_busy")]
     code: &'a str,
     /// One line for people, the same for every problem of this code.
-    #[schema(example = "Somebody else publishes in this room")]
+    #[schema(example = "Another publisher is live in this room")]
     title: &'a str,
     /// What exactly is wrong with this request.
     #[schema(example = "somebody else publishes in this room")]
@@ -288,7 +260,7 @@ impl Problem {
         self
     }
 
-    /// Tells the client when to come again.
+    /// Sets `Retry-After`.
     pub(crate) fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self
@@ -303,14 +275,14 @@ impl Problem {
     }
 
     pub(crate) fn internal(detail: &'static str) -> Self {
-        tracing::error!(detail, "a request met a fault of the server");
+        tracing::error!(detail, "internal error while handling a request");
         Self::new(Code::Internal, detail)
     }
 
     pub(crate) fn session_not_found() -> Self {
         Self::new(
             Code::SessionNotFound,
-            "the session does not exist, or is over",
+            "the session does not exist or has ended",
         )
     }
 
@@ -319,7 +291,7 @@ impl Problem {
     }
 
     pub(crate) fn room_not_found() -> Self {
-        Self::new(Code::RoomNotFound, "nobody is in such a room")
+        Self::new(Code::RoomNotFound, "no such room")
     }
 }
 

@@ -33,7 +33,6 @@ pub enum JoinOutcome {
 }
 
 impl JoinOutcome {
-    /// Every outcome.
     pub const ALL: [Self; 9] = [
         Self::Joined,
         Self::BadRequest,
@@ -99,7 +98,6 @@ pub enum Route {
 }
 
 impl Route {
-    /// Every route.
     pub const ALL: [Self; 7] = [
         Self::Whip,
         Self::Whep,
@@ -188,7 +186,6 @@ pub struct StatsSnapshot {
     pub refusals: Vec<(Code, u64)>,
     /// Sessions ended so far, by reason; every reason is there.
     pub left: Vec<(LeaveReason, u64)>,
-    /// Rooms now.
     pub rooms: u64,
     /// Rooms now that have or had a publisher.
     pub rooms_started: u64,

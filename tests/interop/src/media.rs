@@ -16,7 +16,6 @@ pub const VIDEO_BITRATE: Bitrate = Bitrate(1_000_000);
 /// All that a publisher sent, each track in the order of its numbers.
 #[derive(Debug, Default)]
 pub struct Sent {
-    /// Opus.
     pub audio: Vec<MediaPacket>,
     /// H.264 or VP8.
     pub video: Vec<MediaPacket>,

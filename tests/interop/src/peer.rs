@@ -59,9 +59,7 @@ pub enum Repair {
 /// One RTP packet as a viewer got it.
 #[derive(Clone, Debug)]
 pub struct Received {
-    /// Of which track.
     pub kind: TrackKind,
-    /// Header and payload.
     pub packet: rtp::Packet,
 }
 

@@ -23,7 +23,6 @@ pub enum Way {
 /// What is lost. A packet's number is lost once: sent again, it gets through.
 #[derive(Clone, Copy, Debug)]
 pub struct Loss {
-    /// On which way.
     pub way: Way,
     /// RTP of this payload type only.
     pub payload_type: u8,

@@ -12,42 +12,40 @@ use crate::sweep::Limits;
 #[command(after_help = HELP)]
 pub struct Flood {
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub place: Place,
     /// How
     pub kind: FloodKind,
-    /// Viewers who are there, and open and time every packet
+    /// Full viewers, which decrypt and time every packet
     #[arg(long, default_value_t = 60, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub viewers: u64,
-    /// Their joins a second
+    /// Joins per second of these viewers
     #[arg(long, default_value_t = 20.0, value_name = "RATE", value_parser = positive)]
     pub join_rate: f64,
-    /// From the last of those to the calm, and from the beginning of the attack to its measurement
+    /// Wait this long before the baseline, and between the start of the attack and its measurement
     #[arg(long, default_value = "3", value_name = "SECONDS", value_parser = seconds)]
     pub settle: Duration,
-    /// Measure for this many seconds before the attack, and as many during it
+    /// Measure for this many seconds before the attack, and again during it
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub secs: u64,
-    /// Connections of `frames` and `places`
+    /// Connections for `frames` and `places`
     #[arg(long, default_value_t = 1_000, value_name = "N", help_heading = "Attack", value_parser = clap::value_parser!(u64).range(1..))]
     pub connections: u64,
-    /// What `frames` write in all, in Mbit/s
+    /// Total rate of `frames`, in Mbit/s
     #[arg(long, default_value_t = 200.0, value_name = "MBITS", help_heading = "Attack", value_parser = positive)]
     pub mbits: f64,
-    /// Datagrams a second of `reports`
+    /// Datagrams per second of `reports`
     #[arg(long, default_value_t = 19_000.0, value_name = "RATE", help_heading = "Attack", value_parser = positive)]
     pub rate: f64,
-    /// Fail when the viewers' pictures stand still for more than so many percent of the time
+    /// Fail when the viewers' video is frozen for more than this percentage of the time
     #[arg(long, default_value_t = 0.5, value_name = "PERCENT", help_heading = "Limits", value_parser = positive)]
     pub max_frozen: f64,
-    /// Fail when they lose more than so many percent of their packets
+    /// Fail when they lose more than this percentage of packets
     #[arg(long, default_value_t = 0.5, value_name = "PERCENT", help_heading = "Limits", value_parser = positive)]
     pub max_loss: f64,
-    /// Fail when their transit at p99 takes longer than so many milliseconds
+    /// Fail when their transit at p99 exceeds this many milliseconds
     #[arg(long, default_value_t = 50.0, value_name = "MS", help_heading = "Limits", value_parser = positive)]
     pub max_transit: f64,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub publishing: Publishing,
 }
 

@@ -23,14 +23,14 @@ pub struct Place {
     /// Room
     #[arg(long, default_value = "bench")]
     pub room: String,
-    /// Where the server takes publishers
+    /// Path of the WHIP endpoint
     #[arg(long, default_value = "/whip/{room}", value_name = "PATH")]
     pub whip_path: String,
-    /// Where the server takes viewers
+    /// Path of the WHEP endpoint
     #[arg(long, default_value = "/whep/{room}", value_name = "PATH")]
     pub whep_path: String,
-    /// How the server is asked. `janus`: the VideoRoom plugin behind the HTTP API of a URL such as
-    /// http://127.0.0.1:8088/janus, --room being the number of a room that exists
+    /// Signaling protocol. `janus`: the VideoRoom plugin behind the HTTP API at a URL such as
+    /// http://127.0.0.1:8088/janus, with the number of an existing room as --room
     #[arg(long, default_value = "whip", value_name = "PROTOCOL")]
     pub protocol: Signaling,
 }
@@ -91,7 +91,8 @@ pub struct Crowd {
     /// How many
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub viewers: u32,
-    /// Of them, this many open and time every packet; the others read RTP headers [default: all]
+    /// Full viewers among them, which decrypt and time every packet; the others read RTP headers
+    /// only [default: all]
     #[arg(long, value_name = "N")]
     pub full: Option<u32>,
     /// Measure for this many seconds
@@ -100,29 +101,29 @@ pub struct Crowd {
     /// Joins a second
     #[arg(long, default_value_t = 20.0, value_name = "RATE", value_parser = positive)]
     pub join_rate: f64,
-    /// From the last join to the measurement, for bursts of cached media to pass
+    /// Wait this long between the last join and the measurement, for bursts of cached media to pass
     #[arg(long, default_value = "3", value_name = "SECONDS", value_parser = seconds)]
     pub settle: Duration,
-    /// Of a hundred datagrams to or from each viewer, so many are lost, each way. Viewers have to
-    /// be full: the others ask for nothing again
+    /// Percentage of datagrams lost between each viewer and the server, each way. Needs full
+    /// viewers: the others do not request retransmissions
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT", conflicts_with = "full", value_parser = percent)]
     pub link_loss: f64,
-    /// Round-trip time that is added between each viewer and the server
+    /// Round-trip time added between each viewer and the server
     #[arg(long, default_value_t = 0.0, value_name = "MS", conflicts_with = "full", value_parser = milliseconds)]
     pub link_rtt: f64,
     /// Full viewers open the chat's data channels and read
     #[arg(long)]
     pub chat: bool,
-    /// Of them, so many write
+    /// Viewers among them that write
     #[arg(long, default_value_t = 0, value_name = "N", requires = "chat")]
     pub chat_writers: u32,
-    /// Messages a second of each that writes
+    /// Messages per second of each writer
     #[arg(long, default_value_t = 1.0, value_name = "RATE", requires = "chat", value_parser = positive)]
     pub chat_rate: f64,
     /// Prometheus endpoint of the server, such as http://127.0.0.1:9464/metrics
     #[arg(long, value_name = "URL")]
     pub metrics: Option<String>,
-    /// Counters there whose growth is told, over all labels
+    /// Counters whose growth is reported, summed over all labels
     #[arg(
         long,
         value_delimiter = ',',
@@ -166,7 +167,7 @@ pub struct Media {
     /// Audio bit rate in bit/s, with k or M
     #[arg(long, default_value = "64k", value_name = "BITS", value_parser = bitrate)]
     pub audio_bitrate: Bitrate,
-    /// Seconds from keyframe to keyframe
+    /// Keyframe interval in seconds
     #[arg(long, default_value = "2", value_name = "SECONDS", value_parser = seconds)]
     pub gop: Duration,
 }
@@ -206,10 +207,8 @@ impl Media {
 #[derive(Clone, Debug, Args)]
 pub struct Publishing {
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub media: Media,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub common: Common,
 }
 
@@ -217,7 +216,7 @@ pub struct Publishing {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Connection and report")]
 pub struct Common {
-    /// Bearer token; of `run`, the publisher's
+    /// Bearer token; for `run`, the publisher's
     #[arg(
         long,
         env = "LIGHTSTICK_BENCH_TOKEN",
@@ -225,19 +224,19 @@ pub struct Common {
         value_name = "JWT"
     )]
     pub token: Option<String>,
-    /// Bearer token of the viewers of `run`, where watching is not open
+    /// Bearer token of the viewers for `run`, unless watching is open
     #[arg(long, value_name = "JWT")]
     pub watch_token: Option<String>,
-    /// Local address of the media sockets [default: the one that leads to the server]
+    /// Local address of the media sockets [default: the one that routes to the server]
     #[arg(long, value_name = "ADDRESS")]
     pub bind: Option<IpAddr>,
-    /// Threads that carry viewers
+    /// Threads for viewers
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: u16,
     /// Process id of the server, to read its CPU time, memory and descriptors
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
-    /// Write the figures as JSON too; for -, they go to standard output and the table to error
+    /// Also write the figures as JSON; with -, to standard output, and the table to standard error
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }

@@ -3,7 +3,6 @@
 /// Ticks wanted on an axis; there may be a few more or less.
 const TICKS: f64 = 6.0;
 
-/// An axis.
 #[derive(Clone, Debug)]
 pub(super) struct Scale {
     from: f64,
@@ -11,7 +10,6 @@ pub(super) struct Scale {
     log: bool,
 }
 
-/// A labelled place.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Tick {
     pub(super) value: f64,

@@ -68,7 +68,7 @@ pub struct Generator {
     /// Datagrams that the kernel threw away for full receive buffers, of anybody but the server
     /// where its process is known.
     pub udp_dropped: u64,
-    /// Datagrams of ours that the kernel did not take.
+    /// Datagrams that the kernel did not accept.
     pub send_blocked: u64,
     /// Why the figures are rather the generator's or the machine's than the server's; empty is
     /// good.

@@ -72,7 +72,6 @@ pub struct SocketCosts {
 pub struct Leftovers {
     /// Joins before the first reading.
     pub warm_up: u64,
-    /// Joins between both.
     pub joins: u64,
     /// By how much resident memory has grown, as a share of what it was; negative: it shrank.
     pub rss_growth: f64,
@@ -87,6 +86,5 @@ pub struct Leftovers {
 pub struct Left {
     /// After the warm-up.
     pub before: f64,
-    /// At the end.
     pub after: f64,
 }

@@ -11,7 +11,6 @@ use crate::playback::{Playback, Repair};
 use crate::session::{LinkConfig, PublisherTally};
 use crate::tally::{ChatTally, Times, ViewerTally};
 
-/// How joining went.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Joins {
     /// Offers that were answered with a session.

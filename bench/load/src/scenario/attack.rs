@@ -32,7 +32,7 @@ const JOIN_RATE: f64 = 50.0;
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(60);
 /// From one that was thrown out to its next try.
 const AGAIN: Duration = Duration::from_millis(20);
-/// A frame that no server of ours takes.
+/// A frame that the server rejects.
 const OVERSIZE: usize = 64 * 1024;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -46,12 +46,13 @@ enum Misuse {
     Oversize,
     /// It never says hello.
     Silent,
-    /// It never reads.
     Unread,
     /// It says hello and leaves.
     Visit,
     /// It pings and never reads, before its hello or after it.
-    Pings { hello: bool },
+    Pings {
+        hello: bool,
+    },
 }
 
 impl Misuse {

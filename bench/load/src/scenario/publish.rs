@@ -61,7 +61,6 @@ impl Publisher {
         self.worker.handle().measure(window);
     }
 
-    /// What was measured.
     pub(super) fn collect(&self) -> Measured {
         self.worker.handle().collect()
     }
@@ -71,7 +70,6 @@ impl Publisher {
         self.worker.handle().count().alive == 1
     }
 
-    /// Leaves.
     pub(super) fn finish(self) -> Result<PublisherTally> {
         let left = self.joiner.leave(&self.joined);
         drop(self.joiner);

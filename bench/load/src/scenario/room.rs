@@ -31,7 +31,7 @@ pub(super) struct Crowd {
     pub(super) outcome: Outcome,
 }
 
-/// A room of a publisher of ours.
+/// A room with the generator's own publisher.
 pub(super) struct Room<'a> {
     common: &'a Common,
     publisher: Publisher,
@@ -47,7 +47,6 @@ pub(super) struct Seen {
     pub(super) step: Step,
     /// Packets that came to guests.
     pub(super) guests_came: u64,
-    /// Of the publisher.
     pub(super) published: Measured,
 }
 
@@ -194,7 +193,6 @@ impl<'a> Room<'a> {
         })
     }
 
-    /// Everybody leaves.
     pub(super) fn finish(self) -> Result<(Joins, Published)> {
         let (full, light) = (self.full.finish()?, self.light.finish()?);
         let published = self.publisher.finish()?;

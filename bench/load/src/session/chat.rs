@@ -18,7 +18,6 @@ use crate::tally::ChatTally;
 pub enum ChatConfig {
     /// It reads, and writes so many messages in a second.
     Fan(f64),
-    /// It means harm.
     Attack(Attack),
 }
 
@@ -35,7 +34,6 @@ pub(super) struct Chat {
 }
 
 impl Chat {
-    /// Offers the channels.
     pub(super) fn offer(changes: &mut SdpApi<'_>, config: ChatConfig, seed: u16) -> Self {
         let mut channel = |label: &str, ordered, reliability| {
             changes.add_channel_with_config(ChannelConfig {

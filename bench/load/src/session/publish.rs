@@ -19,9 +19,7 @@ const FIRST_RTP_SEQ: u64 = 1_000;
 /// What a publisher did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PublisherTally {
-    /// Audio packets sent.
     pub audio: u64,
-    /// Video packets sent.
     pub video: u64,
     /// Audio packets sent within the measured window.
     pub audio_in_window: u64,
@@ -33,7 +31,6 @@ pub struct PublisherTally {
     pub keyframe_requests_in_window: u64,
     /// The most of those that came within one second; see [`Burst::most_in_a_second`].
     pub keyframe_requests_most: u64,
-    /// Keyframes sent.
     pub keyframes: u64,
     /// The most that a packet left behind its time.
     pub late_max: Duration,

@@ -194,7 +194,7 @@ fn is_dtls(datagram: &[u8]) -> bool {
     matches!(datagram.first(), Some(20..=63))
 }
 
-/// A sender that numbers packets for transport-wide feedback would wait for it in vain.
+/// A sender that numbers packets for transport-wide feedback would never get it.
 pub(super) fn without_feedback(config: RtcConfig) -> RtcConfig {
     let mut extensions = ExtensionMap::empty();
     for (id, extension) in ExtensionMap::standard().iter() {

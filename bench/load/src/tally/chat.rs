@@ -9,11 +9,8 @@ use super::Times;
 pub struct ChatTally {
     /// Viewers that were welcomed, at any time.
     pub welcomed: u64,
-    /// Frames that came.
     pub frames: u64,
-    /// Bytes of those.
     pub bytes: u64,
-    /// Messages in those.
     pub messages: u64,
     /// From the server's stamp on a message to its arrival, in steps of a millisecond.
     pub delay: Times,
@@ -56,7 +53,7 @@ impl ChatTally {
         }
     }
 
-    /// Starts anew for another window. Who was welcomed stays so.
+    /// Resets for another window. Welcomed clients stay welcomed.
     pub fn begin_window(&mut self) {
         *self = Self {
             welcomed: self.welcomed,

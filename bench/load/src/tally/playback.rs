@@ -37,7 +37,6 @@ pub struct Piece {
     pub ends_frame: bool,
     /// When it was first sent.
     pub sent_us: u64,
-    /// When it came.
     pub at_us: u64,
 }
 
@@ -56,7 +55,6 @@ pub struct Shown {
     pub longest_us: u64,
 }
 
-/// A player.
 #[derive(Clone, Debug)]
 pub struct Player {
     held_back_us: u64,

@@ -35,7 +35,6 @@ impl WireLog {
         self.0.get_mut(slice)
     }
 
-    /// Adds another's.
     pub fn add(&mut self, other: &Self) {
         if self.0.len() < other.0.len() {
             self.0.resize(other.0.len(), Wire::default());

@@ -30,7 +30,7 @@ pub(crate) enum Next<'a> {
     Row(&'a [u8], usize),
     /// The beginning of a frame that goes on behind these bytes; none at all if these are none.
     Cut,
-    /// No frame of ours.
+    /// Not a journal frame.
     Broken,
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn resync(bytes: &[u8]) -> Option<usize> {
         .or_else(|| (1..bytes.len()).find(is_frame))
 }
 
-/// Reads a row. None where it is not one of ours.
+/// Reads a row. `None` if it was not written by this version.
 pub(crate) fn decode(row: &[u8]) -> Option<Stored> {
     Frame::decode(row).ok()?.stored
 }

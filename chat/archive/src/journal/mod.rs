@@ -61,7 +61,7 @@ impl Done {
         if let Some(done) = self.0.take()
             && catch_unwind(AssertUnwindSafe(|| done(result))).is_err()
         {
-            tracing::error!("who waited for the chat journal panicked");
+            tracing::error!("a waiter of the chat journal panicked");
         }
     }
 }
@@ -167,7 +167,7 @@ impl Folder {
                 let aside = segment::set_aside(&path, start)?;
                 tracing::error!(
                     path = %aside.display(),
-                    "a segment of the chat journal has no header of ours; it is set aside"
+                    "a segment of the chat journal has no valid header; it was set aside"
                 );
                 continue;
             };
@@ -221,7 +221,10 @@ pub(crate) fn start(
             .len()
             .saturating_sub(segment::HEADER_BYTES + whole);
         if cut > 0 {
-            tracing::warn!(bytes = cut, "the chat journal ended within a write; cut");
+            tracing::warn!(
+                bytes = cut,
+                "the chat journal ended in a partial write; truncated"
+            );
             stats.cut_bytes.fetch_add(cut, Relaxed);
             file.set_len(segment::HEADER_BYTES + whole)?;
         }
@@ -288,7 +291,7 @@ impl Journal {
         if invalid > 0 {
             tracing::error!(
                 invalid,
-                "chat messages break a limit of the archive and are not kept"
+                "chat messages exceed a limit of the archive and are not stored"
             );
             self.shared
                 .stats

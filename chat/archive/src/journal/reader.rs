@@ -104,7 +104,7 @@ impl Reader {
         tracing::error!(
             at,
             bytes,
-            "the chat journal cannot be read here; this part is lost"
+            "a damaged part of the chat journal was skipped; its records are lost"
         );
     }
 

@@ -135,7 +135,7 @@ fn is_sound(header: &[u8; HEADER_BYTES as usize]) -> bool {
     fields.starts_with(MAGIC) && crc == crc32fast::hash(fields).to_le_bytes()
 }
 
-/// Puts a segment away that is none of ours any more. It stays in the folder, under another name.
+/// Sets aside a segment that does not belong to this journal. It stays in the folder under another name.
 pub(crate) fn set_aside(folder: &Path, start: u64) -> io::Result<PathBuf> {
     let aside = folder.join(format!("{start:020}.broken"));
     fs::rename(path(folder, start), &aside)?;

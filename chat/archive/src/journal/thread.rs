@@ -164,7 +164,7 @@ impl Thread {
                 None
             }
             Err(error) => {
-                tracing::error!(%error, "the chat journal cannot be written");
+                tracing::error!(%error, "cannot write the chat journal");
                 stats.disk_errors.fetch_add(1, Relaxed);
                 // Rows of keys made for this group are not on the disk.
                 self.sealer.forget_all();
@@ -240,7 +240,7 @@ impl Thread {
             if let Err(error) = fs::remove_file(segment::path(&self.folder.path, starts[gone]))
                 && error.kind() != io::ErrorKind::NotFound
             {
-                tracing::error!(%error, "a segment of the chat journal cannot be deleted");
+                tracing::error!(%error, "cannot delete a segment of the chat journal");
                 self.shared.stats.disk_errors.fetch_add(1, Relaxed);
                 break;
             }
@@ -272,7 +272,7 @@ impl Thread {
             }
             // The active one grows on; the next turn tries again.
             Err(error) => {
-                tracing::error!(%error, "the chat journal gets no new segment");
+                tracing::error!(%error, "cannot create a segment of the chat journal");
                 self.shared.stats.disk_errors.fetch_add(1, Relaxed);
             }
         }
@@ -300,7 +300,7 @@ impl Thread {
 
     fn sync_at_end(&mut self) {
         if let Err(error) = self.active.file.sync_data() {
-            tracing::error!(%error, "the end of the chat journal may not be on the disk");
+            tracing::error!(%error, "the end of the chat journal may not have reached the disk");
             self.shared.stats.disk_errors.fetch_add(1, Relaxed);
         }
     }

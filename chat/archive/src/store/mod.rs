@@ -74,7 +74,6 @@ enum Tx<'c> {
     Postgres(Transaction<'c, Postgres>),
 }
 
-/// One database.
 pub(crate) struct Store {
     options: Options,
     pool: Pool,

@@ -297,7 +297,6 @@ impl Store {
         self.letters(AFTER, after_id, limit).await
     }
 
-    /// One dead letter.
     pub(crate) async fn dead_letter(&self, id: &str) -> Result<Option<DeadLetter>, ArchiveError> {
         const ONE: &str = select_letters!("WHERE d.id = $1 LIMIT $2");
         Ok(self.letters(ONE, id, 1).await?.pop())

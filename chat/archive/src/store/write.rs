@@ -270,7 +270,7 @@ pub(super) async fn lock_head(
     };
     let signed = head.is_signed(node, room, &mac);
     if !signed {
-        tracing::error!(room, "an audit chain was changed by somebody else");
+        tracing::error!(room, "an audit chain was changed by another writer");
     }
     Ok(Locked { head, signed })
 }
@@ -337,6 +337,6 @@ async fn forget_pages(connection: &mut Connection) {
             .execute(c)
             .await
     {
-        tracing::warn!(%error, "the log of the chat database was not emptied after an erasure");
+        tracing::warn!(%error, "cannot empty the write-ahead log of the chat database after an erasure");
     }
 }

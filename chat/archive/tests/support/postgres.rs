@@ -62,7 +62,6 @@ impl Server {
         server
     }
 
-    /// Where it listens.
     pub fn url(&self) -> String {
         format!("postgres://chat@127.0.0.1:{}/postgres", self.port)
     }

@@ -16,7 +16,6 @@ use crate::settings::SLOW_SECONDS_MAX;
 /// has not written for longest is forgotten first.
 const REMEMBERED_MAX: usize = 100_000;
 
-/// Whose limits count.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum LimitKey {
     /// A token's subject.

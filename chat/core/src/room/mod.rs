@@ -58,7 +58,6 @@ pub struct ClientKey(pub u64);
 pub struct Actor {
     /// The user, or the name of a token.
     pub user: String,
-    /// What they are.
     pub role: ChatRole,
 }
 
@@ -69,9 +68,7 @@ pub enum Output {
     Show(Tick),
     /// One client is sent this.
     Tell {
-        /// Which.
         client: ClientKey,
-        /// What.
         frame: Frame,
     },
     /// Keep the records, all or none of those that must be kept; then give the answers. In order.
@@ -87,7 +84,6 @@ pub enum Output {
     Answer(Answer),
     /// Ask the review hook, and call [`Room::reviewed`].
     Review(Review),
-    /// Tell webhooks.
     Event(Box<RoomEvent>),
     /// A cue for those who read captions elsewhere.
     Caption(proto::CaptionCue),
@@ -133,7 +129,6 @@ struct Appeal {
     closed: bool,
 }
 
-/// See the module.
 #[derive(Debug)]
 pub struct Room {
     config: RoomConfig,
@@ -407,7 +402,6 @@ impl Room {
         }
     }
 
-    /// The running totals.
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.totals
@@ -425,7 +419,6 @@ impl Room {
         self.clients.len()
     }
 
-    /// The pinned message.
     #[must_use]
     pub fn pinned(&self) -> Option<&proto::Message> {
         self.pinned.as_ref()
@@ -437,7 +430,6 @@ impl Room {
         self.poll.as_ref().map(|poll| poll.shown(false))
     }
 
-    /// The last announcement.
     #[must_use]
     pub fn announcement(&self) -> Option<&proto::Announcement> {
         self.announcement.as_ref()
@@ -494,7 +486,6 @@ impl Room {
         self.last_id
     }
 
-    /// Answers a fan.
     fn acknowledge(&mut self, to: Asker, done: Done) {
         self.answers.push(Answer {
             to,

@@ -83,7 +83,6 @@ impl Plan {
     }
 }
 
-/// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     waiting: VecDeque<(Request, Asker)>,

@@ -27,7 +27,6 @@ const REACTIONS_MAX: usize = 16;
 /// What a welcome takes beside what was missed, at most.
 const WELCOME_BYTES: usize = 1_024;
 
-/// One connection.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) member: Arc<ChatMember>,

@@ -24,7 +24,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub struct KeptPost {
     /// Of [`Posted`].
     pub key: String,
-    /// The message's.
     pub id: u64,
     /// Milliseconds of the Unix time.
     pub at_ms: u64,

@@ -30,11 +30,9 @@ pub struct Posted {
     pub user: String,
     /// What is shown as the name.
     pub name: String,
-    /// The text.
     pub text: String,
     /// The message that it answers; 0: none.
     pub reply_to: u64,
-    /// Highlighted.
     pub paid: Option<proto::Paid>,
     /// The same key again gives the same answer and no second message; empty: none. At most
     /// [`POSTED_KEY_BYTES_MAX`].

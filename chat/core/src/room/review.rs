@@ -23,9 +23,7 @@ pub struct Review {
 /// What the review hook says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reviewed {
-    /// Show it.
     Allow,
-    /// Show this instead.
     Modify(String),
     /// Do not show it, for this reason.
     Deny(String),

@@ -83,11 +83,9 @@ pub enum HookConfigError {
     /// No URL of HTTP.
     #[error("{0}.url: write it like https://hooks.example.org/chat")]
     Url(&'static str),
-    /// No secret.
     #[error("{0}.secret: write whsec_ and 24 to 64 random bytes in base64")]
     Secret(&'static str),
-    /// No such event.
-    #[error("webhooks.events: there is no {0:?}")]
+    #[error("webhooks.events: unknown event {0:?}")]
     Event(String),
     /// A number out of range.
     #[error("{0}")]

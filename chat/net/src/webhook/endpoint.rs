@@ -30,7 +30,7 @@ pub(super) struct Delivery {
     pub(super) notice: Notice,
     pub(super) tries: u32,
     pub(super) last_error: String,
-    /// It is tried anew: the dead letter that goes when it is taken.
+    /// A retry: the dead letter to delete once it is delivered.
     pub(super) letter: Option<String>,
 }
 
@@ -157,7 +157,7 @@ impl Endpoint {
         let (id, outcome) = match ended {
             Ok((id, outcome)) => (id, outcome),
             Err(error) => {
-                tracing::error!(%error, "a webhook ended by a panic");
+                tracing::error!(%error, "a webhook task panicked");
                 let failed = Outcome::Failed("internal".to_owned(), None);
                 (error.id(), failed)
             }
@@ -172,14 +172,14 @@ impl Endpoint {
                 if let Some(letter) = &delivery.letter
                     && let Err(error) = self.archive.remove_dead_letter(letter).await
                 {
-                    tracing::warn!(%error, "a dead letter that was delivered is still there");
+                    tracing::warn!(%error, "a delivered dead letter could not be deleted");
                 }
             }
             Outcome::Gone => {
                 self.stats.webhooks_failed.add(1);
                 tracing::warn!(
                     webhook = self.target.index,
-                    "a webhook says 410: no more is sent there"
+                    "a webhook answered 410; no more events are sent to it"
                 );
                 self.target.gone.store(true, Ordering::Relaxed);
                 delivery.last_error = "410 Gone".to_owned();
@@ -222,7 +222,7 @@ impl Endpoint {
         };
         if let Err(error) = self.archive.append(vec![Record::DeadLetter(record)]).await {
             self.stats.webhooks_lost.add(1);
-            tracing::error!(%error, "a webhook was not delivered, and could not be kept");
+            tracing::error!(%error, "a webhook event was not delivered and could not be stored");
         }
     }
 }

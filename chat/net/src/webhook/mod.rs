@@ -57,15 +57,14 @@ pub enum RetryError {
     #[error("no dead letter has this id")]
     NotFound,
     /// What it said was erased with its user.
-    #[error("its user's data were erased")]
+    #[error("the user's data was erased")]
     Erased,
     /// No webhook of the configuration has its URL, or it has said that it is gone.
-    #[error("no webhook takes what goes to its url")]
+    #[error("no webhook is configured for its URL")]
     NoReceiver,
     /// As many events wait for its receiver as may.
-    #[error("too many events wait for its receiver")]
+    #[error("too many events are queued for its receiver")]
     Busy,
-    /// The archive.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
 }

@@ -11,7 +11,7 @@ const PREFIX: &str = "whsec_";
 /// Lengths that a secret may have, in bytes.
 const BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// A secret that is no secret.
+/// A malformed secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write whsec_ and 24 to 64 random bytes in base64")]
 pub(crate) struct BadSecret;
@@ -50,7 +50,7 @@ impl Secret {
 mod tests {
     use super::*;
 
-    /// Made with Python's `hmac` module, which is no code of ours.
+    /// Made with Python's `hmac` module, independently of this code.
     #[test]
     fn signature_is_the_specifications() {
         let secret = Secret::parse("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").unwrap();

@@ -105,7 +105,6 @@ impl Least {
     }
 }
 
-/// The detector.
 #[derive(Clone, Debug)]
 pub(super) struct DelayDetector {
     usage: Usage,

@@ -29,7 +29,7 @@ pub enum FeedbackError {
     #[error("its chunks are cut short")]
     Chunks,
     /// A status that the draft reserves: how long its delta is cannot be known.
-    #[error("a packet has the reserved status")]
+    #[error("a packet has a reserved status")]
     Reserved,
     /// The deltas end before every packet that came has one.
     #[error("its receive deltas are cut short")]

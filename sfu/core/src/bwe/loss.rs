@@ -80,7 +80,6 @@ impl Verdict {
     }
 }
 
-/// The bound.
 #[derive(Clone, Debug)]
 pub(super) struct LossBound {
     since: Micros,
@@ -120,7 +119,6 @@ impl LossBound {
         self.cut_at
     }
 
-    /// A packet came.
     pub(super) fn received(&mut self, was_lost: bool) {
         self.received += 1;
         if was_lost {

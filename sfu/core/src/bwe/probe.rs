@@ -53,7 +53,6 @@ pub struct ClusterId(pub u32);
 /// What to send so that a higher rate can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// Marks its packets.
     pub cluster: ClusterId,
     /// The rate to reach, media and padding together.
     pub bitrate: Bitrate,

@@ -39,7 +39,6 @@ pub(super) struct Settled {
     pub(super) was_lost: bool,
 }
 
-/// The ring.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     ring: Box<[Entry; REMEMBERED]>,

@@ -49,7 +49,6 @@ impl Nals {
         self.0 & others.0 != 0
     }
 
-    /// All of both.
     #[must_use]
     pub const fn or(self, others: Self) -> Self {
         Self(self.0 | others.0)

@@ -10,7 +10,6 @@ const LENGTH: usize = 2;
 pub struct FrameTooLong {
     /// What the peer announced, in bytes.
     pub len: usize,
-    /// The limit.
     pub max: usize,
 }
 

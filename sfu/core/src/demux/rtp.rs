@@ -13,7 +13,6 @@ pub struct RtpView {
     pub sequence: u16,
     /// In ticks of the payload's clock.
     pub timestamp: u32,
-    /// The stream.
     pub ssrc: u32,
     /// Bytes before the payload: the fixed header, contributing sources and the extension.
     pub header_len: usize,
@@ -32,10 +31,10 @@ pub enum RtpError {
     #[error("not RTP version 2")]
     Version,
     /// A payload type that would be taken for RTCP (RFC 5761 section 4).
-    #[error("a payload type of the RTCP range")]
+    #[error("the payload type is in the RTCP range")]
     PayloadType,
     /// More padding than payload, or a padding of 0 bytes.
-    #[error("padding that does not fit")]
+    #[error("the padding is longer than the payload")]
     Padding,
 }
 

@@ -66,20 +66,19 @@ pub enum NotSent {
     #[error("no such stream was negotiated")]
     Stream,
     /// Its number was used before, or is too old.
-    #[error("its number was used")]
+    #[error("the packet number was already used")]
     Number,
     /// What is to be sent again is not kept any more, or was just sent.
-    #[error("not kept, or sent a moment ago")]
+    #[error("the packet is no longer kept, or was just sent again")]
     Gone,
     /// Too much was sent again already.
-    #[error("over the budget for lost packets")]
+    #[error("over the retransmission budget")]
     Budget,
 }
 
 /// Why an RTCP datagram is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotHeard {
-    /// SRTCP refuses it.
     #[error(transparent)]
     Sealed(#[from] OpenError),
     /// It is authentic, and no RTCP.

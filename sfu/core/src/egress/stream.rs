@@ -18,9 +18,7 @@ const MID_PACKETS: u32 = 200;
 /// One format that a viewer takes, and the payload types it gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepted {
-    /// Codec and profile.
     pub format: Format,
-    /// Of media.
     pub payload_type: u8,
     /// Of what is sent again (RFC 4588), where the viewer takes that.
     pub resend_payload_type: Option<u8>,
@@ -29,9 +27,7 @@ pub struct Accepted {
 /// What was negotiated for one of a viewer's streams.
 #[derive(Clone, Debug)]
 pub struct StreamConfig {
-    /// Audio or video.
     pub kind: TrackKind,
-    /// Its section.
     pub mid: String,
     /// Canonical name: streams with the same one are played together (RFC 3550 section 6.5.1).
     pub cname: String,
@@ -43,11 +39,9 @@ pub struct StreamConfig {
     pub clock_rate: u32,
     /// Formats, the preferred first.
     pub accepted: Vec<Accepted>,
-    /// Header extensions.
     pub extensions: ExtensionIds,
 }
 
-/// One stream.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) stream: SendStream,

@@ -140,7 +140,7 @@ impl Agent {
         &self.latest.remote
     }
 
-    /// User fragments of ours that checks may still name.
+    /// Local user fragments that checks may still name.
     pub fn ufrags(&self) -> impl Iterator<Item = &str> {
         let former = self.former.iter();
         let pairs = former.chain([&self.latest]);

@@ -8,14 +8,13 @@ use super::stun::TransactionId;
 /// The way to a remote address: a candidate pair (RFC 8445 section 2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
-    /// From a UDP socket of ours, by its number, to an address.
+    /// From a local UDP socket, by its number, to an address.
     Udp(usize, SocketAddr),
     /// Over the TCP connection of an address.
     Tcp(SocketAddr),
 }
 
 impl Route {
-    /// Where it leads.
     #[must_use]
     pub fn destination(self) -> SocketAddr {
         match self {
@@ -34,7 +33,7 @@ impl Route {
 /// section 8.1): enough for a whole DTLS flight, too little to be worth an attack.
 const AMPLIFICATION_MAX: u64 = 3;
 
-/// A check of ours that waits for its response.
+/// An outstanding connectivity check.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ask {
     pub(super) id: TransactionId,
@@ -46,7 +45,6 @@ pub(super) struct Ask {
     pub(super) tries: u32,
 }
 
-/// One remote address.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Path {
     pub(super) route: Route,
@@ -98,7 +96,7 @@ impl Path {
         admitted
     }
 
-    /// Takes its proof away: it must earn its bytes anew.
+    /// Revokes its validation: it must be validated again.
     pub(super) fn doubt(&mut self) {
         self.proven = false;
         (self.received, self.sent) = (0, 0);

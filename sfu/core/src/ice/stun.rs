@@ -17,11 +17,9 @@ pub type TransactionId = [u8; 12];
 pub enum Class {
     /// Asks for a response.
     Request,
-    /// Asks for none.
     Indication,
     /// The request was accepted.
     Success,
-    /// It was not.
     Error,
 }
 
@@ -38,7 +36,7 @@ pub enum StunError {
     #[error("the length does not match")]
     Length,
     /// An attribute reaches beyond the message.
-    #[error("a truncated attribute")]
+    #[error("an attribute is truncated")]
     Attribute,
 }
 
@@ -89,7 +87,6 @@ mod attribute {
 /// A Binding message as it came in.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
-    /// What it is.
     pub class: Class,
     /// Of a response: that of the request it answers.
     pub transaction: TransactionId,
@@ -331,7 +328,7 @@ impl Writer {
 
 /// A connectivity check of a controlled agent.
 pub struct Check<'a> {
-    /// Chosen anew for each transaction.
+    /// Random for each transaction.
     pub transaction: TransactionId,
     /// The peer's user fragment, a colon, ours.
     pub username: &'a str,
@@ -350,7 +347,6 @@ impl fmt::Debug for Check<'_> {
 }
 
 impl Check<'_> {
-    /// The message.
     #[must_use]
     pub fn write(&self) -> Vec<u8> {
         let mut writer = Writer::new(Class::Request, self.transaction);

@@ -170,7 +170,6 @@ impl NetworkCap {
     /// After a step down, all that must be over first.
     const CALM: Duration = Duration::from_secs(2);
 
-    /// The best layer.
     pub(super) fn layer(&self) -> Layer {
         self.cap.layer
     }

@@ -38,7 +38,7 @@ enum Judged {
     Foreign(Reason),
 }
 
-/// The formats of ours in the offerer's order, those that others are better than last.
+/// The supported formats in the offerer's order, those that others are better than last.
 ///
 /// # Errors
 /// Why there is none.

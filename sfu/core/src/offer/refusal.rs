@@ -76,7 +76,7 @@ impl fmt::Display for Named<'_> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// No audio and no video section.
-    #[error("it has no audio and no video section")]
+    #[error("it has neither an audio nor a video section")]
     NoMedia,
     /// No section goes the right way.
     #[error("its direction is wrong: a publisher sends, a viewer receives")]
@@ -84,12 +84,11 @@ pub enum Reason {
     /// Nothing but codecs that are not forwarded.
     #[error("{offered} not supported; send {}", send(*kind))]
     Codec {
-        /// Of the section.
         kind: TrackKind,
         /// `H265 is`, `PCMU and PCMA are`, `a section without codecs is`
         offered: Box<str>,
     },
-    /// A codec of ours, but in a profile that browsers do not decode.
+    /// A supported codec, but in a profile that browsers do not decode.
     #[error("{codec} {profile} is not decoded by browsers; send another profile")]
     Profile {
         /// `H264`
@@ -98,7 +97,7 @@ pub enum Reason {
         profile: Box<str>,
     },
     /// A payload type that cannot be told from RTCP (RFC 5761 section 4).
-    #[error("payload type {0} cannot be told from RTCP; use another than 64 to 95")]
+    #[error("payload type {0} conflicts with RTCP; use one outside 64 to 95")]
     PayloadType(u8),
     /// Simulcast whose streams have no names.
     #[error("simulcast by payload types is not supported; name its streams by rid")]
@@ -107,10 +106,10 @@ pub enum Reason {
     #[error("the protocol {0} is not supported; use UDP/TLS/RTP/SAVPF")]
     Protocol(Box<str>),
     /// A second section of a kind.
-    #[error("it is a second {} track; send one track of a kind", word(*.0))]
+    #[error("it is a second {} track; send at most one track of each kind", word(*.0))]
     SecondTrack(TrackKind),
     /// RFC 9725 section 4.4.2.
-    #[error("its track is of a second MediaStream; send one MediaStream")]
+    #[error("its track belongs to a second MediaStream; send one MediaStream")]
     SecondStream,
     /// RFC 5888 section 4.
     #[error("another section has the same mid")]
@@ -134,7 +133,7 @@ pub enum Reason {
     #[error("it has no a=fingerprint")]
     NoFingerprint,
     /// RFC 8122 section 5.
-    #[error("its a=fingerprint has no hash function that is known, or is malformed")]
+    #[error("its a=fingerprint is malformed, or its hash function is not supported")]
     FingerprintHash,
 }
 

@@ -34,13 +34,13 @@ fn offers_as_a_whole() {
         check(
             ICE,
             side,
-            Err(("no_media", "it has no audio and no video section")),
+            Err(("no_media", "it has neither an audio nor a video section")),
         );
         let text = format!("{ICE}m=text 9 UDP/TLS/RTP/SAVPF 98\r\n");
         check(
             &text,
             side,
-            Err(("no_media", "it has no audio and no video section")),
+            Err(("no_media", "it has neither an audio nor a video section")),
         );
         let no_ice = "it has no a=ice-ufrag and a=ice-pwd";
         check(VIDEO, side, Err(("no_ice", no_ice)));
@@ -194,7 +194,7 @@ fn a_publisher_is_served_whole_or_told_why_not() {
         let to = "SAVPF ".to_owned() + pt + "\r\na=mid:1\r\na=rtpmap:" + pt + " VP8/90000";
         check("SAVPF 96", &to, Ok(2));
     }
-    let range = video("payload type 80 cannot be told from RTCP; use another than 64 to 95");
+    let range = video("payload type 80 conflicts with RTCP; use one outside 64 to 95");
     check(
         "SAVPF 96",
         "SAVPF 80\r\na=rtpmap:80 VP8/90000",
@@ -206,7 +206,8 @@ fn a_publisher_is_served_whole_or_told_why_not() {
         "m=video 9 UDP/BFCP",
         Err(("protocol", &plain)),
     );
-    let second = "audio section 1 (mid 1): it is a second audio track; send one track of a kind";
+    let second =
+        "audio section 1 (mid 1): it is a second audio track; send at most one track of each kind";
     check("m=video", "m=audio", Err(("second_track", second)));
     let by_type = video("simulcast by payload types is not supported; name its streams by rid");
     check(
@@ -214,7 +215,7 @@ fn a_publisher_is_served_whole_or_told_why_not() {
         "H264/90000\r\na=simulcast: send pt=96;97",
         Err(("simulcast", &by_type)),
     );
-    let streams = video("its track is of a second MediaStream; send one MediaStream");
+    let streams = video("its track belongs to a second MediaStream; send one MediaStream");
     let named = "a=msid:a 1\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=msid:b 2";
     check(
         "m=video 9 UDP/TLS/RTP/SAVPF 96",

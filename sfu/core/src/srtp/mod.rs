@@ -70,7 +70,6 @@ impl Profile {
 pub enum End {
     /// We sent the first ClientHello.
     Client,
-    /// The peer did.
     Server,
 }
 
@@ -81,7 +80,7 @@ pub enum KeyError {
     #[error("keying material of {0} bytes")]
     Length(usize),
     /// The cipher refuses the key.
-    #[error("the cipher refuses the key")]
+    #[error("the cipher rejected the key")]
     Cipher,
 }
 
@@ -104,7 +103,7 @@ pub enum OpenError {
 
 /// There are no indices left: the session needs new keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no SRTCP index is left")]
+#[error("the SRTCP index is exhausted")]
 pub struct IndexExhausted;
 
 /// Seals what we send under one session's keys.

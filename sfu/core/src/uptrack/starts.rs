@@ -42,7 +42,6 @@ pub(super) struct Starts {
     lacks_sets: bool,
 }
 
-/// The newest picture.
 #[derive(Clone, Copy, Debug)]
 struct Picture {
     timestamp: u32,
@@ -158,7 +157,7 @@ impl Numbers {
         before.wrapping_add(inserted)
     }
 
-    /// The publisher numbers anew.
+    /// The publisher restarts its numbering.
     pub(super) fn restart(&mut self) {
         self.forgotten += self.places.len() as u64;
         self.places.clear();

@@ -50,7 +50,7 @@ pub(crate) enum Dropped {
 /// What an opened channel changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opened {
-    /// No label of ours, or one channel too many: it is to be closed.
+    /// An unknown label, or one channel too many: close it.
     Unknown,
     /// It takes the place of this one, which is to be closed.
     Taken(Channel, Option<ChannelId>),
@@ -106,7 +106,7 @@ impl Chat {
         Opened::Taken(channel, self.channels[channel as usize].replace(id))
     }
 
-    /// A channel has closed: which of ours it was.
+    /// A channel has closed; returns which one.
     pub(crate) fn close(&mut self, id: ChannelId) -> Option<Channel> {
         let closed = Channel::ALL
             .into_iter()
@@ -188,7 +188,7 @@ impl Chat {
     }
 }
 
-/// Sets up a channel of ours.
+/// Sets up one of the chat's channels.
 pub(crate) fn prepare(rtc: &mut Rtc, id: ChannelId) {
     if let Some(mut channel) = rtc.channel(id) {
         channel.set_buffered_amount_low_threshold(DRAINED_BYTES);

@@ -51,9 +51,7 @@ pub enum ChatEvent {
     Opened {
         /// The shard that owns it: needed for every command to it.
         shard: ShardId,
-        /// Which.
         session: SessionId,
-        /// Who it is.
         member: Arc<ChatMember>,
     },
     /// The session has written a binary message of at most [`CHAT_REQUEST_BYTES_MAX`] bytes. What
@@ -61,7 +59,6 @@ pub enum ChatEvent {
     Frame {
         /// The shard that owns it.
         shard: ShardId,
-        /// Which.
         session: SessionId,
         /// What it wrote: a `ClientFrame`, if it keeps to the protocol.
         bytes: Bytes,
@@ -71,11 +68,9 @@ pub enum ChatEvent {
     Refused {
         /// The shard that owns it.
         shard: ShardId,
-        /// Which.
         session: SessionId,
         /// Its beginning, at most [`CHAT_REQUEST_BYTES_MAX`] bytes.
         head: Bytes,
-        /// Why.
         why: ChatRefused,
     },
     /// What must not be left out was, because the session's link was too slow. It drains again: the
@@ -83,7 +78,6 @@ pub enum ChatEvent {
     Resync {
         /// The shard that owns it.
         shard: ShardId,
-        /// Which.
         session: SessionId,
     },
     /// The session's `ctl` channel or the session itself is gone. Another `Opened` of the same
@@ -91,7 +85,6 @@ pub enum ChatEvent {
     Closed {
         /// The shard that owned it.
         shard: ShardId,
-        /// Which.
         session: SessionId,
     },
 }
@@ -101,15 +94,9 @@ pub enum ChatEvent {
 pub enum ChatCommand {
     /// Shows the room's members on this shard a tick. Each of its frames has at most
     /// [`FRAME_BYTES_MAX`](lightstick_chat_core::frame::FRAME_BYTES_MAX) bytes.
-    Show {
-        /// Where.
-        room: RoomName,
-        /// What.
-        tick: Arc<Tick>,
-    },
+    Show { room: RoomName, tick: Arc<Tick> },
     /// Tells one session something on `ctl`. A session whose chat is closed hears nothing.
     Tell {
-        /// Whom.
         session: SessionId,
         /// What, at most
         /// [`FRAME_BYTES_MAX`](lightstick_chat_core::frame::FRAME_BYTES_MAX) bytes.
@@ -117,10 +104,7 @@ pub enum ChatCommand {
     },
     /// Closes a session's chat channels, after what it was told before. Its media goes on.
     /// [`ChatEvent::Closed`] follows, if they were open.
-    Close {
-        /// Whose.
-        session: SessionId,
-    },
+    Close { session: SessionId },
 }
 
 /// A shard's end of the chat.

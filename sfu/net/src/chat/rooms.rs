@@ -29,7 +29,6 @@ pub(crate) struct ChatRooms {
 
 struct ChatRoom {
     name: RoomName,
-    /// Keys of sessions.
     members: Vec<u32>,
     /// The last of them have been visited in this round, the first so many have not.
     left: usize,

@@ -17,11 +17,9 @@ pub struct ChatStats {
     pub counts_only: Cell,
     /// Frames written to members, by the [`Channel`] that they are meant for.
     pub frames_out: [Cell; Channel::ALL.len()],
-    /// Bytes of those.
     pub bytes_out: Cell,
     /// Frames taken from members.
     pub frames_in: Cell,
-    /// Bytes of those.
     pub bytes_in: Cell,
     /// Messages that members were not sent because their links were too slow.
     pub missed: Cell,
@@ -44,7 +42,7 @@ pub struct ChatStats {
     pub drop_queue: Cell,
     /// Frames for members whose channel did not take them.
     pub drop_unsent: Cell,
-    /// SCTP packets that no client of ours sends.
+    /// SCTP packets that no known client sends.
     pub drop_packet: Cell,
     /// Channels closed for their label, or because there were too many.
     pub channels_refused: Cell,

@@ -382,7 +382,7 @@ impl Shard {
         self.chat.emit(ChatEvent::Resync { shard, session });
     }
 
-    /// Says what is held, for those who look for leftovers.
+    /// Reports held resources, so that tests can check for leaks.
     pub(crate) fn count_chat(&self) {
         let stats = &self.io.stats;
         stats.held_chat_rooms.set(self.chat.rooms.len() as u64);

@@ -25,7 +25,6 @@ const SEND_BYTES: usize = 256 * 1024;
 /// A queue that is empty again keeps no more memory than this.
 const QUEUE_KEPT_BYTES: usize = 64 * 1024;
 
-/// An accepted connection.
 pub(super) struct Connection {
     pub(super) stream: TcpStream,
     pub(super) remote: SocketAddr,
@@ -124,7 +123,6 @@ impl Connection {
         Some(true)
     }
 
-    /// Bytes that wait.
     pub(super) fn queued(&self) -> usize {
         self.queue.len()
     }

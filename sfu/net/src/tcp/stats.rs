@@ -5,7 +5,6 @@ use crate::stats::Cell;
 /// Connections over TCP: those that are held, and why others are not.
 #[derive(Debug, Default)]
 pub struct TcpStats {
-    /// Held now.
     pub connections: Cell,
     /// Bytes that wait for slow connections now.
     pub queued_bytes: Cell,

@@ -31,7 +31,6 @@ use crate::extract::{ClientAddress, RoomPath};
 use crate::problem::{Code, Problem};
 use crate::{App, chat};
 
-/// Where it is.
 pub(crate) const PATH: &str = "/chat/{room}";
 /// Binary messages with protobuf.
 const PROTOBUF: &str = "lightstick.chat.v1";

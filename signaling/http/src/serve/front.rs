@@ -28,7 +28,6 @@ use crate::problem::{Code, Problem};
 const DRAINED_BYTES_MAX: u64 = 64 * 1_024;
 const DRAINED_WITHIN: Duration = Duration::from_millis(500);
 
-/// Answers one request.
 pub(super) async fn answer(
     router: Router,
     peer: SocketAddr,

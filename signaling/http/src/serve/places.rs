@@ -121,7 +121,6 @@ pub enum ConnectionLimit {
 }
 
 impl ConnectionLimit {
-    /// Every limit.
     pub const ALL: [Self; 2] = [Self::Total, Self::Address];
 
     /// As a metric's label.

@@ -27,7 +27,6 @@ const KEY: &[u8] = b"01234567890123456789012345678901";
 pub(crate) enum Answer {
     Status(u16),
     Json(Value),
-    /// Never.
     Hang,
 }
 
@@ -76,7 +75,6 @@ impl Hook {
         format!("http://{}/hook", self.addr)
     }
 
-    /// The next request.
     pub(crate) async fn next(&mut self) -> Told {
         let told = tokio::time::timeout(PATIENCE, self.told.recv());
         told.await.expect("a request in time").unwrap()

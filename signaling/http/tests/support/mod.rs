@@ -47,7 +47,6 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// In development mode.
     pub(crate) async fn start(config: SignalingConfig) -> Self {
         let auth = Auth::development(30).unwrap();
         Self::with(config, auth, Keys::new(KeySet::new(0)), None).await

@@ -27,7 +27,6 @@ pub(crate) struct Ws {
     json: bool,
 }
 
-/// What came next.
 #[derive(Debug)]
 pub(crate) enum Next {
     Part(Box<Part>),

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use super::{Attack, Target};
 use crate::cli;
 
-/// Threads that write.
 const THREADS: u64 = 2;
 /// Written to one connection at once: whole frames of one byte.
 const CHUNK: usize = 3 * 1_365;

@@ -1,4 +1,4 @@
-//! The SRTP keys of a session of ours: an attacker writes reports of its own under them.
+//! The SRTP keys of the generator's own session: an attacker forges reports with them.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

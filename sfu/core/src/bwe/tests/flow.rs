@@ -100,7 +100,6 @@ impl Flow {
         });
     }
 
-    /// One millisecond.
     pub(super) fn tick(&mut self, now: i64, link: &mut Link) {
         if now >= self.next_audio {
             self.next_audio += 20_000;

@@ -22,7 +22,6 @@ pub(super) struct World {
     pub(super) flows: Vec<Flow>,
     on_way: Vec<(i64, Packet)>,
     feedback: Vec<(i64, usize, Vec<u8>)>,
-    /// Feedback is lost.
     pub(super) deaf: bool,
     pub(super) mangle: Mangle,
     kept: VecDeque<Vec<u8>>,

@@ -321,7 +321,7 @@ pub(crate) async fn get(
     let id = message_id(&id)?;
     let found = fresh(plane).await.message(&room, id).await?;
     let entry = found
-        .ok_or_else(|| Problem::new(Code::ChatNotFound, "no message of this room has this id"))?;
+        .ok_or_else(|| Problem::new(Code::ChatNotFound, "no message in this room has this id"))?;
     Ok(Json(history_message(entry)))
 }
 

@@ -36,7 +36,7 @@ const PAGE: usize = 50;
 const PAGE_MAX: usize = 1_000;
 /// How long a reader waits for the archive to catch up with what was answered already.
 const FRESH_WITHIN: Duration = Duration::from_secs(1);
-/// When to come again where nothing says it better.
+/// `Retry-After` where no better time is known.
 const AGAIN: Duration = Duration::from_secs(5);
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
@@ -128,11 +128,11 @@ impl From<NoRoom> for Problem {
 impl From<ArchiveError> for Problem {
     fn from(error: ArchiveError) -> Self {
         // What a database says about itself is not for everybody.
-        tracing::warn!(%error, "the chat's archive did not answer a request");
+        tracing::warn!(%error, "the chat archive did not answer a request");
         let detail = match error {
             ArchiveError::Timeout => "the database did not answer in time",
             ArchiveError::Closed => "the archive is closed",
-            ArchiveError::Append(_) => "this could not be written down",
+            ArchiveError::Append(_) => "the record could not be written",
             ArchiveError::Database(_) => "the database has failed",
         };
         Self::new(Code::ChatArchive, detail).retry_after(AGAIN)

@@ -329,7 +329,7 @@ pub(crate) async fn moderate(
     let request: proto::Moderate = json(&app, &headers, body).await?;
     let action = request
         .action
-        .ok_or_else(|| Problem::new(Code::UnacceptableBody, "there is no known action in it"))?;
+        .ok_or_else(|| Problem::new(Code::UnacceptableBody, "the body names no known action"))?;
     let done = plane.act(room, actor, action, request.reason).await?;
     Ok(Json(done.into()))
 }
