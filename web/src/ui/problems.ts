@@ -9,6 +9,8 @@ const SHARED: Readonly<Record<string, Key>> = {
   token_unknown_key: "problem.token_bad",
   token_bad_signature: "problem.token_bad",
   malformed_offer: "problem.unacceptable_offer",
+  media_gone: "problem.draining",
+  media_lost: "problem.internal",
   // The page's own faults: one that fits the server makes none of them.
   malformed_fragment: "problem.page_outdated",
   malformed_request: "problem.page_outdated",
