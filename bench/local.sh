@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Starts a server of its own on loopback, loads it with lightstick-bench, and ends it.
+# Starts a server on loopback, loads it with lightstick-bench, and stops it.
 #
 #   bench/local.sh run   [flags of lightstick-bench run]      one room: publisher and viewers
-#   bench/local.sh sweep [flags of lightstick-bench sweep]    viewers added until the server gives way
-#   bench/local.sh storm [flags of lightstick-bench storm]    many join a steady room at once
+#   bench/local.sh sweep [flags of lightstick-bench sweep]    viewers added until the server is overloaded
+#   bench/local.sh storm [flags of lightstick-bench storm]    many viewers join a room at once
 #   bench/local.sh churn [flags of lightstick-bench churn]    joins and leaves beside a publisher
-#   bench/local.sh attack [flags of lightstick-bench run]     the same as run, twice: in peace, and while the chat is
-#                                                             attacked; ATTACK has flags of lightstick-bench attack,
+#   bench/local.sh attack [flags of lightstick-bench run]     the same as run, twice: without and with an attack on
+#                                                             the chat; ATTACK has flags of lightstick-bench attack,
 #                                                             --secs at least as long as the run takes
 #   bench/local.sh flood KIND [flags of lightstick-bench flood]
 #                                                             the media ports are attacked beside viewers: frames,
@@ -85,7 +85,7 @@ if [[ $command == storm ]]; then
   "$bench_bin" storm "$base" --server-pid "$server" "$@"
 elif [[ $command == attack ]]; then
   measure() { "$bench_bin" run "$base" --server-pid "$server" --metrics "$metrics" --chat "$@"; }
-  echo '--- in peace'
+  echo '--- without an attack'
   measure "$@"
   # With what the others leave of the machine: attackers have machines of their own.
   # shellcheck disable=SC2086 # ATTACK is a list of words.
