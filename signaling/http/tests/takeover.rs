@@ -160,6 +160,24 @@ async fn a_parked_session_that_goes_ends_nothing() {
 }
 
 #[tokio::test]
+async fn a_parked_session_that_sends_nothing_hears_so_and_its_room_does_not() {
+    let server = Server::start(SignalingConfig::default()).await;
+    let parked = Parked::open(&server, "idol", false).await;
+    let mut events = Events::new(server.get(&format!("{}/events", parked.path)).await);
+    let _silent = parked.peer.silent().run(&parked.answer);
+    let codes = |hints: &Value| {
+        let hints = hints["hints"].as_array().unwrap().iter();
+        hints.map(|hint| hint["code"].clone()).collect::<Vec<_>>()
+    };
+    let silence = [json!("no_video_packets"), json!("no_audio_packets")];
+    while codes(&events.until("hints").await) != silence {}
+    let room = server.json("/api/v1/rooms/stage").await;
+    assert_eq!(codes(&room), [""; 0]);
+    assert_eq!(room["state"], "not_started");
+    assert_eq!(publishers(&server).await, (1, Value::Null));
+}
+
+#[tokio::test]
 async fn a_parked_session_restarts_ice() {
     let server = Server::start(SignalingConfig::default()).await;
     let parked = Parked::open(&server, "idol", false).await;

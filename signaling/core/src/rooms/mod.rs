@@ -479,4 +479,6 @@ impl Rooms {
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod tests;

@@ -71,6 +71,12 @@ impl Peer {
         (peer, offer.to_sdp_string())
     }
 
+    /// It will connect and send nothing.
+    pub(crate) fn silent(mut self) -> Self {
+        self.direction = Direction::Inactive;
+        self
+    }
+
     /// Takes the answer, and connects and sends (or receives) until told otherwise.
     pub(crate) fn run(mut self, answer: &str) -> Running {
         let answer = SdpAnswer::from_sdp_string(answer).expect("an answer");
