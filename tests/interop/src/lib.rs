@@ -10,4 +10,4 @@ mod server;
 pub use media::{Sent, VIDEO_BITRATE, compare, in_order, publish_for, publish_on_request, whole};
 pub use peer::{Publisher, Received, Repair, Viewer, payload_type};
 pub use relay::{Loss, Relay, Way};
-pub use server::{Server, Session};
+pub use server::{Server, Session, signal};

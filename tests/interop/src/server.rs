@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::{Context, Result};
 use lightstick::config::Config;
 use lightstick::serve::serve;
-use lightstick_bench::signal::{Opened, Signal};
+use lightstick_bench::signal::{Opened, Signal, SignalError};
 use lightstick_types::Codec;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
@@ -26,7 +26,8 @@ pub struct Server {
 /// A session at the server.
 #[derive(Clone, Debug)]
 pub struct Session {
-    signal: Signal,
+    endpoint: String,
+    token: Option<String>,
     opened: Opened,
 }
 
@@ -121,10 +122,15 @@ impl Server {
 
     async fn post(&self, path: &str, token: Option<&str>, offer: String) -> Result<Session> {
         let endpoint = format!("http://{}/{path}", self.address);
-        let signal = Signal::new(&endpoint, token);
-        let poster = signal.clone();
-        let opened = spawn_blocking(move || poster.open(&offer)).await??;
-        Ok(Session { signal, opened })
+        let token = token.map(str::to_owned);
+        let opened = signal(&endpoint, token.as_deref(), move |signal| {
+            signal.open(&offer)
+        });
+        Ok(Session {
+            opened: opened.await?,
+            endpoint,
+            token,
+        })
     }
 }
 
@@ -140,6 +146,27 @@ impl Session {
     /// # Errors
     /// When the server refuses.
     pub async fn delete(self) -> Result<()> {
-        Ok(spawn_blocking(move || self.signal.close(&self.opened.url)).await??)
+        let Self {
+            endpoint,
+            token,
+            opened,
+        } = self;
+        let close = move |signal: &Signal| signal.close(&opened.url);
+        signal(&endpoint, token.as_deref(), close).await
     }
+}
+
+/// Speaks WHIP or WHEP with an endpoint. That client blocks, and may not even be dropped where tasks
+/// run.
+///
+/// # Errors
+/// What the server, or the way to it, refuses.
+pub async fn signal<T: Send + 'static>(
+    endpoint: &str,
+    token: Option<&str>,
+    speak: impl FnOnce(&Signal) -> Result<T, SignalError> + Send + 'static,
+) -> Result<T> {
+    let (endpoint, token) = (endpoint.to_owned(), token.map(str::to_owned));
+    let spoken = spawn_blocking(move || speak(&Signal::new(&endpoint, token.as_deref())));
+    Ok(spoken.await??)
 }

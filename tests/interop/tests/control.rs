@@ -135,11 +135,12 @@ async fn keyframes_on_request(codec: Codec) -> Result<()> {
     let (mut viewer, _) = server.viewer(ROOM, codec).await?;
     let (publisher, _) = server.publisher(ROOM, codec).await?;
     let show = tokio::spawn(async move { publish_on_request(&publisher, codec).await });
-    let first = keyframe(&mut viewer, codec).await?;
+    let first = keyframe(&mut viewer, codec).await.context("the first")?;
     // The server may ask once by itself as a show begins; so the viewer asks more often than that.
-    for _ in 0..2 {
+    for ask in 1..=2 {
         viewer.ask_for_keyframe(first.packet.header.ssrc).await?;
-        keyframe(&mut viewer, codec).await?;
+        let asked = keyframe(&mut viewer, codec).await;
+        asked.with_context(|| format!("after asking {ask} times"))?;
     }
     ensure!(!show.is_finished(), "the show goes on");
     show.abort();

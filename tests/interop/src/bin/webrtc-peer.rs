@@ -9,13 +9,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use lightstick_bench::clip::Clip;
-use lightstick_bench::signal::{Opened, Signal};
+use lightstick_bench::signal::Opened;
 use lightstick_bench::source::{MediaSource, SourceConfig};
 use lightstick_bench::stamp;
-use lightstick_interop::{Publisher, Repair, VIDEO_BITRATE, Viewer};
+use lightstick_interop::{Publisher, Repair, VIDEO_BITRATE, Viewer, signal};
 use lightstick_types::{Bitrate, Codec, TrackKind};
 use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
 
 const REPORT_EVERY: Duration = Duration::from_millis(200);
 
@@ -26,10 +25,9 @@ fn say(event: &str, more: &str) {
     println!("{{\"at\":{at},\"event\":\"{event}\"{more}}}");
 }
 
-async fn post(signal: &Signal, offer: String) -> Result<Opened> {
-    let signal = signal.clone();
+async fn post(url: &str, token: Option<&str>, offer: String) -> Result<Opened> {
     say("posted", "");
-    Ok(spawn_blocking(move || signal.open(&offer)).await??)
+    signal(url, token, move |signal| signal.open(&offer)).await
 }
 
 /// Completes when standard input ends.
@@ -121,7 +119,7 @@ async fn main() -> Result<()> {
         bail!("webrtc-peer publish|view URL ADDRESS [TOKEN CLIP]");
     };
     let address: IpAddr = address.parse().context("ADDRESS")?;
-    let signal = Signal::new(url, rest.first().map(String::as_str));
+    let token = rest.first().map(String::as_str);
     let stop = told_to_stop();
     let joined = || {
         say("state", ",\"state\":\"connected\"");
@@ -132,7 +130,7 @@ async fn main() -> Result<()> {
             let clip = Clip::load(Path::new(rest.get(1).context("CLIP")?))?;
             let (mut publisher, offer) =
                 Publisher::offer_from(address, clip.codec, Repair::Rtx).await?;
-            let opened = post(&signal, offer).await?;
+            let opened = post(url, token, offer).await?;
             publisher.accept(&opened.answer).await?;
             joined();
             tokio::select! {
@@ -143,7 +141,7 @@ async fn main() -> Result<()> {
         }
         "view" => {
             let (mut viewer, offer) = Viewer::offer_from(address, Codec::H264, Repair::Rtx).await?;
-            let opened = post(&signal, offer).await?;
+            let opened = post(url, token, offer).await?;
             viewer.accept(&opened.answer).await?;
             joined();
             tokio::select! {
@@ -154,7 +152,7 @@ async fn main() -> Result<()> {
         }
         other => bail!("no such role: {other}"),
     };
-    spawn_blocking(move || signal.close(&opened.url)).await??;
+    signal(url, token, move |signal| signal.close(&opened.url)).await?;
     say("left", "");
     Ok(())
 }
