@@ -80,14 +80,16 @@ struct Replay {
 }
 
 impl Replay {
-    /// The timestamp that a frame goes by which begins now. `None`: the viewer is at the present.
-    fn timestamp(&self, own: u32, clock_rate: u32, now: Instant) -> Option<u32> {
+    /// The timestamp that a frame goes by which begins now: no later than `most`, which leaves room
+    /// for what follows it. `None`: the viewer is at the present.
+    fn timestamp(&self, own: u32, most: u32, clock_rate: u32, now: Instant) -> Option<u32> {
         let after = |timestamp: u32, other: u32| timestamp.wrapping_sub(other).cast_signed() > 0;
         let (timestamp, at) = self.present;
         let passed = now.saturating_duration_since(at).as_micros() as i64;
         let passed = passed - BEHIND.as_micros() as i64;
         let ticks = passed * i64::from(clock_rate) / 1_000_000;
         let present = timestamp.wrapping_add(ticks as u32);
+        let present = if after(present, most) { most } else { present };
         let next = self.last.map_or(present, |last| last.wrapping_add(1));
         let least = if after(next, present) { next } else { present };
         (!after(own, least)).then_some(least)
@@ -402,12 +404,17 @@ impl Cursor {
         {
             return timestamp;
         }
-        let Some(timestamp) = replay.timestamp(packet.timestamp, clock_rate, now) else {
+        let (head, _) = history.head(packet.layer);
+        // A publisher that falters does not keep up with the clock, and time must not go back when
+        // its own timestamps are used again.
+        let newest = history.get(packet.layer, head);
+        let newest = newest.map_or(packet.timestamp, |newest| newest.timestamp);
+        let most = newest.wrapping_sub((head - packet.sequence.min(head)) as u32);
+        let Some(timestamp) = replay.timestamp(packet.timestamp, most, clock_rate, now) else {
             self.replay = None;
             self.due = now + LATE_MAX;
             return Some(packet.timestamp);
         };
-        let (head, _) = history.head(packet.layer);
         let left_out = history.may_leave_out(packet.layer, packet.sequence, head);
         let timestamp = (!left_out).then_some(timestamp);
         replay.frame = Some((packet.timestamp, timestamp));

@@ -420,6 +420,26 @@ fn a_newcomer_catches_up_in_order_and_in_time() {
 }
 
 #[test]
+fn time_does_not_go_back_where_the_publisher_falters_during_a_replay() {
+    for stall in [100, 300, 1_000] {
+        let mut show = running(40, false);
+        // Frames are late by more than they are apart, and then come as ever.
+        for _ in 0..3 {
+            show.tick(Layer::High, 2, false);
+            show.pass(stall);
+        }
+        for _ in 0..30 {
+            show.tick(Layer::High, 2, false);
+        }
+        assert!(show.sent.len() > 300);
+        for pair in show.sent.windows(2) {
+            assert_eq!(pair[1].3, pair[0].3 + 1, "numbers go on");
+            assert!(pair[1].4 >= pair[0].4, "time goes back after {stall} ms");
+        }
+    }
+}
+
+#[test]
 fn a_newcomer_is_spared_what_nothing_depends_on() {
     let mut all = running(55, false);
     let mut some = running(55, true);
