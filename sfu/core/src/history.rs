@@ -220,12 +220,6 @@ impl History {
         })
     }
 
-    /// The packets of every layer, each from its last keyframe on, where [`start`](Self::start)
-    /// gives one.
-    pub fn all(&self, now: Instant) -> impl Iterator<Item = &Arc<MediaPacket>> {
-        self.replays(now).flat_map(|(_, packets)| packets)
-    }
-
     /// Forgets everything: the publisher is gone.
     pub fn clear(&mut self) {
         self.layers = Default::default();

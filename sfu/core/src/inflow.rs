@@ -28,12 +28,6 @@ const REPORTS: Limit = Limit {
     every: Duration::from_millis(5),
     burst: 400,
 };
-/// Lost packets that are looked for: those of a large keyframe at once, and those of a bad link.
-const LOST: Limit = Limit {
-    every: Duration::from_millis(1),
-    burst: 1_024,
-};
-
 /// A session's budgets.
 #[derive(Clone, Debug)]
 pub struct Inflow {
@@ -41,7 +35,6 @@ pub struct Inflow {
     strange_checks: Bucket,
     records: Bucket,
     reports: Bucket,
-    lost: Bucket,
     media: Bucket,
     media_limit: Limit,
 }
@@ -56,7 +49,6 @@ impl Inflow {
             strange_checks: Bucket::default(),
             records: Bucket::default(),
             reports: Bucket::default(),
-            lost: Bucket::default(),
             media: Bucket::default(),
             media_limit: Limit {
                 every: Duration::from_secs(1) / packets,
@@ -76,12 +68,6 @@ impl Inflow {
             Kind::Rtp => self.media.take(now, self.media_limit),
             Kind::Junk => false,
         }
-    }
-
-    /// How many of so many lost packets may be looked for.
-    pub fn lost(&mut self, packets: usize, now: Instant) -> usize {
-        let packets = u32::try_from(packets).unwrap_or(u32::MAX);
-        self.lost.take_up_to(packets, now, LOST) as usize
     }
 }
 
@@ -133,15 +119,5 @@ mod tests {
         let mut inflow = Inflow::new(1);
         while inflow.admits(Kind::Stun, false, now) {}
         assert!(inflow.admits(Kind::Stun, true, now));
-    }
-
-    #[test]
-    fn a_keyframe_may_be_lost_at_once_and_then_the_rate_holds() {
-        let start = Instant::now();
-        let mut inflow = Inflow::new(1);
-        assert_eq!(inflow.lost(600, start), 600);
-        assert_eq!(inflow.lost(600, start), 424);
-        assert_eq!(inflow.lost(600, start), 0);
-        assert_eq!(inflow.lost(600, start + Duration::from_millis(100)), 100);
     }
 }

@@ -65,3 +65,11 @@ pub struct MediaPacket {
     /// When it was sampled, on our clock: comparable over the tracks and layers of one source.
     pub sampled_at: Instant,
 }
+
+impl MediaPacket {
+    /// Whether a picture begins with it that decoders can start from.
+    #[must_use]
+    pub fn starts_keyframe(&self) -> bool {
+        self.kind == TrackKind::Video && self.info.keyframe && self.info.starts_frame
+    }
+}

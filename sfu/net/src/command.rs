@@ -1,5 +1,6 @@
 //! Commands of the control plane, and how a shard obeys them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use lightstick_sfu_core::offer::Offer;
@@ -7,7 +8,8 @@ use lightstick_types::{ChatMember, LayerChoice, RoomId, SessionId};
 use tokio::sync::oneshot;
 
 use crate::api::{
-    CloseReason, CommandError, LocalIce, RemoteIce, Role, RoomMedia, SessionMedia, SessionOpened,
+    CloseReason, CommandError, LocalIce, OpenError, RemoteIce, Role, RoomMedia, SessionMedia,
+    SessionOpened,
 };
 use crate::joins::Reply;
 use crate::session::Session;
@@ -97,8 +99,7 @@ impl Shard {
             }
             Command::SessionMedia { session, reply } => {
                 let key = self.by_id.get(&session).copied();
-                let session = key.and_then(|key| self.sessions.get_mut(key as usize));
-                let _ = reply.send(session.map(|session| session.media()));
+                let _ = reply.send(key.and_then(|key| self.session_media(key)));
             }
         }
     }
@@ -121,8 +122,18 @@ impl Shard {
         if reply.is_closed() {
             return;
         }
-        let opened = Session::open(opening, &self.shared, &self.candidates, self.now);
-        let (session, answer) = match opened {
+        let key = self.sessions.vacant_key() as u32;
+        let (shared, candidates, now) = (&self.shared, &self.candidates, self.now);
+        // Nothing but the new session can be broken by a panic in this.
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            Session::open(opening, key, shared, candidates, now)
+        }));
+        let opened = opened.unwrap_or_else(|_| {
+            self.io.stats.panics.add(1);
+            tracing::error!("the answering of an offer panicked");
+            Err(OpenError::Stack("its making panicked".to_owned()))
+        });
+        let (session, viewer, answer) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 let _ = reply.send(Err(error));
@@ -138,12 +149,12 @@ impl Shard {
         };
         let gauge = session.role.gauge(&self.io.stats);
         gauge.set(gauge.get() + 1);
-        let entry = self.sessions.vacant_entry();
-        let key = entry.key() as u32;
         self.by_id.insert(session.id, key);
         self.by_ufrag.insert(session.ice.local().ufrag.clone(), key);
-        entry.insert(Box::new(session));
-        self.enter_room(key);
+        self.sessions.insert(Box::new(session));
+        if let Some(viewer) = viewer {
+            self.seat_viewer(key, viewer);
+        }
         self.poll_session(key);
         if reply.send(Ok(opened)).is_err() {
             self.remove(key, CloseReason::Requested);
@@ -169,17 +180,21 @@ impl Shard {
         choice: LayerChoice,
     ) -> Result<(), CommandError> {
         let key = *self.by_id.get(&session).ok_or(CommandError::NoSession)?;
-        let session = &mut self.sessions[key as usize];
-        let room = session.room;
-        let Some(viewer) = session.viewer() else {
-            return Ok(());
-        };
-        let wanted = viewer.choose(choice);
-        let watched = viewer.watched();
-        if let Some(wanted) = wanted {
-            self.request_keyframe(room, wanted.0);
-        }
-        self.watches(room, watched);
+        self.choose(key, choice);
         Ok(())
+    }
+
+    /// What the API shows of a session.
+    fn session_media(&mut self, key: u32) -> Option<SessionMedia> {
+        let viewer = self.viewer_media(key);
+        let mut media = self.sessions.get_mut(key as usize)?.media();
+        if let Some(viewer) = viewer {
+            media.bytes_sent += viewer.bytes_sent;
+            media.layer = viewer.layer;
+            media.round_trip = viewer.round_trip;
+            media.loss = viewer.loss;
+            media.estimate = viewer.estimate;
+        }
+        Some(media)
     }
 }

@@ -103,9 +103,7 @@ impl Shard {
                 }
             },
         };
-        self.contained_session(key, |shard| {
-            shard.session_datagram(key, kind, from, datagram);
-        });
+        self.session_datagram(key, kind, from, datagram);
     }
 
     /// No session is to be found at an address any more.
@@ -123,7 +121,7 @@ impl Shard {
 
     fn is_connecting(&self, key: u32) -> bool {
         let session = self.sessions.get(key as usize);
-        session.is_some_and(|s| !s.connected && matches!(s.role, RoleState::Viewer(_)))
+        session.is_some_and(|s| !s.connected && matches!(s.role, RoleState::Viewer { .. }))
     }
 
     /// Whose media may come from an address that nothing is known of. It is not, before it has
@@ -152,23 +150,21 @@ impl Shard {
             return;
         };
         let known = self.by_addr.get(&from) == Some(&key);
-        self.contained_session(key, |shard| {
-            let now = shard.now;
-            let Some(session) = shard.sessions.get_mut(key as usize) else {
-                return;
-            };
-            if !session.inflow.admits(Kind::Stun, known, now) {
-                shard.io.stats.drop_flood.add(1);
-                return;
-            }
-            let _entered = session.span.clone().entered();
-            session.bytes_received += datagram.len() as u64;
-            let taken = session.ice.handle_stun(&message, from, datagram.len(), now);
-            if !taken {
-                shard.io.stats.drop_stun.add(1);
-            }
-            shard.tend_ice(key);
-        });
+        let now = self.now;
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
+        if !session.inflow.admits(Kind::Stun, known, now) {
+            self.io.stats.drop_flood.add(1);
+            return;
+        }
+        let _entered = session.span.clone().entered();
+        session.bytes_received += datagram.len() as u64;
+        let taken = session.ice.handle_stun(&message, from, datagram.len(), now);
+        if !taken {
+            self.io.stats.drop_stun.add(1);
+        }
+        self.tend_ice(key);
     }
 
     /// Handles a datagram other than STUN.
@@ -189,9 +185,12 @@ impl Shard {
         let handshake = kind == Kind::Dtls && !was_connected;
         if handshake {
             session.ice.handle_handshake(from, now);
-            session.route = session.ice.route();
         }
-        let authentic = if matches!(session.role, RoleState::Viewer(_)) && kind != Kind::Dtls {
+        let is_viewer = matches!(session.role, RoleState::Viewer { .. });
+        if handshake {
+            self.follow_route(key);
+        }
+        let authentic = if is_viewer && kind != Kind::Dtls {
             self.viewer_datagram(key, kind, datagram)
         } else {
             self.transport_datagram(key, kind, from, datagram)
@@ -220,11 +219,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key as usize) else {
             return false;
         };
-        if let RoleState::Publisher { ingress, .. } = &mut session.role
-            && kind == Kind::Rtp
-            && session.connected
-            && !ingress.admit(&mut session.rtc, datagram, self.now)
-        {
+        if kind == Kind::Rtp && session.connected && !session.admit(datagram, self.now) {
             self.on_signal(key, Signal::Foreign);
             return false;
         }
@@ -236,7 +231,7 @@ impl Shard {
         };
         session.authentic = false;
         let opened = dtls::opened();
-        if let Err(error) = session.rtc.handle_input(Input::Receive(self.now, receive)) {
+        if let Err(error) = session.handle_input(Input::Receive(self.now, receive)) {
             tracing::debug!(%error, "input refused");
             self.io.stats.drop_refused.add(1);
         }
@@ -258,7 +253,10 @@ impl Shard {
     pub(crate) fn tend_ice(&mut self, key: u32) {
         while let Some(session) = self.sessions.get_mut(key as usize) {
             let output = session.ice.poll();
-            session.route = session.ice.route();
+            self.follow_route(key);
+            let Some(session) = self.sessions.get_mut(key as usize) else {
+                return;
+            };
             match output {
                 Some(Output::Transmit(to, message)) => self.io.send(session, to, &message),
                 Some(Output::Known(from)) => {

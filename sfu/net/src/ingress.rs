@@ -51,8 +51,8 @@ pub(crate) struct Ingress {
     retired_repairs: Vec<Ssrc>,
     new_streams: Bucket,
     new_repairs: Bucket,
-    /// How often a stream has gone on under another SSRC.
-    changes: u32,
+    /// A stream has gone on under another SSRC.
+    ssrc_changed: bool,
     promise: Promise,
     parameter_sets: ParameterSets,
 }
@@ -131,7 +131,7 @@ impl Ingress {
             retired_repairs: Vec::new(),
             new_streams: Bucket::default(),
             new_repairs: Bucket::default(),
-            changes: 0,
+            ssrc_changed: false,
             promise: Promise::read(offer),
             parameter_sets: ParameterSets::offered(
                 offer
@@ -151,9 +151,9 @@ impl Ingress {
         &self.parameter_sets
     }
 
-    /// How often a stream has gone on under another SSRC.
-    pub(crate) fn ssrc_changes(&self) -> u32 {
-        self.changes
+    /// Whether a stream has gone on under another SSRC since this was asked last.
+    pub(crate) fn take_ssrc_changed(&mut self) -> bool {
+        std::mem::take(&mut self.ssrc_changed)
     }
 
     /// Makes sure that str0m knows the stream of a datagram. False: it is of none that was
@@ -250,7 +250,7 @@ impl Ingress {
                 }
                 let before = std::mem::replace(forwarded, ssrc);
                 splice.follow(sequence, timestamp, now, rate);
-                self.changes = self.changes.wrapping_add(1);
+                self.ssrc_changed = true;
                 self.replace(rtc, before, ssrc);
             }
         }

@@ -110,7 +110,7 @@ impl Shard {
         while let Some(join) = self.joins.next() {
             match join {
                 Join::Offer(opening, reply) => {
-                    self.contained(|shard| shard.open(*opening, reply));
+                    self.open(*opening, reply);
                 }
                 Join::Handshake { from, datagram } => {
                     // It may be gone by now, and another in its place.
@@ -119,9 +119,7 @@ impl Shard {
                             session.handshakes_waiting =
                                 session.handshakes_waiting.saturating_sub(1);
                         }
-                        self.contained_session(key, |shard| {
-                            shard.session_datagram(key, Kind::Dtls, from, &datagram);
-                        });
+                        self.session_datagram(key, Kind::Dtls, from, &datagram);
                     }
                 }
             }

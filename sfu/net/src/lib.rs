@@ -19,15 +19,13 @@ mod link;
 mod open;
 mod port;
 mod promote;
-mod rates;
-mod room;
+mod rooms;
 mod session;
 mod shard;
 mod sink;
 mod stats;
 mod survey;
 mod tcp;
-mod tend;
 mod udp;
 mod viewer;
 

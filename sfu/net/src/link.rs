@@ -3,31 +3,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use lightstick_sfu_core::layers::LayerSet;
-use lightstick_sfu_core::packet::MediaPacket;
-use lightstick_sfu_core::watched::Supply;
+use lightstick_sfu_core::room::{Down, Up};
 use lightstick_types::{RoomId, ShardId};
 use mio::Waker;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
-/// What one shard tells another.
+/// What one shard tells another of a room.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// What a room's publisher sent within one turn of its shard's loop, in order.
-    Media {
-        room: RoomId,
-        /// See `RingGate::generation`.
-        generation: u32,
-        packets: Arc<[Arc<MediaPacket>]>,
-    },
-    /// To a room's home: this shard has viewers of it now, or has none any more.
-    Interest { room: RoomId, wanted: bool },
-    /// To a room's home: a viewer needs a keyframe.
-    Keyframe { room: RoomId, layers: LayerSet },
-    /// To a room's home: this shard's viewers watch these layers now.
-    Watched { room: RoomId, layers: LayerSet },
-    /// From a room's home: these layers can be had now.
-    Live { room: RoomId, supply: Supply },
+    /// To the room's home.
+    Up(RoomId, Up),
+    /// From the room's home.
+    Down(RoomId, Down),
 }
 
 /// The rings of one shard to and from all others.

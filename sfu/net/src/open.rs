@@ -8,7 +8,8 @@ use lightstick_sfu_core::answer::{Local, MESSAGE_BYTES_MAX};
 use lightstick_sfu_core::ice::{Agent, Credentials, Timing};
 use lightstick_sfu_core::offer::{Extension, Offer, credentials_fit};
 use lightstick_sfu_core::parked::Parked;
-use lightstick_types::{Bitrate, Codec, LayerChoice};
+use lightstick_sfu_core::room::Viewer;
+use lightstick_types::{Bitrate, Codec};
 use str0m::config::{DtlsVersion, Fingerprint};
 use str0m::format::{Codec as RtcCodec, CodecConfig, FormatParams};
 use str0m::media::Frequency;
@@ -21,7 +22,6 @@ use crate::command::Opening;
 use crate::dtls::{KeyDrop, Peer};
 use crate::ingress::{Ingress, kind_of, mid_of};
 use crate::session::{Begins, Handshake, RoleState, Session, Shared};
-use crate::viewer::Viewer;
 
 /// How often str0m reports a publisher's loss and round-trip time.
 const STATS_EVERY: Duration = Duration::from_secs(1);
@@ -42,13 +42,15 @@ impl FromIterator<Candidate> for Candidates {
 }
 
 impl Session {
-    /// Answers an offer. The session then waits for the peer's checks.
+    /// Answers an offer. The session then waits for the peer's checks; a viewer is to be let into its
+    /// room. `key` is the session's on its shard.
     pub(crate) fn open(
         opening: Opening,
+        key: u32,
         shared: &Shared,
         candidates: &Candidates,
         now: Instant,
-    ) -> Result<(Self, String), OpenError> {
+    ) -> Result<(Self, Option<Box<Viewer>>, String), OpenError> {
         let Opening {
             session,
             room,
@@ -108,12 +110,18 @@ impl Session {
                 api.start_sctp(false);
             }
         }
-        let role = match (role, keys) {
+        let (role, viewer) = match (role, keys) {
             (Role::Viewer { choice }, Some(keys)) => {
-                viewer(&offer, keys, ssrcs, choice, shared, now)
+                let streams = offer.streams(ssrcs);
+                let packets = shared.config.rtx_packets;
+                let viewer = Viewer::new(key, streams, choice, packets, now);
+                let role = RoleState::Viewer { keys, seat: None };
+                (role, Some(Box::new(viewer)))
             }
             (Role::Viewer { .. }, None) => unreachable!("made with its keys above"),
-            (Role::Publisher { bitrate_max }, _) => publisher(&offer, &mut rtc, bitrate_max),
+            (Role::Publisher { bitrate_max }, _) => {
+                (publisher(&offer, &mut rtc, bitrate_max), None)
+            }
         };
         let handshake = Handshake { peer, begins };
         let mut session = Self::new(session, room, rtc, role, ice, handshake, now);
@@ -121,7 +129,7 @@ impl Session {
         if let Some(candidate) = candidates.list.first() {
             session.attach(candidate).map_err(failed)?;
         }
-        Ok((session, answer))
+        Ok((session, viewer, answer))
     }
 
     /// Answers the peer's ICE restart (RFC 8445 section 9). DTLS and media go on.
@@ -165,7 +173,7 @@ fn publisher(offer: &Offer, rtc: &mut Rtc, bitrate_max: Bitrate) -> RoleState {
             api.enable_twcc_feedback();
         }
     }
-    let ingress = Ingress::new(offer);
+    let ingress = Box::new(Ingress::new(offer));
     let parked = Parked::new(ingress.promise());
     RoleState::Publisher {
         ingress,
@@ -181,24 +189,6 @@ fn viewer_rtc(shared: &Shared, now: Instant) -> Rtc {
         config = config.set_dtls_version(DtlsVersion::Dtls12);
     }
     config.build(now)
-}
-
-fn viewer(
-    offer: &Offer,
-    keys: KeyDrop,
-    ssrcs: [u32; 3],
-    choice: LayerChoice,
-    shared: &Shared,
-    now: Instant,
-) -> RoleState {
-    let packets = shared.config.rtx_packets;
-    RoleState::Viewer(Viewer::new(
-        offer.streams(ssrcs),
-        keys,
-        choice,
-        packets,
-        now,
-    ))
 }
 
 /// Three numbers that are different and not 0.

@@ -2,12 +2,11 @@
 //! room when the control plane has promoted it.
 
 use lightstick_sfu_core::parked::Taken;
-use lightstick_sfu_core::uptrack::{Incoming, Source};
-use lightstick_sfu_core::watched::Watched;
+use lightstick_sfu_core::room::{FeederId, SourceSetup};
+use lightstick_sfu_core::uptrack::Incoming;
 use lightstick_types::SessionId;
 
 use crate::api::MediaEvent;
-use crate::room::Publisher;
 use crate::session::RoleState;
 use crate::shard::Shard;
 
@@ -28,12 +27,12 @@ impl Shard {
     /// Makes a parked publisher its room's publisher, with the packets that it has sent so far. The
     /// control plane closes the one before.
     pub(crate) fn promote(&mut self, session: SessionId) {
+        let now = self.now;
         // It may have closed meanwhile.
         let Some(&key) = self.by_id.get(&session) else {
             return;
         };
         let session = &mut self.sessions[key as usize];
-        let id = session.room;
         let RoleState::Publisher {
             ingress,
             bitrate_max,
@@ -46,29 +45,36 @@ impl Shard {
             return;
         };
         let promoted = parked.promote();
-        let (sets, bitrate_max) = (ingress.parameter_sets().clone(), *bitrate_max);
-        let config = self.source_config(bitrate_max);
-        let room = self.rooms.entry(id).or_default();
-        let mut source = Source::new(room.next_source(), config, self.now);
-        source.offer_parameter_sets(sets);
-        *source.health_mut() = promoted.health;
-        let watched = Watched::new(self.shared.config.pause_after);
-        room.publisher = Some(Publisher::new(key, source, watched));
-        // Nothing of the one before is left to start from.
-        self.spread_supply(id);
+        let setup = SourceSetup {
+            bitrate_max: *bitrate_max,
+            parameter_sets: ingress.parameter_sets().clone(),
+            health: promoted.health,
+        };
+        let room = self.rooms.open(session.room, now);
+        if let Some((hop, _)) = self.rooms.touch(room) {
+            hop.attach_source(FeederId(key), setup, now);
+        }
         for packet in promoted.packets {
             self.ingest(key, packet);
         }
-        let Some(room) = self.rooms.get(&id) else {
+        let Some((hop, _)) = self.rooms.touch(room) else {
             return;
         };
-        if room.supply.available.is_empty() {
-            self.layers_changed(id);
-        } else if promoted.cut {
-            let layers = room.supply.available;
+        let Some((_, source)) = hop.source_mut() else {
+            return;
+        };
+        let layers = source.supply().available;
+        if promoted.cut {
             layers
                 .iter()
-                .for_each(|layer| self.request_keyframe(id, layer));
+                .for_each(|layer| source.request_keyframe(layer));
+        }
+        if layers.is_empty() {
+            // The one before may have had some.
+            self.tell(key, |session| MediaEvent::LayersChanged {
+                session,
+                layers: Vec::new(),
+            });
         }
         self.arm(key);
     }

@@ -1,6 +1,7 @@
 //! One WebRTC session on its shard: str0m for the connection, the core for the media.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,10 +20,10 @@ use str0m::{Candidate, Event, Input, Output, Rtc};
 use crate::api::{CloseReason, SessionMedia};
 use crate::chat::{ChannelEvent, Chat};
 use crate::config::MediaConfig;
-use crate::dtls::Peer;
+use crate::dtls::{KeyDrop, Peer};
 use crate::ingress::Ingress;
 use crate::stats::{Cell, ShardStats};
-use crate::viewer::Viewer;
+use crate::viewer::Seat;
 
 /// Datagrams kept back for an address that has not proven itself yet: a DTLS flight and its
 /// repetitions. The oldest goes.
@@ -64,8 +65,6 @@ pub(crate) struct Session {
     pub(crate) rtc_deadline: Instant,
     /// Datagrams of its handshake that wait for their turn.
     pub(crate) handshakes_waiting: u8,
-    /// A viewer's place in its room's list of them.
-    pub(crate) place: usize,
     /// On the shard's list of sessions with something to send.
     pub(crate) dirty: bool,
     pub(crate) bytes_received: u64,
@@ -78,21 +77,23 @@ pub(crate) struct Session {
     round_trip: Option<Duration>,
     loss: Option<f32>,
     reported: Vec<Reported>,
+    has_panicked: bool,
 }
 
 /// What the session is for.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all sessions are viewers, and theirs is read for every frame"
-)]
 pub(crate) enum RoleState {
     Publisher {
-        ingress: Ingress,
+        ingress: Box<Ingress>,
         bitrate_max: Bitrate,
         /// Until it is promoted.
         parked: Option<Box<Parked>>,
     },
-    Viewer(Viewer),
+    Viewer {
+        /// Where its keys will be.
+        keys: KeyDrop,
+        /// There once it was let into its room.
+        seat: Option<Seat>,
+    },
 }
 
 impl RoleState {
@@ -100,7 +101,7 @@ impl RoleState {
     pub(crate) fn gauge<'a>(&self, stats: &'a ShardStats) -> &'a Cell {
         match self {
             Self::Publisher { .. } => &stats.publishers,
-            Self::Viewer(_) => &stats.viewers,
+            Self::Viewer { .. } => &stats.viewers,
         }
     }
 }
@@ -144,6 +145,25 @@ fn grown(before: &mut u64, total: u64) -> u64 {
     more
 }
 
+/// Why a session cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failed {
+    #[error(transparent)]
+    Rtc(#[from] str0m::RtcError),
+    #[error("its handling panicked")]
+    Panicked,
+}
+
+impl Failed {
+    /// As the control plane hears it.
+    pub(crate) fn reason(&self) -> CloseReason {
+        match self {
+            Self::Rtc(_) => CloseReason::TransportError,
+            Self::Panicked => CloseReason::Internal,
+        }
+    }
+}
+
 /// What a session's events ask the shard to do.
 #[derive(Debug)]
 pub(crate) enum Signal {
@@ -172,7 +192,7 @@ impl Session {
             RoleState::Publisher { bitrate_max, .. } => {
                 ("publisher", Allowance::packets(bitrate_max) * 2)
             }
-            RoleState::Viewer(_) => ("viewer", 1),
+            RoleState::Viewer { .. } => ("viewer", 1),
         };
         let span = tracing::info_span!(
             "media_session",
@@ -197,7 +217,6 @@ impl Session {
             connected: false,
             rtc_deadline: now,
             handshakes_waiting: 0,
-            place: 0,
             dirty: false,
             bytes_received: 0,
             bytes_sent: 0,
@@ -207,6 +226,7 @@ impl Session {
             round_trip: None,
             loss: None,
             reported: Vec::new(),
+            has_panicked: false,
         }
     }
 
@@ -253,39 +273,85 @@ impl Session {
         true
     }
 
-    /// Takes str0m's next output: a datagram to transmit, or `None` when it has nothing more.
-    /// Events become signals. What its own ICE has to say is dropped.
-    pub(crate) fn poll(
-        &mut self,
-        now: Instant,
-        signals: &mut Vec<Signal>,
-    ) -> Result<Option<DatagramSend>, str0m::RtcError> {
-        loop {
-            match self.rtc.poll_output()? {
-                Output::Timeout(at) => {
-                    self.rtc_deadline = at;
-                    return Ok(None);
-                }
-                Output::Transmit(transmit) => {
-                    if demux::classify(&transmit.contents) != Kind::Stun {
-                        return Ok(Some(transmit.contents));
-                    }
-                }
-                Output::Event(event) => self.on_event(event, now, signals),
+    /// Makes sure that str0m knows the stream of a publisher's packet. False: it is of none that was
+    /// offered.
+    pub(crate) fn admit(&mut self, datagram: &[u8], now: Instant) -> bool {
+        let admitted = self.contained(|session| match &mut session.role {
+            RoleState::Publisher { ingress, .. } => {
+                Ok(ingress.admit(&mut session.rtc, datagram, now))
             }
-        }
+            RoleState::Viewer { .. } => Ok(true),
+        });
+        // Whoever polls next hears of a panic.
+        admitted.unwrap_or(true)
     }
 
-    fn on_event(&mut self, event: Event, now: Instant, signals: &mut Vec<Signal>) {
+    /// Gives str0m something to handle.
+    ///
+    /// # Errors
+    /// Why it did not. The next [`poll`](Self::poll) says whether the session can go on.
+    pub(crate) fn handle_input(&mut self, input: Input<'_>) -> Result<(), Failed> {
+        self.contained(|session| Ok(session.rtc.handle_input(input)?))
+    }
+
+    /// Takes str0m's next output: a datagram to transmit, or `None` when it has nothing more.
+    /// Events become signals. What its own ICE has to say is dropped.
+    ///
+    /// # Errors
+    /// The session cannot go on.
+    pub(crate) fn poll(
+        &mut self,
+        signals: &mut Vec<Signal>,
+    ) -> Result<Option<DatagramSend>, Failed> {
+        self.contained(|session| {
+            loop {
+                match session.rtc.poll_output()? {
+                    Output::Timeout(at) => {
+                        session.rtc_deadline = at;
+                        return Ok(None);
+                    }
+                    Output::Transmit(transmit) => {
+                        if demux::classify(&transmit.contents) != Kind::Stun {
+                            return Ok(Some(transmit.contents));
+                        }
+                    }
+                    Output::Event(event) => session.on_event(event, signals),
+                }
+            }
+        })
+    }
+
+    /// Lets `work` change this session, and nothing else. A panic in it has broken nothing but the
+    /// session, which cannot go on: see docs/decisions/0024-panics.md.
+    pub(crate) fn contained<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
+        if self.has_panicked {
+            return Err(Failed::Panicked);
+        }
+        catch_unwind(AssertUnwindSafe(|| work(self))).unwrap_or_else(|_| {
+            self.has_panicked = true;
+            Err(Failed::Panicked)
+        })
+    }
+
+    /// Says goodbye: the datagrams of it.
+    pub(crate) fn close(&mut self) -> Vec<DatagramSend> {
+        let mut ignored = Vec::new();
+        let mut goodbye = Vec::new();
+        let is_alive = self.rtc.is_alive();
+        if is_alive && self.contained(|session| Ok(session.rtc.close()?)).is_ok() {
+            while let Ok(Some(contents)) = self.poll(&mut ignored) {
+                goodbye.push(contents);
+            }
+        }
+        goodbye
+    }
+
+    fn on_event(&mut self, event: Event, signals: &mut Vec<Signal>) {
         match event {
             Event::Connected => {
-                if let RoleState::Viewer(viewer) = &mut self.role
-                    && !viewer.connected(now)
-                {
-                    tracing::info!("the handshake agreed on no media keys");
-                    signals.push(Signal::Closed(CloseReason::TransportError));
-                    return;
-                }
                 self.connected = true;
                 signals.push(Signal::Connected);
             }
@@ -327,22 +393,14 @@ impl Session {
         self.held.push_back(contents);
     }
 
-    /// When the session next needs a look: str0m's own timers, a viewer's, and the limits on
-    /// connecting and on consent.
+    /// When the session itself next needs a look: str0m's timers, the agent's, and the limits on
+    /// connecting and on consent. Of a viewer, its hop has others.
     pub(crate) fn deadline(&self, config: &MediaConfig) -> Instant {
         let deadline = self.rtc_deadline.min(self.limit(config).0);
         let deadline = self.begins_at.map_or(deadline, |at| at.min(deadline));
-        let deadline = self
-            .ice
+        self.ice
             .poll_timeout()
-            .map_or(deadline, |at| at.min(deadline));
-        match &self.role {
-            // Nothing of it can be done before there is a way to send it.
-            RoleState::Viewer(viewer) if self.route.is_some() => {
-                viewer.deadline().map_or(deadline, |at| at.min(deadline))
-            }
-            _ => deadline,
-        }
+            .map_or(deadline, |at| at.min(deadline))
     }
 
     /// The limit that is running, and what it means.
@@ -363,30 +421,26 @@ impl Session {
     fn parked(&self) -> Option<&Parked> {
         match &self.role {
             RoleState::Publisher { parked, .. } => parked.as_deref(),
-            RoleState::Viewer(_) => None,
+            RoleState::Viewer { .. } => None,
         }
-    }
-
-    /// Whether it is a publisher that was not promoted yet.
-    pub(crate) fn is_parked(&self) -> bool {
-        self.parked().is_some()
     }
 
     pub(crate) fn parked_mut(&mut self) -> Option<&mut Parked> {
         match &mut self.role {
             RoleState::Publisher { parked, .. } => parked.as_deref_mut(),
-            RoleState::Viewer(_) => None,
+            RoleState::Viewer { .. } => None,
         }
     }
 
-    pub(crate) fn viewer(&mut self) -> Option<&mut Viewer> {
-        match &mut self.role {
-            RoleState::Viewer(viewer) => Some(viewer),
+    /// A viewer's place in its room.
+    pub(crate) fn seat(&self) -> Option<Seat> {
+        match &self.role {
+            RoleState::Viewer { seat, .. } => *seat,
             RoleState::Publisher { .. } => None,
         }
     }
 
-    /// What the API shows of it.
+    /// What the API shows of it, but for what a viewer's hop knows.
     pub(crate) fn media(&mut self) -> SessionMedia {
         let remote = self.ice.destination();
         let dtls = self
@@ -411,22 +465,10 @@ impl Session {
             dtls: dtls.filter(|_| self.connected),
             bytes_received: self.bytes_received,
             bytes_sent: self.bytes_sent,
-            layer: match &self.role {
-                RoleState::Viewer(viewer) => viewer.layer(),
-                RoleState::Publisher { .. } => None,
-            },
-            round_trip: match &self.role {
-                RoleState::Viewer(viewer) => viewer.egress.as_ref().and_then(|e| e.round_trip()),
-                RoleState::Publisher { .. } => self.round_trip,
-            },
-            loss: match &self.role {
-                RoleState::Viewer(viewer) => viewer.egress.as_ref().and_then(|e| e.loss()),
-                RoleState::Publisher { .. } => self.loss,
-            },
-            estimate: match &self.role {
-                RoleState::Viewer(viewer) => viewer.egress.as_ref().and_then(|e| e.estimate()),
-                RoleState::Publisher { .. } => None,
-            },
+            layer: None,
+            round_trip: self.round_trip,
+            loss: self.loss,
+            estimate: None,
         }
     }
 }

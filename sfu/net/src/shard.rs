@@ -6,16 +6,15 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, TryRecvError};
 use lightstick_sfu_core::bucket::Bucket;
-use lightstick_sfu_core::egress::Heard;
+use lightstick_sfu_core::health::Fault;
 use lightstick_sfu_core::ice::Route;
 use lightstick_sfu_core::timer::TimerWheel;
-use lightstick_types::{RoomId, SessionId, ShardId};
+use lightstick_types::{SessionId, ShardId};
 use mio::{Events, Poll, Token};
 use slab::Slab;
 use str0m::net::Protocol;
@@ -30,10 +29,9 @@ use crate::faults::Faults;
 use crate::joins::Joins;
 use crate::link::Links;
 use crate::open::Candidates;
-use crate::room::Room;
-use crate::session::{RoleState, Session, Shared, Signal};
+use crate::rooms::{Position, Rooms};
+use crate::session::{Failed, Session, Shared, Signal};
 use crate::sink::{Io, Withheld};
-use crate::stats::DELAY_BOUNDS_US;
 use crate::udp::Inbox;
 
 /// The token of the shard's waker; sockets count on from here.
@@ -52,8 +50,8 @@ const MESSAGES_A_TURN: usize = 256;
 /// so only a crowd's goes on in the next.
 const TIMERS_SLICE: Duration = Duration::from_millis(4);
 const DIRTY_SLICE: Duration = Duration::from_millis(2);
-/// Rooms look after viewers that wait for a keyframe this often.
-const ROOM_EVERY: Duration = Duration::from_millis(500);
+/// What is not looked at with every packet is looked at this often.
+pub(crate) const SURVEY_EVERY: Duration = Duration::from_millis(500);
 /// Longest sleep. Wakers end it early.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
 
@@ -75,7 +73,6 @@ pub(crate) struct Outside {
 /// One media thread's state.
 pub(crate) struct Shard {
     pub(crate) id: ShardId,
-    pub(crate) shards: usize,
     pub(crate) shared: Shared,
     pub(crate) candidates: Candidates,
     /// Boxed: a growing slab would hold up to twice the memory, and copy all of it amid a show.
@@ -86,7 +83,7 @@ pub(crate) struct Shard {
     pub(crate) senders: Senders,
     /// Media of unknown addresses that may still be tried.
     pub(crate) strangers: Bucket,
-    pub(crate) rooms: HashMap<RoomId, Room>,
+    pub(crate) rooms: Rooms,
     pub(crate) links: Links,
     pub(crate) timers: TimerWheel,
     pub(crate) now: Instant,
@@ -96,23 +93,11 @@ pub(crate) struct Shard {
     /// Sessions to poll at the end of the turn.
     dirty: VecDeque<u32>,
     pub(crate) joins: Joins,
-    /// Rooms with packets for other shards, or requests for their publishers.
-    pub(crate) touched_rooms: Vec<RoomId>,
-    /// Rooms with frames that are not whole yet.
-    pub(crate) holding: Vec<RoomId>,
     signals: Vec<Signal>,
-    /// What a viewer reports, and the datagram it does so in: reused.
-    pub(crate) heard: Heard,
+    /// A viewer's report, while it is opened: reused.
     pub(crate) report: Vec<u8>,
-    /// Arrival and viewers of what was forwarded in this turn.
-    pub(crate) forwarded: Vec<(Instant, u64)>,
-    /// The viewers that the batch is being fanned out to: reused.
-    pub(crate) fanned: Vec<u32>,
-    /// How many viewers got each packet of the batch that is being fanned out.
-    pub(crate) given: Vec<u64>,
-    /// When all rooms are looked at, and when the first of them wants to be.
-    rooms_at: Instant,
-    pub(crate) rooms_next: Instant,
+    /// When everything is looked at that is looked at now and then.
+    pub(crate) survey_at: Instant,
     events: mpsc::Sender<MediaEvent>,
     /// Events that the control plane had no room for; see `EVENTS_MAX`.
     waiting_events: VecDeque<MediaEvent>,
@@ -134,9 +119,10 @@ impl Shard {
             .filter_map(|addr| Candidate::host(*addr, Protocol::Udp).ok())
             .chain(io.tcp.candidates())
             .collect();
+        let position = Position { shard: id, shards };
+        let rooms = Rooms::new(position, &shared.config, now);
         Self {
             id,
-            shards,
             shared,
             candidates,
             sessions: Slab::new(),
@@ -145,7 +131,7 @@ impl Shard {
             by_addr: HashMap::new(),
             senders: Senders::default(),
             strangers: Bucket::default(),
-            rooms: HashMap::new(),
+            rooms,
             links,
             timers: TimerWheel::new(now),
             now,
@@ -153,16 +139,9 @@ impl Shard {
             fired: Vec::new(),
             dirty: VecDeque::new(),
             joins: Joins::default(),
-            touched_rooms: Vec::new(),
-            holding: Vec::new(),
             signals: Vec::new(),
-            heard: Heard::default(),
             report: Vec::new(),
-            forwarded: Vec::new(),
-            fanned: Vec::new(),
-            given: Vec::new(),
-            rooms_at: now + ROOM_EVERY,
-            rooms_next: now + ROOM_EVERY,
+            survey_at: now + SURVEY_EVERY,
             events: outside.events,
             waiting_events: VecDeque::new(),
             chat: outside.chat,
@@ -182,7 +161,7 @@ impl Shard {
                 || self.io.tcp.has_more(Instant::now())
                 || !self.joins.is_empty()
                 || self.chat_waits()
-                || !self.touched_rooms.is_empty()
+                || self.rooms.has_more()
                 || !self.fired.is_empty()
                 || !self.dirty.is_empty()
                 || !inboxes.commands.is_empty()
@@ -222,6 +201,7 @@ impl Shard {
             }
             self.fire_timers();
             self.receive_udp(&mut inbox, &mut readable);
+            self.survey();
             self.tend_rooms();
             self.send_dirty();
             self.flush();
@@ -243,12 +223,11 @@ impl Shard {
     }
 
     fn sleep(&self) -> Duration {
-        let release_at = |id: &RoomId| self.rooms.get(id).and_then(|room| room.release_at);
-        let held = self.holding.iter().filter_map(release_at);
-        let at = held
+        let rooms = self.rooms.poll_timeout().into_iter();
+        let at = rooms
             .chain(self.timers.next())
             .chain(self.io.tcp.deadline())
-            .fold(self.rooms_next, Instant::min);
+            .fold(self.survey_at, Instant::min);
         at.saturating_duration_since(Instant::now()).min(SLEEP_MAX)
     }
 
@@ -257,7 +236,7 @@ impl Shard {
         let begun = Instant::now();
         loop {
             match inboxes.commands.try_recv() {
-                Ok(command) => self.contained(|shard| shard.obey(command)),
+                Ok(command) => self.obey(command),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return false,
             }
@@ -267,7 +246,7 @@ impl Shard {
         }
         let begun = Instant::now();
         while let Ok(order) = inboxes.orders.try_recv() {
-            self.contained(|shard| shard.follow(order));
+            self.follow(order);
             if begun.elapsed() >= COMMANDS_SLICE {
                 break;
             }
@@ -332,17 +311,17 @@ impl Shard {
             return;
         };
         loop {
-            match session.poll(self.now, &mut signals) {
+            match session.poll(&mut signals) {
                 Ok(Some(contents)) => self.io.transmit(session, contents, Withheld::Hold),
                 Ok(None) => break,
                 Err(error) => {
-                    tracing::info!(%error, "the transport failed");
-                    signals.push(Signal::Closed(CloseReason::TransportError));
+                    self.note_failure(key, &error);
+                    signals.push(Signal::Closed(error.reason()));
                     break;
                 }
             }
         }
-        self.timers.arm(key, session.deadline(&self.shared.config));
+        self.arm(key);
         for signal in signals.drain(..) {
             self.on_signal(key, signal);
         }
@@ -353,25 +332,23 @@ impl Shard {
         let Some(session) = self.sessions.get(key as usize) else {
             return;
         };
-        let id = session.id;
+        let (id, is_viewer) = (session.id, session.seat().is_some());
         match signal {
             Signal::Connected => {
                 let after = self.now.saturating_duration_since(session.opened_at);
                 tracing::debug!(?after, "connected");
                 self.emit(MediaEvent::SessionConnected { session: id, after });
-                self.expect_media(key);
-                self.start_viewer(key);
-            }
-            Signal::Packet(packet) => {
-                let parked = session.is_parked();
-                self.io.stats.rtp_in.add(1);
-                match parked {
-                    true => self.park(key, packet),
-                    false => self.ingest(key, packet),
+                match is_viewer {
+                    true => self.connect_viewer(key),
+                    false => self.expect_media(key),
                 }
             }
+            Signal::Packet(packet) => self.take_packet(key, packet),
             Signal::NacksSent(n) => self.io.stats.nacks_out.add(n),
-            Signal::Foreign => self.note_unplaced(key),
+            Signal::Foreign => {
+                self.io.stats.drop_media.add(1);
+                self.note_fault(key, Fault::Unplaced);
+            }
             Signal::Channel(event) => self.hear_channel(key, event),
             Signal::Closed(reason) => self.remove(key, reason),
         }
@@ -388,23 +365,18 @@ impl Shard {
         }
         if session.ice.poll_timeout().is_some_and(|at| at <= self.now) {
             session.ice.handle_timeout(self.now);
-            self.contained_session(key, |shard| shard.tend_ice(key));
+            self.tend_ice(key);
         }
-        let Some(session) = self.sessions.get(key as usize) else {
-            return;
-        };
-        if matches!(session.role, RoleState::Viewer(_)) {
-            self.contained_session(key, |shard| shard.tend_viewer(key));
-        }
+        self.tend_viewer(key);
         let Some(session) = self.sessions.get_mut(key as usize) else {
             return;
         };
         let begins = session.is_to_begin(self.now) && session.begin();
         if session.rtc_deadline > self.now && !begins {
-            self.timers.arm(key, session.deadline(&self.shared.config));
+            self.arm(key);
             return;
         }
-        self.contained_session(key, |shard| shard.drive(key));
+        self.drive(key);
     }
 
     /// Tells str0m the time and sends what comes of it.
@@ -412,10 +384,22 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key as usize) else {
             return;
         };
-        if let Err(error) = session.rtc.handle_input(Input::Timeout(self.now)) {
+        if let Err(error) = session.handle_input(Input::Timeout(self.now)) {
             tracing::debug!(%error, "timeout refused");
         }
         self.poll_session(key);
+    }
+
+    fn note_failure(&mut self, key: u32, error: &Failed) {
+        let session = self.sessions.get(key as usize);
+        let _entered = session.map(|session| session.span.clone().entered());
+        match error {
+            Failed::Rtc(error) => tracing::info!(%error, "the transport failed"),
+            Failed::Panicked => {
+                self.io.stats.panics.add(1);
+                tracing::error!("a session's handling panicked; it ends");
+            }
+        }
     }
 
     fn send_dirty(&mut self) {
@@ -424,7 +408,7 @@ impl Shard {
         while let Some(key) = self.dirty.pop_front() {
             if let Some(session) = self.sessions.get_mut(key as usize) {
                 session.dirty = false;
-                self.contained_session(key, |shard| shard.drive(key));
+                self.drive(key);
             }
             if begun.elapsed() >= DIRTY_SLICE {
                 break;
@@ -436,15 +420,7 @@ impl Shard {
         self.io.outbox.flush(&self.io.udp, &self.io.stats);
         self.io.tcp.flush(self.now, &self.io.stats);
         self.links.flush();
-        if !self.forwarded.is_empty() {
-            let sent = Instant::now();
-            for (received, viewers) in self.forwarded.drain(..) {
-                let us = sent.saturating_duration_since(received).as_micros() as u64;
-                let bucket = DELAY_BOUNDS_US.partition_point(|bound| *bound < us);
-                self.io.stats.forward_delay[bucket].add(viewers);
-                self.io.stats.forward_delay_us.add(us * viewers);
-            }
-        }
+        self.rooms.count(&self.io.stats);
         while let Some(event) = self.waiting_events.pop_front() {
             if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
                 self.waiting_events.push_front(event);
@@ -478,21 +454,16 @@ impl Shard {
 
     /// Ends a session: it says goodbye, and nothing of it stays.
     pub(crate) fn remove(&mut self, key: u32, reason: CloseReason) {
-        if !self.sessions.contains(key as usize) {
-            return;
+        // What its room has yet to say of it would be said of whoever has its key next.
+        if let Some(room) = self.room_of(key) {
+            self.settle(room);
         }
-        let mut session = self.sessions.remove(key as usize);
+        let Some(mut session) = self.sessions.try_remove(key as usize) else {
+            return;
+        };
         let _entered = session.span.clone().entered();
-        let goodbye = catch_unwind(AssertUnwindSafe(|| {
-            let mut ignored = Vec::new();
-            if session.rtc.is_alive() && session.rtc.close().is_ok() {
-                while let Ok(Some(contents)) = session.poll(self.now, &mut ignored) {
-                    self.io.transmit(&mut session, contents, Withheld::Drop);
-                }
-            }
-        }));
-        if goodbye.is_err() {
-            self.io.stats.panics.add(1);
+        for contents in session.close() {
+            self.io.transmit(&mut session, contents, Withheld::Drop);
         }
         self.timers.disarm(key);
         self.by_id.remove(&session.id);
@@ -507,7 +478,7 @@ impl Shard {
         for ssrc in session.ssrcs.drain(..) {
             self.senders.remove(ssrc);
         }
-        self.leave_room(key, session.room, session.place);
+        self.leave_room(key, &session);
         self.end_chat(&mut session);
         let gauge = session.role.gauge(&self.io.stats);
         gauge.set(gauge.get().saturating_sub(1));
@@ -526,68 +497,8 @@ impl Shard {
         self.flush();
     }
 
-    /// Runs `work` for one session. A panic in it ends that session alone.
-    pub(crate) fn contained_session(&mut self, key: u32, work: impl FnOnce(&mut Self)) {
-        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
-            self.io.stats.panics.add(1);
-            tracing::error!("a session's handling panicked; the session ends");
-            self.remove(key, CloseReason::Internal);
-        }
-    }
-
-    pub(crate) fn contained(&mut self, work: impl FnOnce(&mut Self)) {
-        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
-            self.io.stats.panics.add(1);
-            tracing::error!("a command's handling panicked");
-        }
-    }
-
     /// Our wall clock now.
     pub(crate) fn wall_now(&self) -> SystemTime {
         SystemTime::now()
-    }
-
-    /// Looks after rooms: keyframe requests, silent layers, packets for other shards.
-    fn tend_rooms(&mut self) {
-        if self.rooms_next <= self.now {
-            let periodic = self.rooms_at <= self.now;
-            if periodic {
-                self.rooms_at = self.now + ROOM_EVERY;
-            }
-            self.rooms_next = self.rooms_at;
-            let all: Vec<RoomId> = self.rooms.keys().copied().collect();
-            for room in all {
-                if periodic {
-                    self.revisit_waiting(room);
-                    self.survey_layers(room);
-                }
-                self.touched_rooms.push(room);
-            }
-            if periodic {
-                self.survey_health();
-                self.survey_replays();
-                self.survey_links();
-            }
-        }
-        let mut touched = std::mem::take(&mut self.touched_rooms);
-        let (rooms, now) = (&self.rooms, self.now);
-        self.holding.retain(|id| {
-            let Some(at) = rooms.get(id).and_then(|room| room.release_at) else {
-                return false;
-            };
-            if at <= now {
-                touched.push(*id);
-            }
-            at > now
-        });
-        self.holding.dedup();
-        touched.sort_unstable();
-        touched.dedup();
-        for room in touched.drain(..) {
-            self.tend_room(room);
-        }
-        // What tending touched again waits for the next turn.
-        touched.append(&mut self.touched_rooms);
-        self.touched_rooms = touched;
     }
 }

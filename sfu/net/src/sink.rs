@@ -1,8 +1,9 @@
-//! Where a shard's datagrams leave: its sockets, its counters, and the way to one peer.
+//! Where a shard's datagrams leave: its sockets and its counters.
 
 use std::sync::Arc;
 
 use lightstick_sfu_core::ice::Route;
+use lightstick_sfu_core::room::Outlet;
 use str0m::net::DatagramSend;
 
 use crate::session::Session;
@@ -27,40 +28,29 @@ pub(crate) enum Withheld {
     Drop,
 }
 
-/// The way out for one peer.
-pub(crate) struct Sink<'a> {
-    io: &'a mut Io,
-    route: Route,
-    /// Bytes written so far.
-    pub(crate) bytes: u64,
-}
-
-impl Sink<'_> {
-    /// Lets `write` append a datagram to a buffer. It is told the length of those before it in
-    /// the same run, 0 for the first. Where it fails, it must leave the buffer as it was.
+impl Outlet for Io {
     #[inline]
-    pub(crate) fn datagram<E>(
+    fn datagram<E>(
         &mut self,
+        to: Route,
         write: impl FnOnce(&mut Vec<u8>, usize) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let Io {
+    ) -> Result<usize, E> {
+        let Self {
             udp,
             tcp,
             outbox,
             stats,
             scratch,
-        } = &mut *self.io;
-        let length = match self.route {
-            Route::Udp(port, to) => outbox.write(udp, stats, (port, to), write)?,
+        } = self;
+        match to {
+            Route::Udp(port, to) => outbox.write(udp, stats, (port, to), write),
             Route::Tcp(to) => {
                 scratch.clear();
                 write(scratch, 0)?;
                 tcp.send(stats, to, scratch);
-                scratch.len()
+                Ok(scratch.len())
             }
-        };
-        self.bytes += length as u64;
-        Ok(())
+        }
     }
 }
 
@@ -75,25 +65,15 @@ impl Io {
         }
     }
 
-    /// The way out over `route`.
-    pub(crate) fn sink(&mut self, route: Route) -> Sink<'_> {
-        Sink {
-            io: self,
-            route,
-            bytes: 0,
-        }
-    }
-
     /// Sends a message of a session's agent.
     pub(crate) fn send(&mut self, session: &mut Session, to: Route, message: &[u8]) {
         session.bytes_sent += message.len() as u64;
-        let mut sink = self.sink(to);
-        let written = sink.datagram(|out, _| {
+        let written = self.datagram(to, |out, _| {
             out.extend_from_slice(message);
             Ok::<(), std::convert::Infallible>(())
         });
         match written {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(never) => match never {},
         }
     }

@@ -150,7 +150,7 @@ impl Outbox {
     /// the datagram's length.
     ///
     /// # Errors
-    /// Those of `write`, which must leave the buffer as it was then.
+    /// Those of `write`: nothing is sent.
     #[inline]
     pub(crate) fn write<E>(
         &mut self,
@@ -169,8 +169,12 @@ impl Outbox {
             self.segment = 0;
         }
         let start = self.run.len();
-        write(&mut self.run, self.segment)?;
-        let length = self.run.len() - start;
+        let datagram = Unfinished {
+            start,
+            run: &mut self.run,
+        };
+        write(datagram.run, self.segment)?;
+        let length = datagram.finish();
         if self.count > 0 && length > self.segment {
             // Too long for this run: it begins the next.
             self.send_run(ports, stats, start);
@@ -218,6 +222,28 @@ impl Outbox {
             }
         }
         self.run.drain(..end);
+    }
+}
+
+/// A datagram that is being written: what is not finished, be it by an error or a panic, leaves
+/// nothing of itself in the run.
+struct Unfinished<'a> {
+    start: usize,
+    run: &'a mut Vec<u8>,
+}
+
+impl Unfinished<'_> {
+    /// The datagram stays. Its length.
+    fn finish(mut self) -> usize {
+        let length = self.run.len() - self.start;
+        self.start = usize::MAX;
+        length
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.run.truncate(self.start);
     }
 }
 

@@ -57,7 +57,7 @@ impl Buffer {
             return;
         }
         self.history.push(&packet, generation);
-        if packet.info.keyframe && packet.info.starts_frame {
+        if packet.starts_keyframe() {
             self.habits[packet.layer.index()].keyframe(packet.received_at);
         }
         let at = if packet.marker { now } else { now + hold };

@@ -25,7 +25,7 @@ pub struct ViewerKey(u32);
 
 /// A hop's viewers.
 #[derive(Debug, Default)]
-pub(super) struct Viewers {
+pub struct Viewers {
     // Boxed: a growing slab would hold up to twice the memory, and copy all of it amid a show.
     slab: Slab<Box<Viewer>>,
     /// How many viewers got each packet of a batch: reused.
@@ -49,13 +49,19 @@ impl Viewers {
         self.slab.try_remove(key.0 as usize)
     }
 
-    pub(super) fn get_mut(&mut self, key: ViewerKey) -> Option<&mut Viewer> {
+    /// One of them.
+    pub fn get_mut(&mut self, key: ViewerKey) -> Option<&mut Viewer> {
         self.slab.get_mut(key.0 as usize).map(Box::as_mut)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Viewer> {
+        self.slab.iter().map(|(_, viewer)| viewer.as_ref())
     }
 
     /// The layers that they watch.
     pub(super) fn watched(&self) -> LayerSet {
-        let watched = self.slab.iter().map(|(_, viewer)| viewer.watched());
+        let watched = self.iter().map(Viewer::watched);
         watched.fold(LayerSet::default(), LayerSet::or)
     }
 
@@ -75,8 +81,7 @@ impl Viewers {
     /// The keyframes that viewers still wait for: the first request, or the keyframe itself, may
     /// have been lost.
     pub(super) fn waiting(&self, now: Instant) -> LayerSet {
-        let viewers = self.slab.iter().map(|(_, viewer)| viewer);
-        viewers
+        self.iter()
             .filter(|viewer| viewer.is_connected() && !viewer.is_patient(now))
             .filter_map(|viewer| viewer.wanted())
             .collect()

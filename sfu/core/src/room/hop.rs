@@ -51,8 +51,9 @@ pub enum Output {
     Pause(FeederId, LayerSet),
     /// A source's first packet of a track, or its first in another codec, came in.
     TrackStarted(FeederId, TrackKind, Codec),
-    /// Other layers can be had from the source here than before.
-    LayersChanged(LayerSet),
+    /// A source has other layers than before; those count that are paused. Its end says the same
+    /// without this.
+    LayersChanged(FeederId, LayerSet),
     /// Other things are wrong with a source than before.
     Hints(FeederId, Vec<Hint>),
     /// A viewer is given another layer. Viewers go by the number that their owner gave them.
@@ -164,17 +165,18 @@ impl Hop {
         };
         let mut source = Source::new(self.sources, config, now);
         source.offer_parameter_sets(setup.parameter_sets);
-        source.health_mut().promise(setup.promise);
+        *source.health_mut() = setup.health;
         let local = Local::new(feeder, source, self.config.pause_after);
         self.upstream = Upstream::Local(Box::new(local));
-        self.layers_changed(now);
+        // Nothing of the one before is left to start from.
+        self.set_supply(Supply::default(), now);
     }
 
     /// `feeder` is gone. Nothing happens where the source is another's.
     pub fn detach_source(&mut self, feeder: FeederId, now: Instant) {
         if self.source_mut().is_some_and(|(of, _)| of == feeder) {
             self.upstream = Upstream::None;
-            self.layers_changed(now);
+            self.set_supply(Supply::default(), now);
         }
     }
 
@@ -186,12 +188,12 @@ impl Hop {
         let remote = |peer| Upstream::Remote(Remote::new(peer, interval));
         self.upstream = above.map_or(Upstream::None, remote);
         if above.is_none() {
-            self.layers_changed(now);
+            self.set_supply(Supply::default(), now);
         }
         self.subscribe();
     }
 
-    /// Takes a packet of the source. One of a source that was replaced is dropped.
+    /// Takes a packet of the source, as it came. One of a source that was replaced is dropped.
     ///
     /// # Errors
     /// [`Refused`]: it is dropped and counted; only [`Refused::Close`] is to end anything.
@@ -245,7 +247,7 @@ impl Hop {
                     if self.buffer.history.has(packet) {
                         continue;
                     }
-                    if packet.info.keyframe && packet.info.starts_frame {
+                    if packet.starts_keyframe() {
                         remote.keyframe(packet.layer);
                     }
                     // The root has held it for as long as it may be.
@@ -302,9 +304,9 @@ impl Hop {
         viewer
     }
 
-    /// A viewer.
-    pub fn viewer_mut(&mut self, key: ViewerKey) -> Option<&mut Viewer> {
-        self.viewers.get_mut(key)
+    /// Those whom it has taken in.
+    pub fn viewers_mut(&mut self) -> &mut Viewers {
+        &mut self.viewers
     }
 
     /// Handles what happens to a viewer; its [timeout](Viewer::poll_timeout) may be another
@@ -459,9 +461,11 @@ impl Hop {
 
     /// Other layers can be had from the source here than before.
     fn layers_changed(&mut self, now: Instant) {
-        let source = self.source_mut();
-        let supply = source.map_or(Supply::default(), |(_, source)| source.supply());
-        let changed = Output::LayersChanged(supply.available);
+        let Some((feeder, source)) = self.source_mut() else {
+            return;
+        };
+        let supply = source.supply();
+        let changed = Output::LayersChanged(feeder, supply.available);
         self.outputs.push_back(changed);
         self.set_supply(supply, now);
     }

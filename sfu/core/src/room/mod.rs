@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use crate::ice::Route;
 
-pub use downstream::ViewerKey;
+pub use downstream::{ViewerKey, Viewers};
 pub use hop::{Hop, HopConfig, Output, ViewerEvent};
 pub use message::{Batch, Down, PeerId, Up};
 pub use tally::Tally;

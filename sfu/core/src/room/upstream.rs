@@ -8,7 +8,7 @@ use super::hop::Output;
 use super::message::{Batch, PeerId, Up};
 use super::tally::Tally;
 use crate::codec::h264::ParameterSets;
-use crate::health::Promise;
+use crate::health::Health;
 use crate::history::History;
 use crate::keyframe::KeyframeGate;
 use crate::layers::LayerSet;
@@ -26,8 +26,8 @@ pub struct SourceSetup {
     pub bitrate_max: Bitrate,
     /// H.264 parameter sets of its offer.
     pub parameter_sets: ParameterSets,
-    /// What its offer promises.
-    pub promise: Promise,
+    /// What is known of its health so far.
+    pub health: Health,
 }
 
 #[derive(Debug)]

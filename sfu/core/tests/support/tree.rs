@@ -8,15 +8,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lightstick_sfu_core::codec::h264::ParameterSets;
 use lightstick_sfu_core::egress::{Accepted, ExtensionIds, StreamConfig};
-use lightstick_sfu_core::health::Promise;
+use lightstick_sfu_core::health::Health;
 use lightstick_sfu_core::ice::Route;
 use lightstick_sfu_core::layers::LayerSet;
-use lightstick_sfu_core::packet::{Format, MediaPacket};
+use lightstick_sfu_core::packet::{Format, MediaPacket, PacketExtensions};
 use lightstick_sfu_core::room::{
     Down, FeederId, Hop, HopConfig, Outlet, Output, PeerId, SourceSetup, Tally, Turn, Up, Viewer,
     ViewerEvent, ViewerKey,
 };
 use lightstick_sfu_core::srtp::{self, End, Profile, RtcpOpener, Sealer};
+use lightstick_sfu_core::uptrack::Incoming;
 use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, TrackKind};
 
 use super::support::{FRAME, Publisher, Random};
@@ -106,6 +107,8 @@ pub(crate) struct Tree {
     publisher: Option<(FeederId, Publisher, Asked)>,
     feeders: u32,
     frame_at: Instant,
+    /// The number of the last packet of audio.
+    audio: u64,
     /// Percent of the publisher's packets that are lost, and that change places.
     pub(crate) loss: u64,
     pub(crate) disorder: u64,
@@ -155,7 +158,7 @@ pub(crate) fn setup() -> SourceSetup {
     SourceSetup {
         bitrate_max: Bitrate::kbps(50_000),
         parameter_sets: ParameterSets::default(),
-        promise: Promise::default(),
+        health: Health::default(),
     }
 }
 
@@ -209,6 +212,7 @@ impl Tree {
             publisher: None,
             feeders: 0,
             frame_at: now,
+            audio: 0,
             loss: 0,
             disorder: 0,
             air: Air::default(),
@@ -392,7 +396,7 @@ impl Tree {
                 Output::ViewerFailed(fan) => panic!("the handling of fan {fan} panicked"),
                 // Fans are looked at as their timeouts say.
                 Output::ViewerBehind(_) => {}
-                Output::LayersChanged(_) | Output::TrackStarted(..) => assert_eq!(node, 0),
+                Output::LayersChanged(..) | Output::TrackStarted(..) => assert_eq!(node, 0),
                 Output::Pause(..) | Output::Hints(..) => {}
             }
         }
@@ -415,7 +419,8 @@ impl Tree {
                 self.node(node).hop.handle_overflow(peer, now);
                 return;
             }
-            for packet in batch.packets.iter() {
+            let video = |packet: &&Arc<MediaPacket>| packet.kind == TrackKind::Video;
+            for packet in batch.packets.iter().filter(video) {
                 let name = (packet.source, packet.layer.index(), packet.sequence);
                 assert!(link.crossed.insert(name), "{name:?} crossed twice");
             }
@@ -441,7 +446,10 @@ impl Tree {
         }
         for fan in self.fans.values() {
             let hop = &mut self.nodes[fan.node].as_mut().expect("it lives").hop;
-            let viewer = hop.viewer_mut(fan.key).expect("a fan that is there");
+            let viewer = hop
+                .viewers_mut()
+                .get_mut(fan.key)
+                .expect("a fan that is there");
             at = viewer.poll_timeout().map_or(at, |fan| at.min(fan));
         }
         at.max(self.now)
@@ -494,7 +502,12 @@ impl Tree {
         let due: Vec<u32> = self.fans.keys().copied().collect();
         for fan in due {
             let Fan { node, key, .. } = self.fans[&fan];
-            let viewer = self.node(node).hop.viewer_mut(key).expect("it is there");
+            let viewer = self
+                .node(node)
+                .hop
+                .viewers_mut()
+                .get_mut(key)
+                .expect("it is there");
             if viewer.poll_timeout().is_some_and(|at| at <= now) {
                 self.viewer_event(fan, ViewerEvent::Timeout);
             }
@@ -520,6 +533,22 @@ impl Tree {
             }
         }
         packets.retain(|_| !self.random.chance(self.loss));
+        self.audio += 1;
+        packets.push(Incoming {
+            kind: TrackKind::Audio,
+            layer: Layer::High,
+            format: Format {
+                codec: Codec::Opus,
+                profile: 0,
+            },
+            sequence: self.audio,
+            timestamp: (self.audio * 1_600) as u32,
+            marker: false,
+            extensions: PacketExtensions::default(),
+            payload: Arc::from([0xfc_u8, 0, 1, 2]),
+            report: None,
+            received_at: self.now,
+        });
         let (now, wall_now) = (self.now, wall(self.now, self.now));
         for packet in packets {
             let tally = &mut self.tally;

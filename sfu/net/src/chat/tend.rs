@@ -262,11 +262,9 @@ impl Shard {
                     break;
                 };
                 idle = false;
-                self.contained_session(key, |shard| {
-                    if shard.show_due(key) {
-                        shard.drive(key);
-                    }
-                });
+                if self.show_due(key) {
+                    self.drive(key);
+                }
                 if over() {
                     return true;
                 }
@@ -288,18 +286,16 @@ impl Shard {
             }
             ChatCommand::Tell { session, frame } => {
                 if let Some(&key) = self.by_id.get(&session) {
-                    self.contained_session(key, |shard| {
-                        let shown = shard.show_due(key);
-                        let told = shard.say(key, &Gift::Own(&frame));
-                        if shown || told {
-                            shard.drive(key);
-                        }
-                    });
+                    let shown = self.show_due(key);
+                    let told = self.say(key, &Gift::Own(&frame));
+                    if shown || told {
+                        self.drive(key);
+                    }
                 }
             }
             ChatCommand::Close { session } => {
                 if let Some(&key) = self.by_id.get(&session) {
-                    self.contained_session(key, |shard| shard.close_chat(key));
+                    self.close_chat(key);
                 }
             }
         }
@@ -348,27 +344,34 @@ impl Shard {
             return false;
         };
         let id = session.id;
-        let Some(chat) = session.chat.as_mut().filter(|chat| chat.place.is_some()) else {
-            return false;
-        };
         let stats = &self.io.stats.chat;
-        let (reader, mut link) = chat.split(&mut session.rtc, stats);
-        let mut given = Given::default();
-        let mut add = |more: Given| {
-            given.frames += more.frames;
-            given.missed += more.missed;
-        };
-        match gift {
-            Gift::Ticks(due) => {
-                for tick in &due.ticks {
-                    add(reader.offer(now, tick, &mut link));
+        let given = session.contained(|session| {
+            let Some(chat) = session.chat.as_mut().filter(|chat| chat.place.is_some()) else {
+                return Ok((Given::default(), false));
+            };
+            let (reader, mut link) = chat.split(&mut session.rtc, stats);
+            let mut given = Given::default();
+            let mut add = |more: Given| {
+                given.frames += more.frames;
+                given.missed += more.missed;
+            };
+            match gift {
+                Gift::Ticks(due) => {
+                    for tick in &due.ticks {
+                        add(reader.offer(now, tick, &mut link));
+                    }
                 }
+                Gift::Own(frame) => add(reader.offer_own(now, frame, &mut link)),
+                Gift::Owed => add(reader.settle(now, &mut link)),
             }
-            Gift::Own(frame) => add(reader.offer_own(now, frame, &mut link)),
-            Gift::Owed => add(reader.settle(now, &mut link)),
-        }
-        let resync = reader.take_resync();
-        chat.count(stats);
+            let resync = reader.take_resync();
+            chat.count(stats);
+            Ok((given, resync))
+        });
+        let Ok((given, resync)) = given else {
+            // Whoever polls the session next hears of the panic.
+            return true;
+        };
         stats.missed.add(given.missed.into());
         if resync {
             self.resync(id);
