@@ -176,9 +176,10 @@ impl Ingress {
         let (mid, rid) = (mid_of(place.kind), rid_of(place.kind, place.layer));
         if place.repair {
             let slot = &mut self.slots[slot_of(place.kind, place.layer)];
-            // Of a stream that is not known yet: it cannot be told what it repairs.
+            // Before the first media libwebrtc probes with padding in the place of repairs: str0m
+            // reports that it came, and drops what is more than padding.
             let Some((media, _)) = slot.now else {
-                return false;
+                return true;
             };
             if self.retired_repairs.contains(&ssrc) || !self.new_repairs.take(now, NEW_STREAMS) {
                 return false;
@@ -352,3 +353,6 @@ fn extensions(packet: &RtpPacket) -> PacketExtensions {
         orientation: ext.video_orientation.map(|o| o as u8),
     }
 }
+
+#[cfg(test)]
+mod tests;
