@@ -1,6 +1,6 @@
 //! A datagram's way to its session, and what it says about where the peer is.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::bucket::Limit;
 use lightstick_sfu_core::demux::{self, Kind};
@@ -76,7 +76,7 @@ const SSRCS_MAX: usize = 8;
 impl Shard {
     /// Finds the session of a datagram: by its source, by the user name of a check, or by who
     /// sends media.
-    pub(crate) fn on_datagram(&mut self, from: Route, datagram: &[u8]) {
+    pub(crate) fn on_datagram(&mut self, from: Route, arrived: Instant, datagram: &[u8]) {
         self.io.stats.datagrams_in.add(1);
         self.io.stats.bytes_in.add(datagram.len() as u64);
         let kind = demux::classify(datagram);
@@ -103,7 +103,7 @@ impl Shard {
                 }
             },
         };
-        self.session_datagram(key, kind, from, datagram);
+        self.session_datagram(key, kind, from, arrived, datagram);
     }
 
     /// No session is to be found at an address any more.
@@ -168,7 +168,14 @@ impl Shard {
     }
 
     /// Handles a datagram other than STUN.
-    pub(crate) fn session_datagram(&mut self, key: u32, kind: Kind, from: Route, datagram: &[u8]) {
+    pub(crate) fn session_datagram(
+        &mut self,
+        key: u32,
+        kind: Kind,
+        from: Route,
+        arrived: Instant,
+        datagram: &[u8],
+    ) {
         let now = self.now;
         let Some(session) = self.sessions.get_mut(key as usize) else {
             return;
@@ -193,7 +200,7 @@ impl Shard {
         let authentic = if is_viewer && kind != Kind::Dtls {
             self.viewer_datagram(key, kind, datagram)
         } else {
-            self.transport_datagram(key, kind, from, datagram)
+            self.transport_datagram(key, kind, from, arrived, datagram)
         };
         let Some(session) = self.sessions.get_mut(key as usize) else {
             return;
@@ -215,7 +222,14 @@ impl Shard {
     }
 
     /// Gives str0m a datagram. Whether it was authentic.
-    fn transport_datagram(&mut self, key: u32, kind: Kind, from: Route, datagram: &[u8]) -> bool {
+    fn transport_datagram(
+        &mut self,
+        key: u32,
+        kind: Kind,
+        from: Route,
+        arrived: Instant,
+        datagram: &[u8],
+    ) -> bool {
         let Some(session) = self.sessions.get_mut(key as usize) else {
             return false;
         };
@@ -231,7 +245,12 @@ impl Shard {
         };
         session.authentic = false;
         let opened = dtls::opened();
-        if let Err(error) = session.handle_input(Input::Receive(self.now, receive)) {
+        // Timers are of this turn; what is reported of media to its sender is when it came.
+        let at = match kind {
+            Kind::Rtp => arrived,
+            _ => self.now,
+        };
+        if let Err(error) = session.handle_input(Input::Receive(at, receive)) {
             tracing::debug!(%error, "input refused");
             self.io.stats.drop_refused.add(1);
         }

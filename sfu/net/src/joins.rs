@@ -119,7 +119,7 @@ impl Shard {
                             session.handshakes_waiting =
                                 session.handshakes_waiting.saturating_sub(1);
                         }
-                        self.session_datagram(key, Kind::Dtls, from, &datagram);
+                        self.session_datagram(key, Kind::Dtls, from, self.now, &datagram);
                     }
                 }
             }

@@ -279,8 +279,8 @@ impl Shard {
                 if !*ready || (batch > 0 && begun.elapsed() >= UDP_SLICE) {
                     break;
                 }
-                let outcome = inbox.receive(port, |source, datagram| {
-                    self.on_datagram(Route::Udp(number, source), datagram);
+                let outcome = inbox.receive(port, |source, arrived, datagram| {
+                    self.on_datagram(Route::Udp(number, source), arrived, datagram);
                 });
                 match outcome {
                     Ok(more) => *ready = more,

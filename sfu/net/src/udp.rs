@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Interest, Registry, Token};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
@@ -15,6 +16,9 @@ const RECEIVE_BYTES: usize = 65_535;
 const SEND_BYTES_MAX: usize = 64_000;
 /// Longer than any datagram that is sent: SRTP of a publisher's packet, or DTLS.
 const DATAGRAM_MAX: usize = 2_048;
+
+/// No datagram waits for so long in a socket: the system's clock was set meanwhile.
+const WAITED_MAX: Duration = Duration::from_secs(1);
 
 pub(crate) struct UdpPort {
     socket: mio::net::UdpSocket,
@@ -88,12 +92,13 @@ impl Inbox {
         }
     }
 
-    /// Receives one batch and hands each datagram to `each` with its source.
+    /// Receives one batch and hands each datagram to `each` with its source and when the kernel had
+    /// it: a publisher estimates its bandwidth by that, and of a batch it is not the same for all.
     /// `Ok(false)` when the socket is empty.
     pub(crate) fn receive(
         &mut self,
         port: &UdpPort,
-        mut each: impl FnMut(SocketAddr, &[u8]),
+        mut each: impl FnMut(SocketAddr, Instant, &[u8]),
     ) -> io::Result<bool> {
         let mut slices = self.buffers.chunks_mut(RECEIVE_BYTES).map(IoSliceMut::new);
         let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
@@ -104,6 +109,8 @@ impl Inbox {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(e) => return Err(e),
         };
+        let (now, clock) = (Instant::now(), SystemTime::UNIX_EPOCH.elapsed());
+        let clock = clock.unwrap_or_default();
         for (meta, buffer) in self
             .metas
             .iter()
@@ -115,8 +122,11 @@ impl Inbox {
             if meta.stride == 0 {
                 continue;
             }
+            let waited = meta.timestamp.map(|at| clock.saturating_sub(at));
+            let waited = waited.filter(|waited| *waited < WAITED_MAX);
+            let arrived = now.checked_sub(waited.unwrap_or_default()).unwrap_or(now);
             for datagram in run.chunks(meta.stride) {
-                each(source, datagram);
+                each(source, arrived, datagram);
             }
         }
         Ok(true)
@@ -254,5 +264,35 @@ fn as_family_of(bound: SocketAddr, destination: SocketAddr) -> SocketAddr {
             SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
         }
         _ => destination,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_datagram_arrives_when_the_kernel_has_it() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let port = UdpPort::bind(any, &[], 65_536).expect("a port");
+        let peer = std::net::UdpSocket::bind(any).expect("a port");
+        let before = Instant::now();
+        peer.send_to(b"probe", port.bound()).expect("sent");
+        let sent = Instant::now();
+        let wait = Duration::from_millis(40);
+        while sent.elapsed() < wait {
+            std::thread::yield_now();
+        }
+        let mut came = Vec::new();
+        let mut inbox = Inbox::new();
+        let each = |_, arrived, datagram: &[u8]| came.push((arrived, datagram.to_vec()));
+        assert!(inbox.receive(&port, each).expect("a batch"));
+        let [(arrived, datagram)] = &came[..] else {
+            panic!("{came:?}");
+        };
+        assert_eq!(datagram, b"probe");
+        // Two clocks are read one after the other.
+        let slack = wait / 2;
+        assert!((before - slack..sent + slack).contains(arrived));
     }
 }

@@ -50,7 +50,7 @@ impl Shard {
             };
             let tcp = &mut self.io.tcp;
             match tcp.may_handle(read.token, frame, now, &self.io.stats) {
-                Some(true) => self.on_datagram(Route::Tcp(read.remote), frame),
+                Some(true) => self.on_datagram(Route::Tcp(read.remote), now, frame),
                 Some(false) => {}
                 None => return,
             }
