@@ -248,6 +248,29 @@ fn a_publisher_is_asked_for_what_can_be_forwarded() {
 }
 
 #[test]
+fn browsers_start_with_a_rate_that_their_picture_fits_into() {
+    let browser = "a=rtcp-fb:96 goog-remb\r\na=rtcp-fb:96 transport-cc\r\n";
+    let other = "a=rtcp-fb:96 transport-cc\r\n";
+    for (side, feedback, expected) in [
+        (
+            Side::Publisher,
+            browser,
+            &["96 x-google-start-bitrate=1500"][..],
+        ),
+        (Side::Publisher, other, &[]),
+        (Side::Viewer, browser, &[]),
+    ] {
+        let video = match side {
+            Side::Publisher => VIDEO.replace("recvonly", "sendonly"),
+            Side::Viewer => VIDEO.to_owned(),
+        };
+        let sdp = format!("{HEAD}{}{video}{feedback}", print());
+        let answer = answered_to(&sdp, side).expect("answered");
+        assert_eq!(values(&answer, "a=fmtp:"), expected);
+    }
+}
+
+#[test]
 fn sections_beside_those_that_send_keep_their_places() {
     let sdp = format!("{HEAD}{}{PUBLISHER}", print());
     for (from, to, line) in [
