@@ -29,6 +29,21 @@ describe('shapes of H.264', AT_ONCE, () => {
   }
 });
 
+test('ssrcGroup: a fan may choose either layer', async () => {
+  await here.server.explaining(() => here.scoped(async (scope) => {
+    const room = here.room();
+    const publisher = await scope.publisher('obs-32', room, { shape: 'ssrcGroup' });
+    await publisher.connected();
+    const { party } = await scope.viewer('chromium', room);
+    await party.width(320, 20_000);
+    await party.chooseLayer('low');
+    await party.width(160, 20_000);
+    await party.chooseLayer('high');
+    await party.width(320, 20_000);
+    await publisher.leaves();
+  }));
+});
+
 test('no parameter sets at all: the artist is told', async () => {
   await here.scoped(async (scope) => {
     const room = here.room();

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
 import { AT_ONCE, clientCase } from '../lib/case.mjs';
-import { able } from '../lib/clients.mjs';
+import { able, client } from '../lib/clients.mjs';
 import { place } from '../lib/place.mjs';
 
 const here = place('rebind');
@@ -46,6 +46,50 @@ describe('viewers move', AT_ONCE, () => {
       await viewer.gets('video', 150);
       await survives(nat, viewer);
       await viewer.leaves();
+    });
+  }
+});
+
+/** Clients that go on checking their path; others cannot be found at another address before there are keys. */
+const CHECKING = ['obs-32', 'gstreamer', 'aiortc-balanced', 'pion-ecdsa', 'webrtc-rs', 'chromium', 'firefox'];
+
+describe('peers move while they join', AT_ONCE, () => {
+  for (const id of CHECKING) {
+    clientCase(here, id, 'publisherJoins', 'publishes although its port changes amid the handshake', async (scope) => {
+      const room = here.room();
+      const publisher = await scope.publisher(id, room, { through: await scope.nat({ atHandshake: true }) });
+      await publisher.connected();
+      await (await scope.viewer('chromium', room)).gets('video', 30);
+      await publisher.leaves();
+    });
+    clientCase(here, id, 'viewerJoins', 'watches although its port changes amid the handshake', async (scope) => {
+      const room = await here.show(client(id).codec);
+      const viewer = await scope.viewer(id, room, { through: await scope.nat({ atHandshake: true }) });
+      await viewer.connected();
+      await viewer.gets('video', 30);
+      await viewer.leaves();
+    });
+  }
+});
+
+describe('browsers move while they restart ICE', AT_ONCE, () => {
+  for (const id of ['chromium', 'firefox']) {
+    clientCase(here, id, 'restarts', 'goes on although its port changes before it reads the answer', async (scope) => {
+      const room = here.room();
+      const publisher = await scope.publisher(id, room, { through: await scope.nat({ atRestart: true }) });
+      await publisher.connected();
+      const viewer = await scope.viewer(id, room, { through: await scope.nat({ atRestart: true }) });
+      for (const moving of [viewer, publisher]) {
+        await viewer.gets('video', 30);
+        await viewer.watchGap();
+        const { status } = await moving.party.call('restartIce');
+        assert.equal(status, 200);
+        await viewer.gets('video', 45);
+        const gap = await viewer.gap();
+        assert.ok(gap < FREEZE_MAX, `the picture stood still for ${Math.round(gap)} ms`);
+      }
+      await viewer.leaves();
+      await publisher.leaves();
     });
   }
 });

@@ -5,6 +5,8 @@ import dgram from 'node:dgram';
 import http from 'node:http';
 
 const CANDIDATE = /^a=candidate:\S+ 1 udp \d+ (\S+) (\d+) typ host.*$/i;
+/** RFC 7983 section 7. */
+const isDtls = (datagram) => datagram[0] >= 20 && datagram[0] <= 63;
 const familyOf = (address) => (address.includes(':') ? 6 : 4);
 
 function bind(address) {
@@ -17,8 +19,12 @@ function bind(address) {
 
 /** The way of one session's media. */
 class Mapping {
-  /** @param {Record<4 | 6, string>} outside the NAT's own addresses @param {string} answer */
-  static async open(inside, outside, answer) {
+  /**
+   * @param {Record<4 | 6, string>} outside the NAT's own addresses
+   * @param {string} answer
+   * @param {{ atHandshake?: boolean }} moves
+   */
+  static async open(inside, outside, answer, { atHandshake = false }) {
     const mapping = new Mapping();
     mapping.servers = {};
     for (const line of answer.split('\r\n')) {
@@ -28,21 +34,31 @@ class Mapping {
     mapping.outside = outside;
     mapping.old = [];
     mapping.late = 0;
+    const family = mapping.servers[4] ? 4 : 6;
+    if (atHandshake) mapping.next = await mapping.bound(family);
     mapping.inside = await bind(inside);
     mapping.inside.on('message', (datagram, { address, port }) => {
       mapping.client = { address, port };
+      if (mapping.next && isDtls(datagram)) mapping.use(mapping.next, family);
       mapping.send(mapping.back, datagram, mapping.server);
     });
-    await mapping.map(mapping.servers[4] ? 4 : 6);
+    mapping.use(await mapping.bound(family), family);
     return mapping;
   }
 
-  async map(family) {
+  /** A port of the NAT's. */
+  async bound(family) {
     const back = await bind(this.outside[family]);
     back.on('message', (datagram) => {
       if (back !== this.back) this.late += 1;
       else if (this.client) this.send(this.inside, datagram, this.client);
     });
+    return back;
+  }
+
+  use(back, family) {
+    if (this.back) this.old.push(this.back);
+    if (back === this.next) this.next = undefined;
     this.server = this.servers[family];
     this.back = back;
   }
@@ -68,6 +84,7 @@ class Mapping {
 
   close() {
     for (const socket of [this.inside, this.back, ...this.old]) socket.close();
+    this.next?.close();
   }
 }
 
@@ -75,10 +92,12 @@ export class Nat {
   /**
    * @param {string} base the server's URL
    * @param {{ inside?: string, outside?: Record<4 | 6, string> }} addresses where clients and the server see it
+   * @param {{ atHandshake?: boolean, atRestart?: boolean }} [moves] when it moves mappings by itself: at the first DTLS
+   *   datagram of a client, and between the server's answer to an ICE restart and the client's reading of it
    */
-  static async start(base, { inside, outside }) {
+  static async start(base, { inside, outside }, moves = {}) {
     const nat = new Nat();
-    Object.assign(nat, { target: new URL(base), inside, outside, mappings: new Map() });
+    Object.assign(nat, { target: new URL(base), inside, outside, moves, mappings: new Map() });
     nat.server = http.createServer((request, response) => nat.proxy(request, response));
     await new Promise((done) => nat.server.listen(0, '127.0.0.1', done));
     nat.base = `http://127.0.0.1:${nat.server.address().port}`;
@@ -97,6 +116,7 @@ export class Nat {
         ? await this.open(body.toString(), answer.headers.location)
         : this.mappings.get(request.url);
       if (mapping && [200, 201].includes(answer.statusCode)) body = Buffer.from(mapping.through(body.toString()));
+      if (this.moves.atRestart && mapping && request.method === 'PATCH' && answer.statusCode === 200) await this.rebind();
       response.writeHead(answer.statusCode, { ...answer.headers, 'content-length': body.length });
       response.end(body);
     });
@@ -105,7 +125,7 @@ export class Nat {
   }
 
   async open(answer, location) {
-    const mapping = await Mapping.open(this.inside, this.outside, answer);
+    const mapping = await Mapping.open(this.inside, this.outside, answer, this.moves);
     this.mappings.set(new URL(location, this.target).pathname, mapping);
     return mapping;
   }
@@ -113,8 +133,8 @@ export class Nat {
   /** Every session's media comes from another port from now on, of this address family or of the one before. */
   async rebind(family) {
     for (const mapping of this.mappings.values()) {
-      mapping.old.push(mapping.back);
-      await mapping.map(family ?? familyOf(mapping.back.address().address));
+      const to = family ?? familyOf(mapping.back.address().address);
+      mapping.use(await mapping.bound(to), to);
     }
   }
 

@@ -52,8 +52,8 @@ class Scope {
     return peer;
   }
 
-  async nat() {
-    const nat = await Nat.start(this.here.server.base, { inside: ADDRESS, outside: { 4: ADDRESS, 6: ADDRESS6 } });
+  async nat(moves) {
+    const nat = await Nat.start(this.here.server.base, { inside: ADDRESS, outside: { 4: ADDRESS, 6: ADDRESS6 } }, moves);
     this.nats.push(nat);
     return nat;
   }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { launchChromium } from '../lib/chromium.mjs';
+import { blockUdp } from '../lib/firewall.mjs';
 import { Publisher, Viewer } from '../lib/party.mjs';
 import { scene } from '../lib/scene.mjs';
 import { until } from '../lib/wait.mjs';
@@ -100,6 +101,25 @@ test('ICE restarts of the viewer and of the publisher keep the media flowing', a
     return response.status;
   }, [viewer.key, viewer.posted.etag]);
   assert.equal(stale, 412);
+});
+
+test('UDP is blocked in mid-show: an ICE restart moves the viewer and the publisher to TCP', async (t) => {
+  const room = here.room();
+  const publisher = await publish(room);
+  const viewer = await watch(room);
+  await viewer.decodes(30, 15_000);
+  for (const party of [publisher, viewer]) assert.equal((await party.path()).protocol, 'udp');
+  const unblock = blockUdp(here.server.mediaPorts);
+  t.after(unblock);
+  for (const party of [publisher, viewer]) assert.equal((await party.call('restartIce')).status, 200);
+  for (const party of [publisher, viewer]) {
+    await until('the connection is by TCP', async () => {
+      const path = await party.path();
+      return { ok: path?.protocol === 'tcp', value: [path, await party.states()] };
+    }, { within: 20_000 });
+  }
+  await viewer.decodes(45, 20_000);
+  await viewer.hears(30);
 });
 
 test('a refused ICE restart leaves the session alone', async () => {

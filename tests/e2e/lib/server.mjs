@@ -46,6 +46,8 @@ export class Server {
     server.folder = await mkdtemp(path.join(os.tmpdir(), 'lightstick-e2e-'));
     const [http, operations, media] = [await freePort(), await freePort(), await freeMediaPorts(SHARDS)];
     server.base = `http://127.0.0.1:${http}`;
+    /** Of media: one a shard. */
+    server.mediaPorts = Array.from({ length: SHARDS }, (_, shard) => media + shard);
     server.operations = `http://127.0.0.1:${operations}`;
     const all = merged({
       http: { bind: `127.0.0.1:${http}` },

@@ -5,6 +5,7 @@ import { PICTURES, VIDEO } from './show.mjs';
 const H264 = 'profile-level-id=42e01f;packetization-mode=1;level-asymmetry-allowed=1';
 const sets = PICTURES[0].filter(isParameterSet);
 const withoutSets = (units) => units.filter((unit) => !isParameterSet(unit));
+const SMALL_SSRC = 3_333;
 /** Four seconds into the show. */
 const CHANGE_AT = 120;
 
@@ -26,6 +27,12 @@ export const SHAPES = {
   noSsrcLinesAndChanges: {
     offer: (sdp) => sdp.replace(/^a=ssrc:.*\r\n/gm, ''),
     show: { ssrcAt: (n) => (n < CHANGE_AT ? VIDEO.ssrc : 9_999) },
+  },
+  /** Simulcast by a group of SSRCs, the smallest layer first. */
+  ssrcGroup: {
+    offer: (sdp) => sdp.replace(new RegExp(`^a=ssrc:${VIDEO.ssrc} cname:(.*)\\r\\n`, 'm'), (line, cname) =>
+      `a=ssrc-group:SIM ${SMALL_SSRC} ${VIDEO.ssrc}\r\na=ssrc:${SMALL_SSRC} cname:${cname}\r\n${line}`),
+    show: { small: SMALL_SSRC },
   },
   /** Each slice is an FU-A, those that fit into one packet with start and end bit both set. */
   fragmentAll: { show: { odd: { fragmentAll: true } } },

@@ -4,6 +4,8 @@ import { accessUnits, opusPackets, packet, packetize, senderReport } from './rtp
 
 const media = (name) => readFileSync(new URL(`../../media/${name}`, import.meta.url));
 export const PICTURES = accessUnits(media('picture.ivf'));
+/** The same in half its width and height. */
+const SMALL = accessUnits(media('small.ivf'));
 const SOUND = opusPackets(media('tone.ogg'));
 
 export const VIDEO = { pt: 96, ssrc: 2_222, clock: 90_000, every: 1_000 / 30 };
@@ -49,15 +51,20 @@ class Sender {
  * Starts a show that loops until it is stopped.
  * @param {{ video?: (packet: Buffer) => void, audio?: (packet: Buffer) => void,
  *   videoReport?: (packet: Buffer) => void, audioReport?: (packet: Buffer) => void,
- *   picture?: (units: Buffer[], n: number) => Buffer[], odd?: object, ssrcAt?: (n: number) => number }} to
- *   `picture` changes an access unit, `odd` is of `packetize`, `ssrcAt` gives the SSRC of a picture
+ *   picture?: (units: Buffer[], n: number) => Buffer[], odd?: object, ssrcAt?: (n: number) => number, small?: number }} to
+ *   `picture` changes an access unit, `odd` is of `packetize`, `ssrcAt` gives the SSRC of a picture, `small` is that of a
+ *   second, smaller layer
  * @returns {() => void} stops it
  */
-export function startShow({ video, audio, videoReport, audioReport, picture = (units) => units, odd, ssrcAt }) {
+export function startShow({ video, audio, videoReport, audioReport, picture = (units) => units, odd, ssrcAt, small }) {
   const senders = [];
   if (video) {
     const payloads = (n) => packetize(picture(PICTURES[n % PICTURES.length], n), odd);
     senders.push(Object.assign(new Sender(VIDEO, video, videoReport, payloads), { ssrcAt }));
+  }
+  if (small) {
+    const payloads = (n) => packetize(SMALL[n % SMALL.length], odd);
+    senders.push(new Sender({ ...VIDEO, ssrc: small }, video, videoReport, payloads));
   }
   if (audio) senders.push(new Sender(AUDIO, audio, audioReport, (n) => [SOUND[n % SOUND.length]]));
   const start = Date.now();
