@@ -1,5 +1,6 @@
 //! A datagram's way to its session, and what it says about where the peer is.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::bucket::Limit;
@@ -32,28 +33,32 @@ fn ssrc(kind: Kind, datagram: &[u8]) -> Option<u32> {
     bytes.try_into().ok().map(u32::from_be_bytes)
 }
 
-/// The sessions whose peers send from an SSRC, by which a peer is found that sends from an
-/// address that nothing is known of. Several may have chosen the same; those wait for a check.
-#[derive(Debug, Default)]
-pub(crate) struct Senders(std::collections::HashMap<u32, Sender>);
+/// Sessions that one datagram of a stranger is tried with at most.
+const TRIES_MAX: usize = 8;
 
-#[derive(Clone, Copy, Debug)]
+/// The sessions whose peers send from an SSRC, by which a peer is found that sends from an
+/// address that nothing is known of.
+///
+/// Where several have the same, as all receivers of some stacks, the silent ones are tried in turn.
+#[derive(Debug, Default)]
+pub(crate) struct Senders(HashMap<u32, Sender>);
+
+#[derive(Debug, Default)]
 struct Sender {
     /// The session, while it is the only one.
     only: Option<u32>,
     count: u32,
+    /// Those of several that were silent at the last survey.
+    silent: Vec<u32>,
+    /// The one of them that is tried next.
+    next: usize,
 }
 
 impl Senders {
     fn add(&mut self, ssrc: u32, key: u32) {
-        let sender = self.0.entry(ssrc).or_insert(Sender {
-            only: Some(key),
-            count: 0,
-        });
+        let sender = self.0.entry(ssrc).or_default();
         sender.count += 1;
-        if sender.count > 1 {
-            sender.only = None;
-        }
+        sender.only = (sender.count == 1).then_some(key);
     }
 
     pub(crate) fn remove(&mut self, ssrc: u32) {
@@ -65,8 +70,36 @@ impl Senders {
         }
     }
 
-    fn get(&self, ssrc: u32) -> Option<u32> {
-        self.0.get(&ssrc)?.only
+    /// A survey begins: nobody is known to be silent.
+    fn forget_silent(&mut self) {
+        for sender in self.0.values_mut() {
+            sender.silent.clear();
+        }
+    }
+
+    /// Nothing has come from a session's peer for a while.
+    fn note_silent(&mut self, ssrc: u32, key: u32) {
+        if let Some(sender) = self.0.get_mut(&ssrc).filter(|sender| sender.only.is_none()) {
+            sender.silent.push(key);
+        }
+    }
+
+    /// Whose a stranger's datagram may be.
+    fn candidates(&mut self, ssrc: u32) -> [Option<u32>; TRIES_MAX] {
+        let mut candidates = [None; TRIES_MAX];
+        let Some(sender) = self.0.get_mut(&ssrc) else {
+            return candidates;
+        };
+        if sender.only.is_some() {
+            candidates[0] = sender.only;
+            return candidates;
+        }
+        let tries = sender.silent.len().min(TRIES_MAX);
+        for candidate in &mut candidates[..tries] {
+            sender.next = (sender.next + 1) % sender.silent.len();
+            *candidate = Some(sender.silent[sender.next]);
+        }
+        candidates
     }
 }
 
@@ -95,13 +128,10 @@ impl Shard {
                 return;
             }
             (_, Some(key)) => *key,
-            (_, None) => match self.moved_peer(kind, datagram) {
-                Some(key) => key,
-                None => {
-                    self.io.stats.drop_stranger.add(1);
-                    return;
-                }
-            },
+            (_, None) => {
+                self.on_stranger(kind, from, arrived, datagram);
+                return;
+            }
         };
         self.session_datagram(key, kind, from, arrived, datagram);
     }
@@ -124,11 +154,39 @@ impl Shard {
         session.is_some_and(|s| !s.connected && matches!(s.role, RoleState::Viewer { .. }))
     }
 
-    /// Whose media may come from an address that nothing is known of. It is not, before it has
-    /// proven to be authentic.
-    fn moved_peer(&mut self, kind: Kind, datagram: &[u8]) -> Option<u32> {
-        let key = self.senders.get(ssrc(kind, datagram)?)?;
-        self.strangers.take(self.now, STRANGERS).then_some(key)
+    /// Takes media or a report from an address that nothing is known of, if it turns out to be that
+    /// of a peer who has moved.
+    fn on_stranger(&mut self, kind: Kind, from: Route, arrived: Instant, datagram: &[u8]) {
+        let ssrc = ssrc(kind, datagram);
+        let candidates = ssrc.map(|ssrc| self.senders.candidates(ssrc));
+        let mut tried = false;
+        for key in candidates.into_iter().flatten().flatten() {
+            if !self.strangers.take(self.now, STRANGERS) {
+                break;
+            }
+            tried = true;
+            self.session_datagram(key, kind, from, arrived, datagram);
+            // It was authentic.
+            if self.by_addr.contains_key(&from) {
+                return;
+            }
+        }
+        if !tried {
+            self.io.stats.drop_stranger.add(1);
+        }
+    }
+
+    /// Notes whose peers are silent: they may have moved.
+    pub(crate) fn survey_silent(&mut self) {
+        let now = self.now;
+        self.senders.forget_silent();
+        for (key, session) in &self.sessions {
+            if session.connected && session.ice.is_silent(now) {
+                for ssrc in &session.ssrcs {
+                    self.senders.note_silent(*ssrc, key as u32);
+                }
+            }
+        }
     }
 
     /// Reads a STUN message, once, and hands it to its session's agent. A new session may come
@@ -314,19 +372,46 @@ impl Shard {
 mod tests {
     use super::*;
 
+    fn candidates(senders: &mut Senders, ssrc: u32) -> Vec<u32> {
+        let candidates = senders.candidates(ssrc).into_iter();
+        candidates.flatten().collect()
+    }
+
     #[test]
     fn a_sender_is_found_while_it_is_the_only_one() {
         let mut senders = Senders::default();
         senders.add(7, 1);
-        assert_eq!(senders.get(7), Some(1));
+        assert_eq!(candidates(&mut senders, 7), [1]);
         senders.add(7, 2);
-        assert_eq!(senders.get(7), None);
+        assert_eq!(candidates(&mut senders, 7), [0; 0]);
         senders.remove(7);
-        assert_eq!(senders.get(7), None, "which of them stayed is not known");
+        let left = candidates(&mut senders, 7);
+        assert_eq!(left, [0; 0], "which of them stayed is not known");
         senders.remove(7);
         senders.add(7, 3);
-        assert_eq!(senders.get(7), Some(3));
-        assert_eq!(senders.get(8), None);
+        assert_eq!(candidates(&mut senders, 7), [3]);
+        assert_eq!(candidates(&mut senders, 8), [0; 0]);
+    }
+
+    #[test]
+    fn of_several_the_silent_ones_are_tried_in_turn() {
+        let mut senders = Senders::default();
+        for key in 0..40 {
+            senders.add(1, key);
+        }
+        senders.note_silent(1, 4);
+        assert_eq!(candidates(&mut senders, 1), [4]);
+        senders.forget_silent();
+        assert_eq!(candidates(&mut senders, 1), [0; 0]);
+        for key in 10..22 {
+            senders.note_silent(1, key);
+        }
+        let mut tried = candidates(&mut senders, 1);
+        assert_eq!(tried.len(), TRIES_MAX);
+        tried.extend(candidates(&mut senders, 1));
+        tried.sort_unstable();
+        tried.dedup();
+        assert_eq!(tried, Vec::from_iter(10..22), "nobody is left out");
     }
 
     #[test]

@@ -20,6 +20,7 @@ impl Shard {
         let bytes = self.rooms.share_replays(&self.shared.config);
         self.io.stats.history_bytes.set(bytes);
         self.survey_links();
+        self.survey_silent();
     }
 
     /// Counts what is wrong with this shard's publishers. Of those that are parked, tells where that

@@ -109,6 +109,28 @@ fn a_show_goes_on_when_ports_change() {
 }
 
 #[test]
+fn a_viewer_that_sends_no_checks_is_found_by_its_reports() {
+    let plane = Plane::start(1);
+    // str0m reports to publishers under one SSRC in all of its sessions, as Chromium does.
+    let mut others: Vec<Client> = (0..12).map(|_| plane.viewer(1)).collect();
+    let (viewer, session, shard) = open(&plane, &VIEW, Client::offer(Direction::RecvOnly));
+    let mut show = Show::start(plane.publisher(1), viewer);
+    for other in &mut others {
+        other.until_connected();
+        std::mem::swap(other, &mut show.viewer);
+        show.goes_on("another viewer sees it and reports");
+        std::mem::swap(other, &mut show.viewer);
+    }
+    show.goes_on("the show begins");
+    show.viewer.checks_no_more = true;
+    for round in 0..3 {
+        show.viewer.rebind();
+        show.goes_on(&format!("the viewer has moved, {round}"));
+        assert_eq!(remote(&plane, shard, session), Some(show.viewer.address()));
+    }
+}
+
+#[test]
 fn a_port_may_change_while_a_peer_joins_or_restarts() {
     let plane = Plane::start(1);
     let (mut viewer, session, shard) = open(&plane, &VIEW, Client::offer(Direction::RecvOnly));

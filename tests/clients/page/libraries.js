@@ -45,7 +45,7 @@ const LIBRARIES = {
       for (const track of stream.getTracks()) pc.addTransceiver(track, { direction: 'sendonly' });
       const whip = new MedoozeWhip();
       await whip.publish(pc, url, token);
-      return { stop: () => whip.stop() };
+      return { stop: () => whip.stop(), restart: () => whip.restart() };
     },
     async view({ url }, video) {
       const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
@@ -54,7 +54,7 @@ const LIBRARIES = {
       pc.addEventListener('track', ({ streams: [stream] }) => { video.srcObject = stream; });
       const whep = new MedoozeWhep();
       await whep.view(pc, url);
-      return { stop: () => whep.stop() };
+      return { stop: () => whep.stop(), restart: () => whep.restart() };
     },
   },
   eyevinn: {
@@ -84,3 +84,4 @@ globalThis.stage.library = async (name, role, given) => {
   return key;
 };
 Session.prototype.stopByLibrary = function stopByLibrary() { return this.started.stop(); };
+Session.prototype.restartByLibrary = function restartByLibrary() { return this.started.restart(); };

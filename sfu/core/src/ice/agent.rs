@@ -191,6 +191,12 @@ impl Agent {
         self.consent_at + self.timing.consent
     }
 
+    /// Whether the route is so silent that the peer may have moved, or there is none.
+    #[must_use]
+    pub fn is_silent(&self, now: Instant) -> bool {
+        self.route.is_none() || now >= self.paths[0].heard_at + MOVED
+    }
+
     /// Counts a datagram of a known address that was no STUN.
     #[inline]
     pub fn received(&mut self, from: Route, bytes: usize) {
