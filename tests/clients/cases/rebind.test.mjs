@@ -7,19 +7,21 @@ import { able, client } from '../lib/clients.mjs';
 import { place } from '../lib/place.mjs';
 
 const here = place('rebind');
-/** Far more than it takes: a client that stands still for ever is to be found. Measured freezes stand in docs/clients.md. */
-const FREEZE_MAX = 20_000;
+/** Milliseconds without a picture, on a machine that has much else to do. Measured freezes stand in docs/clients.md. */
+const FREEZE_MAX = 6_000;
+/** The same for viewers that are found late, or ask for a keyframe late. */
+const FREEZE_MAX_OF_LATE = 20_000;
 const MOVES = [['another port', undefined], ['another address family', 6]];
 
 /** Moves the NAT's mappings while `seen` watches, and asserts that the picture comes back. */
-async function survives(nat, seen) {
+async function survives(nat, seen, freezeMax = FREEZE_MAX) {
   for (const [where, family] of MOVES) {
     await seen.gets('video', 30);
     await seen.watchGap();
     await nat.rebind(family);
     await seen.gets('video', 45);
     const gap = await seen.gap();
-    assert.ok(gap < FREEZE_MAX, `${where}: the picture stood still for ${Math.round(gap)} ms`);
+    assert.ok(gap < freezeMax, `${where}: the picture stood still for ${Math.round(gap)} ms`);
   }
 }
 
@@ -44,14 +46,14 @@ describe('viewers move', AT_ONCE, () => {
       await viewer.connected();
       // One that sends no checks is found by its reports: not before the first.
       await viewer.gets('video', 150);
-      await survives(nat, viewer);
+      await survives(nat, viewer, client(id).watchesOnLate ? FREEZE_MAX_OF_LATE : FREEZE_MAX);
       await viewer.leaves();
     });
   }
 });
 
 /** Clients that go on checking their path; others cannot be found at another address before there are keys. */
-const CHECKING = ['obs-32', 'gstreamer', 'aiortc-balanced', 'pion-ecdsa', 'webrtc-rs', 'chromium', 'firefox'];
+const CHECKING = ['obs-32', 'aiortc-balanced', 'pion-ecdsa', 'webrtc-rs', 'chromium', 'firefox'];
 
 describe('peers move while they join', AT_ONCE, () => {
   for (const id of CHECKING) {

@@ -49,7 +49,11 @@ const missingWithout = (version, word) => () => (version() === undefined ? word 
 
 function datachannel(id, name, more, roles = ['publish', 'view']) {
   const starts = roles.map((role) => [role, node('datachannel.mjs', role, ...more)]);
-  return { id, name, library: 'node-datachannel', version: () => packageVersion('node-datachannel'), ...Object.fromEntries(starts) };
+  return {
+    id, name, library: 'node-datachannel', version: () => packageVersion('node-datachannel'), ...Object.fromEntries(starts),
+    // It sends no reports, and checks its path every five seconds.
+    watchesOnLate: true,
+  };
 }
 
 function ffmpeg(id, pip, binary, limits) {
@@ -70,6 +74,7 @@ function aiortc(bundle) {
     id: `aiortc-${bundle}`, name: `aiortc, ${bundle}`, library: 'aiortc', version,
     publish: script('publish.py', '--codec', 'H264', '--width', '320', '--height', '180'),
     view: script('view.py'),
+    watchesOnLate: true,
     limits: 'Asks for a keyframe late after a loss, and checks its path every five seconds: its picture comes back late.',
   };
 }
@@ -91,6 +96,7 @@ function werift(name) {
     id: name, name: 'werift', library: 'werift', version,
     publish: node('werift.mjs', 'publish', '--package', name),
     view: node('werift.mjs', 'view', '--package', name),
+    watchesOnLate: name === 'werift-old',
     limits: name === 'werift-old'
       ? 'Sends no consent checks: a viewer whose port changes before its first report, some seconds after it has joined, is not found.' : undefined,
   };
@@ -119,7 +125,8 @@ const pyavVersion = once(() => printed(PYTHON, path.join(HERE, 'peers/pyav.py'),
 
 /**
  * `publish` and `view` start a peer; a client without one of them cannot do that. `codec` is what it has to be sent.
- * `missing` says why a client cannot be had here, `fault` why it cannot connect, which is tried all the same.
+ * `missing` says why a client cannot be had here, `fault` why it cannot connect, which is tried all the same;
+ * `watchesOnLate` that a viewer's picture comes back late when its port changes.
  */
 export const CLIENTS = [
   // What differs between OBS's versions is the offer.
@@ -139,6 +146,8 @@ export const CLIENTS = [
   {
     id: 'gstreamer', name: 'GStreamer, webrtcbin', library: 'gstreamer1.0-plugins-bad', version: gstreamerVersion, system: true,
     missing: missingWithout(gstreamerVersion, 'no GStreamer with webrtcbin on this machine'),
+    // It reports, and checks its path, every five seconds or so.
+    watchesOnLate: true,
     publish: gstreamer('publish'),
     view: gstreamer('view'),
   },
