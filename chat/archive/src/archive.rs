@@ -1,7 +1,5 @@
 //! The handle, and what runs behind it.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,6 +14,7 @@ use crate::entry::{
     AuditEntry, DeadLetter, HistoryPage, HistoryQuery, MessageEntry, RoomState, Verified,
 };
 use crate::error::{AppendError, ArchiveError, OpenError};
+use crate::folder;
 use crate::journal::reader::Reader;
 use crate::journal::{self, Done, Folder, Journal, Receipt};
 use crate::node_key::NodeKey;
@@ -77,10 +76,7 @@ impl Archive {
     /// Settings, files or a database that cannot be used.
     pub async fn open(config: ArchiveConfig) -> Result<(Self, ArchiveTasks), OpenError> {
         config.validate()?;
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&config.data_dir)?;
+        folder::make(&config.data_dir)?;
         let folder = Folder::open(config.data_dir.join("journal"))?;
         let node = Arc::new(match config.node_key_bytes()? {
             Some(secret) => NodeKey::new(&secret),

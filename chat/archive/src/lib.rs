@@ -20,6 +20,7 @@ mod config;
 mod entry;
 mod error;
 mod export;
+mod folder;
 mod journal;
 mod node_key;
 mod record;
