@@ -17,6 +17,14 @@ impl From<IpAddr> for Network {
     }
 }
 
+impl Network {
+    /// A number that is the network's own.
+    #[must_use]
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

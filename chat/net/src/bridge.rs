@@ -19,7 +19,7 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::{SendError, TrySendError};
 
-use crate::address::AddressKey;
+use crate::address::AddressHasher;
 use crate::hub::{Hub, NoRoom, RoomHandle};
 use crate::room::{Command, Route};
 use crate::shards::Shards;
@@ -36,7 +36,7 @@ const CONNECTS_WAITING_MAX: usize = 4_096;
 pub(crate) struct Bridge {
     pub(crate) hub: Hub,
     pub(crate) shards: Shards,
-    pub(crate) addresses: AddressKey,
+    pub(crate) addresses: AddressHasher,
     pub(crate) stats: Arc<PlaneStats>,
     pub(crate) next_client: Arc<AtomicU64>,
 }

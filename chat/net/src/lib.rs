@@ -35,7 +35,7 @@ use lightstick_types::{ChatMember, RoomName};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use address::AddressKey;
+use address::AddressHasher;
 use bridge::Bridge;
 pub use config::{ChatConfig, ConfigError};
 pub use hub::NoRoom;
@@ -137,7 +137,7 @@ impl ChatPlane {
         let events = media.take_chat_events().ok_or(StartError::Taken)?;
         let (archive, archive_tasks) = Archive::open(config.archive.clone()).await?;
         let stats = Arc::new(PlaneStats::default());
-        let addresses = AddressKey::new(&archive.derived_key("addresses"));
+        let addresses = AddressHasher::new(&archive.derived_key("addresses"));
         let next_client = Arc::new(AtomicU64::new(1));
         let cancel = CancellationToken::new();
         let mut tasks = Tasks::default();

@@ -14,7 +14,7 @@ use lightstick_types::ChatMember;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
-use crate::address::AddressKey;
+use crate::address::AddressHasher;
 use crate::config::ChatConfig;
 use crate::hub::{NoRoom, RoomHandle};
 use crate::room::{Command, OWN_FRAMES_MAX, Route};
@@ -38,7 +38,7 @@ pub enum Refused {
 pub(crate) struct Sockets {
     max: usize,
     per_address_max: usize,
-    addresses: AddressKey,
+    addresses: AddressHasher,
     open: Arc<Mutex<HashMap<u64, usize>>>,
     stats: Arc<PlaneStats>,
 }
@@ -51,7 +51,11 @@ pub struct Place {
 }
 
 impl Sockets {
-    pub(crate) fn new(config: &ChatConfig, addresses: AddressKey, stats: Arc<PlaneStats>) -> Self {
+    pub(crate) fn new(
+        config: &ChatConfig,
+        addresses: AddressHasher,
+        stats: Arc<PlaneStats>,
+    ) -> Self {
         Self {
             max: config.sockets_max,
             per_address_max: config.sockets_per_address_max,
@@ -249,5 +253,31 @@ impl Drop for Socket {
             self.own.close();
             self.room.gone.store(true, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_network_is_one_address() {
+        let config = ChatConfig {
+            sockets_per_address_max: 1,
+            ..ChatConfig::default()
+        };
+        let stats = Arc::<PlaneStats>::default();
+        let sockets = Sockets::new(&config, AddressHasher::new(&[7; 32]), Arc::clone(&stats));
+        let take = |address: &str| sockets.take(address.parse().unwrap());
+        let first = take("2001:db8:1:2::1").unwrap();
+        assert_eq!(
+            take("2001:db8:1:2::2").err(),
+            Some(Refused::TooManyOfAddress)
+        );
+        let other = take("2001:db8:1:3::1").unwrap();
+        drop(first);
+        let again = take("2001:db8:1:2::2").unwrap();
+        drop((other, again));
+        assert_eq!(stats.sockets.get(), 0);
     }
 }
