@@ -31,8 +31,12 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// closed, and may open it again.
 const CONNECTS_WAITING_MAX: usize = 4_096;
 
-/// Carries what happens on data channels to the rooms. It never waits for a room: what must not be
-/// lost waits in a queue of that room's own.
+/// Frames of a session that wait for its room to be found. More are refused as a room's own are that
+/// is behind.
+const EARLY_MAX: usize = 32;
+
+/// Carries what happens on data channels to the rooms. It waits for no room and for nobody who finds
+/// one: what must not be lost waits in a queue of that room's own, or of that session's.
 pub(crate) struct Bridge {
     pub(crate) hub: Hub,
     pub(crate) shards: Shards,
@@ -42,10 +46,39 @@ pub(crate) struct Bridge {
 }
 
 /// A session whose `ctl` is open.
-struct Seat {
+enum Seat {
+    /// Its room is being found.
+    Opening {
+        client: ClientKey,
+        /// What it has sent meanwhile.
+        early: Vec<Command>,
+    },
+    Taken(Taken),
+}
+
+struct Taken {
     room: RoomHandle,
     name: RoomName,
     client: ClientKey,
+}
+
+impl Seat {
+    fn client(&self) -> ClientKey {
+        match self {
+            Self::Opening { client, .. } => *client,
+            Self::Taken(taken) => taken.client,
+        }
+    }
+}
+
+/// A session's room was found, or not.
+struct Found {
+    shard: ShardId,
+    session: SessionId,
+    client: ClientKey,
+    member: Arc<ChatMember>,
+    address: u64,
+    room: Result<RoomHandle, NoRoom>,
 }
 
 /// What waits for a room whose queue is full: its sessions' comings and goings, and that they have
@@ -58,12 +91,20 @@ struct Backlog {
 
 /// A room has room for a command again, or is gone.
 type Freed = (RoomName, Result<mpsc::OwnedPermit<Command>, SendError<()>>);
-type Waits = FuturesUnordered<Pin<Box<dyn Future<Output = Freed> + Send>>>;
+type Waits<T> = FuturesUnordered<Pin<Box<dyn Future<Output = T> + Send>>>;
+
+/// What the bridge keeps.
+#[derive(Default)]
+struct State {
+    seats: HashMap<SessionId, Seat>,
+    opening: Waits<Found>,
+    backlogs: Backlogs,
+}
 
 #[derive(Default)]
 struct Backlogs {
     of: HashMap<RoomName, Backlog>,
-    waits: Waits,
+    waits: Waits<Freed>,
 }
 
 impl Backlogs {
@@ -145,43 +186,40 @@ impl Backlogs {
 impl Bridge {
     /// Runs until the media plane is gone.
     pub(crate) async fn run(self, mut events: mpsc::Receiver<ChatEvent>) {
-        let mut seats: HashMap<SessionId, Seat> = HashMap::new();
-        let mut backlogs = Backlogs::default();
+        let mut state = State::default();
         loop {
             tokio::select! {
                 event = events.recv() => match event {
-                    Some(event) => self.take(event, &mut seats, &mut backlogs).await,
+                    Some(event) => self.take(event, &mut state),
                     None => return,
                 },
-                Some(freed) = backlogs.waits.next() => backlogs.freed(freed),
+                Some(found) = state.opening.next() => self.found(found, &mut state),
+                Some(freed) = state.backlogs.waits.next() => state.backlogs.freed(freed),
             }
         }
     }
 
-    async fn take(
-        &self,
-        event: ChatEvent,
-        seats: &mut HashMap<SessionId, Seat>,
-        backlogs: &mut Backlogs,
-    ) {
+    fn take(&self, event: ChatEvent, state: &mut State) {
         match event {
             ChatEvent::Opened {
                 shard,
                 session,
                 member,
-            } => match self.connect(shard, session, member, backlogs).await {
-                Ok(seat) => {
-                    seats.insert(session, seat);
-                }
-                Err(reason) => self.close(shard, session, reason),
-            },
+            } => {
+                let client = crate::next_client(&self.next_client);
+                let early = Vec::new();
+                state.seats.insert(session, Seat::Opening { client, early });
+                state
+                    .opening
+                    .push(Box::pin(self.find(shard, session, client, member)));
+            }
             ChatEvent::Frame {
                 shard,
                 session,
                 bytes,
             } => {
-                if let Some(seat) = seats.get(&session) {
-                    let client = seat.client;
+                if let Some(seat) = state.seats.get_mut(&session) {
+                    let client = seat.client();
                     let command = match read(&bytes) {
                         Some(request) => Command::Request { client, request },
                         None => Command::Malformed {
@@ -189,7 +227,15 @@ impl Bridge {
                             nonce: nonce::of_protobuf(&bytes),
                         },
                     };
-                    self.pass(shard, session, seat, command, backlogs);
+                    match seat {
+                        Seat::Taken(taken) => {
+                            self.pass(shard, session, taken, command, &state.backlogs);
+                        }
+                        Seat::Opening { early, .. } if early.len() < EARLY_MAX => {
+                            early.push(command);
+                        }
+                        Seat::Opening { .. } => self.refuse(shard, session, &command),
+                    }
                 }
             }
             ChatEvent::Refused {
@@ -198,7 +244,7 @@ impl Bridge {
                 head,
                 why,
             } => {
-                if seats.contains_key(&session) {
+                if state.seats.contains_key(&session) {
                     let refusal = match why {
                         ChatRefused::TooFast => Refusal::later(Code::RateLimited, AGAIN),
                         ChatRefused::Unreadable => Code::Malformed.into(),
@@ -208,49 +254,94 @@ impl Bridge {
                         .command(shard, ChatCommand::Tell { session, frame });
                 }
             }
+            // Whoever is not in its room yet has missed nothing of it.
             ChatEvent::Resync { session, .. } => {
-                if let Some(Seat { room, name, client }) = seats.get(&session) {
-                    backlogs.deliver(name, room, Command::Resync { client: *client });
+                if let Some(Seat::Taken(taken)) = state.seats.get(&session) {
+                    let client = taken.client;
+                    let resync = Command::Resync { client };
+                    state.backlogs.deliver(&taken.name, &taken.room, resync);
                 }
             }
             ChatEvent::Closed { session, .. } => {
-                if let Some(Seat { room, name, client }) = seats.remove(&session)
-                    && !backlogs.forget(&name, client)
+                if let Some(Seat::Taken(Taken { room, name, client })) =
+                    state.seats.remove(&session)
+                    && !state.backlogs.forget(&name, client)
                 {
-                    backlogs.deliver(&name, &room, Command::Disconnect { client });
+                    let disconnect = Command::Disconnect { client };
+                    state.backlogs.deliver(&name, &room, disconnect);
                 }
             }
         }
     }
 
-    /// Connects a session to its room, or says why it cannot be.
-    async fn connect(
+    /// Finds a session's room, and opens it if it must.
+    fn find(
         &self,
         shard: ShardId,
         session: SessionId,
+        client: ClientKey,
         member: Arc<ChatMember>,
-        backlogs: &mut Backlogs,
-    ) -> Result<Seat, &'static str> {
+    ) -> impl Future<Output = Found> + Send + use<> {
+        let hub = self.hub.clone();
         let address = self.addresses.hash(member.address);
-        let opener = crate::opener(&member, address);
-        let name = member.room.clone();
-        // The hub waits for no room.
-        let opened = self.hub.open(name.clone(), opener).await;
-        let room = opened.map_err(|error| match error {
-            NoRoom::TooMany => "rooms_full",
-            NoRoom::TooManyOfAddress => "address_rooms_full",
-            NoRoom::NotOpen | NoRoom::Closing => "closing",
-        })?;
-        let client = crate::next_client(&self.next_client);
-        let connect = Command::Connect {
+        async move {
+            let opener = crate::opener(&member, address);
+            Found {
+                shard,
+                session,
+                client,
+                address,
+                room: hub.open(member.room.clone(), opener).await,
+                member,
+            }
+        }
+    }
+
+    /// Connects a session to its room, or closes its chat and says why.
+    fn found(&self, found: Found, state: &mut State) {
+        let Found {
+            shard,
+            session,
             client,
-            address,
             member,
-            route: Route::Session(shard, session),
+            address,
+            room,
+        } = found;
+        // It may have left meanwhile, and come again.
+        let early = match state.seats.get_mut(&session) {
+            Some(Seat::Opening { client: now, early }) if *now == client => std::mem::take(early),
+            _ => return,
         };
-        match backlogs.deliver(&name, &room, connect) {
-            true => Ok(Seat { room, name, client }),
-            false => Err("overloaded"),
+        let name = member.room.clone();
+        let connected = room
+            .map_err(|error| match error {
+                NoRoom::TooMany => "rooms_full",
+                NoRoom::TooManyOfAddress => "address_rooms_full",
+                NoRoom::NotOpen | NoRoom::Closing => "closing",
+            })
+            .and_then(|room| {
+                let connect = Command::Connect {
+                    client,
+                    address,
+                    member,
+                    route: Route::Session(shard, session),
+                };
+                match state.backlogs.deliver(&name, &room, connect) {
+                    true => Ok(Taken { room, name, client }),
+                    false => Err("overloaded"),
+                }
+            });
+        match connected {
+            Ok(taken) => {
+                for command in early {
+                    self.pass(shard, session, &taken, command, &state.backlogs);
+                }
+                state.seats.insert(session, Seat::Taken(taken));
+            }
+            Err(reason) => {
+                state.seats.remove(&session);
+                self.close(shard, session, reason);
+            }
         }
     }
 
@@ -258,7 +349,7 @@ impl Bridge {
         &self,
         shard: ShardId,
         session: SessionId,
-        seat: &Seat,
+        seat: &Taken,
         command: Command,
         backlogs: &Backlogs,
     ) {
@@ -270,11 +361,14 @@ impl Bridge {
                 Ok(()) | Err(TrySendError::Closed(_)) => None,
             },
         };
-        let Some(command) = refused else {
-            return;
-        };
+        if let Some(command) = refused {
+            self.refuse(shard, session, &command);
+        }
+    }
+
+    fn refuse(&self, shard: ShardId, session: SessionId, command: &Command) {
         self.stats.overload.add(1);
-        if let Some(frame) = come_again(&command) {
+        if let Some(frame) = come_again(command) {
             self.shards
                 .command(shard, ChatCommand::Tell { session, frame });
         }
@@ -307,89 +401,4 @@ fn read(bytes: &[u8]) -> Option<Request> {
 }
 
 #[cfg(test)]
-mod tests {
-    use lightstick_chat_proto::{Ping, Send, ServerFrame, part};
-
-    use super::*;
-
-    fn handle(capacity: usize) -> (RoomHandle, mpsc::Receiver<Command>) {
-        let (commands, inbox) = mpsc::channel(capacity);
-        let (ticks, _) = tokio::sync::broadcast::channel(1);
-        let gone = Arc::default();
-        (
-            RoomHandle {
-                commands,
-                ticks,
-                gone,
-            },
-            inbox,
-        )
-    }
-
-    fn keys(inbox: &mut mpsc::Receiver<Command>) -> Vec<(char, u64)> {
-        let mut seen = Vec::new();
-        while let Ok(command) = inbox.try_recv() {
-            seen.push(match command {
-                Command::Resync { client } => ('r', client.0),
-                Command::Disconnect { client } => ('d', client.0),
-                other => panic!("{other:?}"),
-            });
-        }
-        seen
-    }
-
-    #[tokio::test]
-    async fn what_must_not_be_lost_waits_for_its_room_in_order() {
-        let name: RoomName = "slow".parse().expect("a name");
-        let (room, mut inbox) = handle(2);
-        let mut backlogs = Backlogs::default();
-        let resync = |n| Command::Resync {
-            client: ClientKey(n),
-        };
-        for n in 1..=5 {
-            assert!(backlogs.deliver(&name, &room, resync(n)));
-        }
-        let gone = Command::Disconnect {
-            client: ClientKey(1),
-        };
-        assert!(backlogs.deliver(&name, &room, gone));
-        let other: RoomName = "quick".parse().expect("a name");
-        let (quick, mut quickly) = handle(2);
-        assert!(backlogs.deliver(&other, &quick, resync(9)));
-        assert_eq!(
-            keys(&mut quickly),
-            [('r', 9)],
-            "one room waits, the other does not"
-        );
-        let mut seen = keys(&mut inbox);
-        while let Some(freed) = backlogs.waits.next().await {
-            backlogs.freed(freed);
-            seen.extend(keys(&mut inbox));
-        }
-        assert_eq!(
-            seen,
-            [('r', 1), ('r', 2), ('r', 3), ('r', 4), ('r', 5), ('d', 1)]
-        );
-        assert!(backlogs.of.is_empty());
-    }
-
-    #[test]
-    fn whoever_waits_for_an_answer_is_told_to_come_again() {
-        let of = |request| {
-            let client = ClientKey(1);
-            come_again(&Command::Request { client, request })
-        };
-        let send = Send {
-            nonce: 7,
-            ..Send::default()
-        };
-        let frame = of(Request::Send(send)).expect("an answer");
-        let read = ServerFrame::decode(frame.proto().clone()).expect("a frame");
-        let Some(part::Part::Refusal(refusal)) = read.parts[0].part.clone() else {
-            panic!("{read:?}");
-        };
-        assert_eq!((refusal.nonce, refusal.code.as_str()), (7, "full"));
-        assert!(refusal.retry_after_ms > 0, "{refusal:?}");
-        assert!(of(Request::Ping(Ping::default())).is_none());
-    }
-}
+mod tests;

@@ -68,12 +68,14 @@ impl RoomLimits {
     }
 }
 
+pub(crate) type HubReply = oneshot::Sender<Result<RoomHandle, NoRoom>>;
+
 enum Request {
     One {
         room: RoomName,
         /// Open the room if it is not.
         open: Option<Opener>,
-        reply: oneshot::Sender<Result<RoomHandle, NoRoom>>,
+        reply: HubReply,
     },
     /// The names of those that are open.
     All {
@@ -290,6 +292,23 @@ impl Hub {
             running.join().await
         });
         Self(sender)
+    }
+
+    /// A hub that does what a test says: it hears which rooms are asked for.
+    #[cfg(test)]
+    pub(crate) fn by_hand() -> (Self, mpsc::Receiver<(RoomName, HubReply)>) {
+        let (sender, mut requests) = mpsc::channel::<Request>(REQUESTS_MAX);
+        let (asked, asks) = mpsc::channel(REQUESTS_MAX);
+        tokio::spawn(async move {
+            while let Some(request) = requests.recv().await {
+                if let Request::One { room, reply, .. } = request
+                    && asked.send((room, reply)).await.is_err()
+                {
+                    return;
+                }
+            }
+        });
+        (Self(sender), asks)
     }
 
     /// The way to a room, which is opened if it must be.
