@@ -163,14 +163,13 @@ impl MediaPlane {
                 },
                 core: (config.pin && shards <= cores).then_some(index),
             };
-            let running = Arc::<AtomicBool>::default();
+            let (alive, running) = Running::new();
             let faults = Faults::default();
             let inboxes = Inboxes {
                 commands: inbox,
                 orders: order_inbox,
                 faults: faults.clone(),
             };
-            let alive = Running::new(&running);
             threads.spawn(format!("media-{index}"), move || {
                 let _alive = alive;
                 start.run(poll, &inboxes)
@@ -515,11 +514,11 @@ mod tests {
             let poll = Poll::new().expect("a poller");
             let (chat, chat_inbox) = bounded(capacity);
             let (commands, inbox) = bounded(capacity);
-            let running = Arc::default();
+            let (alive, running) = Running::new();
             let asleep = Asleep {
                 commands: inbox,
                 chat: chat_inbox,
-                running: Running::new(&running),
+                running: alive,
                 poll,
             };
             let port = Port {
@@ -563,9 +562,14 @@ mod tests {
         assert_eq!(ask().await, Err(ShardError::Full.into()));
         drop(shard.commands.recv());
         assert_eq!(waiting.await, Err(ShardError::Lost.into()));
+        // What nobody has taken when the shard ends is not answered either.
+        let waiting = ask();
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(&mut waiting).is_pending());
         drop(shard);
+        assert_eq!(waiting.await, Err(ShardError::Lost.into()));
         assert_eq!(ask().await, Err(ShardError::Gone.into()));
-        assert_eq!(unanswered(&plane.stats[0]), [1, 1, 1]);
+        assert_eq!(unanswered(&plane.stats[0]), [1, 1, 2]);
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use mio::Waker;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::chat::ChatCommand;
 use crate::command::{Command, Order};
@@ -47,31 +47,26 @@ pub(crate) struct Port {
     /// The shard was woken for the chat, and has not looked yet.
     pub(crate) chat_woken: Arc<AtomicBool>,
     pub(crate) waker: Arc<Waker>,
-    pub(crate) running: Arc<AtomicBool>,
+    /// Its other end goes with the shard's thread.
+    pub(crate) running: watch::Receiver<()>,
     #[cfg(debug_assertions)]
     pub(crate) faults: crate::faults::Faults,
     pub(crate) stats: Arc<ShardStats>,
 }
 
-/// Held by a shard's thread: however it ends, nobody is sent there any more.
-pub(crate) struct Running(Arc<AtomicBool>);
+/// Held by a shard's thread: however it ends, nobody is sent there any more, and nobody waits.
+pub(crate) struct Running(#[allow(dead_code)] watch::Sender<()>);
 
 impl Running {
-    pub(crate) fn new(running: &Arc<AtomicBool>) -> Self {
-        running.store(true, Ordering::Release);
-        Self(Arc::clone(running))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+    pub(crate) fn new() -> (Self, watch::Receiver<()>) {
+        let (running, seen) = watch::channel(());
+        (Self(running), seen)
     }
 }
 
 impl Port {
     pub(crate) fn is_running(&self) -> bool {
-        self.running.load(Ordering::Acquire)
+        self.running.has_changed().is_ok()
     }
 
     /// Hands the shard a command and waits for its answer.
@@ -84,7 +79,13 @@ impl Port {
         let asked = match sent {
             Ok(()) => {
                 self.wake();
-                answer.await.map_err(|_| ShardError::Lost)
+                let mut running = self.running.clone();
+                tokio::select! {
+                    biased;
+                    answer = answer => answer.map_err(|_| ShardError::Lost),
+                    // A queue keeps what it holds when its reader goes.
+                    _ = running.changed() => Err(ShardError::Lost),
+                }
             }
             Err(TrySendError::Full(_)) => Err(ShardError::Full),
             Err(TrySendError::Disconnected(_)) => Err(ShardError::Gone),
