@@ -6,9 +6,13 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+#[cfg(debug_assertions)]
+use lightstick_sfu::Fault;
 use lightstick_sfu::{MediaConfig, MediaPlane};
 use lightstick_signaling_core::rooms::{Admission, LeaveReason, SessionRole};
 use lightstick_types::SessionId;
+#[cfg(debug_assertions)]
+use lightstick_types::ShardId;
 use str0m::Rtc;
 use str0m::media::{Direction, MediaKind};
 
@@ -109,4 +113,31 @@ async fn stopping_closes_every_session() {
         }
     });
     waited.await.expect("the media plane holds nothing");
+}
+
+/// Faults exist in debug builds only.
+#[cfg(debug_assertions)]
+#[tokio::test]
+async fn a_join_finds_that_its_media_thread_has_ended_and_a_drain_does_not_wait_for_it() {
+    let signaling = start();
+    let viewer = || join(SessionRole::Viewer);
+    let joined = signaling.app.director.join(viewer()).await;
+    joined.unwrap_or_else(|p| panic!("{p:?}")).guard.keep();
+    let media = &signaling.app.media;
+    assert!(media.cause(ShardId(0), Fault::Panic));
+    let refused = tokio::time::timeout(Duration::from_secs(10), async {
+        loop {
+            // Until the thread has died it takes joins, and may die with one of them.
+            match signaling.app.director.join(viewer()).await {
+                Ok(joined) => joined.guard.keep(),
+                Err(problem) if problem.code == Code::MediaLost => {}
+                Err(problem) => return problem,
+            }
+        }
+    });
+    let problem = refused.await.expect("it has died");
+    assert_eq!(problem.code, Code::MediaGone);
+    let drained = signaling.drain(Instant::now() + Duration::from_secs(600));
+    let drained = tokio::time::timeout(Duration::from_secs(10), drained);
+    drained.await.expect("nobody is left who could leave");
 }
