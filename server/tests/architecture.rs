@@ -1,0 +1,93 @@
+//! Whatever docs/ARCHITECTURE.md names is there: files, folders, types, functions and settings.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Folders of what is made or downloaded.
+const NOT_OURS: [&str; 5] = ["target", "node_modules", "dist", ".git", "corpus"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// All files below a folder, as paths from the root.
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        let name = entry.file_name();
+        if NOT_OURS.iter().any(|not_ours| name == *not_ours) {
+            continue;
+        }
+        if path.is_dir() {
+            files(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+/// The words of our sources.
+fn words(files: &[PathBuf]) -> HashSet<String> {
+    let mut words = HashSet::new();
+    let sources = ["rs", "ts", "toml", "proto"];
+    for file in files {
+        let extension = file.extension().and_then(|extension| extension.to_str());
+        if extension.is_none_or(|extension| !sources.contains(&extension)) {
+            continue;
+        }
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        words.extend(text.split(|c| !is_word(c)).map(str::to_owned));
+    }
+    words
+}
+
+/// What stands in backticks.
+fn code_spans(text: &str) -> Vec<&str> {
+    let blocks: Vec<&str> = text.split("```").step_by(2).collect();
+    let spans = blocks
+        .iter()
+        .flat_map(|block| block.split('`').skip(1).step_by(2));
+    spans.collect()
+}
+
+#[test]
+fn all_that_the_architecture_names_is_there() {
+    let mut all = Vec::new();
+    files(&root(), &mut all);
+    let words = words(&all);
+    let paths: Vec<String> = all
+        .iter()
+        .filter_map(|path| path.strip_prefix(root()).ok())
+        .map(|path| format!("/{}", path.display()))
+        .collect();
+    let text = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).expect("the document");
+    let spans = code_spans(&text);
+    assert!(spans.len() > 200, "only {} names were found", spans.len());
+    let mut missing = Vec::new();
+    for span in spans {
+        let is_path = span.contains('/') || span.ends_with(".rs") || span.ends_with(".md");
+        // A resource of HTTP, or several files at once.
+        if span.starts_with('/') || span.contains(['{', '*', ' ']) {
+            continue;
+        }
+        let exists = if is_path {
+            let inside = format!("/{span}");
+            let folder = inside.ends_with('/');
+            paths.iter().any(|path| match folder {
+                true => path.contains(&inside),
+                false => path.ends_with(&inside),
+            })
+        } else {
+            let names = span.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+            names
+                .filter(|name| !name.is_empty())
+                .all(|name| words.contains(name))
+        };
+        if !exists {
+            missing.push(span);
+        }
+    }
+    assert!(missing.is_empty(), "not there: {missing:?}");
+}
