@@ -73,7 +73,7 @@ impl Shard {
             Command::AddCandidates { session, reply } => {
                 // Nothing to add: an agent that is lite learns its peer's addresses from the
                 // checks that come in (RFC 8445 section 2.4).
-                let known = self.by_id.contains_key(&session);
+                let known = self.sessions.by_id.contains_key(&session);
                 let _ = reply.send(if known {
                     Ok(())
                 } else {
@@ -98,7 +98,7 @@ impl Shard {
                 let _ = reply.send(self.room_media(room));
             }
             Command::SessionMedia { session, reply } => {
-                let key = self.by_id.get(&session).copied();
+                let key = self.sessions.by_id.get(&session).copied();
                 let _ = reply.send(key.and_then(|key| self.session_media(key)));
             }
         }
@@ -112,7 +112,7 @@ impl Shard {
     }
 
     fn close(&mut self, session: SessionId) {
-        if let Some(&key) = self.by_id.get(&session) {
+        if let Some(&key) = self.sessions.by_id.get(&session) {
             self.remove(key, CloseReason::Requested);
         }
     }
@@ -122,7 +122,7 @@ impl Shard {
         if reply.is_closed() {
             return;
         }
-        let key = self.sessions.vacant_key() as u32;
+        let key = self.sessions.next_key();
         let (shared, candidates, now) = (&self.shared, &self.candidates, self.now);
         // Nothing but the new session can be broken by a panic in this.
         let opened = catch_unwind(AssertUnwindSafe(|| {
@@ -149,9 +149,7 @@ impl Shard {
         };
         let gauge = session.role.gauge(&self.io.stats);
         gauge.set(gauge.get() + 1);
-        self.by_id.insert(session.id, key);
-        self.by_ufrag.insert(session.ice.local().ufrag.clone(), key);
-        self.sessions.insert(Box::new(session));
+        self.sessions.insert(session);
         if let Some(viewer) = viewer {
             self.seat_viewer(key, viewer);
         }
@@ -166,10 +164,14 @@ impl Shard {
         session: SessionId,
         ice: &RemoteIce,
     ) -> Result<LocalIce, CommandError> {
-        let key = *self.by_id.get(&session).ok_or(CommandError::NoSession)?;
-        let session = &mut self.sessions[key as usize];
+        let key = *self
+            .sessions
+            .by_id
+            .get(&session)
+            .ok_or(CommandError::NoSession)?;
+        let session = self.sessions.get_mut(key).ok_or(CommandError::NoSession)?;
         let local = session.restart_ice(ice, &self.candidates)?;
-        self.by_ufrag.insert(local.ufrag.clone(), key);
+        self.sessions.by_ufrag.insert(local.ufrag.clone(), key);
         self.tend_ice(key);
         Ok(local)
     }
@@ -179,7 +181,11 @@ impl Shard {
         session: SessionId,
         choice: LayerChoice,
     ) -> Result<(), CommandError> {
-        let key = *self.by_id.get(&session).ok_or(CommandError::NoSession)?;
+        let key = *self
+            .sessions
+            .by_id
+            .get(&session)
+            .ok_or(CommandError::NoSession)?;
         self.choose(key, choice);
         Ok(())
     }
@@ -187,7 +193,7 @@ impl Shard {
     /// What the API shows of a session.
     fn session_media(&mut self, key: u32) -> Option<SessionMedia> {
         let viewer = self.viewer_media(key);
-        let mut media = self.sessions.get_mut(key as usize)?.media();
+        let mut media = self.sessions.get_mut(key)?.media();
         if let Some(viewer) = viewer {
             media.bytes_sent += viewer.bytes_sent;
             media.layer = viewer.layer;

@@ -55,7 +55,7 @@ struct Sender {
 }
 
 impl Senders {
-    fn add(&mut self, ssrc: u32, key: u32) {
+    pub(crate) fn add(&mut self, ssrc: u32, key: u32) {
         let sender = self.0.entry(ssrc).or_default();
         sender.count += 1;
         sender.only = (sender.count == 1).then_some(key);
@@ -71,14 +71,14 @@ impl Senders {
     }
 
     /// A survey begins: nobody is known to be silent.
-    fn forget_silent(&mut self) {
+    pub(crate) fn forget_silent(&mut self) {
         for sender in self.0.values_mut() {
             sender.silent.clear();
         }
     }
 
     /// Nothing has come from a session's peer for a while.
-    fn note_silent(&mut self, ssrc: u32, key: u32) {
+    pub(crate) fn note_silent(&mut self, ssrc: u32, key: u32) {
         if let Some(sender) = self.0.get_mut(&ssrc).filter(|sender| sender.only.is_none()) {
             sender.silent.push(key);
         }
@@ -103,9 +103,6 @@ impl Senders {
     }
 }
 
-/// SSRCs that one session is found by at most.
-const SSRCS_MAX: usize = 8;
-
 impl Shard {
     /// Finds the session of a datagram: by its source, by the user name of a check, or by who
     /// sends media.
@@ -113,7 +110,7 @@ impl Shard {
         self.io.stats.datagrams_in.add(1);
         self.io.stats.bytes_in.add(datagram.len() as u64);
         let kind = demux::classify(datagram);
-        let key = match (kind, self.by_addr.get(&from)) {
+        let key = match (kind, self.sessions.by_addr.get(&from)) {
             (Kind::Junk, _) => {
                 self.io.stats.drop_junk.add(1);
                 return;
@@ -138,7 +135,7 @@ impl Shard {
 
     /// No session is to be found at an address any more.
     pub(crate) fn forget_route(&mut self, from: Route) {
-        self.by_addr.remove(&from);
+        self.sessions.by_addr.remove(&from);
         if let Route::Tcp(remote) = from {
             self.io.tcp.released(remote, self.now);
         }
@@ -146,11 +143,11 @@ impl Shard {
 
     /// The session that is known to be at an address.
     pub(crate) fn session_at(&self, from: Route) -> Option<u32> {
-        self.by_addr.get(&from).copied()
+        self.sessions.by_addr.get(&from).copied()
     }
 
     fn is_connecting(&self, key: u32) -> bool {
-        let session = self.sessions.get(key as usize);
+        let session = self.sessions.get(key);
         session.is_some_and(|s| !s.connected && matches!(s.role, RoleState::Viewer { .. }))
     }
 
@@ -158,34 +155,21 @@ impl Shard {
     /// of a peer who has moved.
     fn on_stranger(&mut self, kind: Kind, from: Route, arrived: Instant, datagram: &[u8]) {
         let ssrc = ssrc(kind, datagram);
-        let candidates = ssrc.map(|ssrc| self.senders.candidates(ssrc));
+        let candidates = ssrc.map(|ssrc| self.sessions.senders.candidates(ssrc));
         let mut tried = false;
         for key in candidates.into_iter().flatten().flatten() {
-            if !self.strangers.take(self.now, STRANGERS) {
+            if !self.sessions.strangers.take(self.now, STRANGERS) {
                 break;
             }
             tried = true;
             self.session_datagram(key, kind, from, arrived, datagram);
             // It was authentic.
-            if self.by_addr.contains_key(&from) {
+            if self.sessions.by_addr.contains_key(&from) {
                 return;
             }
         }
         if !tried {
             self.io.stats.drop_stranger.add(1);
-        }
-    }
-
-    /// Notes whose peers are silent: they may have moved.
-    pub(crate) fn survey_silent(&mut self) {
-        let now = self.now;
-        self.senders.forget_silent();
-        for (key, session) in &self.sessions {
-            if session.connected && session.ice.is_silent(now) {
-                for ssrc in &session.ssrcs {
-                    self.senders.note_silent(*ssrc, key as u32);
-                }
-            }
         }
     }
 
@@ -198,8 +182,8 @@ impl Shard {
                 .recipient()
                 .filter(|_| message.class == Class::Request);
             let key = match named {
-                Some(ufrag) => self.by_ufrag.get(ufrag),
-                None => self.by_addr.get(&from),
+                Some(ufrag) => self.sessions.by_ufrag.get(ufrag),
+                None => self.sessions.by_addr.get(&from),
             };
             Some((*key?, message))
         });
@@ -207,9 +191,9 @@ impl Shard {
             self.io.stats.drop_stun.add(1);
             return;
         };
-        let known = self.by_addr.get(&from) == Some(&key);
+        let known = self.sessions.by_addr.get(&from) == Some(&key);
         let now = self.now;
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         if !session.inflow.admits(Kind::Stun, known, now) {
@@ -235,7 +219,7 @@ impl Shard {
         datagram: &[u8],
     ) {
         let now = self.now;
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         if !session.inflow.admits(kind, true, now) {
@@ -260,7 +244,7 @@ impl Shard {
         } else {
             self.transport_datagram(key, kind, from, arrived, datagram)
         };
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         if session.connected && !was_connected {
@@ -268,7 +252,7 @@ impl Shard {
         } else if authentic {
             session.ice.handle_media(from, datagram.len(), now);
             if let Some(ssrc) = ssrc(kind, datagram) {
-                self.note_sender(key, ssrc);
+                self.sessions.note_sender(key, ssrc);
             }
             if known {
                 return;
@@ -288,7 +272,7 @@ impl Shard {
         arrived: Instant,
         datagram: &[u8],
     ) -> bool {
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return false;
         };
         if kind == Kind::Rtp && session.connected && !session.admit(datagram, self.now) {
@@ -313,43 +297,34 @@ impl Shard {
             self.io.stats.drop_refused.add(1);
         }
         self.poll_session(key);
-        let media = self.sessions.get(key as usize).is_some_and(|s| s.authentic);
+        let media = self.sessions.get(key).is_some_and(|s| s.authentic);
         media || (kind == Kind::Dtls && dtls::opened() != opened)
-    }
-
-    /// Remembers who sends, so that it is found again at another address.
-    fn note_sender(&mut self, key: u32, ssrc: u32) {
-        let ssrcs = &mut self.sessions[key as usize].ssrcs;
-        if !ssrcs.contains(&ssrc) && ssrcs.len() < SSRCS_MAX {
-            ssrcs.push(ssrc);
-            self.senders.add(ssrc, key);
-        }
     }
 
     /// Does what a session's agent wants done.
     pub(crate) fn tend_ice(&mut self, key: u32) {
-        while let Some(session) = self.sessions.get_mut(key as usize) {
+        while let Some(session) = self.sessions.get_mut(key) {
             let output = session.ice.poll();
             self.follow_route(key);
-            let Some(session) = self.sessions.get_mut(key as usize) else {
+            let Some(session) = self.sessions.get_mut(key) else {
                 return;
             };
             match output {
                 Some(Output::Transmit(to, message)) => self.io.send(session, to, &message),
                 Some(Output::Known(from)) => {
-                    self.by_addr.insert(from, key);
+                    session.prepare_to_begin(self.now);
+                    self.sessions.by_addr.insert(from, key);
                     if let Route::Tcp(remote) = from {
                         self.io.tcp.authenticated(remote);
                     }
-                    session.prepare_to_begin(self.now);
                 }
                 Some(Output::Forgotten(from)) => {
-                    if self.by_addr.get(&from) == Some(&key) {
+                    if self.sessions.by_addr.get(&from) == Some(&key) {
                         self.forget_route(from);
                     }
                 }
                 Some(Output::Retired(ufrag)) => {
-                    self.by_ufrag.remove(&ufrag);
+                    self.sessions.by_ufrag.remove(&ufrag);
                 }
                 Some(Output::Routed(to)) => {
                     tracing::debug!(to = %to.destination(), "route");

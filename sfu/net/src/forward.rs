@@ -23,7 +23,7 @@ const ROOMS_SLICE: Duration = Duration::from_millis(8);
 impl Shard {
     /// Takes a publisher's packet: into its room, or into its parking place.
     pub(crate) fn take_packet(&mut self, key: u32, packet: Incoming) {
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         let RoleState::Publisher {
@@ -58,7 +58,7 @@ impl Shard {
 
     /// The room that a session has something to do with.
     pub(crate) fn room_of(&self, key: u32) -> Option<RoomKey> {
-        let session = self.sessions.get(key as usize)?;
+        let session = self.sessions.get(key)?;
         match session.seat() {
             Some(seat) => Some(seat.room),
             None => self.rooms.find(session.room),
@@ -201,14 +201,14 @@ impl Shard {
 
     /// Tells the control plane what happens to a session.
     pub(crate) fn tell(&mut self, key: u32, event: impl FnOnce(SessionId) -> MediaEvent) {
-        if let Some(session) = self.sessions.get(key as usize) {
+        if let Some(session) = self.sessions.get(key) {
             let event = event(session.id);
-            self.emit(event);
+            self.control.emit(event);
         }
     }
 
     fn ask_for_keyframes(&mut self, feeder: FeederId, layers: LayerSet) {
-        let Some(session) = self.sessions.get_mut(feeder.0 as usize) else {
+        let Some(session) = self.sessions.get_mut(feeder.0) else {
             return;
         };
         if let RoleState::Publisher { ingress, .. } = &session.role {
@@ -218,7 +218,7 @@ impl Shard {
                 }
             }
         }
-        self.mark_dirty(feeder.0);
+        self.sessions.mark_dirty(feeder.0);
     }
 
     /// What a room's publisher sends, for the API.
@@ -227,7 +227,7 @@ impl Shard {
         let room = self.rooms.find(id)?;
         let (hop, _) = self.rooms.get(room)?;
         let (feeder, source) = hop.source_mut()?;
-        let session = self.sessions.get(feeder.0 as usize)?;
+        let session = self.sessions.get(feeder.0)?;
         let mut tracks = Vec::new();
         for kind in [TrackKind::Audio, TrackKind::Video] {
             let Some(format) = source.format(kind) else {

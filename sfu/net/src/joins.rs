@@ -86,7 +86,7 @@ impl Shard {
 
     /// Takes a datagram of a viewer that is not connected yet.
     pub(crate) fn queue_handshake(&mut self, key: u32, from: Route, datagram: &[u8]) {
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         let handshakes = self.joins.waiting.len() - self.joins.offers;
@@ -115,7 +115,7 @@ impl Shard {
                 Join::Handshake { from, datagram } => {
                     // It may be gone by now, and another in its place.
                     if let Some(key) = self.session_at(from) {
-                        if let Some(session) = self.sessions.get_mut(key as usize) {
+                        if let Some(session) = self.sessions.get_mut(key) {
                             session.handshakes_waiting =
                                 session.handshakes_waiting.saturating_sub(1);
                         }

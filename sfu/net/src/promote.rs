@@ -13,12 +13,14 @@ use crate::shard::Shard;
 impl Shard {
     /// Keeps a packet of a publisher that is not in its room yet.
     pub(crate) fn park(&mut self, key: u32, packet: Incoming) {
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         let id = session.id;
         match session.parked_mut().map(|parked| parked.push(packet)) {
-            Some(Taken::Ready) => self.emit(MediaEvent::PublisherReady { session: id }),
+            Some(Taken::Ready) => self
+                .control
+                .emit(MediaEvent::PublisherReady { session: id }),
             Some(Taken::Noted) | None => {}
             Some(Taken::Dropped) => self.io.stats.drop_media.add(1),
         }
@@ -29,10 +31,12 @@ impl Shard {
     pub(crate) fn promote(&mut self, session: SessionId) {
         let now = self.now;
         // It may have closed meanwhile.
-        let Some(&key) = self.by_id.get(&session) else {
+        let Some(&key) = self.sessions.by_id.get(&session) else {
             return;
         };
-        let session = &mut self.sessions[key as usize];
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
         let RoleState::Publisher {
             ingress,
             bitrate_max,

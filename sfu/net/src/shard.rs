@@ -4,19 +4,15 @@
 //! rooms, sessions with something to send, flush; then slices of time for TCP, for the chat and for
 //! those who join. Each of these has a bound, and goes on in the next turn.
 
-use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, TryRecvError};
-use lightstick_sfu_core::bucket::Bucket;
 use lightstick_sfu_core::health::Fault;
 use lightstick_sfu_core::ice::Route;
-use lightstick_sfu_core::timer::TimerWheel;
-use lightstick_types::{SessionId, ShardId};
-use mio::{Events, Poll, Token};
-use slab::Slab;
+use lightstick_types::ShardId;
+use mio::{Events, Poll, Registry, Token};
 use str0m::net::Protocol;
 use str0m::{Candidate, Input};
 use tokio::sync::mpsc;
@@ -24,13 +20,14 @@ use tokio::sync::mpsc;
 use crate::api::{CloseReason, MediaEvent};
 use crate::chat::Desk;
 use crate::command::{Command, Order};
-use crate::demux::Senders;
+use crate::control::Control;
 use crate::faults::Faults;
 use crate::joins::Joins;
 use crate::link::Links;
 use crate::open::Candidates;
 use crate::rooms::{Position, Rooms};
-use crate::session::{Failed, Session, Shared, Signal};
+use crate::session::{Failed, Shared, Signal};
+use crate::sessions::Sessions;
 use crate::sink::{Io, Withheld};
 use crate::udp::Inbox;
 
@@ -75,33 +72,39 @@ pub(crate) struct Shard {
     pub(crate) id: ShardId,
     pub(crate) shared: Shared,
     pub(crate) candidates: Candidates,
-    /// Boxed: a growing slab would hold up to twice the memory, and copy all of it amid a show.
-    pub(crate) sessions: Slab<Box<Session>>,
-    pub(crate) by_id: HashMap<SessionId, u32>,
-    pub(crate) by_ufrag: HashMap<String, u32>,
-    pub(crate) by_addr: HashMap<Route, u32>,
-    pub(crate) senders: Senders,
-    /// Media of unknown addresses that may still be tried.
-    pub(crate) strangers: Bucket,
+    pub(crate) sessions: Sessions,
     pub(crate) rooms: Rooms,
     pub(crate) links: Links,
-    pub(crate) timers: TimerWheel,
     pub(crate) now: Instant,
     pub(crate) io: Io,
-    /// Timers that have fired.
-    fired: Vec<u32>,
-    /// Sessions to poll at the end of the turn.
-    dirty: VecDeque<u32>,
     pub(crate) joins: Joins,
     signals: Vec<Signal>,
     /// A viewer's report, while it is opened: reused.
     pub(crate) report: Vec<u8>,
     /// When everything is looked at that is looked at now and then.
     pub(crate) survey_at: Instant,
-    events: mpsc::Sender<MediaEvent>,
-    /// Events that the control plane had no room for; see `EVENTS_MAX`.
-    waiting_events: VecDeque<MediaEvent>,
+    pub(crate) control: Control,
     pub(crate) chat: Desk,
+}
+
+/// Reads a shard's UDP sockets.
+struct UdpReader {
+    inbox: Inbox,
+    /// Which sockets may have something.
+    readable: Vec<bool>,
+}
+
+impl UdpReader {
+    fn new(sockets: usize) -> Self {
+        Self {
+            inbox: Inbox::new(),
+            readable: vec![true; sockets],
+        }
+    }
+
+    fn has_more(&self) -> bool {
+        self.readable.contains(&true)
+    }
 }
 
 impl Shard {
@@ -125,25 +128,16 @@ impl Shard {
             id,
             shared,
             candidates,
-            sessions: Slab::new(),
-            by_id: HashMap::new(),
-            by_ufrag: HashMap::new(),
-            by_addr: HashMap::new(),
-            senders: Senders::default(),
-            strangers: Bucket::default(),
+            sessions: Sessions::new(now),
             rooms,
             links,
-            timers: TimerWheel::new(now),
             now,
             io,
-            fired: Vec::new(),
-            dirty: VecDeque::new(),
             joins: Joins::default(),
             signals: Vec::new(),
             report: Vec::new(),
             survey_at: now + SURVEY_EVERY,
-            events: outside.events,
-            waiting_events: VecDeque::new(),
+            control: Control::new(outside.events),
             chat: outside.chat,
         }
     }
@@ -154,19 +148,9 @@ impl Shard {
     /// The poller's: nothing can be received any more.
     pub(crate) fn run(mut self, mut poll: Poll, inboxes: &Inboxes) -> io::Result<()> {
         let mut events = Events::with_capacity(256);
-        let mut inbox = Inbox::new();
-        let mut readable = vec![true; self.io.udp.len()];
+        let mut udp = UdpReader::new(self.io.udp.len());
         loop {
-            let more = readable.contains(&true)
-                || self.io.tcp.has_more(Instant::now())
-                || !self.joins.is_empty()
-                || self.chat_waits()
-                || self.rooms.has_more()
-                || !self.fired.is_empty()
-                || !self.dirty.is_empty()
-                || !inboxes.commands.is_empty()
-                || !inboxes.orders.is_empty()
-                || self.links.has_more();
+            let more = udp.has_more() || self.has_more(inboxes);
             let sleep = if more { Duration::ZERO } else { self.sleep() };
             let polled = poll.poll(&mut events, Some(sleep));
             if let Err(error) = polled.and_then(|()| inboxes.faults.happen())
@@ -176,56 +160,80 @@ impl Shard {
                 self.close_all();
                 return Err(error);
             }
-            let woke = Instant::now();
-            self.now = woke;
+            self.now = Instant::now();
             for event in &events {
                 match event.token() {
                     WAKER => {}
-                    Token(n) if n < FIRST_UDP + readable.len() => readable[n - FIRST_UDP] = true,
+                    Token(n) if n < FIRST_UDP + udp.readable.len() => {
+                        udp.readable[n - FIRST_UDP] = true;
+                    }
                     token => self
                         .io
                         .tcp
                         .ready(token, event.is_readable(), event.is_writable()),
                 }
             }
-
-            if !self.take_commands(inboxes) {
+            if !self.turn(inboxes, &mut udp, poll.registry()) {
                 self.close_all();
                 return Ok(());
             }
-            for _ in 0..MESSAGES_A_TURN {
-                let Some((from, message)) = self.links.receive() else {
-                    break;
-                };
-                self.hear(from, message);
-            }
-            self.fire_timers();
-            self.receive_udp(&mut inbox, &mut readable);
-            self.survey();
-            self.tend_rooms();
-            self.send_dirty();
-            self.flush();
-            if self.tend_tcp(poll.registry()) {
+        }
+    }
+
+    /// One turn. False: the control plane has hung up.
+    fn turn(&mut self, inboxes: &Inboxes, udp: &mut UdpReader, registry: &Registry) -> bool {
+        let woke = self.now;
+        if !self.take_commands(inboxes) {
+            return false;
+        }
+        self.hear_shards();
+        self.fire_timers();
+        self.receive_udp(udp);
+        self.survey();
+        self.tend_rooms();
+        self.send_dirty();
+        self.flush();
+        // What has come over TCP, the chat and joins have slices after the media of the turn.
+        for tend in [
+            |shard: &mut Self, registry: &_| shard.tend_tcp(registry),
+            |shard: &mut Self, _: &_| shard.tend_chat(),
+            |shard: &mut Self, _: &_| shard.tend_joins(),
+        ] {
+            if tend(self, registry) {
                 self.send_dirty();
                 self.flush();
             }
-            if self.tend_chat() {
-                self.send_dirty();
-                self.flush();
-            }
-            if self.tend_joins() {
-                self.send_dirty();
-                self.flush();
-            }
-            self.count_held();
-            self.io.stats.busy_us.add(woke.elapsed().as_micros() as u64);
+        }
+        self.count_held();
+        self.io.stats.busy_us.add(woke.elapsed().as_micros() as u64);
+        true
+    }
+
+    /// Whether something waits that needs no waking.
+    fn has_more(&self, inboxes: &Inboxes) -> bool {
+        self.io.tcp.has_more(Instant::now())
+            || !self.joins.is_empty()
+            || self.chat_waits()
+            || self.rooms.has_more()
+            || self.sessions.has_more()
+            || !inboxes.commands.is_empty()
+            || !inboxes.orders.is_empty()
+            || self.links.has_more()
+    }
+
+    fn hear_shards(&mut self) {
+        for _ in 0..MESSAGES_A_TURN {
+            let Some((from, message)) = self.links.receive() else {
+                break;
+            };
+            self.hear(from, message);
         }
     }
 
     fn sleep(&self) -> Duration {
         let rooms = self.rooms.poll_timeout().into_iter();
         let at = rooms
-            .chain(self.timers.next())
+            .chain(self.sessions.poll_timeout())
             .chain(self.io.tcp.deadline())
             .fold(self.survey_at, Instant::min);
         at.saturating_duration_since(Instant::now()).min(SLEEP_MAX)
@@ -255,24 +263,18 @@ impl Shard {
     }
 
     fn fire_timers(&mut self) {
-        // Whoever is armed again while it waits for its turn must not fire twice.
-        if self.fired.is_empty() {
-            self.timers.advance(self.now, &mut self.fired);
-        }
         let begun = Instant::now();
-        let mut done = 0;
-        while let Some(key) = self.fired.get(done) {
-            self.on_timer(*key);
-            done += 1;
+        while let Some(key) = self.sessions.next_fired(self.now) {
+            self.on_timer(key);
             if begun.elapsed() >= TIMERS_SLICE {
                 break;
             }
         }
-        self.fired.drain(..done);
     }
 
-    fn receive_udp(&mut self, inbox: &mut Inbox, readable: &mut [bool]) {
+    fn receive_udp(&mut self, udp: &mut UdpReader) {
         let ports = Arc::clone(&self.io.udp);
+        let UdpReader { inbox, readable } = udp;
         for (number, (port, ready)) in ports.iter().zip(readable).enumerate() {
             let begun = Instant::now();
             for batch in 0..BATCHES_A_TURN {
@@ -294,19 +296,10 @@ impl Shard {
         }
     }
 
-    /// Puts a session on the list of those with something to send.
-    pub(crate) fn mark_dirty(&mut self, key: u32) {
-        if let Some(session) = self.sessions.get_mut(key as usize)
-            && !std::mem::replace(&mut session.dirty, true)
-        {
-            self.dirty.push_back(key);
-        }
-    }
-
     /// Sends what a session has to send and does what its events ask for.
     pub(crate) fn poll_session(&mut self, key: u32) {
         let mut signals = std::mem::take(&mut self.signals);
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             self.signals = signals;
             return;
         };
@@ -329,7 +322,7 @@ impl Shard {
     }
 
     pub(crate) fn on_signal(&mut self, key: u32, signal: Signal) {
-        let Some(session) = self.sessions.get(key as usize) else {
+        let Some(session) = self.sessions.get(key) else {
             return;
         };
         let (id, is_viewer) = (session.id, session.seat().is_some());
@@ -337,7 +330,8 @@ impl Shard {
             Signal::Connected => {
                 let after = self.now.saturating_duration_since(session.opened_at);
                 tracing::debug!(?after, "connected");
-                self.emit(MediaEvent::SessionConnected { session: id, after });
+                self.control
+                    .emit(MediaEvent::SessionConnected { session: id, after });
                 match is_viewer {
                     true => self.connect_viewer(key),
                     false => self.expect_media(key),
@@ -355,7 +349,7 @@ impl Shard {
     }
 
     fn on_timer(&mut self, key: u32) {
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         let (limit, reason) = session.limit(&self.shared.config);
@@ -368,7 +362,7 @@ impl Shard {
             self.tend_ice(key);
         }
         self.tend_viewer(key);
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         let begins = session.is_to_begin(self.now) && session.begin();
@@ -381,7 +375,7 @@ impl Shard {
 
     /// Tells str0m the time and sends what comes of it.
     pub(crate) fn drive(&mut self, key: u32) {
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         if let Err(error) = session.handle_input(Input::Timeout(self.now)) {
@@ -391,7 +385,7 @@ impl Shard {
     }
 
     fn note_failure(&mut self, key: u32, error: &Failed) {
-        let session = self.sessions.get(key as usize);
+        let session = self.sessions.get(key);
         let _entered = session.map(|session| session.span.clone().entered());
         match error {
             Failed::Rtc(error) => tracing::info!(%error, "the transport failed"),
@@ -405,11 +399,8 @@ impl Shard {
     fn send_dirty(&mut self) {
         let begun = Instant::now();
         // Polling a publisher can make viewers dirty, never the other way round.
-        while let Some(key) = self.dirty.pop_front() {
-            if let Some(session) = self.sessions.get_mut(key as usize) {
-                session.dirty = false;
-                self.drive(key);
-            }
+        while let Some(key) = self.sessions.next_dirty() {
+            self.drive(key);
             if begun.elapsed() >= DIRTY_SLICE {
                 break;
             }
@@ -421,12 +412,7 @@ impl Shard {
         self.io.tcp.flush(self.now, &self.io.stats);
         self.links.flush();
         self.rooms.count(&self.io.stats);
-        while let Some(event) = self.waiting_events.pop_front() {
-            if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
-                self.waiting_events.push_front(event);
-                break;
-            }
-        }
+        self.control.flush();
         self.chat.flush();
     }
 
@@ -434,22 +420,9 @@ impl Shard {
     fn count_held(&self) {
         let stats = &self.io.stats;
         stats.held_rooms.set(self.rooms.len() as u64);
-        stats.held_addresses.set(self.by_addr.len() as u64);
-        stats.held_names.set(self.by_ufrag.len() as u64);
-        stats.held_timers.set(self.timers.running() as u64);
+        self.sessions.count_held(stats);
         stats.joins_waiting.set(self.joins.len() as u64);
         self.count_chat();
-    }
-
-    /// Tells the control plane.
-    pub(crate) fn emit(&mut self, event: MediaEvent) {
-        if !self.waiting_events.is_empty() {
-            self.waiting_events.push_back(event);
-            return;
-        }
-        if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
-            self.waiting_events.push_back(event);
-        }
     }
 
     /// Ends a session: it says goodbye, and nothing of it stays.
@@ -458,40 +431,29 @@ impl Shard {
         if let Some(room) = self.room_of(key) {
             self.settle(room);
         }
-        let Some(mut session) = self.sessions.try_remove(key as usize) else {
+        let Some((mut session, routes)) = self.sessions.remove(key) else {
             return;
         };
         let _entered = session.span.clone().entered();
         for contents in session.close() {
             self.io.transmit(&mut session, contents, Withheld::Drop);
         }
-        self.timers.disarm(key);
-        self.by_id.remove(&session.id);
-        for ufrag in session.ice.ufrags() {
-            self.by_ufrag.remove(ufrag);
-        }
-        for from in session.ice.routes() {
-            if self.by_addr.get(&from) == Some(&key) {
-                self.forget_route(from);
-            }
-        }
-        for ssrc in session.ssrcs.drain(..) {
-            self.senders.remove(ssrc);
+        for from in routes {
+            self.forget_route(from);
         }
         self.leave_room(key, &session);
         self.end_chat(&mut session);
         let gauge = session.role.gauge(&self.io.stats);
         gauge.set(gauge.get().saturating_sub(1));
         tracing::debug!(?reason, "session closed");
-        self.emit(MediaEvent::SessionClosed {
+        self.control.emit(MediaEvent::SessionClosed {
             session: session.id,
             reason,
         });
     }
 
     fn close_all(&mut self) {
-        let keys: Vec<u32> = self.sessions.iter().map(|(key, _)| key as u32).collect();
-        for key in keys {
+        for key in self.sessions.keys() {
             self.remove(key, CloseReason::Requested);
         }
         self.flush();

@@ -20,7 +20,7 @@ impl Shard {
         let bytes = self.rooms.share_replays(&self.shared.config);
         self.io.stats.history_bytes.set(bytes);
         self.survey_links();
-        self.survey_silent();
+        self.sessions.note_silent(self.now);
     }
 
     /// Counts what is wrong with this shard's publishers. Of those that are parked, tells where that
@@ -29,7 +29,7 @@ impl Shard {
         let mut events = Vec::new();
         let mut counts = [0; HintCode::COUNT];
         let now = self.now;
-        for (_, session) in &mut self.sessions {
+        for session in self.sessions.iter_mut() {
             let id = session.id;
             let Some(parked) = session.parked_mut() else {
                 continue;
@@ -51,14 +51,14 @@ impl Shard {
             cell.set(count);
         }
         for event in events {
-            self.emit(event);
+            self.control.emit(event);
         }
     }
 
     /// A session is connected; of a publisher, media is expected from now on.
     pub(crate) fn expect_media(&mut self, key: u32) {
         let now = self.now;
-        let session = self.sessions.get_mut(key as usize);
+        let session = self.sessions.get_mut(key);
         if let Some(parked) = session.and_then(|session| session.parked_mut()) {
             parked.handle_connected(now);
             self.arm(key);
@@ -68,7 +68,7 @@ impl Shard {
     /// A publisher's packet shows a fault.
     pub(crate) fn note_fault(&mut self, key: u32, fault: Fault) {
         let now = self.now;
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         if let Some(parked) = session.parked_mut() {

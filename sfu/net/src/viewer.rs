@@ -19,7 +19,7 @@ pub(crate) struct Seat {
 impl Shard {
     /// A viewer's handshake is done: it is sent to from now on.
     pub(crate) fn connect_viewer(&mut self, key: u32) {
-        let Some(session) = self.sessions.get(key as usize) else {
+        let Some(session) = self.sessions.get(key) else {
             return;
         };
         let RoleState::Viewer { keys, .. } = &session.role else {
@@ -62,7 +62,7 @@ impl Shard {
 
     /// Lets a viewer into its room. It gets media once it is connected.
     pub(crate) fn seat_viewer(&mut self, key: u32, viewer: Box<Viewer>) {
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         let RoleState::Viewer { seat, .. } = &mut session.role else {
@@ -90,7 +90,7 @@ impl Shard {
     }
 
     fn seat(&self, key: u32) -> Option<Seat> {
-        self.sessions.get(key as usize)?.seat()
+        self.sessions.get(key)?.seat()
     }
 
     /// What the hop knows of a viewer.
@@ -103,7 +103,7 @@ impl Shard {
 
     /// A session's datagrams go to its agent's route. Its room hears where that is.
     pub(crate) fn follow_route(&mut self, key: u32) {
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         let route = session.ice.route();
@@ -120,7 +120,7 @@ impl Shard {
 
     /// Sees to it that a session is looked at in time.
     pub(crate) fn arm(&mut self, key: u32) {
-        let Some(session) = self.sessions.get(key as usize) else {
+        let Some(session) = self.sessions.get(key) else {
             return;
         };
         let mut deadline = session.deadline(&self.shared.config);
@@ -133,6 +133,6 @@ impl Shard {
         {
             deadline = deadline.min(at);
         }
-        self.timers.arm(key, deadline);
+        self.sessions.arm(key, deadline);
     }
 }

@@ -51,7 +51,7 @@ impl Shard {
             ChannelEvent::Data(data) => self.channel_data(key, data),
             ChannelEvent::Drained => {
                 if self.say(key, &Gift::Owed) {
-                    self.mark_dirty(key);
+                    self.sessions.mark_dirty(key);
                 }
             }
             ChannelEvent::Closed(id) => self.channel_closed(key, id),
@@ -59,7 +59,7 @@ impl Shard {
     }
 
     fn channel_opened(&mut self, key: u32, id: ChannelId, label: &str) {
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         let stats = &self.io.stats.chat;
@@ -88,7 +88,7 @@ impl Shard {
                 }
             },
         };
-        self.mark_dirty(key);
+        self.sessions.mark_dirty(key);
         if let Some((Channel::Ctl, replaced)) = replaced {
             if replaced {
                 // What was on its way on the old one is lost: the member begins anew.
@@ -114,7 +114,7 @@ impl Shard {
 
     fn channel_data(&mut self, key: u32, data: ChannelData) {
         let (shard, now) = (self.id, self.now);
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         let id = session.id;
@@ -166,7 +166,7 @@ impl Shard {
 
     /// A session's `ctl` channel is open.
     fn enter_chat(&mut self, key: u32) {
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         let id = session.id;
@@ -187,7 +187,7 @@ impl Shard {
 
     /// A session's `ctl` channel is gone.
     fn leave_chat(&mut self, key: u32) {
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         let id = session.id;
@@ -225,7 +225,7 @@ impl Shard {
     }
 
     fn chat_of(&mut self, key: u32) -> Option<&mut Chat> {
-        let session = self.sessions.get_mut(key as usize)?;
+        let session = self.sessions.get_mut(key)?;
         session.chat.as_deref_mut()
     }
 
@@ -285,7 +285,7 @@ impl Shard {
                 }
             }
             ChatCommand::Tell { session, frame } => {
-                if let Some(&key) = self.by_id.get(&session) {
+                if let Some(&key) = self.sessions.by_id.get(&session) {
                     let shown = self.show_due(key);
                     let told = self.say(key, &Gift::Own(&frame));
                     if shown || told {
@@ -294,7 +294,7 @@ impl Shard {
                 }
             }
             ChatCommand::Close { session } => {
-                if let Some(&key) = self.by_id.get(&session) {
+                if let Some(&key) = self.sessions.by_id.get(&session) {
                     self.close_chat(key);
                 }
             }
@@ -302,7 +302,7 @@ impl Shard {
     }
 
     fn close_chat(&mut self, key: u32) {
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         let Some(chat) = &session.chat else {
@@ -319,7 +319,7 @@ impl Shard {
     /// Shows a member what its room has shown since it was last visited. True: something was
     /// written.
     fn show_due(&mut self, key: u32) -> bool {
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return false;
         };
         let id = session.id;
@@ -340,7 +340,7 @@ impl Shard {
     /// Gives a member something, as far as its link takes it. True: something was written.
     fn say(&mut self, key: u32, gift: &Gift<'_>) -> bool {
         let now = self.now;
-        let Some(session) = self.sessions.get_mut(key as usize) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return false;
         };
         let id = session.id;
