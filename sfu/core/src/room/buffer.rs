@@ -26,11 +26,9 @@ pub(super) struct BatchedPacket {
 /// A hop's packets.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    /// Wait for the rest of their frame.
-    video: Vec<BatchedPacket>,
+    /// Packets that wait to be sent on together.
+    waiting: Vec<BatchedPacket>,
     release_at: Option<Instant>,
-    /// Never waits: there is nothing to save by it.
-    audio: Vec<BatchedPacket>,
     /// What newcomers start from, and lost packets are sent again from.
     pub(super) history: History,
     /// How each layer's keyframes come, as this hop sees it.
@@ -40,7 +38,8 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// Takes a packet in. Video is sent on with the rest of its frame, `hold` later at the latest.
+    /// Takes a packet in. It is sent on with the rest of its frame, or `hold` later at the latest:
+    /// what waits together costs each viewer one visit.
     pub(super) fn push(
         &mut self,
         packet: Arc<MediaPacket>,
@@ -52,23 +51,19 @@ impl Buffer {
         if now.saturating_duration_since(packet.received_at) < PRESENT {
             self.rates.count(&packet, now);
         }
-        if packet.kind == TrackKind::Audio {
-            self.audio.push(BatchedPacket { packet, generation });
-            return;
-        }
         self.history.push(&packet, generation);
         if packet.starts_keyframe() {
             self.habits[packet.layer.index()].keyframe(packet.received_at);
         }
-        let at = if packet.marker { now } else { now + hold };
+        let ends_frame = packet.kind == TrackKind::Video && packet.marker;
+        let at = if ends_frame { now } else { now + hold };
         self.release_at = Some(self.release_at.map_or(at, |before| before.min(at)));
-        self.video.push(BatchedPacket { packet, generation });
+        self.waiting.push(BatchedPacket { packet, generation });
     }
 
     /// When packets are to be sent on.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let audio_at = self.audio.first().map(|audio| audio.packet.received_at);
-        audio_at.or(self.release_at)
+        self.release_at
     }
 
     /// Moves what is to be sent on now into `batch`. Video first: a run of equal datagrams is one
@@ -76,9 +71,9 @@ impl Buffer {
     pub(super) fn release(&mut self, now: Instant, batch: &mut Vec<BatchedPacket>) {
         if self.release_at.is_some_and(|at| at <= now) {
             self.release_at = None;
-            batch.append(&mut self.video);
+            batch.append(&mut self.waiting);
+            batch.sort_by_key(|batched| batched.packet.kind == TrackKind::Audio);
         }
-        batch.append(&mut self.audio);
     }
 
     /// A request for keyframes leaves.
@@ -119,7 +114,7 @@ impl Buffer {
             .replays(now)
             .filter_map(|(generation, packets)| {
                 let waits = |packet: &&Arc<MediaPacket>| {
-                    let mut waiting = self.video.iter();
+                    let mut waiting = self.waiting.iter();
                     waiting.any(|waiting| Arc::ptr_eq(&waiting.packet, packet))
                 };
                 let packets: Arc<[_]> = packets.filter(|packet| !waits(packet)).cloned().collect();
