@@ -219,6 +219,68 @@ fn a_panic_in_the_sending_to_one_viewer_ends_it_alone() {
 }
 
 #[test]
+fn a_viewer_that_moves_gets_a_keyframe_unasked() {
+    let now = Instant::now();
+    let mut random = Random::new(2);
+    let mut hop = Hop::new(tree::config(), None, now);
+    let mut tally = Tally::default();
+    let mut trap = Trap {
+        victim: tree::route(9),
+        sent: HashMap::new(),
+    };
+    let mut publisher = Publisher::new(now, &[Layer::High], &mut random);
+    hop.attach_source(FeederId(1), tree::setup(), now);
+    let (viewer, keys, _) = tree::viewer(1, LayerChoice::High, now);
+    let mut keys = Some(Box::new(keys));
+    let key = hop.add_viewer(Box::new(viewer));
+    let mut asked = Vec::new();
+    for frame in 0..240 {
+        let now = publisher.now;
+        // It connects, moves, has no way for a while, and flaps.
+        let event = match frame {
+            0 => keys.take().map(|keys| ViewerEvent::Connected {
+                keys,
+                wall_now: UNIX_EPOCH,
+            }),
+            60 => Some(ViewerEvent::Route(Some(tree::route(2)))),
+            120 => Some(ViewerEvent::Route(None)),
+            150 => Some(ViewerEvent::Route(Some(tree::route(2)))),
+            200.. => Some(ViewerEvent::Route(Some(tree::route(frame % 2)))),
+            _ => None,
+        };
+        let mut turn = Turn {
+            now,
+            outlet: &mut trap,
+            tally: &mut tally,
+        };
+        if let Some(event) = event {
+            hop.handle_viewer(key, event, &mut turn);
+        }
+        for packet in publisher.next_frame() {
+            let taken = hop.push(FeederId(1), packet, UNIX_EPOCH, now, &mut tally);
+            taken.expect("a sane packet");
+        }
+        hop.release(now);
+        let mut turn = Turn {
+            now,
+            outlet: &mut trap,
+            tally: &mut tally,
+        };
+        hop.fan_out(&mut turn);
+        hop.handle_timeout(now, &mut tally);
+        while let Some(output) = hop.poll() {
+            if let Output::Keyframe(..) = output {
+                asked.push(frame);
+                publisher.request_keyframe(Layer::High);
+            }
+        }
+    }
+    assert!(asked.contains(&60) && asked.contains(&150), "{asked:?}");
+    let flapping = asked.iter().filter(|frame| **frame >= 200).count();
+    assert!((1..=2).contains(&flapping), "{asked:?}");
+}
+
+#[test]
 fn a_hop_above_that_lies_costs_no_more_than_one_that_does_not() {
     let mut random = Random::new(7);
     let now = Instant::now();

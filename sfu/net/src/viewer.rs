@@ -110,12 +110,7 @@ impl Shard {
         if std::mem::replace(&mut session.route, route) == route {
             return;
         }
-        if let Some(Seat { room, viewer }) = session.seat()
-            && let Some((hop, _)) = self.rooms.get(room)
-            && let Some(viewer) = hop.viewers_mut().get_mut(viewer)
-        {
-            viewer.set_route(route);
-        }
+        self.handle_viewer(key, ViewerEvent::Route(route));
     }
 
     /// Sees to it that a session is looked at in time.

@@ -12,6 +12,7 @@ use super::viewer::{Demand, Viewer};
 use super::{Outlet, Outputs, Tally, Turn};
 use crate::egress::Heard;
 use crate::history::History;
+use crate::ice::Route;
 use crate::layers::LayerSet;
 use crate::srtp::{RtcpOpener, Sealer};
 use crate::uptrack::{Incoming, Refused, Source, SourceConfig};
@@ -74,6 +75,8 @@ pub enum ViewerEvent<'a> {
         /// Our wall clock.
         wall_now: SystemTime,
     },
+    /// Its datagrams go there from now on, or nowhere.
+    Route(Option<Route>),
     /// It asks for another layer.
     Choice(LayerChoice),
     /// A datagram of SRTCP, which is opened in place.
@@ -335,6 +338,10 @@ impl Hop {
                     ..Demand::default()
                 }
             }
+            ViewerEvent::Route(route) => Demand {
+                keyframes: viewer.move_to(route, turn.now).into_iter().collect(),
+                ..Demand::default()
+            },
             ViewerEvent::Choice(choice) => Demand {
                 keyframes: viewer.choose(choice).into_iter().collect(),
                 watched: viewer.watched(),

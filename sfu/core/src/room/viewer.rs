@@ -172,6 +172,15 @@ impl Viewer {
         self.route = route;
     }
 
+    /// The same for one that may be connected. What was sent while it moved is lost, and some stacks
+    /// ask for a keyframe late or never: it is as if it had asked.
+    pub(super) fn move_to(&mut self, route: Option<Route>, now: Instant) -> Option<Layer> {
+        let before = std::mem::replace(&mut self.route, route);
+        let moves = route.is_some() && route != before && self.is_connected();
+        let asks = moves && self.requests.request(now);
+        self.layer().filter(|_| asks)
+    }
+
     /// When it wants a look: for packets that it is behind with, the next of a probe, a report, or
     /// because it has not reported, asked too often, or what it was to start from has not come.
     #[must_use]
