@@ -18,7 +18,7 @@ use lightstick_sfu_core::history::Reach;
 use lightstick_sfu_core::ice::Route;
 use lightstick_sfu_core::packet::MediaPacket;
 use lightstick_sfu_core::room::{
-    Batch, Down, FeederId, Hop, Outlet, Output, PeerId, Tally, Turn, ViewerEvent,
+    Batch, Down, FeederId, Hop, Outlet, Output, PeerId, Tally, Turn, ViewerEvent, ViewerKey,
 };
 use lightstick_sfu_core::watched::Supply;
 use lightstick_types::{Layer, LayerChoice};
@@ -160,118 +160,111 @@ impl Outlet for Trap {
     }
 }
 
-#[test]
-fn a_panic_in_the_sending_to_one_viewer_ends_it_alone() {
-    let now = Instant::now();
-    let mut random = Random::new(1);
-    let mut hop = Hop::new(tree::config(), None, now);
-    let mut tally = Tally::default();
-    let mut trap = Trap {
-        victim: tree::route(2),
-        sent: HashMap::new(),
-    };
-    let mut publisher = Publisher::new(now, &[Layer::High], &mut random);
-    hop.attach_source(FeederId(1), tree::setup(), now);
-    let mut keys = Vec::new();
-    for owner in 1..=3 {
-        let (viewer, keys_of, _) = tree::viewer(owner, LayerChoice::High, now);
-        let key = hop.add_viewer(Box::new(viewer));
+/// One hop with a source, whose datagrams end in a trap.
+struct Stage {
+    hop: Hop,
+    publisher: Publisher,
+    trap: Trap,
+    tally: Tally,
+}
+
+impl Stage {
+    fn new(victim: u32) -> Self {
+        let now = Instant::now();
+        let mut hop = Hop::new(tree::config(), None, now);
+        hop.attach_source(FeederId(1), tree::setup(), now);
+        Self {
+            hop,
+            publisher: Publisher::new(now, &[Layer::High], &mut Random::new(1)),
+            trap: Trap {
+                victim: tree::route(victim),
+                sent: HashMap::new(),
+            },
+            tally: Tally::default(),
+        }
+    }
+
+    fn turn(&mut self) -> (&mut Hop, Turn<'_, Trap>) {
+        let turn = Turn {
+            now: self.publisher.now,
+            outlet: &mut self.trap,
+            tally: &mut self.tally,
+        };
+        (&mut self.hop, turn)
+    }
+
+    /// A viewer that is connected.
+    fn join(&mut self, owner: u32) -> ViewerKey {
+        let (viewer, keys, _) = tree::viewer(owner, LayerChoice::High, self.publisher.now);
+        let key = self.hop.add_viewer(Box::new(viewer));
         let event = ViewerEvent::Connected {
-            keys: Box::new(keys_of),
+            keys: Box::new(keys),
             wall_now: UNIX_EPOCH,
         };
-        let mut turn = Turn {
-            now,
-            outlet: &mut trap,
-            tally: &mut tally,
-        };
+        let (hop, mut turn) = self.turn();
         hop.handle_viewer(key, event, &mut turn);
-        keys.push(key);
+        key
     }
-    let mut failed = Vec::new();
-    for frame in 0..30 {
-        let now = publisher.now;
-        for packet in publisher.next_frame() {
-            let taken = hop.push(FeederId(1), packet, UNIX_EPOCH, now, &mut tally);
+
+    /// The next frame goes out. What the hop wants done.
+    fn frame(&mut self) -> Vec<Output> {
+        let now = self.publisher.now;
+        for packet in self.publisher.next_frame() {
+            let tally = &mut self.tally;
+            let taken = self.hop.push(FeederId(1), packet, UNIX_EPOCH, now, tally);
             taken.expect("a sane packet");
         }
-        hop.release(now);
-        let mut turn = Turn {
-            now,
-            outlet: &mut trap,
-            tally: &mut tally,
-        };
+        self.hop.release(now);
+        let (hop, mut turn) = self.turn();
         hop.fan_out(&mut turn);
-        hop.handle_timeout(now, &mut tally);
-        while let Some(output) = hop.poll() {
+        self.hop.handle_timeout(now, &mut self.tally);
+        std::iter::from_fn(|| self.hop.poll()).collect()
+    }
+}
+
+#[test]
+fn a_panic_in_the_sending_to_one_viewer_ends_it_alone() {
+    let mut stage = Stage::new(2);
+    let keys: Vec<ViewerKey> = (1..=3).map(|owner| stage.join(owner)).collect();
+    let mut failed = Vec::new();
+    for frame in 0..30 {
+        for output in stage.frame() {
             if let Output::ViewerFailed(owner) = output {
                 failed.push((frame, owner));
             }
         }
     }
     assert_eq!(failed, [(0, 2)], "once");
-    assert_eq!(tally.panics, 1);
-    assert_eq!(trap.sent[&tree::route(1)], trap.sent[&tree::route(3)]);
-    assert!(trap.sent[&tree::route(1)] > 30);
+    assert_eq!(stage.tally.panics, 1);
+    let sent = |owner| stage.trap.sent[&tree::route(owner)];
+    assert_eq!(sent(1), sent(3));
+    assert!(sent(1) > 30);
     // Its place is another's then, and nothing of it goes there.
-    assert!(hop.remove_viewer(keys[1]).is_some());
-    assert!(hop.remove_viewer(keys[1]).is_none());
+    assert!(stage.hop.remove_viewer(keys[1]).is_some());
+    assert!(stage.hop.remove_viewer(keys[1]).is_none());
 }
 
 #[test]
 fn a_viewer_that_moves_gets_a_keyframe_unasked() {
-    let now = Instant::now();
-    let mut random = Random::new(2);
-    let mut hop = Hop::new(tree::config(), None, now);
-    let mut tally = Tally::default();
-    let mut trap = Trap {
-        victim: tree::route(9),
-        sent: HashMap::new(),
-    };
-    let mut publisher = Publisher::new(now, &[Layer::High], &mut random);
-    hop.attach_source(FeederId(1), tree::setup(), now);
-    let (viewer, keys, _) = tree::viewer(1, LayerChoice::High, now);
-    let mut keys = Some(Box::new(keys));
-    let key = hop.add_viewer(Box::new(viewer));
+    let mut stage = Stage::new(9);
+    let key = stage.join(1);
     let mut asked = Vec::new();
     for frame in 0..240 {
-        let now = publisher.now;
-        // It connects, moves, has no way for a while, and flaps.
-        let event = match frame {
-            0 => keys.take().map(|keys| ViewerEvent::Connected {
-                keys,
-                wall_now: UNIX_EPOCH,
-            }),
-            60 => Some(ViewerEvent::Route(Some(tree::route(2)))),
-            120 => Some(ViewerEvent::Route(None)),
-            150 => Some(ViewerEvent::Route(Some(tree::route(2)))),
-            200.. => Some(ViewerEvent::Route(Some(tree::route(frame % 2)))),
+        // It moves, has no way for a while, and flaps.
+        let route = match frame {
+            60 | 150 => Some(Some(tree::route(2))),
+            120 => Some(None),
+            200.. => Some(Some(tree::route(frame % 2))),
             _ => None,
         };
-        let mut turn = Turn {
-            now,
-            outlet: &mut trap,
-            tally: &mut tally,
-        };
-        if let Some(event) = event {
-            hop.handle_viewer(key, event, &mut turn);
+        if let Some(route) = route {
+            let (hop, mut turn) = stage.turn();
+            hop.handle_viewer(key, ViewerEvent::Route(route), &mut turn);
         }
-        for packet in publisher.next_frame() {
-            let taken = hop.push(FeederId(1), packet, UNIX_EPOCH, now, &mut tally);
-            taken.expect("a sane packet");
-        }
-        hop.release(now);
-        let mut turn = Turn {
-            now,
-            outlet: &mut trap,
-            tally: &mut tally,
-        };
-        hop.fan_out(&mut turn);
-        hop.handle_timeout(now, &mut tally);
-        while let Some(output) = hop.poll() {
+        for output in stage.frame() {
             if let Output::Keyframe(..) = output {
                 asked.push(frame);
-                publisher.request_keyframe(Layer::High);
+                stage.publisher.request_keyframe(Layer::High);
             }
         }
     }
