@@ -202,9 +202,15 @@ impl Shard {
         }
         let _entered = session.span.clone().entered();
         session.bytes_received += datagram.len() as u64;
-        let taken = session.ice.handle_stun(&message, from, datagram.len(), now);
-        if !taken {
-            self.io.stats.drop_stun.add(1);
+        let bytes = datagram.len();
+        match session.contained(|session| Ok(session.ice.handle_stun(&message, from, bytes, now))) {
+            Ok(true) => {}
+            Ok(false) => self.io.stats.drop_stun.add(1),
+            Err(error) => {
+                self.note_failure(key, &error);
+                self.remove(key, error.reason());
+                return;
+            }
         }
         self.tend_ice(key);
     }

@@ -384,7 +384,7 @@ impl Shard {
         self.poll_session(key);
     }
 
-    fn note_failure(&mut self, key: u32, error: &Failed) {
+    pub(crate) fn note_failure(&mut self, key: u32, error: &Failed) {
         let session = self.sessions.get(key);
         let _entered = session.map(|session| session.span.clone().entered());
         match error {
