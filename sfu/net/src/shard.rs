@@ -59,7 +59,7 @@ pub(crate) struct Inboxes {
     pub(crate) faults: Faults,
 }
 
-/// What a shard has to do with that is no shard.
+/// The shard's interface to the control plane and the chat.
 pub(crate) struct Outside {
     /// To the control plane.
     pub(crate) events: mpsc::Sender<MediaEvent>,
@@ -416,7 +416,7 @@ impl Shard {
         self.chat.flush();
     }
 
-    /// Says what is held, for those who look for leftovers.
+    /// Reports held resources, so that tests can check for leaks.
     fn count_held(&self) {
         let stats = &self.io.stats;
         stats.held_rooms.set(self.rooms.len() as u64);
