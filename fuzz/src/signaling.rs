@@ -66,13 +66,17 @@ fn sdp_track(track: &Track) {
 }
 
 fn sdp_answer(offered: &str, offer: &Offer) {
-    let ssrcs = [1, 2, 3];
+    let mut ssrcs = 1..;
+    let streams = match offer.side() {
+        Side::Publisher => Vec::new(),
+        Side::Viewer => offer.streams(|| ssrcs.next().unwrap_or(1)),
+    };
     let answer = offer.answer(&Local {
         ufrag: "user",
         password: "password",
         fingerprint: "sha-256 00",
         candidates: &[],
-        ssrcs,
+        streams: &streams,
         id: 4,
     });
     for line in answer.split_inclusive('\n') {
@@ -81,7 +85,9 @@ fn sdp_answer(offered: &str, offer: &Offer) {
     }
     let media = |sdp: &str| sdp.lines().filter(|line| line.starts_with("m=")).count();
     assert_eq!(media(&answer), media(offered));
-    assert_eq!(offer.streams(ssrcs).len(), offer.tracks().count());
+    let sent = streams.len();
+    assert!(offer.side() == Side::Publisher || sent == offer.tracks().count());
+    assert_eq!(answer.matches("a=msid:").count(), sent);
     assert!(answer.len() <= 4 * offered.len() + 1_024 * media(&answer) + 4_096);
 }
 

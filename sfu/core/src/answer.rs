@@ -22,14 +22,13 @@ pub struct Local<'a> {
     pub fingerprint: &'a str,
     /// Candidates, each as it follows `a=`.
     pub candidates: &'a [String],
-    /// Of audio, of video, and of video that is sent again; different and not 0. A publisher is
-    /// sent none of them.
-    pub ssrcs: [u32; 3],
+    /// What a viewer is sent, as [`Offer::streams`] has it. A publisher is sent nothing.
+    pub streams: &'a [StreamConfig],
     /// Session id of the origin line.
     pub id: u64,
 }
 
-/// Both tracks belong to one MediaStream of this name, so that players keep lips and voice
+/// All tracks belong to one MediaStream of this name, so that players keep lips and voice
 /// together.
 const STREAM: &str = "lightstick";
 /// Largest message that a data channel takes, in bytes: a few times the longest request of a chat.
@@ -64,6 +63,7 @@ impl Offer {
             out.push_str("a=extmap-allow-mixed\r\n");
         }
         let _ = write!(out, "a=msid-semantic:WMS {STREAM}\r\na=ice-lite\r\n");
+        let (mut streams, mut videos) = (local.streams.iter(), 0);
         for section in &self.sections {
             match section {
                 Section::Taken(track) => {
@@ -72,8 +72,9 @@ impl Offer {
                         Side::Viewer => "sendonly",
                     };
                     self.write_track(track, direction, &mut out);
-                    if self.side() == Side::Viewer {
-                        write_streams(track, local, &mut out);
+                    if let Some(stream) = streams.next() {
+                        write_stream(stream, videos, &mut out);
+                        videos += usize::from(stream.kind == TrackKind::Video);
                     }
                 }
                 Section::Inactive(track) => self.write_track(track, "inactive", &mut out),
@@ -107,17 +108,18 @@ impl Offer {
         out
     }
 
-    /// What a viewer is sent: at most one audio and one video stream, under [`Local::ssrcs`].
-    #[must_use]
-    pub fn streams(&self, ssrcs: [u32; 3]) -> Vec<StreamConfig> {
+    /// What a viewer is sent: a stream of each of its [tracks](Self::tracks). `ssrc` gives numbers
+    /// that are different and not 0.
+    pub fn streams(&self, mut ssrc: impl FnMut() -> u32) -> Vec<StreamConfig> {
         let config = |track: &Track| {
-            let (ssrc, resend_ssrc) = ssrcs_of(track, ssrcs);
+            let mut accepted = track.accepted();
+            let resends = accepted.any(|accepted| accepted.resend_payload_type.is_some());
             StreamConfig {
                 kind: track.kind,
                 mid: track.mid().unwrap_or("").to_owned(),
                 cname: STREAM.to_owned(),
-                ssrc,
-                resend_ssrc,
+                ssrc: ssrc(),
+                resend_ssrc: (resends && track.kind == TrackKind::Video).then(&mut ssrc),
                 clock_rate: match track.kind {
                     TrackKind::Audio => 48_000,
                     TrackKind::Video => 90_000,
@@ -273,23 +275,20 @@ fn write_mid(mid: Option<&str>, out: &mut String) {
     }
 }
 
-fn write_streams(track: &Track, local: &Local<'_>, out: &mut String) {
-    let _ = write!(out, "a=msid:{STREAM} {}\r\n", track.line.media);
-    let (ssrc, resend) = ssrcs_of(track, local.ssrcs);
+/// Each section is a track of its own to a browser: one without a name of its own would be the
+/// same as its neighbour (RFC 8830). `videos` are the video sections before it.
+fn write_stream(stream: &StreamConfig, videos: usize, out: &mut String) {
+    let _ = match (stream.kind, videos) {
+        (TrackKind::Audio, _) => write!(out, "a=msid:{STREAM} audio\r\n"),
+        (TrackKind::Video, 0) => write!(out, "a=msid:{STREAM} video\r\n"),
+        (TrackKind::Video, before) => write!(out, "a=msid:{STREAM} beside-{before}\r\n"),
+    };
+    let (ssrc, resend) = (stream.ssrc, stream.resend_ssrc);
     if let Some(resend) = resend {
         let _ = write!(out, "a=ssrc-group:FID {ssrc} {resend}\r\n");
     }
     for ssrc in [Some(ssrc), resend].into_iter().flatten() {
         let _ = write!(out, "a=ssrc:{ssrc} cname:{STREAM}\r\n");
-    }
-}
-
-fn ssrcs_of(track: &Track, [audio, video, again]: [u32; 3]) -> (u32, Option<u32>) {
-    let mut accepted = track.accepted();
-    let resends = accepted.any(|accepted| accepted.resend_payload_type.is_some());
-    match track.kind {
-        TrackKind::Audio => (audio, None),
-        TrackKind::Video => (video, resends.then_some(again)),
     }
 }
 

@@ -61,7 +61,7 @@ impl Binding {
             mid: id_of(Extension::Mid),
             rid: id_of(Extension::Rid),
             repaired_rid: id_of(Extension::RepairedRid),
-            tracks: offer.tracks().map(Streams::new).collect(),
+            tracks: firsts(offer).map(Streams::new).collect(),
         }
     }
 
@@ -125,6 +125,13 @@ impl Binding {
         let found = repairs.find(|(_, media)| *media == ssrc);
         found.map(|(repair, _)| *repair)
     }
+}
+
+/// A room has one video track so far: further ones are of no stream.
+fn firsts(offer: &Offer) -> impl Iterator<Item = &Track> {
+    let kinds = [TrackKind::Audio, TrackKind::Video];
+    let first = |kind| offer.tracks().find(move |track| track.kind == kind);
+    kinds.into_iter().filter_map(first)
 }
 
 impl Streams {

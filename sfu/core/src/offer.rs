@@ -22,6 +22,16 @@ pub use refusal::{OfferError, Reason, Refusal, SectionName};
 use crate::fingerprint::Fingerprints;
 use crate::sdp::{Direction, Media, Sdp, SsrcGroup, Transport};
 
+/// Video sections that are taken of one offer: cameras, a screen.
+pub const VIDEO_TRACKS_MAX: usize = 4;
+
+const fn tracks_max(kind: TrackKind) -> usize {
+    match kind {
+        TrackKind::Audio => 1,
+        TrackKind::Video => VIDEO_TRACKS_MAX,
+    }
+}
+
 /// What the offerer wants to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -251,7 +261,8 @@ impl Offer {
         self.side
     }
 
-    /// What is sent: at most one track of a kind.
+    /// What is sent, in the order of the sections: at most one audio track and
+    /// [`VIDEO_TRACKS_MAX`] of video.
     pub fn tracks(&self) -> impl Iterator<Item = &Track> {
         self.sections.iter().filter_map(|section| match section {
             Section::Taken(track) => Some(&**track),
@@ -336,7 +347,8 @@ impl<'s, 'a> Reading<'s, 'a> {
         })
     }
 
-    /// Something has to go the right way; a publisher has one MediaStream and one track of a kind.
+    /// Something has to go the right way; a publisher has one MediaStream, and no more tracks of a
+    /// kind than can be served.
     fn check_directions(&self) -> Result<(), Refusal> {
         let media = || self.sdp.media.iter().enumerate();
         let active = || media().filter(|(index, _)| self.active[*index]);
@@ -360,10 +372,14 @@ impl<'s, 'a> Reading<'s, 'a> {
             if self.side == Side::Viewer {
                 continue;
             }
-            if kinds.contains(&kind) {
-                return fail(Reason::SecondTrack(kind));
-            }
             kinds.push(kind);
+            let tracks = kinds.iter().filter(|known| **known == kind).count();
+            if tracks > tracks_max(kind) {
+                return fail(match kind {
+                    TrackKind::Audio => Reason::SecondAudio,
+                    TrackKind::Video => Reason::VideoTracks,
+                });
+            }
             for named in media.streams.into_iter().flatten() {
                 if *stream.get_or_insert(named) != named {
                     return fail(Reason::SecondStream);
@@ -395,11 +411,10 @@ impl<'s, 'a> Reading<'s, 'a> {
                 false => rejected(),
             };
         };
-        let taken = |s: &Section| matches!(s, Section::Taken(track) if track.kind == kind);
+        let taken = |s: &&Section| matches!(s, Section::Taken(track) if track.kind == kind);
+        let is_free = before.iter().filter(taken).count() < tracks_max(kind);
         match self.track(media, kind) {
-            Ok(track) if self.active[index] && !before.iter().any(taken) => {
-                Ok(Section::Taken(Box::new(track)))
-            }
+            Ok(track) if self.active[index] && is_free => Ok(Section::Taken(Box::new(track))),
             Ok(track) if !self.active[index] && self.is_bundled(media) => {
                 Ok(Section::Inactive(Box::new(track)))
             }
@@ -660,6 +675,7 @@ fn answered_restrictions(restrictions: &str, formats: &[Chosen]) -> String {
 /// mean the same everywhere (RFC 9143 section 9.4): the first section's meaning counts.
 fn separate(sections: &mut [Section]) {
     let mut media: Vec<u8> = Vec::new();
+    let mut resends: Vec<(u8, u8)> = Vec::new();
     let mut mapped: Vec<(u8, Extension)> = Vec::new();
     for section in &mut *sections {
         if let Section::Taken(track) | Section::Inactive(track) = section {
@@ -676,8 +692,15 @@ fn separate(sections: &mut [Section]) {
     for section in sections {
         if let Section::Taken(track) | Section::Inactive(track) = section {
             for chosen in &mut track.formats {
+                let of = chosen.accepted.payload_type;
                 let resend = &mut chosen.accepted.resend_payload_type;
-                *resend = resend.filter(|resend| !media.contains(resend));
+                let clashes = |resend: u8| {
+                    let mut others = resends.iter();
+                    media.contains(&resend)
+                        || others.any(|known| known.0 == resend && known.1 != of)
+                };
+                *resend = resend.filter(|resend| !clashes(*resend));
+                resends.extend(resend.map(|resend| (resend, of)));
             }
         }
     }

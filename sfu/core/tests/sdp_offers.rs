@@ -443,12 +443,16 @@ fn check(text: &str, side: Side) -> Result<bool, TestCaseError> {
         }
     };
     let candidates = ["candidate:1 1 udp 1 127.0.0.1 7700 typ host".to_owned()];
+    let streams = match side {
+        Side::Publisher => Vec::new(),
+        Side::Viewer => offer.streams(numbers()),
+    };
     let answer = offer.answer(&Local {
         ufrag: "user",
         password: "password",
         fingerprint: "sha-256 00",
         candidates: &candidates,
-        ssrcs: [1, 2, 3],
+        streams: &streams,
         id: 4,
     });
     matches(text, &answer, side)?;
@@ -467,6 +471,14 @@ fn check(text: &str, side: Side) -> Result<bool, TestCaseError> {
         prop_assert_eq!(offer.tracks().count(), sent);
     }
     Ok(true)
+}
+
+fn numbers() -> impl FnMut() -> u32 {
+    let mut last = 0;
+    move || {
+        last += 1;
+        last
+    }
 }
 
 fn cases() -> u32 {

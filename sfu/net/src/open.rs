@@ -82,13 +82,16 @@ impl Session {
         }
         let failed = |error: str0m::RtcError| OpenError::Stack(error.to_string());
         let mut api = rtc.direct_api();
-        let ssrcs = distinct(|| *api.new_ssrc());
+        let mut streams = match role {
+            Role::Publisher { .. } => Vec::new(),
+            Role::Viewer { .. } => offer.streams(distinct(|| *api.new_ssrc())),
+        };
         let answer = offer.answer(&Local {
             ufrag: &ice.local().ufrag,
             password: &ice.local().password,
             fingerprint: &api.local_dtls_fingerprint().to_string(),
             candidates: &candidates.text,
-            ssrcs,
+            streams: &streams,
             id: (*api.new_ssrc()).into(),
         });
         api.set_remote_ice_credentials(IceCreds {
@@ -112,7 +115,13 @@ impl Session {
         }
         let (role, viewer) = match (role, keys) {
             (Role::Viewer { choice }, Some(keys)) => {
-                let streams = offer.streams(ssrcs);
+                // A room has one video track so far.
+                let mut kinds = Vec::new();
+                streams.retain(|stream| {
+                    let known = kinds.contains(&stream.kind);
+                    kinds.push(stream.kind);
+                    !known
+                });
                 let packets = shared.config.rtx_packets;
                 let viewer = Viewer::new(key, streams, choice, packets, now);
                 let role = RoleState::Viewer { keys, seat: None };
@@ -166,8 +175,12 @@ fn publisher_rtc(offer: &Offer, shared: &Shared, now: Instant) -> Rtc {
 
 fn publisher(offer: &Offer, rtc: &mut Rtc, bitrate_max: Bitrate) -> RoleState {
     let mut api = rtc.direct_api();
+    let mut declared = Vec::new();
     for track in offer.tracks() {
-        api.declare_media(mid_of(track.kind), kind_of(track.kind));
+        if !declared.contains(&track.kind) {
+            declared.push(track.kind);
+            api.declare_media(mid_of(track.kind), kind_of(track.kind));
+        }
         let counts = track.id_of(Extension::TransportSequence).is_some();
         if counts && track.has_feedback("transport-cc") {
             api.enable_twcc_feedback();
@@ -191,15 +204,17 @@ fn viewer_rtc(shared: &Shared, now: Instant) -> Rtc {
     config.build(now)
 }
 
-/// Three numbers that are different and not 0.
-fn distinct(mut random: impl FnMut() -> u32) -> [u32; 3] {
-    let mut numbers = [0; 3];
-    for at in 0..numbers.len() {
-        while numbers[at] == 0 || numbers[..at].contains(&numbers[at]) {
-            numbers[at] = random();
+/// Numbers that are different and not 0.
+fn distinct(mut random: impl FnMut() -> u32) -> impl FnMut() -> u32 {
+    let mut given = vec![0];
+    move || {
+        let mut number = 0;
+        while given.contains(&number) {
+            number = random();
         }
+        given.push(number);
+        number
     }
-    numbers
 }
 
 fn rtc_config(shared: &Shared) -> RtcConfig {

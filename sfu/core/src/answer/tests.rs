@@ -26,17 +26,22 @@ fn answered(sdp: &str) -> Result<Answer, OfferError> {
 fn answered_to(sdp: &str, side: Side) -> Result<Answer, OfferError> {
     let offer = Offer::read(sdp, side)?;
     let candidates = ["candidate:1 1 udp 1 127.0.0.1 7700 typ host".to_owned()];
+    let mut ssrcs = (11..).step_by(11);
+    let streams = match side {
+        Side::Publisher => Vec::new(),
+        Side::Viewer => offer.streams(|| ssrcs.next().expect("a number")),
+    };
     let local = Local {
         ufrag: "user",
         password: "word",
         fingerprint: "sha-256 01:02",
         candidates: &candidates,
-        ssrcs: [11, 22, 33],
+        streams: &streams,
         id: 7,
     };
     Ok(Answer {
         sdp: offer.answer(&local),
-        streams: offer.streams(local.ssrcs),
+        streams,
         offer,
     })
 }
@@ -140,6 +145,52 @@ fn sections_that_cannot_be_served_are_rejected_in_place() {
     assert!(answer.offer.data && answer.offer.dtls_active);
     assert_eq!(answer.streams.len(), 1);
     assert_eq!(answer.streams[0].resend_ssrc, None, "it takes no RTX");
+}
+
+/// Each video section is a track of its own, of one clock; those beyond the limit are left silent.
+#[test]
+fn several_video_sections_of_a_viewer() {
+    let mids = ["v0", "v1", "a", "v2", "v3", "v4"];
+    let sections = mids.map(|mid| match mid {
+        "a" => "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:a\r\na=recvonly\r\n\
+            a=rtpmap:111 opus/48000/2\r\n"
+            .to_owned(),
+        mid => format!(
+            "{}a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n",
+            VIDEO
+                .replace("SAVPF 96", "SAVPF 96 97")
+                .replace("mid:v", &format!("mid:{mid}"))
+        ),
+    });
+    let bundle = format!("a=group:BUNDLE {}\r\n", mids.join(" "));
+    let sdp = format!("{HEAD}{bundle}{}{}", print(), sections.concat());
+    let answer = answered(&sdp).expect("answered");
+    let ports = values(&answer, "m=");
+    let ports = ports.iter().map(|line| line.split(' ').nth(1));
+    let ports: Vec<&str> = ports.flatten().collect();
+    assert_eq!(ports, ["9", "9", "9", "9", "9", "0"]);
+    assert_eq!(values(&answer, "a=group:"), ["BUNDLE v0 v1 a v2 v3"]);
+    assert_eq!(
+        values(&answer, "a=msid:"),
+        ["video", "beside-1", "audio", "beside-2", "beside-3"].map(|id| format!("lightstick {id}"))
+    );
+    assert_eq!(
+        values(&answer, "a=ssrc-group:FID "),
+        ["11 22", "33 44", "66 77", "88 99"]
+    );
+    let streams = answer.streams.iter();
+    let streams: Vec<_> = streams.map(|s| (&*s.mid, s.ssrc, s.resend_ssrc)).collect();
+    assert_eq!(
+        streams,
+        [
+            ("v0", 11, Some(22)),
+            ("v1", 33, Some(44)),
+            ("a", 55, None),
+            ("v2", 66, Some(77)),
+            ("v3", 88, Some(99)),
+        ]
+    );
+    assert!(answer.streams.iter().all(|s| s.cname == "lightstick"));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use lightstick_types::TrackKind;
 
+use super::VIDEO_TRACKS_MAX;
 use crate::sdp::{Media, SdpError};
 
 /// Why an offer is not answered.
@@ -105,9 +106,12 @@ pub enum Reason {
     /// Not RTP over DTLS.
     #[error("the protocol {0} is not supported; use UDP/TLS/RTP/SAVPF")]
     Protocol(Box<str>),
-    /// A second section of a kind.
-    #[error("it is a second {} track; send at most one track of each kind", word(*.0))]
-    SecondTrack(TrackKind),
+    /// A second section of audio.
+    #[error("it is a second audio track; send at most one")]
+    SecondAudio,
+    /// More sections of video than are served.
+    #[error("there are {VIDEO_TRACKS_MAX} video tracks before it; send no more")]
+    VideoTracks,
     /// RFC 9725 section 4.4.2.
     #[error("its track belongs to a second MediaStream; send one MediaStream")]
     SecondStream,
@@ -149,7 +153,8 @@ impl Reason {
             Self::PayloadType(_) => "payload_type",
             Self::Simulcast => "simulcast",
             Self::Protocol(_) => "protocol",
-            Self::SecondTrack(_) => "second_track",
+            Self::SecondAudio => "second_track",
+            Self::VideoTracks => "video_tracks",
             Self::SecondStream => "second_stream",
             Self::SameMid => "same_mid",
             Self::NotBundled => "not_bundled",
@@ -167,13 +172,6 @@ fn send(kind: TrackKind) -> &'static str {
     match kind {
         TrackKind::Audio => "Opus",
         TrackKind::Video => "H264, VP8, VP9 or AV1",
-    }
-}
-
-fn word(kind: TrackKind) -> &'static str {
-    match kind {
-        TrackKind::Audio => "audio",
-        TrackKind::Video => "video",
     }
 }
 

@@ -206,8 +206,7 @@ fn a_publisher_is_served_whole_or_told_why_not() {
         "m=video 9 UDP/BFCP",
         Err(("protocol", &plain)),
     );
-    let second =
-        "audio section 1 (mid 1): it is a second audio track; send at most one track of each kind";
+    let second = "audio section 1 (mid 1): it is a second audio track; send at most one";
     check("m=video", "m=audio", Err(("second_track", second)));
     let by_type = video("simulcast by payload types is not supported; name its streams by rid");
     check(
@@ -227,6 +226,57 @@ fn a_publisher_is_served_whole_or_told_why_not() {
         &named.replace("b 2", "a 2"),
         Ok(2),
     );
+}
+
+/// An offer of audio and so many video sections.
+fn videos(count: usize) -> String {
+    let mids: String = (0..=count).map(|mid| format!(" {mid}")).collect();
+    let videos = (1..=count).map(|mid| VIDEO.replace("mid:1", &format!("mid:{mid}")));
+    let videos: String = videos.collect();
+    format!("a=group:BUNDLE{mids}\r\n{ICE}{AUDIO}{videos}")
+}
+
+#[test]
+fn several_video_sections() {
+    for count in 1..=VIDEO_TRACKS_MAX {
+        check(&videos(count), Side::Publisher, Ok(1 + count));
+        check(&videos(count), Side::Viewer, Ok(1 + count));
+    }
+    let many = videos(VIDEO_TRACKS_MAX + 1);
+    let refusal = "video section 5 (mid 5): there are 4 video tracks before it; send no more";
+    check(&many, Side::Publisher, Err(("video_tracks", refusal)));
+    check(&many, Side::Viewer, Ok(1 + VIDEO_TRACKS_MAX));
+    // A section that sends nothing is no track.
+    let silent = many.replace("mid:2\r\n", "mid:2\r\na=inactive\r\n");
+    check(&silent, Side::Publisher, Ok(1 + VIDEO_TRACKS_MAX));
+    // Nor is one with a simulcast of its own any less of a track.
+    let simulcast = videos(2).replace(
+        "mid:2\r\n",
+        "mid:2\r\na=rid:h send\r\na=rid:l send\r\na=simulcast:send h;l\r\n",
+    );
+    let text = format!("{HEAD}{}{simulcast}", print());
+    let offer = Offer::read(&text, Side::Publisher).expect("an offer");
+    let encodings: Vec<_> = offer.tracks().map(|t| t.encodings().len()).collect();
+    assert_eq!(encodings, [0, 0, 2]);
+}
+
+/// A number that sends another one again in another section could be of either.
+#[test]
+fn one_number_that_repeats_two_formats() {
+    let video = |mid, of| {
+        format!(
+            "m=video 9 UDP/TLS/RTP/SAVPF {of} 97\r\na=mid:{mid}\r\na=rtcp-mux\r\n\
+             a=rtpmap:{of} VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt={of}\r\n"
+        )
+    };
+    for (second, resends) in [(96, [Some(97), Some(97)]), (98, [Some(97), None])] {
+        let (first, second) = (video(0, 96), video(1, second));
+        let text = format!("{HEAD}{}{BUNDLE}{ICE}{first}{second}", print());
+        let offer = Offer::read(&text, Side::Publisher).expect("an offer");
+        let formats = offer.tracks().flat_map(|track| track.accepted());
+        let found: Vec<_> = formats.map(|a| a.resend_payload_type).collect();
+        assert_eq!(found, resends);
+    }
 }
 
 #[test]
