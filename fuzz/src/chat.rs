@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lightstick_chat_core::config::RoomConfig;
-use lightstick_chat_core::frame::{FRAME_BYTES_MAX, Frame};
 use lightstick_chat_core::now::Now;
 use lightstick_chat_core::room::{ClientKey, Output, Room, Stored};
 use lightstick_chat_proto::entry::Entry;
 use lightstick_chat_proto::part::Part;
 use lightstick_chat_proto::{ClientFrame, ServerFrame};
+use lightstick_chat_wire::{FRAME_BYTES_MAX, Frame};
 use lightstick_types::{ChatMember, ChatRole};
 use prost::Message as _;
 use std::sync::LazyLock;

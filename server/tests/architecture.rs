@@ -1,6 +1,7 @@
-//! Whatever docs/ARCHITECTURE.md names is there: files, folders, types, functions and settings.
+//! Whatever docs/ARCHITECTURE.md names is there: files, folders, types, functions and settings. No
+//! crate reaches another that it must not know.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -90,4 +91,86 @@ fn all_that_the_architecture_names_is_there() {
         }
     }
     assert!(missing.is_empty(), "not there: {missing:?}");
+}
+
+/// What a crate must not reach, by itself or by way of others, and why.
+const FORBIDDEN: [(&str, &[&str], &str); 2] = [
+    (
+        "lightstick-sfu",
+        &[
+            "lightstick-chat-core",
+            "lightstick-chat-filter",
+            "lightstick-chat-archive",
+            "lightstick-chat",
+            "lightstick-signaling",
+        ],
+        "the media plane carries chat by `chat/wire` alone",
+    ),
+    (
+        "lightstick-chat-wire",
+        &["lightstick-chat-core", "lightstick-chat-filter"],
+        "frames know neither rooms nor the filter",
+    ),
+];
+
+/// The crates of this workspace and those of them that each is built with.
+fn crates() -> BTreeMap<String, Vec<String>> {
+    let mut all = Vec::new();
+    files(&root(), &mut all);
+    let manifests = all.iter().filter(|path| path.ends_with("Cargo.toml"));
+    let mut crates = BTreeMap::new();
+    for manifest in manifests {
+        let text = fs::read_to_string(manifest).expect("a manifest");
+        let (mut section, mut name, mut needs) = ("", None, Vec::new());
+        for line in text.lines().map(str::trim) {
+            if line.starts_with('[') {
+                section = line;
+            } else if section == "[package]"
+                && let Some(value) = line.strip_prefix("name = ")
+            {
+                name = Some(value.trim_matches('"').to_owned());
+            } else if section == "[dependencies]" && line.starts_with("lightstick") {
+                let end = line.find(['.', ' ', '=']).unwrap_or(line.len());
+                needs.push(line[..end].to_owned());
+            }
+        }
+        if let Some(name) = name {
+            crates.insert(name, needs);
+        }
+    }
+    crates
+}
+
+/// The way from one crate to another, both included.
+fn way(crates: &BTreeMap<String, Vec<String>>, from: &str, to: &str) -> Option<Vec<String>> {
+    let mut seen = HashSet::from([from.to_owned()]);
+    let mut ways = vec![vec![from.to_owned()]];
+    while let Some(way) = ways.pop() {
+        let last = way.last().expect("a way is not empty");
+        if last == to {
+            return Some(way);
+        }
+        for next in &crates[last] {
+            if seen.insert(next.clone()) {
+                ways.push([way.clone(), vec![next.clone()]].concat());
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn no_crate_reaches_what_it_must_not_know() {
+    let crates = crates();
+    assert!(
+        way(&crates, "lightstick", "lightstick-chat-filter").is_some(),
+        "the server has a chat with a filter"
+    );
+    for (from, forbidden, why) in FORBIDDEN {
+        for to in forbidden {
+            assert!(crates.contains_key(*to), "no crate {to}");
+            let way = way(&crates, from, to);
+            assert!(way.is_none(), "{}: {why}", way.unwrap().join(" -> "));
+        }
+    }
 }

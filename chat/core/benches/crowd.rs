@@ -10,12 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lightstick_chat_core::config::RoomConfig;
-use lightstick_chat_core::frame::{Channel, Frame, Tick};
 use lightstick_chat_core::now::Now;
-use lightstick_chat_core::reader::{Link, Reader};
 use lightstick_chat_core::room::{ClientKey, Output, Room, Stored};
 use lightstick_chat_proto as proto;
 use lightstick_chat_proto::client_frame::Frame as Request;
+use lightstick_chat_wire::{Channel, Frame, Link, Reader, Tick};
 use lightstick_types::{ChatMember, ChatRole};
 
 /// Messages a second that are written into the room.

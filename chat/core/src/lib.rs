@@ -1,9 +1,8 @@
 //! A room's chat, without IO and in virtual time.
 //!
 //! [`room::Room`] is one room: it is told who comes and what they ask for, and says what everybody
-//! is shown, what single clients are told and what is to be kept. [`reader::Reader`] is
-//! one client's back pressure. Every entry point takes `now`; nothing here reads a clock, opens a
-//! socket or waits.
+//! is shown, what single clients are told and what is to be kept. Every entry point takes `now`;
+//! nothing here reads a clock, opens a socket or waits.
 
 // Virtual time starts somewhere.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
@@ -12,10 +11,8 @@ mod bucket;
 pub mod command;
 pub mod config;
 mod effects;
-pub mod frame;
 pub mod now;
 mod poll;
-pub mod reader;
 pub mod record;
 pub mod refusal;
 mod roles;

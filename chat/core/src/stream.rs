@@ -8,10 +8,9 @@ use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use lightstick_chat_proto::{Entry, Position, Removed, entry};
+use lightstick_chat_wire::Frame;
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
-
-use crate::frame::Frame;
 
 /// Entries of one room, oldest first.
 #[derive(Debug)]

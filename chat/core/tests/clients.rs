@@ -9,15 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lightstick_chat_core::config::RoomConfig;
-use lightstick_chat_core::frame::{Channel, Frame};
 use lightstick_chat_core::now::Now;
-use lightstick_chat_core::reader::{LAG_MAX, Link, OWED_BYTES_MAX, Reader};
 use lightstick_chat_core::room::{ClientKey, Output, Room, Stored};
 use lightstick_chat_proto as proto;
 use lightstick_chat_proto::client_frame::Frame as Request;
 use lightstick_chat_proto::entry::Entry;
 use lightstick_chat_proto::moderate::Action;
 use lightstick_chat_proto::part::Part;
+use lightstick_chat_wire::{Channel, Frame, LAG_MAX, Link, OWED_BYTES_MAX, Reader};
 use lightstick_types::{ChatMember, ChatRole};
 use prost::Message as _;
 

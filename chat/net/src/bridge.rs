@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use lightstick_chat_core::frame::Frame;
 use lightstick_chat_core::refusal::{Code, Refusal};
 use lightstick_chat_core::room::{ClientKey, answer_frame, closed_frame};
 use lightstick_chat_proto::client_frame::Frame as Request;
 use lightstick_chat_proto::{ClientFrame, nonce};
+use lightstick_chat_wire::Frame;
 use lightstick_sfu::{ChatCommand, ChatEvent, ChatRefused};
 use lightstick_types::{ChatMember, RoomName, SessionId, ShardId};
 use prost::Message as _;

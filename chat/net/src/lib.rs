@@ -44,6 +44,7 @@ use keep::Keeper;
 pub use lightstick_chat_archive as archive;
 pub use lightstick_chat_core as core;
 pub use lightstick_chat_proto as proto;
+pub use lightstick_chat_wire as wire;
 use review::Reviewer;
 pub use room::Overview;
 use room::{Command, Common, Reply};

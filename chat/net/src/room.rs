@@ -9,7 +9,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
-use lightstick_chat_core::frame::{Frame, Tick};
 use lightstick_chat_core::now::Now;
 use lightstick_chat_core::record::{Answer, Asker, Done, RoomEvent};
 use lightstick_chat_core::refusal::{Code, Refusal};
@@ -20,6 +19,7 @@ use lightstick_chat_core::sanctions::Sanction;
 use lightstick_chat_proto as proto;
 use lightstick_chat_proto::client_frame::Frame as Request;
 use lightstick_chat_proto::moderate::Action;
+use lightstick_chat_wire::{Frame, Tick};
 use lightstick_sfu::ChatCommand;
 use lightstick_types::{ChatMember, RoomName, SessionId, ShardId};
 use tokio::sync::{broadcast, mpsc, oneshot};

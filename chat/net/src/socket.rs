@@ -6,10 +6,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use lightstick_chat_core::frame::{Frame, Tick};
-use lightstick_chat_core::reader::{Given, Link, Reader};
 use lightstick_chat_core::room::ClientKey;
 use lightstick_chat_proto::client_frame::Frame as Request;
+use lightstick_chat_wire::{Frame, Given, Link, Reader, Tick};
 use lightstick_types::ChatMember;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};

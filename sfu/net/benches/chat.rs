@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use lightstick_chat_core::frame::{Channel, Tick};
+use lightstick_chat_wire::{Channel, Tick};
 use lightstick_sfu::Role;
 use lightstick_types::LayerChoice;
 use str0m::net::{Protocol, Receive};

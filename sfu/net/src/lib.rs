@@ -33,8 +33,7 @@ mod viewer;
 
 pub use api::*;
 pub use chat::{
-    CHAT_COMMANDS_MAX, CHAT_EVENTS_MAX, CHAT_REQUEST_BYTES_MAX, ChatCommand, ChatEvent,
-    ChatRefused, ChatStats,
+    CHAT_COMMANDS_MAX, CHAT_EVENTS_MAX, ChatCommand, ChatEvent, ChatRefused, ChatStats,
 };
 pub use config::{MediaConfig, MediaConfigError};
 #[cfg(debug_assertions)]

@@ -2,12 +2,10 @@
 
 mod support;
 
-use lightstick_chat_core::frame::Channel;
-use lightstick_chat_core::reader::BUSY_BYTES;
 use lightstick_chat_proto::part;
+use lightstick_chat_wire::{BUSY_BYTES, Channel, REQUEST_BYTES_MAX};
 use lightstick_sfu::{
-    CHAT_REQUEST_BYTES_MAX, ChatCommand, ChatEvent, ChatRefused, CloseReason, MediaEvent,
-    RemoteIce, Role,
+    ChatCommand, ChatEvent, ChatRefused, CloseReason, MediaEvent, RemoteIce, Role,
 };
 use lightstick_types::{Bitrate, LayerChoice};
 use str0m::channel::ChannelConfig;
@@ -100,22 +98,18 @@ fn a_client_with_ctl_alone_hears_everything_there() {
 fn what_clients_of_ours_never_send_is_dropped_and_counted() {
     let mut plane = Plane::start(1);
     let mut fan = Fan::viewer(&mut plane, 1, &Channel::ALL);
-    fan.write(true, &vec![1; CHAT_REQUEST_BYTES_MAX + 1]);
+    fan.write(true, &vec![1; REQUEST_BYTES_MAX + 1]);
     fan.write(true, &vec![2; 16_000]);
     fan.write(false, b"{}");
     let chat = fan.client.channels[1];
     let mut stray = fan.client.rtc.channel(chat).expect("an open channel");
     assert!(stray.write(true, &[9]).expect("a sound channel"));
-    fan.write(true, &vec![3; CHAT_REQUEST_BYTES_MAX]);
+    fan.write(true, &vec![3; REQUEST_BYTES_MAX]);
     until(&mut fan.client, "all of it", &plane, |plane| {
         plane.total(|s| s.chat.frames_in.get() + s.chat.drop_stray.get()) == 2
     });
     // Their writer is to be told so, by what stands at their beginning.
-    for (first, length) in [
-        (1, CHAT_REQUEST_BYTES_MAX),
-        (2, CHAT_REQUEST_BYTES_MAX),
-        (b'{', 2),
-    ] {
+    for (first, length) in [(1, REQUEST_BYTES_MAX), (2, REQUEST_BYTES_MAX), (b'{', 2)] {
         let event = plane.chat_event("a refusal");
         let ChatEvent::Refused { head, why, .. } = event else {
             panic!("{event:?}");
@@ -123,7 +117,7 @@ fn what_clients_of_ours_never_send_is_dropped_and_counted() {
         assert_eq!((head[0], head.len()), (first, length));
         assert_eq!(why, ChatRefused::Unreadable);
     }
-    assert_eq!(fan.frame(&mut plane), vec![3; CHAT_REQUEST_BYTES_MAX]);
+    assert_eq!(fan.frame(&mut plane), vec![3; REQUEST_BYTES_MAX]);
     let count = |each: fn(&lightstick_sfu::ChatStats) -> u64| plane.total(|s| each(&s.chat));
     assert_eq!(count(|s| s.drop_oversize.get()), 2);
     assert_eq!(count(|s| s.drop_text.get()), 1);

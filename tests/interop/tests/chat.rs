@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use lightstick_chat_core::frame::{Channel, Frame, Tick};
 use lightstick_chat_proto::{Pong, ServerFrame, part};
+use lightstick_chat_wire::{Channel, Frame, Tick};
 use lightstick_interop::{Repair, Viewer};
 use lightstick_sfu::{ChatCommand, ChatEvent, MediaConfig, MediaPlane, OpenSession, Role};
 use lightstick_types::{ChatMember, ChatRole, Codec, LayerChoice, RoomId, RoomName, SessionId};

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use lightstick_chat_proto as proto;
 use lightstick_chat_proto::entry::Entry;
 use lightstick_chat_proto::part::Part;
+use lightstick_chat_wire::Frame;
 use prost::Message as _;
 
 use super::held::Held;
 use super::show::Urgent;
 use super::write::user_of;
 use super::{Appeal, ClientKey, Output, Room};
-use crate::frame::Frame;
 use crate::now::Now;
 use crate::poll::Poll;
 use crate::record::{AuditRecord, Record, RoomEvent};

@@ -28,11 +28,11 @@ use std::time::{Duration, Instant};
 use lightstick_chat_proto as proto;
 use lightstick_chat_proto::client_frame::Frame as Request;
 use lightstick_chat_proto::part::Part;
+use lightstick_chat_wire::{Frame, Tick};
 use lightstick_types::ChatRole;
 
 use crate::config::RoomConfig;
 use crate::effects::Counter;
-use crate::frame::{Frame, Tick};
 use crate::now::Now;
 use crate::poll::Poll;
 use crate::record::{Answer, Asker, Done, Record, RoomEvent};

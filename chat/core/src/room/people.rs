@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use lightstick_chat_proto as proto;
 use lightstick_chat_proto::part::Part;
+use lightstick_chat_wire::{FRAME_BYTES_MAX, Frame};
 use lightstick_types::{ChatMember, ChatRole};
 
 use super::{ClientKey, LINGER, Output, Room};
 use crate::bucket::Bucket;
 use crate::effects::HEART;
-use crate::frame::{FRAME_BYTES_MAX, Frame};
 use crate::now::Now;
 use crate::record::{Asker, Done};
 use crate::refusal::{Code, Refusal};

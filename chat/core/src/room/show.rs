@@ -6,11 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use lightstick_chat_proto as proto;
 use lightstick_chat_proto::part::Part;
+use lightstick_chat_wire::{FRAME_BYTES_MAX, Frame, Tick};
 use prost::Message as _;
 
 use super::write::user_of;
 use super::{Output, Room};
-use crate::frame::{FRAME_BYTES_MAX, Frame, Tick};
 use crate::now::Now;
 use crate::record::{Answer, AuditRecord, MessageRecord, Record};
 use crate::stream::batch;

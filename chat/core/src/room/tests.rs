@@ -467,7 +467,7 @@ fn a_welcome_fits_into_a_frame_whatever_the_room_shows() {
         }
     }
     assert!(
-        (1_000..=crate::frame::FRAME_BYTES_MAX).contains(&bytes),
+        (1_000..=lightstick_chat_wire::FRAME_BYTES_MAX).contains(&bytes),
         "{bytes}"
     );
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lightstick_chat_core::frame::{Channel, FRAME_BYTES_MAX, Frame};
-use lightstick_chat_core::reader::{BUSY_BYTES, Link, Reader};
+use lightstick_chat_wire::{
+    BUSY_BYTES, Channel, FRAME_BYTES_MAX, Frame, Link, REQUEST_BYTES_MAX, Reader,
+};
 use lightstick_sfu_core::bucket::{Bucket, Limit};
 use lightstick_types::ChatMember;
 use str0m::Rtc;
 use str0m::channel::{ChannelData, ChannelId};
 
-use super::CHAT_REQUEST_BYTES_MAX;
 use super::stats::ChatStats;
 
 /// Bytes that were written to a session's channels and not acknowledged, at most: a link that is
@@ -39,7 +39,7 @@ const REFUSALS: Limit = Limit {
 pub(crate) enum Dropped {
     /// More than [`FRAMES`].
     Flood(Option<Bytes>),
-    /// Longer than [`CHAT_REQUEST_BYTES_MAX`].
+    /// Longer than [`REQUEST_BYTES_MAX`].
     Oversize(Option<Bytes>),
     /// Text, where protobuf was to come.
     Text(Option<Bytes>),
@@ -160,7 +160,7 @@ impl Chat {
             Dropped::Flood
         } else if !data.binary {
             Dropped::Text
-        } else if data.data.len() > CHAT_REQUEST_BYTES_MAX {
+        } else if data.data.len() > REQUEST_BYTES_MAX {
             Dropped::Oversize
         } else {
             return Ok(data.data.into());
@@ -168,7 +168,7 @@ impl Chat {
         let told = self.refusals.take(now, REFUSALS);
         Err(why(told.then(|| {
             let mut head = data.data;
-            head.truncate(CHAT_REQUEST_BYTES_MAX);
+            head.truncate(REQUEST_BYTES_MAX);
             head.into()
         })))
     }

@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use crossbeam_channel::Receiver;
-use lightstick_chat_core::frame::{Frame, Tick};
+use lightstick_chat_wire::{Frame, Tick};
 use lightstick_types::{ChatMember, RoomName, SessionId, ShardId};
 use tokio::sync::mpsc;
 
@@ -23,9 +23,6 @@ pub(crate) use channels::{Chat, UNSENT_BYTES_MAX};
 use rooms::ChatRooms;
 pub use stats::ChatStats;
 pub(crate) use tend::ChannelEvent;
-
-/// Longest frame that is taken from a client, in bytes. Longer ones are dropped and counted.
-pub const CHAT_REQUEST_BYTES_MAX: usize = 8_192;
 
 /// Capacity of the channel that carries [`ChatEvent`]s. When it is full, frames are dropped and
 /// counted, and their writers hear nothing; all other events wait for room in their shard, at most
@@ -54,7 +51,7 @@ pub enum ChatEvent {
         session: SessionId,
         member: Arc<ChatMember>,
     },
-    /// The session has written a binary message of at most [`CHAT_REQUEST_BYTES_MAX`] bytes. What
+    /// The session has written a binary message of at most [`REQUEST_BYTES_MAX`](lightstick_chat_wire::REQUEST_BYTES_MAX) bytes. What
     /// it says is not looked at.
     Frame {
         /// The shard that owns it.
@@ -69,7 +66,7 @@ pub enum ChatEvent {
         /// The shard that owns it.
         shard: ShardId,
         session: SessionId,
-        /// Its beginning, at most [`CHAT_REQUEST_BYTES_MAX`] bytes.
+        /// Its beginning, at most [`REQUEST_BYTES_MAX`](lightstick_chat_wire::REQUEST_BYTES_MAX) bytes.
         head: Bytes,
         why: ChatRefused,
     },
@@ -93,13 +90,13 @@ pub enum ChatEvent {
 #[derive(Clone, Debug)]
 pub enum ChatCommand {
     /// Shows the room's members on this shard a tick. Each of its frames has at most
-    /// [`FRAME_BYTES_MAX`](lightstick_chat_core::frame::FRAME_BYTES_MAX) bytes.
+    /// [`FRAME_BYTES_MAX`](lightstick_chat_wire::FRAME_BYTES_MAX) bytes.
     Show { room: RoomName, tick: Arc<Tick> },
     /// Tells one session something on `ctl`. A session whose chat is closed hears nothing.
     Tell {
         session: SessionId,
         /// What, at most
-        /// [`FRAME_BYTES_MAX`](lightstick_chat_core::frame::FRAME_BYTES_MAX) bytes.
+        /// [`FRAME_BYTES_MAX`](lightstick_chat_wire::FRAME_BYTES_MAX) bytes.
         frame: Frame,
     },
     /// Closes a session's chat channels, after what it was told before. Its media goes on.

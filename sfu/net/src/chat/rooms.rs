@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use lightstick_chat_core::frame::{FRAME_BYTES_MAX, Frame, Tick};
+use lightstick_chat_wire::{FRAME_BYTES_MAX, Frame, Tick};
 use lightstick_types::RoomName;
 use slab::Slab;
 

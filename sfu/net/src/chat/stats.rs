@@ -1,6 +1,6 @@
 //! What a shard counts of the chat.
 
-use lightstick_chat_core::frame::Channel;
+use lightstick_chat_wire::Channel;
 
 use crate::stats::Cell;
 

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use lightstick_chat_core::frame::{Channel, Frame};
-use lightstick_chat_core::reader::Given;
+use lightstick_chat_wire::{Channel, Frame, Given};
 use lightstick_types::SessionId;
 use str0m::channel::{ChannelData, ChannelId};
 use tokio::sync::mpsc::error::TrySendError;

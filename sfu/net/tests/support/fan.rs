@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use lightstick_chat_core::frame::{Channel, Frame, Tick};
 use lightstick_chat_proto::{Effects, Part, Pong, ServerFrame, part};
+use lightstick_chat_wire::{Channel, Frame, Tick};
 use lightstick_sfu::{ChatCommand, ChatEvent, OpenSession, Role};
 use lightstick_types::{ChatMember, ChatRole, LayerChoice, RoomId, RoomName, SessionId, ShardId};
 use prost::Message as _;

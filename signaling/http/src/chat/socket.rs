@@ -16,9 +16,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt as _, Sink as _, StreamExt as _};
-use lightstick_chat::core::frame::{Channel, Frame};
-use lightstick_chat::core::reader::Link;
 use lightstick_chat::proto::{ClientFrame, Hello, client_frame::Frame as Request, nonce};
+use lightstick_chat::wire::{Channel, Frame, Link, REQUEST_BYTES_MAX};
 use lightstick_chat::{Heard, NoRoom, Place, Refused, Socket};
 use lightstick_signaling_core::token::{Claims, Grant, TokenError};
 use lightstick_tasks::panic_message;
@@ -36,9 +35,8 @@ pub(crate) const PATH: &str = "/chat/{room}";
 const PROTOBUF: &str = "lightstick.chat.v1";
 /// Text messages with the JSON of proto3.
 const JSON: &str = "lightstick.chat.v1.json";
-/// Longest message of a client, in bytes. Longer ones are refused, those of more than
-/// [`TAKEN_BYTES_MAX`] unread: they end the connection.
-const REQUEST_BYTES_MAX: usize = 8_192;
+/// Longest message that is read, in bytes. A longer one ends the connection; one of more than
+/// [`REQUEST_BYTES_MAX`] is refused.
 const TAKEN_BYTES_MAX: usize = 16 * 1_024;
 /// What a connection reads at once, in bytes: requests are short, and connections many.
 const READ_BUFFER_BYTES: usize = 1_024;

@@ -36,7 +36,8 @@ impl Frame {
     }
 
     /// A frame whose bytes are there already.
-    pub(crate) fn encoded(proto: Bytes) -> Self {
+    #[must_use]
+    pub fn encoded(proto: Bytes) -> Self {
         Self(Arc::new(Encoded {
             proto,
             json: OnceLock::new(),

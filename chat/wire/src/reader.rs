@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use lightstick_chat_proto::{Gap, part};
 
-use crate::frame::{Channel, FRAME_BYTES_MAX, Frame, Tick};
+use crate::{Channel, FRAME_BYTES_MAX, Frame, Tick};
 
 /// Unsent bytes of a link from which on ticks are joined.
 pub const BUSY_BYTES: usize = 16 * 1024;
