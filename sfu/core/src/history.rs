@@ -55,6 +55,17 @@ struct Recent {
     generation: u32,
 }
 
+/// Where a packet belongs in its layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// After all others.
+    Head,
+    /// Before others that have come.
+    Late,
+    /// Nowhere: it is held already, or older than what is kept.
+    None,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Keyframe {
     sequence: u64,
@@ -113,9 +124,12 @@ impl History {
     }
 
     /// Notes a packet. `generation` counts the gaps that a full ring has cut.
-    pub fn push(&mut self, packet: &Arc<MediaPacket>, generation: u32) {
-        if packet.kind == TrackKind::Video {
-            self.layers[packet.layer.index()].push(packet, generation, self.reach);
+    pub fn push(&mut self, packet: &Arc<MediaPacket>, generation: u32) -> Place {
+        match packet.kind {
+            TrackKind::Audio => Place::Head,
+            TrackKind::Video => {
+                self.layers[packet.layer.index()].push(packet, generation, self.reach)
+            }
         }
     }
 
@@ -125,14 +139,15 @@ impl History {
         self.layers[layer.index()].get(sequence)
     }
 
-    /// Whether it holds this packet already.
+    /// Whether it holds this packet already, or begins after it.
     #[must_use]
-    pub fn has(&self, packet: &MediaPacket) -> bool {
-        let held = match packet.kind {
-            TrackKind::Audio => None,
-            TrackKind::Video => self.get(packet.layer, packet.sequence),
-        };
-        held.is_some_and(|held| held.source == packet.source)
+    pub fn is_past_or_held(&self, packet: &MediaPacket) -> bool {
+        if packet.kind == TrackKind::Audio {
+            return false;
+        }
+        let recent = &self.layers[packet.layer.index()];
+        recent.goes_on(packet)
+            && (packet.sequence < recent.first || recent.get(packet.sequence).is_some())
     }
 
     /// Whether nothing is missing between what it holds of a packet's layer and the packet, or it
@@ -289,11 +304,15 @@ impl Sum {
 }
 
 impl Recent {
-    fn push(&mut self, packet: &Arc<MediaPacket>, generation: u32, reach: Reach) {
-        let same_source = self
-            .get(self.highest)
-            .is_some_and(|last| last.source == packet.source);
-        if !same_source || packet.sequence.abs_diff(self.highest) >= History::PACKETS as u64 {
+    /// Whether a packet is of the same source and numbering as what is kept.
+    fn goes_on(&self, packet: &MediaPacket) -> bool {
+        let last = self.get(self.highest);
+        last.is_some_and(|last| last.source == packet.source)
+            && packet.sequence.abs_diff(self.highest) < History::PACKETS as u64
+    }
+
+    fn push(&mut self, packet: &Arc<MediaPacket>, generation: u32, reach: Reach) -> Place {
+        if !self.goes_on(packet) {
             let slots = std::mem::take(&mut self.slots);
             *self = Self {
                 slots,
@@ -308,8 +327,9 @@ impl Recent {
             self.generation = generation;
             self.keyframe = None;
         }
-        if !self.place(packet) {
-            return;
+        let place = self.place(packet);
+        if place == Place::None {
+            return place;
         }
         self.note_keyframe(packet);
         if self.keyframe.is_some_and(|keyframe| {
@@ -321,16 +341,17 @@ impl Recent {
             self.keyframe = None;
         }
         self.trim();
+        place
     }
 
-    /// Puts a packet into its slot. False: it is there already, or too old.
-    fn place(&mut self, packet: &Arc<MediaPacket>) -> bool {
+    /// Puts a packet into its slot.
+    fn place(&mut self, packet: &Arc<MediaPacket>) -> Place {
         let sequence = packet.sequence;
         if sequence < self.first {
-            return false;
+            return Place::None;
         }
         let (at, len) = ((sequence - self.first) as usize, self.slots.len());
-        if at >= len {
+        let place = if at >= len {
             self.slots.resize(at, None);
             self.slots.push_back(Some(Arc::clone(packet)));
             self.highest = sequence;
@@ -338,9 +359,10 @@ impl Recent {
                 keyframe.since.missing += (at - len) as u64;
                 keyframe.since.add(packet);
             }
+            Place::Head
         } else {
             if self.slots[at].is_some() {
-                return false;
+                return Place::None;
             }
             let beside = [sequence.wrapping_sub(1), sequence + 1];
             let alone = !beside.into_iter().any(|beside| {
@@ -353,9 +375,10 @@ impl Recent {
             {
                 keyframe.since.fill(packet, alone);
             }
-        }
+            Place::Late
+        };
         self.bytes += packet.payload.len() as u64;
-        true
+        place
     }
 
     fn note_keyframe(&mut self, packet: &MediaPacket) {
@@ -492,9 +515,12 @@ mod tests {
             span(&history, now)
         };
         assert_eq!(with(&|_| ()), Some((5, 6, 2)));
-        assert_eq!(with(&|h| h.push(&packet(now, 7, false), 1)), None);
+        assert_eq!(with(&|h| _ = h.push(&packet(now, 7, false), 1)), None);
         assert_eq!(with(&History::clear), None);
-        assert_eq!(with(&|h| h.push(&packet(now, 9, true), 1)), Some((9, 9, 1)));
+        assert_eq!(
+            with(&|h| _ = h.push(&packet(now, 9, true), 1)),
+            Some((9, 9, 1))
+        );
         assert_eq!(
             with(&|h| {
                 let mut other = (*packet(now, 7, false)).clone();
@@ -504,7 +530,7 @@ mod tests {
             None
         );
         let jump = 6 + History::PACKETS as u64;
-        assert_eq!(with(&|h| h.push(&packet(now, jump, false), 0)), None);
+        assert_eq!(with(&|h| _ = h.push(&packet(now, jump, false), 0)), None);
     }
 
     #[test]
@@ -567,7 +593,9 @@ mod tests {
             })
             .collect();
         let mut ordered = History::default();
-        all.iter().for_each(|packet| ordered.push(packet, 0));
+        for packet in &all {
+            ordered.push(packet, 0);
+        }
         let expected = ordered.start(Layer::High, now).unwrap();
         assert_eq!(expected.frames, 25 + 1);
         for late in 1..199 {

@@ -172,7 +172,7 @@ impl PacedTrack {
     }
 
     /// Takes a packet of the room as it comes. `generation` is the history's, see
-    /// [`History::head`].
+    /// [`History::head`]; `is_late` says that later packets of its layer came before it.
     ///
     /// `None`: the viewer does not get it, or not now; then [`deadline`](Self::deadline) says when.
     #[inline]
@@ -180,6 +180,7 @@ impl PacedTrack {
         &mut self,
         packet: &MediaPacket,
         generation: u32,
+        is_late: bool,
         now: Instant,
     ) -> Option<Rewritten> {
         match &mut self.cursor {
@@ -201,6 +202,13 @@ impl PacedTrack {
                     return None;
                 }
             }
+        }
+        if is_late && self.track.switches_at(packet) {
+            // What follows it has gone by, and is read out of the history.
+            if self.cursor.is_none() {
+                self.fall_behind(packet, generation, now);
+            }
+            return None;
         }
         self.track.forward(packet, generation)
     }

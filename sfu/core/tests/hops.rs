@@ -26,7 +26,7 @@ use support::{Publisher, Random};
 use tree::{Tree, missing};
 
 /// Seeds that have failed once.
-const FAILED: [u64; 0] = [];
+const FAILED: [u64; 2] = [45_578, 75_784];
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -322,8 +322,9 @@ fn a_hop_above_that_lies_costs_no_more_than_one_that_does_not() {
                 .filter(|_| random.chance(50))
                 .collect(),
         };
-        let down = match random.below(3) {
+        let down = match random.below(4) {
             0 => Down::Supply(supply),
+            1 if random.chance(5) => Down::Subscribed(supply),
             _ => Down::Media(Batch {
                 generation: random.below(1 << 32) as u32,
                 packets: Arc::from([Arc::new(packet)]),

@@ -140,7 +140,7 @@ fn media_resends_and_reports_allocate_nothing() -> Result<(), srtp::KeyError> {
             history.push(packet, 0);
             out.clear();
             thinned_sent += u64::from(thinned.forward(packet, 0).is_some());
-            if let Some(rewritten) = track.live(packet, 0, packet.received_at) {
+            if let Some(rewritten) = track.live(packet, 0, false, packet.received_at) {
                 let fit = Fit::Payload(1_110);
                 sent += u64::from(
                     egress

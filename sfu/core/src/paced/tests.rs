@@ -1,7 +1,7 @@
 //! Paced tracks in virtual time.
 
 use super::*;
-use crate::history::Reach;
+use crate::history::{Place, Reach};
 use crate::layers::LayerSet;
 use crate::packet::{Format, PacketExtensions};
 use lightstick_types::{Codec, LayerChoice, TrackKind};
@@ -102,7 +102,7 @@ impl Show {
             self.history.push(packet, self.generation);
         }
         for packet in packets {
-            let rewritten = self.viewer.live(&packet, self.generation, self.now);
+            let rewritten = self.viewer.live(&packet, self.generation, false, self.now);
             if let Some(rewritten) = rewritten {
                 self.log(&packet, rewritten);
             }
@@ -356,13 +356,13 @@ fn missing_packets_are_sent_when_they_come() {
             show.history.push(packet, 0);
         }
         for packet in &rest {
-            if let Some(rewritten) = show.viewer.live(packet, 0, show.now) {
+            if let Some(rewritten) = show.viewer.live(packet, 0, false, show.now) {
                 show.log(packet, rewritten);
             }
         }
         assert_eq!(show.viewer.deadline().is_some(), behind);
         show.history.push(hole, 0);
-        let rewritten = show.viewer.live(hole, 0, show.now);
+        let rewritten = show.viewer.live(hole, 0, true, show.now);
         show.log(hole, rewritten.expect("to be sent at once"));
         assert_eq!(show.viewer.deadline().is_some(), behind);
         show.pass(100);
@@ -372,6 +372,25 @@ fn missing_packets_are_sent_when_they_come() {
     let mut numbers: Vec<u64> = show.sent.iter().map(|sent| sent.3).collect();
     numbers.sort_unstable();
     assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1));
+}
+
+#[test]
+fn a_keyframe_whose_beginning_comes_last_is_sent_whole() {
+    let mut show = Show::new(&[Layer::High]);
+    show.tick(Layer::High, 4, false);
+    let packets: Vec<_> = (0..4)
+        .map(|n| Arc::new(show.packet(Layer::High, n, 4, true)))
+        .collect();
+    for (packet, is_late) in [(1, false), (2, false), (3, false), (0, true)] {
+        let packet = &packets[packet];
+        let place = show.history.push(packet, 0);
+        assert_eq!(place == Place::Late, is_late);
+        let rewritten = show.viewer.live(packet, 0, is_late, show.now);
+        assert_eq!(rewritten, None, "nothing that cannot be decoded");
+    }
+    show.pass(33);
+    assert_eq!(show.sent.len(), 4);
+    show.assert_in_order();
 }
 
 /// A show that a newcomer finds, with a keyframe `frames` ago.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use lightstick_types::{Bitrate, Layer, TrackKind};
 
 use super::rates::Rates;
-use crate::history::History;
+use crate::history::{History, Place};
 use crate::keyframe::KeyframeHabit;
 use crate::layers::LayerSet;
 use crate::packet::MediaPacket;
@@ -21,6 +21,8 @@ pub(super) struct BatchedPacket {
     pub(super) packet: Arc<MediaPacket>,
     /// Gaps that full links have cut before it.
     pub(super) generation: u32,
+    /// Later ones of its layer have come before it, and may have gone on.
+    pub(super) is_late: bool,
 }
 
 /// A hop's packets.
@@ -47,18 +49,25 @@ impl Buffer {
         now: Instant,
         hold: Duration,
     ) {
+        let place = self.history.push(&packet, generation);
+        if place == Place::None {
+            return;
+        }
         // What another hop sends of the past says nothing about now.
         if now.saturating_duration_since(packet.received_at) < PRESENT {
             self.rates.count(&packet, now);
         }
-        self.history.push(&packet, generation);
         if packet.starts_keyframe() {
             self.habits[packet.layer.index()].keyframe(packet.received_at);
         }
         let ends_frame = packet.kind == TrackKind::Video && packet.marker;
         let at = if ends_frame { now } else { now + hold };
         self.release_at = Some(self.release_at.map_or(at, |before| before.min(at)));
-        self.waiting.push(BatchedPacket { packet, generation });
+        self.waiting.push(BatchedPacket {
+            packet,
+            generation,
+            is_late: place == Place::Late,
+        });
     }
 
     /// When packets are to be sent on.

@@ -241,13 +241,19 @@ impl Hop {
             return;
         }
         match down {
+            Down::Subscribed(supply) => {
+                remote.subscribed();
+                self.set_supply(supply, now);
+            }
             Down::Supply(supply) => self.set_supply(supply, now),
             Down::Media(batch) => {
                 let history = &self.buffer.history;
-                let joined = remote.join(&batch, history, self.generation);
+                let Some(joined) = remote.join(&batch, history, self.generation) else {
+                    return;
+                };
                 self.generation = joined;
                 for packet in batch.packets.iter() {
-                    if self.buffer.history.has(packet) {
+                    if self.buffer.history.is_past_or_held(packet) {
                         continue;
                     }
                     if packet.starts_keyframe() {
@@ -266,8 +272,8 @@ impl Hop {
         match up {
             Up::Subscribe => {
                 self.peers.insert(from);
-                let supply = Output::Down(from, Down::Supply(self.supply));
-                self.outputs.push_back(supply);
+                let begun = Output::Down(from, Down::Subscribed(self.supply));
+                self.outputs.push_back(begun);
                 self.peers
                     .replay(from, &self.buffer, now, &mut self.outputs);
                 self.subscribe();

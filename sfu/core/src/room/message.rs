@@ -26,6 +26,9 @@ pub enum Up {
 /// From a hop to those that get the room from it.
 #[derive(Clone, Debug)]
 pub enum Down {
+    /// A subscription begins, with the layers that can be had now: the media after this are its own,
+    /// those before are of an earlier one. Must arrive.
+    Subscribed(Supply),
     /// These layers can be had now. Must arrive.
     Supply(Supply),
     /// May be dropped where the link is full; see [`Hop::handle_overflow`](super::Hop::handle_overflow).

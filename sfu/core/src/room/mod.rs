@@ -12,6 +12,8 @@ mod hop;
 mod message;
 mod rates;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod upstream;
 mod viewer;
 

@@ -73,9 +73,16 @@ pub(super) struct Remote {
     /// The layers that the hop above knows to be watched here.
     pub(super) watched: LayerSet,
     pub(super) is_subscribed: bool,
-    /// What is added to the generations of what comes from there. None before the first batch.
+    /// The subscription whose media come now.
+    subscription: Option<Subscription>,
+}
+
+/// How what one subscription brings follows on what came before.
+#[derive(Debug)]
+struct Subscription {
+    /// What is added to its generations. None before the first batch.
     offset: Option<u32>,
-    /// Layers of which nothing new has come since the subscription.
+    /// Layers of which nothing new has come so far.
     unjoined: LayerSet,
 }
 
@@ -86,27 +93,35 @@ impl Remote {
             gates: std::array::from_fn(|_| KeyframeGate::new(keyframe_interval)),
             watched: LayerSet::default(),
             is_subscribed: false,
-            offset: None,
-            unjoined: LayerSet::default(),
+            subscription: None,
         }
     }
 
-    /// The generation of a batch, where that of the last one was `before`. Another hop counts
-    /// anew; what it sends first either goes on where `history` ends, or a gap is cut.
-    pub(super) fn join(&mut self, batch: &Batch, history: &History, before: u32) -> u32 {
+    /// What comes from now on is of another subscription than what came before.
+    pub(super) fn subscribed(&mut self) {
+        self.subscription = Some(Subscription {
+            offset: None,
+            unjoined: Layer::ALL.into_iter().collect(),
+        });
+    }
+
+    /// The generation of a batch, where that of the last one was `before`. Each subscription counts
+    /// anew; what it brings first either goes on where `history` ends, or a gap is cut. None: there
+    /// is no subscription that it could be of.
+    pub(super) fn join(&mut self, batch: &Batch, history: &History, before: u32) -> Option<u32> {
+        let Subscription { offset, unjoined } = self.subscription.as_mut()?;
         let start = before.wrapping_sub(batch.generation);
-        let offset = self.offset.get_or_insert(start);
+        let offset = offset.get_or_insert(start);
         for packet in batch.packets.iter() {
-            let waited_for =
-                packet.kind == TrackKind::Video && self.unjoined.contains(packet.layer);
-            if waited_for && !history.has(packet) {
-                self.unjoined.remove(packet.layer);
+            let waited_for = packet.kind == TrackKind::Video && unjoined.contains(packet.layer);
+            if waited_for && !history.is_past_or_held(packet) {
+                unjoined.remove(packet.layer);
                 if !history.goes_on_with(packet) {
                     *offset = offset.wrapping_add(1);
                 }
             }
         }
-        batch.generation.wrapping_add(*offset)
+        Some(batch.generation.wrapping_add(*offset))
     }
 
     /// A keyframe has begun to come in.
@@ -163,8 +178,6 @@ impl Upstream {
             return None;
         }
         if wanted {
-            remote.offset = None;
-            remote.unjoined = Layer::ALL.into_iter().collect();
             return Some(Output::Up(remote.peer, Up::Subscribe));
         }
         remote.watched = LayerSet::default();
@@ -189,5 +202,45 @@ impl Upstream {
             Self::Local(local) => local.source.deadline(),
             Self::Remote(remote) => remote.gates.iter().filter_map(KeyframeGate::deadline).min(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::packet::MediaPacket;
+    use crate::room::tests::packet;
+
+    #[test]
+    fn what_is_left_of_an_earlier_subscription_does_not_join_the_next() {
+        let mut history = History::default();
+        let mut remote = Remote::new(PeerId(1), Duration::from_secs(1));
+        let mut take = |remote: &mut Remote, sequence, generation| {
+            let packet: Arc<MediaPacket> = Arc::new(packet(Layer::High, sequence, sequence == 10));
+            let packets = Arc::from([Arc::clone(&packet)]);
+            let batch = Batch {
+                generation,
+                packets,
+            };
+            let (_, before) = history.head(Layer::High);
+            let joined = remote.join(&batch, &history, before);
+            if let Some(joined) = joined {
+                history.push(&packet, joined);
+            }
+            joined
+        };
+        assert_eq!(take(&mut remote, 9, 4), None, "nothing is subscribed to");
+        remote.subscribed();
+        assert_eq!(take(&mut remote, 10, 4), Some(0));
+        // It was left, and subscribed to again: this one was on its way.
+        assert_eq!(take(&mut remote, 11, 4), Some(0));
+        remote.subscribed();
+        assert_eq!(take(&mut remote, 14, 0), Some(1), "12 and 13 are missing");
+        assert_eq!(take(&mut remote, 15, 0), Some(1));
+        assert_eq!(take(&mut remote, 16, 1), Some(2));
+        remote.subscribed();
+        assert_eq!(take(&mut remote, 17, 7), Some(2), "nothing is missing");
     }
 }

@@ -308,7 +308,12 @@ impl Viewer {
         }
         let was_behind = self.behind_until().is_some();
         let now = turn.now;
-        for (BatchedPacket { packet, generation }, given) in batch.iter().zip(given) {
+        for (batched, given) in batch.iter().zip(given) {
+            let BatchedPacket {
+                packet,
+                generation,
+                is_late,
+            } = batched;
             let rewritten = match packet.kind {
                 TrackKind::Audio => self
                     .audio
@@ -317,7 +322,7 @@ impl Viewer {
                 TrackKind::Video => self
                     .video
                     .as_mut()
-                    .and_then(|video| video.live(packet, *generation, now)),
+                    .and_then(|video| video.live(packet, *generation, *is_late, now)),
             };
             let Some(rewritten) = rewritten else {
                 continue;

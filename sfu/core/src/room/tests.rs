@@ -1,0 +1,36 @@
+//! What the tests of this module share.
+
+use std::time::Instant;
+
+use lightstick_types::{Codec, Layer, TrackKind};
+
+use crate::codec::PayloadInfo;
+use crate::packet::{Format, MediaPacket, PacketExtensions};
+
+/// A picture of one packet.
+pub(super) fn packet(layer: Layer, sequence: u64, keyframe: bool) -> MediaPacket {
+    let now = Instant::now();
+    MediaPacket {
+        source: 1,
+        kind: TrackKind::Video,
+        layer,
+        format: Format {
+            codec: Codec::Vp8,
+            profile: 0,
+        },
+        sequence,
+        timestamp: sequence as u32 * 3_000,
+        marker: true,
+        info: PayloadInfo {
+            keyframe,
+            starts_frame: true,
+            ..PayloadInfo::default()
+        },
+        extensions: PacketExtensions::default(),
+        payload: vec![0; 1_000].into(),
+        primary: None,
+        block_type: None,
+        received_at: now,
+        sampled_at: now,
+    }
+}
