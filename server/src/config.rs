@@ -1,6 +1,8 @@
 //! The configuration: composed once from file, environment and flags, and checked as a whole
 //! before anything is opened.
 
+mod explain;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -9,14 +11,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use figment::Figment;
-use figment::error::Kind;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use lightstick_chat::ChatConfig;
 use lightstick_sfu::MediaConfig;
 use lightstick_signaling::{ConnectionLimits, SignalingConfig};
+use lightstick_types::duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::explain::explain;
 use crate::logging;
 
 /// The file that is read when none is named.
@@ -80,8 +83,9 @@ pub struct HttpConfig {
     pub connections_max: usize,
     /// Connections of one address at one time. Those of `trusted_proxies` are not counted so.
     pub connections_per_address_max: usize,
-    /// Seconds for a request's head to arrive whole, also after the response before.
-    pub head_timeout: f64,
+    /// Time for a request's head to arrive whole, also after the response before.
+    #[serde(with = "duration")]
+    pub head_timeout: Duration,
     /// Longest request head, in bytes.
     pub head_bytes_max: usize,
 }
@@ -94,7 +98,7 @@ impl Default for HttpConfig {
             public_url: None,
             connections_max: limits.connections_max,
             connections_per_address_max: limits.connections_per_address_max,
-            head_timeout: limits.head_timeout.as_secs_f64(),
+            head_timeout: limits.head_timeout,
             head_bytes_max: limits.head_bytes_max,
         }
     }
@@ -107,7 +111,7 @@ impl HttpConfig {
             connections_max: self.connections_max,
             connections_per_address_max: self.connections_per_address_max,
             trusted_proxies: trusted_proxies.to_vec(),
-            head_timeout: Duration::try_from_secs_f64(self.head_timeout).unwrap_or_default(),
+            head_timeout: self.head_timeout,
             head_bytes_max: self.head_bytes_max,
         }
     }
@@ -128,9 +132,9 @@ impl HttpConfig {
             ensure!(value > 0, "{key} is 0: write at least 1");
         }
         ensure!(
-            (1.0..=600.0).contains(&self.head_timeout),
-            "head_timeout is {}: write 1 to 600 seconds",
-            self.head_timeout
+            (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&self.head_timeout),
+            "head_timeout is {}: write 1s to 10m",
+            duration::format(self.head_timeout)
         );
         ensure!(
             (8_192..=1 << 20).contains(&self.head_bytes_max),
@@ -226,21 +230,16 @@ impl Default for LogConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShutdownConfig {
-    /// Seconds that sessions may go on after SIGTERM, while new ones are refused.
-    pub deadline: f64,
+    /// How long sessions may go on after SIGTERM, while new ones are refused.
+    #[serde(with = "duration")]
+    pub deadline: Duration,
 }
 
 impl Default for ShutdownConfig {
     fn default() -> Self {
-        Self { deadline: 10.0 }
-    }
-}
-
-impl ShutdownConfig {
-    /// The deadline as a duration. It is checked when the configuration is loaded.
-    #[must_use]
-    pub fn deadline(&self) -> Duration {
-        Duration::try_from_secs_f64(self.deadline).unwrap_or_default()
+        Self {
+            deadline: Duration::from_secs(10),
+        }
     }
 }
 
@@ -313,97 +312,16 @@ fn environment_is_sound(names: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a type's name means to whoever writes the file.
-fn in_words(wanted: &str) -> &str {
-    match wanted {
-        "u16" => "a whole number from 0 to 65535",
-        "u32" | "u64" | "usize" => "a whole number, 0 or more",
-        "f64" => "a number",
-        "a sequence" => "a list, such as [\"...\"]",
-        wanted => wanted,
-    }
-}
-
-/// Settings that hold a secret, alone or within a URL, by their own names.
-const SECRETS: [&str; 6] = [
-    "secret",
-    "credential",
-    "username",
-    "node_key",
-    "url",
-    "urls",
-];
-
-/// A wrong value that is a secret: nothing of it may be shown.
-fn explain_secret(kind: &Kind) -> &'static str {
-    match kind {
-        // Digits of an environment variable are taken for a number.
-        Kind::InvalidType(..) => {
-            "it is no text: put it into double quotes, in the environment too ('\"0123\"')"
-        }
-        _ => "it cannot be used",
-    }
-}
-
-/// A parser's message without the line of the file that it quotes: there may be a secret in it.
-fn without_quotation(text: &str) -> String {
-    let own = text.lines().filter(|line| !line.contains('|'));
-    own.collect::<Vec<_>>().join(": ")
-}
-
-/// Every error of a configuration on a line of its own.
-fn explain(figment: &Figment, errors: figment::Error) -> String {
-    let mut lines = vec!["the configuration cannot be used:".to_owned()];
-    for error in errors {
-        let place = error.path.join(".");
-        let source = error.metadata.as_ref().and_then(|m| m.source.as_ref());
-        let from = source.map_or_else(String::new, |source| format!(" ({source})"));
-        let at = if place.is_empty() {
-            String::new()
-        } else {
-            format!("in [{place}]: ")
-        };
-        let secret = error.path.iter().any(|key| SECRETS.contains(&key.as_str()));
-        let what = match &error.kind {
-            kind if secret => explain_secret(kind).to_owned(),
-            Kind::UnknownField(_, known) => {
-                format!("there is no such setting; there are: {}", known.join(", "))
-            }
-            Kind::UnknownVariant(found, known) => {
-                format!(
-                    "{found:?} does not exist: write one of {}",
-                    known.join(", ")
-                )
-            }
-            Kind::InvalidType(found, wanted) | Kind::InvalidValue(found, wanted) => {
-                format!("it is {found}: write {}", in_words(wanted))
-            }
-            Kind::Message(text) => match figment
-                .find_value(&place)
-                .ok()
-                .and_then(|v| v.into_string())
-            {
-                Some(value) => format!("{text}: {value:?}"),
-                None => without_quotation(text),
-            },
-            kind => kind.to_string(),
-        };
-        lines.push(format!("  {at}{what}{from}"));
-    }
-    lines.join("\n")
-}
-
 fn check(config: &Config) -> anyhow::Result<()> {
     config.signaling.validate().context("in [signaling]")?;
     config.media.validate().context("in [media]")?;
     config.chat.validate().context("in [chat]")?;
     logging::filter(&config.log)?;
-    if !(0.0..=3_600.0).contains(&config.shutdown.deadline) {
-        bail!(
-            "in [shutdown]: deadline is {}: write 0 to 3600 seconds",
-            config.shutdown.deadline
-        );
-    }
+    ensure!(
+        config.shutdown.deadline <= Duration::from_secs(3_600),
+        "in [shutdown]: deadline is {}: write 0s to 1h",
+        duration::format(config.shutdown.deadline)
+    );
     config.http.check().context("in [http]")?;
     if config.auth.keys.is_empty() {
         let public = |ip: &IpAddr| !ip.is_loopback();
@@ -428,165 +346,4 @@ fn check(config: &Config) -> anyhow::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    const EXAMPLE: &str = include_str!("../../lightstick.example.toml");
-
-    fn parse(toml: &str) -> anyhow::Result<Config> {
-        let figment =
-            Figment::from(Serialized::defaults(Config::default())).merge(Toml::string(toml));
-        let config: Config = figment
-            .extract()
-            .map_err(|errors| anyhow::anyhow!(explain(&figment, errors)))?;
-        check(&config)?;
-        Ok(config)
-    }
-
-    #[test]
-    fn the_example_documents_each_key_and_shows_the_defaults() {
-        // What is commented out is an example of a key without a default.
-        assert_eq!(parse(EXAMPLE).expect("the example"), Config::default());
-        let all = serde_json::to_value(Config::default()).unwrap();
-        let mut missing = Vec::new();
-        names(&all, &mut |name| {
-            let documented = EXAMPLE.lines().any(|line| {
-                let line = line.trim_start_matches(['#', ' ']);
-                line.split('=').next().is_some_and(|key| key.trim() == name)
-                    || line.starts_with(&format!("[{name}"))
-                    || line.contains(&format!(".{name}]"))
-                    || line.contains(&format!(".{name}."))
-                    || line.contains(&format!("[signaling.{name}"))
-            });
-            if !documented {
-                missing.push(name.to_owned());
-            }
-        });
-        assert!(missing.is_empty(), "not in the example: {missing:?}");
-    }
-
-    fn names(value: &Value, each: &mut impl FnMut(&str)) {
-        if let Value::Object(map) = value {
-            for (name, value) in map {
-                each(name);
-                names(value, each);
-            }
-        }
-    }
-
-    #[test]
-    fn mistakes_are_explained() {
-        let check = |toml: &str, wanted: &[&str]| {
-            let error = format!("{:#}", parse(toml).expect_err(toml));
-            for part in wanted {
-                assert!(error.contains(part), "{toml}: {error}");
-            }
-        };
-        check("[http]\nbnid = \"x\"", &["bnid", "bind"]);
-        check("[htpp]\nbind = \"127.0.0.1:1\"", &["htpp", "http"]);
-        check("[http]\nbind = \"nowhere\"", &["http.bind", "nowhere"]);
-        check("[media]\nport = 70000", &["media.port"]);
-        check("[media]\nring_frames = 0", &["ring_frames", "at least"]);
-        check("[shutdown]\ndeadline = -1.0", &["deadline", "0 to 3600"]);
-        check("[signaling]\ngrace = 1e9", &["grace", "at most a day"]);
-        check("[http]\npublic_url = \"live\"", &["public_url", "https://"]);
-        check(
-            "[http]\nbind = \"0.0.0.0:80\"",
-            &["0.0.0.0", "[auth.keys", "openssl"],
-        );
-        check(
-            "[media]\nbind = [\"192.0.2.7\"]",
-            &["192.0.2.7", "[auth.keys"],
-        );
-        check("[log]\nformat = \"xml\"", &["xml", "pretty"]);
-        check("[log]\nlevel = \"a=b=c\"", &["a=b=c", "info"]);
-        check(
-            "[media]\nbind = [\"0.0.0.0\"]",
-            &["0.0.0.0", "media.advertise"],
-        );
-        check(
-            "[media]\nadvertise = [\"10.0.0.1\", \"10.0.0.2\"]",
-            &["at most one"],
-        );
-    }
-
-    #[test]
-    fn secrets_are_not_shown() {
-        const DIGITS: &str = "12345678901234567890123456789012";
-        for toml in [
-            format!("[auth.keys.a]\nsecret = {DIGITS}"),
-            "[auth.keys.a]\nsecret = 1234567890123456789".to_owned(),
-            "[auth.keys.a]\nsecret = [1234567890123456789]".to_owned(),
-            "[auth.keys.a]\nsecret = \"1234567890123456789".to_owned(),
-            "[chat.archive]\nnode_key = 1234567890123456789".to_owned(),
-            "[chat.archive]\nnode_key = \"1234567890123456789\"".to_owned(),
-            "[chat.archive]\nurl = \"mysql://a:1234567890123456789@b/c\"".to_owned(),
-            "[chat.archive]\nurl = 1234567890123456789".to_owned(),
-            "[chat.review]\nurl = \"https://a\"\nsecret = \"1234567890123456789\"".to_owned(),
-            "[[chat.webhooks]]\nurl = \"https://a\"\nsecret = 1234567890123456789".to_owned(),
-            "[[signaling.ice_servers]]\nurls = [\"turn:a\"]\nsecret = 1234567890123456789"
-                .to_owned(),
-            "[[signaling.ice_servers]]\nurls = [\"turn:a\"]\ncredential = 1234567890123456789"
-                .to_owned(),
-        ] {
-            let error = format!("{:#}", parse(&toml).expect_err(&toml));
-            assert!(!error.contains("123456789"), "{toml}: {error}");
-        }
-        let key = KeyConfig {
-            secret: Some(DIGITS.into()),
-            ..KeyConfig::default()
-        };
-        let mut config = Config::default();
-        config.auth.keys.insert("a".into(), key);
-        assert!(!format!("{config:?}").contains(DIGITS));
-    }
-
-    #[test]
-    fn digits_of_the_environment_are_text_in_quotes() {
-        let figment = |value: &str| {
-            Figment::from(Serialized::defaults(Config::default())).merge((
-                "auth.keys.a.secret",
-                value.parse::<figment::value::Value>().unwrap(),
-            ))
-        };
-        let plain = figment("1234567890123456789");
-        let error = explain(&plain, plain.extract::<Config>().unwrap_err());
-        assert!(
-            error.contains("auth.keys.a.secret") && error.contains("quotes"),
-            "{error}"
-        );
-        assert!(!error.contains("123456789"), "{error}");
-        let quoted: Config = figment("\"0123\"").extract().unwrap();
-        assert_eq!(quoted.auth.keys["a"].secret.as_deref(), Some("0123"));
-    }
-
-    #[test]
-    fn later_sources_win() {
-        let overrides = [("media.port", json!(9000)), ("log.format", json!("json"))];
-        let config = load(None, &overrides).unwrap();
-        assert_eq!(
-            (config.media.port, config.log.format),
-            (9000, LogFormat::Json)
-        );
-        assert!(load(Some(Path::new("/nonexistent.toml")), &[]).is_err());
-    }
-
-    #[test]
-    fn variables_that_miss_an_underscore_are_refused() {
-        let check = |name: &str| environment_is_sound(&[name.to_owned()]);
-        let error = check("MEDIA_PORT").unwrap_err().to_string();
-        assert!(error.contains("LIGHTSTICK_MEDIA__PORT"), "{error}");
-        assert!(check("HTTP_PUBLIC_URL").is_err());
-        for fine in [
-            "MEDIA__PORT",
-            "CONFIG",
-            "PORT",
-            "SERVICE_HOST",
-            "PORT_8080_TCP",
-        ] {
-            assert!(check(fine).is_ok(), "{fine}");
-        }
-    }
-}
+mod tests;

@@ -36,6 +36,9 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::CheckConfig => {
             keys::load(&config.auth)?;
             println!("the configuration is valid");
+            if config.auth.keys.is_empty() {
+                println!("no keys are configured: the server would run in development mode");
+            }
             Ok(())
         }
         Command::Token(request) => {

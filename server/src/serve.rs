@@ -179,7 +179,7 @@ pub async fn serve(
         readiness,
         ended,
     };
-    supervisor.run(stop, config.shutdown.deadline()).await?;
+    supervisor.run(stop, config.shutdown.deadline).await?;
     Ok(())
 }
 

@@ -54,8 +54,8 @@ impl Server {
         let config = format!(
             "[http]\nbind = \"127.0.0.1:0\"\n[operations]\nbind = \"127.0.0.1:0\"\n\
              [media]\nshards = 2\npin = false\nport = 0\nbind = [\"127.0.0.1\"]\n\
-             [shutdown]\ndeadline = {:?}\n[log]\nformat = \"json\"\n",
-            DRAIN.as_secs_f64()
+             [shutdown]\ndeadline = \"{}\"\n[log]\nformat = \"json\"\n",
+            lightstick_types::duration::format(DRAIN)
         );
         let file = folder.path().join("lightstick.toml");
         fs::write(&file, config)?;

@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 mod bitrate;
+pub mod duration;
 mod hint;
 mod ids;
 mod media;

@@ -36,8 +36,8 @@ async fn main() -> anyhow::Result<()> {
         url: argument(1).to_owned(),
         data_dir: folder.clone(),
         node_key: "07".repeat(32),
-        retain_days: 0,
-        retain_audit_days: 0,
+        retain: Duration::ZERO,
+        retain_audit: Duration::ZERO,
         ..ArchiveConfig::default()
     };
     let (archive, tasks) = Archive::open(config).await.context("open")?;

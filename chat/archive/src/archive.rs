@@ -117,9 +117,9 @@ impl Archive {
             written: written_out,
             settings: Settings {
                 records_max: config.batch_records_max,
-                wait: config.batch_wait(),
-                timeout: config.database_timeout(),
-                retry_wait_max: config.retry_wait_max(),
+                wait: config.batch_wait,
+                timeout: config.database_timeout,
+                retry_wait_max: config.retry_wait_max,
             },
             hurry: hurry.clone(),
             closing: closing.clone(),
@@ -131,7 +131,7 @@ impl Archive {
             written: written.clone(),
             hurry,
             stats,
-            timeout: config.database_timeout(),
+            timeout: config.database_timeout,
         };
         let mut tasks = ArchiveTasks {
             journal,
@@ -144,14 +144,10 @@ impl Archive {
             abort,
         };
         tasks.writer.spawn("chat-archive-writer", writer.run());
-        if config.retain_days > 0 || config.retain_audit_days > 0 {
+        if !(config.retain.is_zero() && config.retain_audit.is_zero()) {
             tasks.retention.spawn(
                 "chat-archive-retention",
-                retention(
-                    archive.clone(),
-                    config.retain_days,
-                    config.retain_audit_days,
-                ),
+                retention(archive.clone(), config.retain, config.retain_audit),
             );
         }
         Ok((archive, tasks))
@@ -187,7 +183,7 @@ impl Archive {
         self.store.derived_key(purpose)
     }
 
-    /// Waits until the database has all that was acknowledged before, at most `database_timeout_ms`.
+    /// Waits until the database has all that was acknowledged before, at most `database_timeout`.
     ///
     /// # Errors
     /// [`ArchiveError::Timeout`], and [`ArchiveError::Closed`] while or after it is shut down.
@@ -318,7 +314,7 @@ impl Archive {
     }
 
     /// Makes everything unreadable that a user said, did or had done to them up to now, in every room. Rows and audit
-    /// chains stay. Waits at most `database_timeout_ms` for the end of it.
+    /// chains stay. Waits at most `database_timeout` for the end of it.
     ///
     /// Not reached: the state that a room saved, other nodes that hold a key of this user (erase there as well), and
     /// backups and logs that the database's keeper made.
@@ -443,7 +439,7 @@ impl Drop for ArchiveTasks {
     }
 }
 
-async fn retention(archive: Archive, days: u32, audit_days: u32) {
+async fn retention(archive: Archive, messages: Duration, audit: Duration) {
     let mut every = tokio::time::interval(RETAIN_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -451,13 +447,11 @@ async fn retention(archive: Archive, days: u32, audit_days: u32) {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        let before = |days: u32| match days {
-            0 => 0,
-            days => now
-                .saturating_sub(Duration::from_secs(u64::from(days) * 24 * 3600))
-                .as_millis() as u64,
+        let before = |age: Duration| match age {
+            Duration::ZERO => 0,
+            age => now.saturating_sub(age).as_millis() as u64,
         };
-        match archive.retain(before(days), before(audit_days)).await {
+        match archive.retain(before(messages), before(audit)).await {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "old chat rows deleted"),
             Err(error) => {

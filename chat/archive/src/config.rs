@@ -4,9 +4,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lightstick_types::duration;
 use serde::{Deserialize, Serialize};
 
 use crate::node_key::parse_hex;
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Settings of the archive. Every default is fit for one machine with a local disk.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,17 +30,22 @@ pub struct ArchiveConfig {
     pub fsync: Fsync,
     /// Most records in one transaction.
     pub batch_records_max: usize,
-    /// How long a record waits for others to share its transaction, in milliseconds.
-    pub batch_wait_ms: u64,
-    /// When a transaction that does not end is given up and tried again, in milliseconds. Also the limit of a read.
-    pub database_timeout_ms: u64,
-    /// Longest wait between two tries while the database is gone, in milliseconds.
-    pub retry_wait_max_ms: u64,
+    /// How long a record waits for others to share its transaction.
+    #[serde(with = "duration")]
+    pub batch_wait: Duration,
+    /// When a transaction that does not end is given up and tried again. Also the limit of a read.
+    #[serde(with = "duration")]
+    pub database_timeout: Duration,
+    /// Longest wait between two tries while the database is gone.
+    #[serde(with = "duration")]
+    pub retry_wait_max: Duration,
     pub read_connections_max: u32,
-    /// Messages and dead letters older than this many days are deleted. 0 keeps them for ever.
-    pub retain_days: u32,
-    /// Audit records older than this many days are deleted, from the oldest on. 0 keeps them for ever.
-    pub retain_audit_days: u32,
+    /// Messages and dead letters older than this are deleted. 0 keeps them for ever.
+    #[serde(with = "duration")]
+    pub retain: Duration,
+    /// Audit records older than this are deleted, from the oldest on. 0 keeps them for ever.
+    #[serde(with = "duration")]
+    pub retain_audit: Duration,
 }
 
 /// What is forced onto the disk (`fdatasync`) before it is acknowledged. All else survives the process, not the machine.
@@ -70,6 +78,12 @@ pub enum ConfigError {
         min: u64,
         max: u64,
     },
+    /// A duration outside of its range.
+    #[error("{name} must be {range}")]
+    Duration {
+        name: &'static str,
+        range: &'static str,
+    },
 }
 
 /// Which database a URL means.
@@ -88,12 +102,12 @@ impl Default for ArchiveConfig {
             journal_bytes_max: 1 << 30,
             fsync: Fsync::Paid,
             batch_records_max: 2_000,
-            batch_wait_ms: 200,
-            database_timeout_ms: 10_000,
-            retry_wait_max_ms: 5_000,
+            batch_wait: Duration::from_millis(200),
+            database_timeout: Duration::from_secs(10),
+            retry_wait_max: Duration::from_secs(5),
             read_connections_max: 4,
-            retain_days: 90,
-            retain_audit_days: 365,
+            retain: 90 * DAY,
+            retain_audit: 365 * DAY,
         }
     }
 }
@@ -105,7 +119,7 @@ impl fmt::Debug for ArchiveConfig {
             .field("data_dir", &self.data_dir)
             .field("journal_bytes_max", &self.journal_bytes_max)
             .field("fsync", &self.fsync)
-            .field("retain_days", &self.retain_days)
+            .field("retain", &self.retain)
             .finish_non_exhaustive()
     }
 }
@@ -143,27 +157,40 @@ impl ArchiveConfig {
             1,
             20_000,
         )?;
-        range("batch_wait_ms", self.batch_wait_ms, 0, 60_000)?;
-        range(
-            "database_timeout_ms",
-            self.database_timeout_ms,
-            100,
-            600_000,
-        )?;
-        range("retry_wait_max_ms", self.retry_wait_max_ms, 10, 600_000)?;
         range(
             "read_connections_max",
             u64::from(self.read_connections_max),
             1,
             100,
         )?;
-        range("retain_days", u64::from(self.retain_days), 0, 36_500)?;
-        range(
-            "retain_audit_days",
-            u64::from(self.retain_audit_days),
-            0,
-            36_500,
-        )
+        let (ms, s) = (Duration::from_millis, Duration::from_secs);
+        for (name, value, allowed, range) in [
+            ("batch_wait", self.batch_wait, s(0)..=s(60), "0s to 60s"),
+            (
+                "database_timeout",
+                self.database_timeout,
+                ms(100)..=s(600),
+                "100ms to 10m",
+            ),
+            (
+                "retry_wait_max",
+                self.retry_wait_max,
+                ms(10)..=s(600),
+                "10ms to 10m",
+            ),
+        ] {
+            if !allowed.contains(&value) {
+                return Err(ConfigError::Duration { name, range });
+            }
+        }
+        // Shorter ones would delete what is still being written.
+        for (name, value) in [("retain", self.retain), ("retain_audit", self.retain_audit)] {
+            if !value.is_zero() && !(DAY..=36_500 * DAY).contains(&value) {
+                let range = "0s, or 1d to 36500d";
+                return Err(ConfigError::Duration { name, range });
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn backend(&self) -> Result<Backend, ConfigError> {
@@ -193,23 +220,13 @@ impl ArchiveConfig {
             .map(Some)
             .ok_or(ConfigError::NodeKey)
     }
-
-    pub(crate) fn batch_wait(&self) -> Duration {
-        Duration::from_millis(self.batch_wait_ms)
-    }
-
-    pub(crate) fn database_timeout(&self) -> Duration {
-        Duration::from_millis(self.database_timeout_ms)
-    }
-
-    pub(crate) fn retry_wait_max(&self) -> Duration {
-        Duration::from_millis(self.retry_wait_max_ms)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
     fn defaults_are_valid_and_errors_name_the_setting() {
@@ -230,6 +247,17 @@ mod tests {
         check(|c| c.journal_bytes_max = 10, "journal_bytes_max");
         check(|c| c.batch_records_max = 0, "batch_records_max");
         check(|c| c.read_connections_max = 0, "read_connections_max");
+        check(|c| c.batch_wait = 61 * SECOND, "batch_wait must be 0s to");
+        check(
+            |c| c.database_timeout = Duration::ZERO,
+            "database_timeout must be 100ms to",
+        );
+        check(|c| c.retry_wait_max = DAY, "retry_wait_max must be 10ms to");
+        check(|c| c.retain = SECOND, "retain must be 0s, or 1d to");
+        check(
+            |c| c.retain_audit = Duration::MAX,
+            "retain_audit must be 0s, or 1d to",
+        );
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub enum ArchiveError {
     /// What is asked could not be written down.
     #[error(transparent)]
     Append(#[from] AppendError),
-    /// It did not end within `database_timeout_ms`, or the database is still behind the journal.
+    /// It did not end within `database_timeout`, or the database is still behind the journal.
     #[error("the database did not answer in time")]
     Timeout,
     /// The archive was shut down.

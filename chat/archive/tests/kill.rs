@@ -26,7 +26,7 @@ fn appender() {
     let of = |name: &str| std::env::var(name).unwrap();
     let mut config = config(Path::new(&of(FOLDER)), &of(URL));
     // Often in a transaction, often at the start of a segment.
-    config.batch_wait_ms = 1;
+    config.batch_wait = Duration::from_millis(1);
     config.batch_records_max = 20;
     config.journal_bytes_max = 1 << 20;
     let mut id: u64 = of(FIRST).parse().unwrap();

@@ -12,7 +12,7 @@ use support::{PATIENCE, all_messages, audit, close, config, message, paid, room,
 use tempfile::TempDir;
 
 /// Tests wait for this while a database is away; while it is there a busy machine must do with it.
-const SHORT_MS: u64 = 3_000;
+const SHORT: Duration = Duration::from_secs(3);
 
 fn batch(first: u64, count: u64) -> Vec<Record> {
     (first..first + count)
@@ -60,7 +60,7 @@ async fn postgres_stops_and_starts() {
     let mut server = Server::start();
     let folder = TempDir::new().unwrap();
     let mut config = config(folder.path(), &server.url());
-    config.database_timeout_ms = SHORT_MS;
+    config.database_timeout = SHORT;
     let (archive, tasks) = Archive::open(config).await.unwrap();
     for round in 0..2 {
         let first = round * 2_000 + 1;
@@ -93,7 +93,7 @@ async fn a_start_does_not_wait_for_postgres() {
     let mut server = Server::start();
     let folder = TempDir::new().unwrap();
     let mut config = config(folder.path(), &server.url());
-    config.database_timeout_ms = SHORT_MS;
+    config.database_timeout = SHORT;
     server.stop();
     // Into a database that has no tables yet, and then into one that is behind the journal.
     for round in 0..2 {
@@ -123,7 +123,7 @@ async fn postgres_hangs_and_wakes() {
     let server = Server::start();
     let folder = TempDir::new().unwrap();
     let mut config = config(folder.path(), &server.url());
-    config.database_timeout_ms = SHORT_MS;
+    config.database_timeout = SHORT;
     let (archive, tasks) = Archive::open(config.clone()).await.unwrap();
     archive.append(batch(1, 500)).await.unwrap();
     server.freeze();
@@ -162,7 +162,7 @@ async fn postgres_hangs_and_wakes() {
     let left = tasks.shutdown(Duration::from_millis(100)).await.unwrap();
     assert!(matches!(left, Flushed::LeftInJournal(_)), "{left:?}");
     server.thaw();
-    config.database_timeout_ms = 10_000;
+    config.database_timeout = Duration::from_secs(10);
     let (archive, tasks) = Archive::open(config).await.unwrap();
     caught_up(&archive).await;
     has_all(&archive, 1_500).await;
@@ -174,7 +174,7 @@ async fn a_locked_sqlite_fills_the_journal_and_it_is_bounded() {
     let folder = TempDir::new().unwrap();
     let mut config = config(folder.path(), "");
     config.journal_bytes_max = 1 << 20;
-    config.database_timeout_ms = SHORT_MS;
+    config.database_timeout = SHORT;
     let (archive, tasks) = Archive::open(config.clone()).await.unwrap();
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(sqlite_file(&config));
     let mut other = sqlx::ConnectOptions::connect(&options).await.unwrap();
@@ -285,7 +285,7 @@ async fn on_a_small_disk() {
     let elsewhere = TempDir::new().unwrap();
     let database = elsewhere.path().join("chat.sqlite");
     let mut config = config(&small, &format!("sqlite://{}", database.display()));
-    config.database_timeout_ms = SHORT_MS;
+    config.database_timeout = SHORT;
     let (archive, tasks) = Archive::open(config).await.unwrap();
     // The database takes nothing meanwhile, so the journal keeps everything.
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&database);

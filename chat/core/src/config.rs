@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lightstick_chat_proto::Settings;
+use lightstick_types::duration;
 use serde::{Deserialize, Serialize};
 
 use crate::screen::Screen;
@@ -36,10 +37,12 @@ impl Default for FilterSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RoomConfig {
-    /// Milliseconds between two batches of messages: 100 to 200 read well.
-    pub tick_ms: u32,
-    /// Milliseconds that a deletion, or anything else that is never left out, waits for company.
-    pub urgent_ms: u32,
+    /// Between two batches of messages: 100 to 200 milliseconds read well.
+    #[serde(with = "duration")]
+    pub tick: Duration,
+    /// How long a deletion, or anything else that is never left out, waits to be batched.
+    #[serde(with = "duration")]
+    pub urgent_wait: Duration,
     /// What everything that is shown may take of each viewer's link, in bits per second. What is
     /// never left out counts, and is sent even so.
     pub viewer_bitrate: u32,
@@ -49,7 +52,7 @@ pub struct RoomConfig {
     pub history_entries: usize,
     /// Longest message, in characters.
     pub text_chars_max: usize,
-    /// Messages of one user within `rate_seconds`.
+    /// Messages of one user within `rate_window`.
     pub messages_per_user: u32,
     /// The same of a moderator or the artist.
     pub messages_per_moderator: u32,
@@ -59,24 +62,27 @@ pub struct RoomConfig {
     /// in these limits, in slow mode and in polls. More than 1 for halls and carriers that bring
     /// many people behind one address.
     pub guests_per_address: u32,
-    /// The span of these limits, in seconds.
-    pub rate_seconds: u32,
+    /// The span of these limits.
+    #[serde(with = "duration")]
+    pub rate_window: Duration,
     /// Reactions of one client a second; what is above counts no more.
     pub reactions_per_second: u32,
     /// Rooms of up to so many say who is there.
     pub names_max: usize,
     /// Messages that wait for a moderator. The oldest are denied when there are more.
     pub held_max: usize,
-    /// Seconds that a message waits for a moderator before it is denied.
-    pub held_seconds: u32,
+    /// How long a message waits for a moderator before it is denied.
+    #[serde(with = "duration")]
+    pub held_timeout: Duration,
     /// Users banned, timed out or shadowed in one room. More are refused.
     pub sanctions_max: usize,
     /// Open appeals. More are refused.
     pub appeals_max: usize,
     /// Accepted messages of one tick that are never left out. More are refused until they are sent.
     pub urgent_max: usize,
-    /// Milliseconds that the review hook has for one message.
-    pub review_ms: u32,
+    /// How long the review hook may take for one message.
+    #[serde(with = "duration")]
+    pub review_timeout: Duration,
     /// Messages that wait for the review hook. More pass without.
     pub reviews_max: usize,
     /// Whether a message that was not reviewed in time is held rather than shown.
@@ -90,8 +96,8 @@ pub struct RoomConfig {
 impl Default for RoomConfig {
     fn default() -> Self {
         Self {
-            tick_ms: 200,
-            urgent_ms: 40,
+            tick: Duration::from_millis(200),
+            urgent_wait: Duration::from_millis(40),
             viewer_bitrate: 16_000,
             snapshot_messages: 50,
             history_entries: 1_000,
@@ -100,15 +106,15 @@ impl Default for RoomConfig {
             messages_per_moderator: 100,
             messages_per_bot: 60,
             guests_per_address: 1,
-            rate_seconds: 30,
+            rate_window: Duration::from_secs(30),
             reactions_per_second: 40,
             names_max: 50,
             held_max: 500,
-            held_seconds: 600,
+            held_timeout: Duration::from_secs(600),
             sanctions_max: 50_000,
             appeals_max: 500,
             urgent_max: 200,
-            review_ms: 800,
+            review_timeout: Duration::from_millis(800),
             reviews_max: 1_000,
             review_late_holds: false,
             emote_hosts: Vec::new(),
@@ -136,15 +142,12 @@ impl RoomConfig {
             true => Ok(()),
             false => Err(RoomConfigError { name, range }),
         };
+        let (ms, s) = (Duration::from_millis, Duration::from_secs);
+        check((ms(50)..=s(1)).contains(&self.tick), "tick", "50ms to 1s")?;
         check(
-            (50..=1_000).contains(&self.tick_ms),
-            "tick_ms",
-            "50 to 1000",
-        )?;
-        check(
-            (10..=self.tick_ms).contains(&self.urgent_ms),
-            "urgent_ms",
-            "10 to tick_ms",
+            (ms(10)..=self.tick).contains(&self.urgent_wait),
+            "urgent_wait",
+            "10ms to tick",
         )?;
         check(
             (4_000..=1_000_000).contains(&self.viewer_bitrate),
@@ -179,9 +182,9 @@ impl RoomConfig {
             "1 to 10000",
         )?;
         check(
-            (1..=3_600).contains(&self.rate_seconds),
-            "rate_seconds",
-            "1 to 3600",
+            (s(1)..=s(3_600)).contains(&self.rate_window),
+            "rate_window",
+            "1s to 1h",
         )?;
         check(
             self.reactions_per_second > 0,
@@ -194,7 +197,11 @@ impl RoomConfig {
             "held_max",
             "1 to 10000",
         )?;
-        check(self.held_seconds > 0, "held_seconds", "1 or more")?;
+        check(
+            (s(1)..=s(86_400)).contains(&self.held_timeout),
+            "held_timeout",
+            "1s to 1d",
+        )?;
         check(self.sanctions_max > 0, "sanctions_max", "1 or more")?;
         check(
             (1..=10_000).contains(&self.appeals_max),
@@ -207,9 +214,9 @@ impl RoomConfig {
             "1 to 10000",
         )?;
         check(
-            (10..=10_000).contains(&self.review_ms),
-            "review_ms",
-            "10 to 10000",
+            (ms(10)..=s(10)).contains(&self.review_timeout),
+            "review_timeout",
+            "10ms to 10s",
         )?;
         check(
             self.emote_hosts.iter().all(|host| is_host(host)),
@@ -222,14 +229,6 @@ impl RoomConfig {
             "filter",
             "terms of 1 to 100 characters, host names, and 500 of each at most",
         )
-    }
-
-    pub(crate) fn tick(&self) -> Duration {
-        Duration::from_millis(self.tick_ms.into())
-    }
-
-    pub(crate) fn urgent(&self) -> Duration {
-        Duration::from_millis(self.urgent_ms.into())
     }
 
     /// Bytes a second that may be shown.

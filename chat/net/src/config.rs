@@ -1,7 +1,10 @@
 //! Settings of the chat.
 
+use std::time::Duration;
+
 use lightstick_chat_archive::{ArchiveConfig, ConfigError as ArchiveConfigError};
 use lightstick_chat_core::config::{RoomConfig, RoomConfigError};
+use lightstick_types::duration;
 use serde::{Deserialize, Serialize};
 
 use crate::webhook::{self, DeliveryConfig, HookConfigError, ReviewConfig, WebhookConfig};
@@ -18,15 +21,17 @@ pub struct ChatConfig {
     /// Chats of rooms without a show that are open because somebody without a token came, by
     /// address (an IPv6 /64 counts as one). More are refused.
     pub rooms_per_address_max: usize,
-    /// Seconds that a room's chat is kept in memory once nobody is there.
-    pub idle_seconds: u32,
+    /// How long a room's chat is kept in memory once nobody is there.
+    #[serde(with = "duration")]
+    pub idle_timeout: Duration,
     /// WebSockets at one time. More are refused.
     pub sockets_max: usize,
     /// WebSockets of one address (an IPv6 /64 counts as one) at one time, whether they have said
     /// hello or not. More are closed.
     pub sockets_per_address_max: usize,
-    /// Seconds that a WebSocket may take to say hello.
-    pub hello_seconds: u32,
+    /// How long a WebSocket may take to say hello.
+    #[serde(with = "duration")]
+    pub hello_timeout: Duration,
     /// Whether whoever comes without a token may write, as a guest. In development mode they may.
     pub guests_write: bool,
     /// Limits of every room.
@@ -37,7 +42,7 @@ pub struct ChatConfig {
     pub webhooks: Vec<WebhookConfig>,
     /// How they are told.
     pub delivery: DeliveryConfig,
-    /// Who is asked about messages; how long it may take stands in `room.review_ms`.
+    /// Who is asked about messages; how long it may take stands in `room.review_timeout`.
     pub review: ReviewConfig,
 }
 
@@ -47,10 +52,10 @@ impl Default for ChatConfig {
             enabled: true,
             rooms_max: 1_000,
             rooms_per_address_max: 10,
-            idle_seconds: 300,
+            idle_timeout: Duration::from_secs(300),
             sockets_max: 20_000,
             sockets_per_address_max: 100,
-            hello_seconds: 10,
+            hello_timeout: Duration::from_secs(10),
             guests_write: false,
             room: RoomConfig::default(),
             archive: ArchiveConfig::default(),
@@ -99,12 +104,13 @@ impl ChatConfig {
         positive(self.rooms_per_address_max, "rooms_per_address_max")?;
         positive(self.sockets_max, "sockets_max")?;
         positive(self.sockets_per_address_max, "sockets_per_address_max")?;
-        positive(self.idle_seconds as usize, "idle_seconds")?;
-        if !(1..=60).contains(&self.hello_seconds) {
-            return Err(ConfigError::Range {
-                name: "hello_seconds",
-                range: "1 to 60",
-            });
+        for (name, value, max, range) in [
+            ("idle_timeout", self.idle_timeout, 86_400, "1s to 1d"),
+            ("hello_timeout", self.hello_timeout, 60, "1s to 60s"),
+        ] {
+            if !(Duration::from_secs(1)..=Duration::from_secs(max)).contains(&value) {
+                return Err(ConfigError::Range { name, range });
+            }
         }
         self.room.validate()?;
         self.archive.validate()?;

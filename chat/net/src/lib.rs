@@ -162,7 +162,7 @@ impl ChatPlane {
                 (Some(happened), Some(webhooks))
             }
         };
-        let budget = Duration::from_millis(config.room.review_ms.into());
+        let budget = config.room.review_timeout;
         let reviewer = Reviewer::new(&config.review, budget, client, Arc::clone(&stats));
         let reviews = reviewer.map(|reviewer| {
             let (reviews, requests) = mpsc::channel(REVIEWS_MAX);
@@ -178,12 +178,17 @@ impl ChatPlane {
             reviews,
             cancel: cancel.clone(),
         };
-        let idle = Duration::from_secs(config.idle_seconds.into());
         let limits = RoomLimits {
             max: config.rooms_max,
             per_address_max: config.rooms_per_address_max,
         };
-        let hub = Hub::start(common, limits, idle, cancel.clone(), &mut tasks);
+        let hub = Hub::start(
+            common,
+            limits,
+            config.idle_timeout,
+            cancel.clone(),
+            &mut tasks,
+        );
         let bridge = Bridge {
             hub: hub.clone(),
             shards,
@@ -199,7 +204,7 @@ impl ChatPlane {
         let plane = Self {
             hub,
             archive,
-            hello_within: Duration::from_secs(config.hello_seconds.into()),
+            hello_within: config.hello_timeout,
             sockets: socket::Sockets::new(config, addresses.clone(), Arc::clone(&stats)),
             stats,
             next_client,

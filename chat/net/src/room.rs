@@ -541,6 +541,6 @@ impl RoomTask {
 
 impl Common {
     fn config_tick(&self) -> Duration {
-        Duration::from_millis(self.config.tick_ms.into())
+        self.config.tick
     }
 }

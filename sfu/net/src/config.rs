@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use lightstick_types::duration;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the media plane. Every default is fit for one machine in development.
@@ -34,25 +35,25 @@ pub struct MediaConfig {
     /// counted, and the layer waits for its next keyframe.
     pub ring_frames: usize,
     /// From the answer to a working connection; then the session is closed.
-    #[serde(with = "seconds")]
+    #[serde(with = "duration")]
     pub connect_timeout: Duration,
     /// From a publisher's connection to its first media; then the session is closed.
-    #[serde(with = "seconds")]
+    #[serde(with = "duration")]
     pub first_media_timeout: Duration,
     /// Nothing authentic for this long, neither a check nor media: the peer is gone. RFC 7675
     /// section 5.1 has 30 s.
-    #[serde(with = "seconds")]
+    #[serde(with = "duration")]
     pub consent_timeout: Duration,
     /// At most one keyframe request per layer goes to the publisher in this time.
-    #[serde(with = "seconds")]
+    #[serde(with = "duration")]
     pub keyframe_interval: Duration,
     /// A layer that nobody has watched for this long is paused at its publisher, if the publisher
     /// listens. 0 pauses nothing.
-    #[serde(with = "seconds")]
+    #[serde(with = "duration")]
     pub pause_after: Duration,
     /// A keyframe older than this is not replayed to newcomers. More than the keyframe interval of any
     /// encoder that ignores requests for keyframes.
-    #[serde(with = "seconds")]
+    #[serde(with = "duration")]
     pub replay_age_max: Duration,
     /// Of one layer at most so much is kept for replays, in bytes of payload. Where a keyframe lies
     /// further back, newcomers wait for the next.
@@ -63,17 +64,17 @@ pub struct MediaConfig {
     pub rtx_packets: usize,
     /// A frame's packets wait for its last one so long at most, in rooms with many viewers: a whole
     /// frame is one system call a viewer. 0 sends each packet as it comes.
-    #[serde(with = "seconds")]
+    #[serde(with = "duration")]
     pub frame_hold: Duration,
     /// Offer DTLS 1.3 to viewers too. It saves them a round trip when they join; but browsers then
     /// get AES in counter mode with HMAC-SHA1, which costs five times what AES-GCM does a packet.
     pub viewer_dtls13: bool,
     /// Smallest playout delay asked of viewers when the publisher sends none (the
     /// `playout-delay` header extension). Absent: players choose.
-    #[serde(with = "opt_seconds")]
+    #[serde(with = "duration::option")]
     pub playout_delay_min: Option<Duration>,
     /// Largest playout delay asked of viewers.
-    #[serde(with = "opt_seconds")]
+    #[serde(with = "duration::option")]
     pub playout_delay_max: Option<Duration>,
 }
 
@@ -161,68 +162,58 @@ impl MediaConfig {
             65_536,
             "at least 65536",
         )?;
-        let seconds = |key, is: Duration, range: std::ops::RangeInclusive<f64>, wanted| {
-            let error = MediaConfigError {
-                key,
-                is: format!("{is:?}"),
-                wanted,
-            };
-            if range.contains(&is.as_secs_f64()) {
-                Ok(())
-            } else {
-                Err(error)
+        let (ms, s) = (Duration::from_millis, Duration::from_secs);
+        for (key, is, range, wanted) in [
+            (
+                "connect_timeout",
+                self.connect_timeout,
+                s(1)..=s(300),
+                "1s to 5m",
+            ),
+            (
+                "first_media_timeout",
+                self.first_media_timeout,
+                s(1)..=s(3_600),
+                "1s to 1h",
+            ),
+            ("frame_hold", self.frame_hold, ms(0)..=ms(50), "0s to 50ms"),
+            (
+                "replay_age_max",
+                self.replay_age_max,
+                s(0)..=s(60),
+                "0s to 60s",
+            ),
+            // RFC 7675 section 5.1 lets consent live for 30 seconds.
+            (
+                "consent_timeout",
+                self.consent_timeout,
+                s(6)..=s(30),
+                "6s to 30s",
+            ),
+            (
+                "keyframe_interval",
+                self.keyframe_interval,
+                ms(100)..=s(60),
+                "100ms to 60s",
+            ),
+            ("pause_after", self.pause_after, s(0)..=s(3_600), "0s to 1h"),
+        ] {
+            if !range.contains(&is) {
+                let is = duration::format(is);
+                return Err(MediaConfigError { key, is, wanted });
             }
-        };
-        seconds(
-            "connect_timeout",
-            self.connect_timeout,
-            1.0..=300.0,
-            "1 to 300 seconds",
-        )?;
-        seconds(
-            "first_media_timeout",
-            self.first_media_timeout,
-            1.0..=3_600.0,
-            "1 to 3600 seconds",
-        )?;
-        seconds(
-            "frame_hold",
-            self.frame_hold,
-            0.0..=0.05,
-            "0 to 0.05 seconds",
-        )?;
-        seconds(
-            "replay_age_max",
-            self.replay_age_max,
-            0.0..=60.0,
-            "0 to 60 seconds",
-        )?;
-        // RFC 7675 section 5.1 lets consent live for 30 seconds.
-        seconds(
-            "consent_timeout",
-            self.consent_timeout,
-            6.0..=30.0,
-            "6 to 30 seconds",
-        )?;
-        seconds(
-            "keyframe_interval",
-            self.keyframe_interval,
-            0.1..=60.0,
-            "0.1 to 60 seconds",
-        )?;
-        seconds(
-            "pause_after",
-            self.pause_after,
-            0.0..=3_600.0,
-            "0 to 3600 seconds",
-        )?;
+        }
         match (self.playout_delay_min, self.playout_delay_max) {
             (None, None) => Ok(()),
             (Some(min), Some(max)) if min <= max && max <= PLAYOUT_DELAY_LIMIT => Ok(()),
             (min, max) => Err(MediaConfigError {
                 key: "playout_delay_min",
-                is: format!("{min:?} beside a playout_delay_max of {max:?}"),
-                wanted: "both or none, the smaller one first, up to 40.95 seconds",
+                is: format!(
+                    "{} beside a playout_delay_max of {}",
+                    min.map_or_else(|| "nothing".into(), duration::format),
+                    max.map_or_else(|| "nothing".into(), duration::format),
+                ),
+                wanted: "both or none, the smaller one first, up to 40950ms",
             }),
         }
     }
@@ -258,44 +249,39 @@ impl MediaConfig {
 /// The header extension has 12 bits of 10 ms.
 const PLAYOUT_DELAY_LIMIT: Duration = Duration::from_millis(40_950);
 
-mod seconds {
-    use std::time::Duration;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_f64(d.as_secs_f64())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
-        let secs = f64::deserialize(d)?;
-        Duration::try_from_secs_f64(secs)
-            .map_err(|_| D::Error::custom(format!("{secs} is no number of seconds")))
-    }
-}
-
-mod opt_seconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    // The signature is serde's.
-    #[allow(clippy::ref_option)]
-    pub(super) fn serialize<S: Serializer>(d: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
-        match d {
-            Some(d) => s.serialize_some(&d.as_secs_f64()),
-            None => s.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        d: D,
-    ) -> Result<Option<Duration>, D::Error> {
-        let Some(secs) = Option::<f64>::deserialize(d)? else {
-            return Ok(None);
+    #[test]
+    fn durations_have_ranges() {
+        let check = |change: fn(&mut MediaConfig, Duration), millis, wanted: Option<&str>| {
+            let mut config = MediaConfig::default();
+            change(&mut config, Duration::from_millis(millis));
+            let refused = config.validate().err().map(|error| error.to_string());
+            assert_eq!(refused.as_deref(), wanted);
         };
-        Duration::try_from_secs_f64(secs)
-            .map(Some)
-            .map_err(|_| D::Error::custom(format!("{secs} is no number of seconds")))
+        let connect = |c: &mut MediaConfig, is| c.connect_timeout = is;
+        check(connect, 1_000, None);
+        check(connect, 0, Some("connect_timeout is 0s: write 1s to 5m"));
+        check(
+            connect,
+            300_001,
+            Some("connect_timeout is 300001ms: write 1s to 5m"),
+        );
+        check(|c, is| c.frame_hold = is, 0, None);
+        check(
+            |c, is| c.frame_hold = is,
+            51,
+            Some("frame_hold is 51ms: write 0s to 50ms"),
+        );
+        check(
+            |c, is| c.playout_delay_max = Some(is),
+            20,
+            Some(
+                "playout_delay_min is nothing beside a playout_delay_max of 20ms: write both or none, \
+                 the smaller one first, up to 40950ms",
+            ),
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use lightstick_signaling_core::rooms::{Limits, RoomsConfig};
-use lightstick_types::Bitrate;
+use lightstick_types::{Bitrate, duration};
 use serde::{Deserialize, Serialize};
 
 /// Settings of signaling. Every default is fit for one machine in development.
@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct SignalingConfig {
     /// How long a room waits for an artist whose connection was lost.
-    #[serde(with = "seconds")]
+    #[serde(with = "duration")]
     pub grace: Duration,
     /// Whether viewers may come before the artist and wait; else they get 409 and `Retry-After`.
     pub viewers_wait: bool,
     /// How long viewers may stay in a room whose show is over.
-    #[serde(with = "seconds")]
+    #[serde(with = "duration")]
     pub ended_linger: Duration,
     /// Whether anybody may watch without a token. Always so in development mode.
     pub watch_open: bool,
@@ -27,25 +27,25 @@ pub struct SignalingConfig {
     /// Largest SDP offer, in bytes.
     pub offer_bytes_max: usize,
     /// Time for a request's body to arrive whole.
-    #[serde(with = "seconds")]
+    #[serde(with = "duration")]
     pub body_timeout: Duration,
     /// `Retry-After` of refusals that know no better time.
-    #[serde(with = "seconds")]
+    #[serde(with = "duration")]
     pub retry_after: Duration,
     /// When viewers should reconnect after the server announces that it stops.
-    #[serde(with = "seconds")]
+    #[serde(with = "duration")]
     pub reconnect_after: Duration,
     /// Origins of pages that may use the server from elsewhere; `*` for any.
     pub cors_origins: Vec<String>,
     /// Proxies whose `X-Forwarded-For` is believed. Empty: the header is ignored.
     pub trusted_proxies: Vec<IpAddr>,
     /// Accepted difference of clocks when a token's times are judged.
-    #[serde(with = "seconds")]
+    #[serde(with = "duration")]
     pub token_leeway: Duration,
     /// STUN and TURN servers that clients are told of.
     pub ice_servers: Vec<IceServer>,
     /// How long TURN credentials made from a secret hold.
-    #[serde(with = "seconds")]
+    #[serde(with = "duration")]
     pub turn_ttl: Duration,
     /// Event streams that one viewer session may hold open.
     pub event_streams_per_session_max: usize,
@@ -142,13 +142,13 @@ impl SignalingConfig {
             ("turn_ttl", self.turn_ttl),
             ("token_leeway", self.token_leeway),
         ] {
-            range(value <= day, key, format!("{value:?}"), "at most a day")?;
+            range(value <= day, key, duration::format(value), "at most 1d")?;
         }
         range(
             !self.body_timeout.is_zero() && self.body_timeout <= day,
             "body_timeout",
-            format!("{:?}", self.body_timeout),
-            "more than 0 seconds, at most a day",
+            duration::format(self.body_timeout),
+            "more than 0s, at most 1d",
         )?;
         range(
             (1_024..=1 << 20).contains(&self.offer_bytes_max),
@@ -252,22 +252,6 @@ fn is_plain(text: &str, forbidden: &str) -> bool {
             .all(|c| c.is_ascii_graphic() && !forbidden.contains(c))
 }
 
-mod seconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_f64(d.as_secs_f64())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
-        let secs = f64::deserialize(d)?;
-        Duration::try_from_secs_f64(secs)
-            .map_err(|_| D::Error::custom(format!("{secs} is no number of seconds")))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,9 +275,10 @@ mod tests {
     fn impossible_values_say_what_to_write() {
         for (json, says) in [
             (r#"{"grce": 3}"#, "unknown field `grce`"),
-            (r#"{"grace": -1}"#, "no number of seconds"),
-            (r#"{"grace": 1e9}"#, "at most a day"),
-            (r#"{"body_timeout": 0}"#, "more than 0 seconds"),
+            (r#"{"grace": -1}"#, "not a duration"),
+            (r#"{"grace": 30}"#, "write \"30s\""),
+            (r#"{"grace": "25h"}"#, "at most 1d"),
+            (r#"{"body_timeout": "0s"}"#, "more than 0s"),
             (r#"{"offer_bytes_max": 10}"#, "1024 to 1048576"),
             (r#"{"publish_bitrate_max_kbps": 0}"#, "16 to 1000000"),
             (r#"{"limits": {"rooms_max": 0}}"#, "at least 1"),

@@ -4,6 +4,7 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use lightstick_chat::{ChatConfig, DeliveryConfig, ReviewConfig, WebhookConfig};
 use lightstick_signaling::Code;
@@ -29,9 +30,9 @@ fn quick(webhooks: Vec<WebhookConfig>) -> ChatConfig {
         webhooks,
         delivery: DeliveryConfig {
             tries: 3,
-            retry_ms: 1,
-            retry_max_ms: 10,
-            timeout_ms: 60_000,
+            retry_wait: Duration::from_millis(1),
+            retry_wait_max: Duration::from_millis(10),
+            timeout: Duration::from_secs(60),
             ..DeliveryConfig::default()
         },
         ..ChatConfig::default()
@@ -300,7 +301,7 @@ async fn reviews_allow_modify_deny_and_are_not_waited_for() {
         ..ChatConfig::default()
     };
     // Long enough for a busy machine to answer, and not too long to wait for the one that hangs.
-    config.room.review_ms = 3_000;
+    config.room.review_timeout = Duration::from_secs(3);
     let server = Server::chatting(config).await;
     let (mut fan, _) = Ws::join(&server, "stage", "").await;
     fan.say(1, "slow").await;
@@ -341,7 +342,7 @@ async fn late_reviews_hold_where_the_operator_says_so() {
         },
         ..ChatConfig::default()
     };
-    config.room.review_ms = 50;
+    config.room.review_timeout = Duration::from_millis(50);
     config.room.review_late_holds = true;
     let server = Server::chatting(config).await;
     let (mut fan, _) = Ws::join(&server, "stage", "").await;

@@ -3,6 +3,7 @@
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use lightstick_chat::ChatConfig;
@@ -200,7 +201,7 @@ async fn nonsense_is_answered_and_too_much_of_it_closes() {
 async fn a_flood_is_refused_with_a_time() {
     let mut config = ChatConfig::default();
     config.room.messages_per_user = 5;
-    config.room.rate_seconds = 3_600;
+    config.room.rate_window = Duration::from_secs(3_600);
     let server = Server::chatting(config).await;
     let (mut ws, _) = Ws::join(&server, "stage", "").await;
     let (mut reader, _) = Ws::join(&server, "stage", "").await;
@@ -252,7 +253,7 @@ async fn places_of_an_address_are_counted_and_given_back() {
 #[tokio::test]
 async fn pings_are_no_hello() {
     let config = ChatConfig {
-        hello_seconds: 1,
+        hello_timeout: Duration::from_secs(1),
         ..ChatConfig::default()
     };
     let server = Server::chatting(config).await;
@@ -390,7 +391,7 @@ async fn one_address_holds_few_chats_of_rooms_without_a_show() {
 async fn guests_who_come_back_have_written_already() {
     let mut config = ChatConfig::default();
     config.room.messages_per_user = 5;
-    config.room.rate_seconds = 3_600;
+    config.room.rate_window = Duration::from_secs(3_600);
     let server = Server::chatting(config).await;
     let mut accepted = 0;
     for text in texts(3).take(20) {
@@ -410,7 +411,7 @@ async fn who_does_not_read_hears_of_a_gap() {
     let mut config = ChatConfig::default();
     config.room.viewer_bitrate = 1_000_000;
     config.room.text_chars_max = 1_000;
-    config.room.tick_ms = 50;
+    config.room.tick = Duration::from_millis(50);
     config.room.messages_per_user = 100_000;
     let server = Server::chatting(config).await;
     let mut slow = Ws::narrow(&server, "stage").await;

@@ -46,7 +46,7 @@ impl Server {
         config.media.port = 0;
         config.media.bind = vec![loopback.into()];
         // Sessions that a test leaves behind end with the server.
-        config.shutdown.deadline = 0.0;
+        config.shutdown.deadline = std::time::Duration::ZERO;
         let stop = CancellationToken::new();
         let until = stop.clone().cancelled_owned();
         let (started_tx, started) = oneshot::channel();

@@ -88,7 +88,7 @@ impl Store {
 
     /// Connects to nothing yet.
     pub(crate) fn new(config: &ArchiveConfig, node: Arc<NodeKey>) -> Result<Self, OpenError> {
-        let timeout = config.database_timeout();
+        let timeout = config.database_timeout;
         let (options, pool) = match config.backend()? {
             Backend::Sqlite(path) => {
                 let options = sqlite_options(path);

@@ -67,11 +67,11 @@ pub fn config(folder: &Path, url: &str) -> ArchiveConfig {
         url: url.into(),
         data_dir: folder.join("data"),
         node_key: "07".repeat(32),
-        batch_wait_ms: 20,
-        retry_wait_max_ms: 100,
+        batch_wait: Duration::from_millis(20),
+        retry_wait_max: Duration::from_millis(100),
         // The records of tests are from 1970.
-        retain_days: 0,
-        retain_audit_days: 0,
+        retain: Duration::ZERO,
+        retain_audit: Duration::ZERO,
         ..ArchiveConfig::default()
     }
 }

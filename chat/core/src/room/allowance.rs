@@ -67,12 +67,13 @@ pub(super) struct Allowances {
 
 impl Allowances {
     pub(super) fn new(config: &RoomConfig, now: Instant) -> Self {
-        let seconds = config.rate_seconds.max(SLOW_SECONDS_MAX);
         Self {
             recent: HashMap::new(),
             older: HashMap::new(),
             since: now,
-            generation: Duration::from_secs(seconds.into()),
+            generation: config
+                .rate_window
+                .max(Duration::from_secs(SLOW_SECONDS_MAX.into())),
         }
     }
 
@@ -101,7 +102,7 @@ mod tests {
         let config = RoomConfig::default();
         let mut now = Instant::now();
         let mut all = Allowances::new(&config, now);
-        let span = Duration::from_secs(config.rate_seconds.into());
+        let span = config.rate_window;
         let key = || LimitKey::Address(7);
         for _ in 0..config.messages_per_user {
             let messages = &mut all.of(now, key()).messages;

@@ -1,6 +1,6 @@
 //! Messages that wait for a moderator, and appeals.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lightstick_chat_proto as proto;
 use lightstick_types::ChatMember;
@@ -46,7 +46,7 @@ impl Room {
             reason: reason.clone(),
         };
         self.outputs.push_back(Output::Event(Box::new(event)));
-        let until = now.at + Duration::from_secs(self.config.held_seconds.into());
+        let until = now.at + self.config.held_timeout;
         self.held.push_back(Held {
             message,
             reason,

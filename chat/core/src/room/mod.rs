@@ -249,7 +249,7 @@ impl Room {
             last_id: read(stored, "last_id").unwrap_or(0),
             budget,
             budget_at: now.at,
-            ticked_at: now.at - config.tick(),
+            ticked_at: now.at - config.tick,
             tick_at: None,
             urgent_at: None,
             snapshot: None,

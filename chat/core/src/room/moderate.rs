@@ -55,7 +55,7 @@ impl Room {
         to: Asker,
     ) -> Result<Plan, Refusal> {
         if self.urgent.len() >= self.config.urgent_max {
-            return Err(Refusal::later(Code::Full, self.config.urgent()));
+            return Err(Refusal::later(Code::Full, self.config.urgent_wait));
         }
         let mut plan = Plan::new(Done {
             at_ms: now.unix_ms,

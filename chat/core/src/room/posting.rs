@@ -87,7 +87,7 @@ impl Room {
         to: Asker,
     ) -> Result<Draft, Refusal> {
         if self.urgent.len() >= self.config.urgent_max {
-            return Err(Refusal::later(Code::Full, self.config.urgent()));
+            return Err(Refusal::later(Code::Full, self.config.urgent_wait));
         }
         if posted.key.len() > POSTED_KEY_BYTES_MAX || posted.user.len() > USER_BYTES_MAX {
             let detail = "the key and the user have at most 128 bytes";

@@ -1,6 +1,6 @@
 //! The review hook: messages that wait for its word.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lightstick_chat_proto as proto;
 
@@ -50,7 +50,7 @@ impl Room {
                 id: draft.message.id,
                 message: draft.message.clone(),
             };
-            let until = now.at + Duration::from_millis(self.config.review_ms.into());
+            let until = now.at + self.config.review_timeout;
             self.reviews.insert(review.id, Waiting { draft, until });
             self.outputs.push_back(Output::Review(review));
             return;

@@ -56,13 +56,13 @@ impl Room {
 
     /// Something waits for the next tick.
     pub(super) fn wants_tick(&mut self, now: Now) {
-        let at = (self.ticked_at + self.config.tick()).max(now.at);
+        let at = (self.ticked_at + self.config.tick).max(now.at);
         self.tick_at = Some(self.tick_at.map_or(at, |before| before.min(at)));
     }
 
     /// Something that is never left out waits.
     pub(super) fn wants_urgent(&mut self, now: Now) {
-        let at = now.at + self.config.urgent();
+        let at = now.at + self.config.urgent_wait;
         self.urgent_at.get_or_insert(at);
     }
 

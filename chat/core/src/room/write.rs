@@ -117,7 +117,7 @@ impl Room {
             false => self.sanctions.check(&member.user, address, now)?,
         };
         if self.accepted.len() >= ACCEPTED_MAX {
-            return Err(Refusal::later(Code::Full, self.config.tick()));
+            return Err(Refusal::later(Code::Full, self.config.tick));
         }
         let text = self.screen.clean(&send.text, self.config.text_chars_max)?;
         let mut suspicion = None;
@@ -189,7 +189,7 @@ impl Room {
             role if roles::moderates(role) => self.config.messages_per_moderator,
             _ => self.config.messages_per_user,
         };
-        let span = Duration::from_secs(self.config.rate_seconds.into());
+        let span = self.config.rate_window;
         let slow = Duration::from_secs(self.settings.slow_seconds.into());
         let allowance = self.allowances.of(now.at, who);
         let taken = allowance

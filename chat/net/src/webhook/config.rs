@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use lightstick_types::duration;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
@@ -28,14 +29,17 @@ pub struct WebhookConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeliveryConfig {
-    /// Milliseconds that one try may take.
-    pub timeout_ms: u64,
+    /// How long one try may take.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
     /// Tries of one event; what fails the last one becomes a dead letter.
     pub tries: u32,
-    /// Milliseconds until the second try, about; each further wait is twice as long.
-    pub retry_ms: u64,
-    /// Longest wait between two tries, in milliseconds, whatever a receiver asks for.
-    pub retry_max_ms: u64,
+    /// About how long until the second try; each further wait is twice as long.
+    #[serde(with = "duration")]
+    pub retry_wait: Duration,
+    /// Longest wait between two tries, whatever a receiver asks for.
+    #[serde(with = "duration")]
+    pub retry_wait_max: Duration,
     /// Events that wait for one receiver, and again so many that are to be tried again. More are dropped and counted.
     pub queue_max: usize,
     /// Events on their way to one receiver at one time.
@@ -45,10 +49,10 @@ pub struct DeliveryConfig {
 impl Default for DeliveryConfig {
     fn default() -> Self {
         Self {
-            timeout_ms: 15_000,
+            timeout: Duration::from_secs(15),
             tries: 8,
-            retry_ms: 5_000,
-            retry_max_ms: 300_000,
+            retry_wait: Duration::from_secs(5),
+            retry_wait_max: Duration::from_secs(300),
             queue_max: 10_000,
             at_once_max: 8,
         }
@@ -124,10 +128,6 @@ impl WebhookConfig {
 }
 
 impl DeliveryConfig {
-    pub(crate) fn timeout(&self) -> Duration {
-        Duration::from_millis(self.timeout_ms)
-    }
-
     fn validate(&self) -> Result<(), HookConfigError> {
         let range = |good, text| {
             if good {
@@ -136,13 +136,14 @@ impl DeliveryConfig {
                 Err(HookConfigError::Range(text))
             }
         };
-        let times = (100..=60_000).contains(&self.timeout_ms);
-        range(times, "delivery.timeout_ms: 100 to 60000")?;
+        let (ms, s) = (Duration::from_millis, Duration::from_secs);
+        let times = (ms(100)..=s(60)).contains(&self.timeout);
+        range(times, "delivery.timeout: 100ms to 60s")?;
         range((1..=20).contains(&self.tries), "delivery.tries: 1 to 20")?;
-        let retry = (1..=3_600_000).contains(&self.retry_ms);
-        range(retry, "delivery.retry_ms: 1 to 3600000")?;
-        let longest = (self.retry_ms..=86_400_000).contains(&self.retry_max_ms);
-        range(longest, "delivery.retry_max_ms: retry_ms to 86400000")?;
+        let retry = (ms(1)..=s(3_600)).contains(&self.retry_wait);
+        range(retry, "delivery.retry_wait: 1ms to 1h")?;
+        let longest = (self.retry_wait..=s(86_400)).contains(&self.retry_wait_max);
+        range(longest, "delivery.retry_wait_max: retry_wait to 1d")?;
         let queue = (1..=100_000).contains(&self.queue_max);
         range(queue, "delivery.queue_max: 1 to 100000")?;
         let at_once = (1..=100).contains(&self.at_once_max);

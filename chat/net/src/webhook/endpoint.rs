@@ -147,7 +147,7 @@ impl Endpoint {
             self.client.clone(),
             Arc::clone(&self.target),
             delivery.notice.clone(),
-            self.config.timeout(),
+            self.config.timeout,
         );
         let task = self.running.spawn(attempt);
         self.on_their_way.insert(task.id(), delivery);
@@ -230,11 +230,11 @@ impl Endpoint {
 /// How long to wait after a try: twice as long each time, by chance up to half of it less, so that
 /// what failed together does not come together.
 fn wait(config: &DeliveryConfig, tries: u32, after: Option<Duration>, chance: f64) -> Duration {
-    let longest = Duration::from_millis(config.retry_max_ms);
+    let longest = config.retry_wait_max;
     let doubled = 1_u32
         .checked_shl(tries.saturating_sub(1))
         .unwrap_or(u32::MAX);
-    let wait = Duration::from_millis(config.retry_ms).saturating_mul(doubled);
+    let wait = config.retry_wait.saturating_mul(doubled);
     let wait = wait.min(longest).mul_f64(1.0 - chance / 2.0);
     wait.max(after.unwrap_or_default()).min(longest)
 }
