@@ -9,8 +9,9 @@ use lightstick_sfu_core::codec::h264::ParameterSets;
 use lightstick_sfu_core::downtrack::DownTrack;
 use lightstick_sfu_core::layers::{LayerRates, LayerSet};
 use lightstick_sfu_core::packet::{Format, MediaPacket, PacketExtensions};
+use lightstick_sfu_core::streams::StreamSet;
 use lightstick_sfu_core::uptrack::{Incoming, Source, SourceConfig};
-use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, TrackKind};
+use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, TrackId};
 
 /// A script: each step takes one byte for what happens and some for how.
 struct Script<'a>(&'a [u8]);
@@ -75,7 +76,7 @@ impl Scene {
             number: 0,
             generation: 0,
             counters: [(1 << 20, 0); Layer::COUNT],
-            viewer: DownTrack::new(TrackKind::Video, codec.clock_rate(), LayerChoice::Auto),
+            viewer: DownTrack::new(TrackId::FIRST_VIDEO, codec.clock_rate(), LayerChoice::Auto),
             sent: HashMap::new(),
         }
     }
@@ -110,7 +111,10 @@ impl Scene {
                 let paused = Layer::ALL
                     .into_iter()
                     .filter(|layer| what >> 4 & (1 << layer.index()) != 0);
-                self.source.set_paused(self.now, paused.collect());
+                self.source.set_paused(
+                    self.now,
+                    StreamSet::layers(TrackId::FIRST_VIDEO, paused.collect()),
+                );
                 let _ = self.source.poll_silence(self.now);
                 let _ = self.source.poll_keyframe_requests(self.now);
                 let late = self.source.deadline().is_some_and(|at| at < self.now);
@@ -142,16 +146,22 @@ impl Scene {
                 *sequence += u64::from(script.byte()) << 8;
                 *timestamp = timestamp.wrapping_add(u32::from(script.byte()) << 24);
             }
-            _ => self.source.request_keyframe(layer),
+            _ => self
+                .source
+                .request_keyframe(TrackId::FIRST_VIDEO.layer(layer)),
         }
     }
 
     fn hear_supply(&mut self) {
         let supply = self.source.supply();
-        self.viewer.set_asleep(supply.asleep);
-        let _ = self.viewer.set_live(supply.available);
+        self.viewer
+            .set_asleep(supply.asleep.of(TrackId::FIRST_VIDEO));
+        let _ = self
+            .viewer
+            .set_live(supply.available.of(TrackId::FIRST_VIDEO));
         // Whoever waits for nothing has what there is to have.
-        let waits = self.viewer.wanted().is_some() || self.viewer.layer().is_some();
+        let waits = self.viewer.wanted().is_some()
+            || self.viewer.stream().map(|stream| stream.layer).is_some();
         assert!(waits || supply.available.is_empty());
     }
 
@@ -164,7 +174,7 @@ impl Scene {
         reported: bool,
     ) -> bool {
         let incoming = Incoming {
-            kind: TrackKind::Video,
+            track: TrackId::FIRST_VIDEO,
             layer,
             format: self.format,
             sequence,
@@ -200,7 +210,7 @@ impl Scene {
         };
         let layer = packet.layer;
         assert!(!packet.payload.is_empty(), "padding is not media");
-        assert_eq!(self.viewer.layer(), Some(layer));
+        assert_eq!(self.viewer.stream().map(|stream| stream.layer), Some(layer));
         assert!((1..1 << 40).contains(&rewritten.sequence), "{rewritten:?}");
         if let (Some(new), Some(old)) = (rewritten.vp8, packet.info.vp8) {
             let widths = new.picture_id.zip(old.picture_id);

@@ -15,6 +15,8 @@ mod network;
 pub use bitrate::Bitrate;
 pub use hint::{Hint, HintCode};
 pub use ids::{RoomId, RoomName, RoomNameError, SessionId, ShardId};
-pub use media::{Codec, Layer, LayerChoice, TrackKind};
+pub use media::{
+    Codec, Layer, LayerChoice, NoSuchTrack, StreamId, TrackId, TrackKind, VIDEO_TRACKS_MAX,
+};
 pub use member::{ChatMember, ChatRole};
 pub use network::Network;

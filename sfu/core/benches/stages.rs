@@ -168,7 +168,7 @@ mod egress {
                 let again = viewer
                     .borrow_mut()
                     .egress
-                    .resend(*lost, &history, *now, &mut out);
+                    .resend((0, *lost), &history, *now, &mut out);
                 again.expect("it is kept and within the budget");
             });
     }

@@ -2,21 +2,24 @@
 
 use std::time::Instant;
 
-use lightstick_types::{Bitrate, Layer, LayerChoice, TrackKind};
+use lightstick_types::{Bitrate, LayerChoice, StreamId, TrackId, TrackKind};
 
 use crate::layers::{LayerRates, LayerSelector, LayerSet};
 use crate::packet::MediaPacket;
 use crate::rewrite::{Rewriter, Rewritten};
+use crate::streams::StreamSet;
 use crate::temporal::TemporalGate;
 
 /// What a viewer needs from upstream after a packet or a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyframeWanted(pub Layer);
+pub struct KeyframeWanted(pub StreamId);
 
-/// A viewer's side of a track.
+/// What a viewer gets in one section: a track, and another one after [`turn_to`](Self::turn_to).
 #[derive(Clone, Debug)]
 pub struct DownTrack {
-    kind: TrackKind,
+    id: TrackId,
+    /// What is forwarded of the track before, until this one's keyframe comes.
+    before: Option<Before>,
     selector: LayerSelector,
     /// There once a layer is forwarded.
     gate: Option<TemporalGate>,
@@ -25,12 +28,20 @@ pub struct DownTrack {
     source: Option<(u32, u32)>,
 }
 
+/// What is forwarded of a track that was left.
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    stream: StreamId,
+    source: Option<(u32, u32)>,
+}
+
 impl DownTrack {
     /// A track that has forwarded nothing yet.
     #[must_use]
-    pub fn new(kind: TrackKind, clock_rate: u32, choice: LayerChoice) -> Self {
+    pub fn new(id: TrackId, clock_rate: u32, choice: LayerChoice) -> Self {
         Self {
-            kind,
+            id,
+            before: None,
             selector: LayerSelector::new(choice),
             gate: None,
             rewriter: Rewriter::new(clock_rate),
@@ -38,10 +49,36 @@ impl DownTrack {
         }
     }
 
-    /// The layer that is forwarded now.
+    /// The track that the viewer gets, or waits for.
     #[must_use]
-    pub fn layer(&self) -> Option<Layer> {
-        self.selector.current()
+    pub fn id(&self) -> TrackId {
+        self.id
+    }
+
+    /// The video stream that is forwarded now.
+    #[must_use]
+    #[inline]
+    pub fn stream(&self) -> Option<StreamId> {
+        let layer = self.selector.current();
+        let track = self.id;
+        let own = layer.map(|layer| StreamId { track, layer });
+        own.or(self.before.map(|before| before.stream))
+    }
+
+    /// From now on the viewer gets another video track. The one before goes on until the first
+    /// keyframe of the new one.
+    pub fn turn_to(&mut self, id: TrackId) -> bool {
+        if self.id == id {
+            return false;
+        }
+        let source = match self.before {
+            Some(before) if self.selector.current().is_none() => before.source,
+            _ => self.source,
+        };
+        self.before = self.stream().map(|stream| Before { stream, source });
+        (self.id, self.source) = (id, None);
+        self.selector.turn();
+        true
     }
 
     /// Whether nothing was forwarded so far.
@@ -56,7 +93,7 @@ impl DownTrack {
         self.wanted()
     }
 
-    /// Hears which layers carry media.
+    /// Hears which of the track's layers carry media.
     pub fn set_live(&mut self, live: LayerSet) -> Option<KeyframeWanted> {
         self.selector.set_live(live);
         self.wanted()
@@ -68,10 +105,12 @@ impl DownTrack {
         self.selector.set_asleep(asleep);
     }
 
-    /// The layers that this viewer keeps the publisher busy with.
+    /// The streams that this viewer keeps the publisher busy with.
     #[must_use]
-    pub fn watched(&self) -> LayerSet {
-        self.selector.watched()
+    pub fn watched(&self) -> StreamSet {
+        let layers = StreamSet::layers(self.id, self.selector.watched());
+        let before = self.before.map(|before| before.stream);
+        layers.or(before.into_iter().collect())
     }
 
     /// Hears what the viewer's link carries, without its audio, and what layers take.
@@ -94,41 +133,75 @@ impl DownTrack {
     /// The keyframe that this viewer waits for: to start, or to switch.
     #[must_use]
     pub fn wanted(&self) -> Option<KeyframeWanted> {
-        match self.kind {
+        match self.id.kind() {
             TrackKind::Audio => None,
-            TrackKind::Video => self.selector.target().map(KeyframeWanted),
+            TrackKind::Video => self.target().map(KeyframeWanted),
         }
+    }
+
+    fn target(&self) -> Option<StreamId> {
+        let (track, layer) = (self.id, self.selector.target());
+        layer.map(|layer| StreamId { track, layer })
+    }
+
+    /// What the track takes of a link by what was decided last.
+    #[must_use]
+    pub fn cost(&self, rates: &LayerRates) -> Bitrate {
+        self.selector.cost(rates)
+    }
+
+    /// What the least of the track takes that can be had, as far as that is known.
+    #[must_use]
+    pub fn least(&self, rates: &LayerRates) -> Bitrate {
+        self.selector.least(rates)
+    }
+
+    /// Sends the viewer nothing of the track for now, or goes on with its next keyframe.
+    pub fn set_held(&mut self, held: bool) {
+        if held {
+            self.before = None;
+        }
+        self.selector.set_held(held);
+    }
+
+    /// Whether a packet is of the track, or of the one before while that is forwarded.
+    #[must_use]
+    #[inline]
+    pub fn is_of(&self, packet: &MediaPacket) -> bool {
+        let of_before = |before: Before| before.stream == packet.stream();
+        packet.track == self.id || self.before.is_some_and(of_before)
     }
 
     /// Whether a packet belongs to what is forwarded now, or would take over from it.
     #[inline]
     #[must_use]
     pub fn takes(&self, packet: &MediaPacket) -> bool {
-        self.selector.current() == Some(packet.layer) || self.switches_at(packet)
+        self.stream() == Some(packet.stream()) || self.switches_at(packet)
     }
 
     /// Whether the keyframe that is waited for begins with this packet.
     #[must_use]
     pub fn switches_at(&self, packet: &MediaPacket) -> bool {
         let starts = packet.info.keyframe && packet.info.starts_frame;
-        starts && self.selector.target() == Some(packet.layer)
+        starts && packet.track == self.id && self.selector.target() == Some(packet.layer)
     }
 
-    /// Whether a packet of the present layer comes after later ones.
+    /// Whether a packet of the present stream comes after later ones.
     #[must_use]
     pub fn is_late(&self, packet: &MediaPacket) -> bool {
-        self.selector.current() == Some(packet.layer) && self.rewriter.is_late(packet.sequence)
+        self.stream() == Some(packet.stream()) && self.rewriter.is_late(packet.sequence)
     }
 
     /// What comes next does not follow on: nothing is forwarded until a keyframe comes.
     pub fn restart(&mut self) {
+        self.before = None;
         self.selector.restart();
     }
 
     /// Leaves out a packet of a frame of an upper temporal layer, or of one that nothing depends on,
     /// without a gap for the viewer.
     pub fn leave_out(&mut self, packet: &MediaPacket) {
-        if self.selector.current() == Some(packet.layer) {
+        if self.stream() == Some(packet.stream()) {
             if let Some(gate) = &mut self.gate {
                 gate.leave_out(packet);
             }
@@ -136,7 +209,7 @@ impl DownTrack {
         }
     }
 
-    /// Takes one packet of the track, of whatever layer. `generation` counts the gaps that a full
+    /// Takes one packet, of whatever stream. `generation` counts the gaps that a full
     /// ring has cut into this shard's copy of the room.
     ///
     /// `None`: this viewer does not get the packet.
@@ -151,8 +224,11 @@ impl DownTrack {
         timestamp: u32,
         generation: u32,
     ) -> Option<Rewritten> {
+        if !self.is_of(packet) {
+            return None;
+        }
         let source = (packet.source, generation);
-        match self.kind {
+        match self.id.kind() {
             TrackKind::Audio => {
                 let another = self.source.replace(source) != Some(source);
                 if another || self.rewriter.jumps(packet.sequence) {
@@ -160,20 +236,26 @@ impl DownTrack {
                 }
             }
             TrackKind::Video => {
-                let another = self.source.replace(source) != Some(source);
+                // Of a track that it has turned to, everything is new.
+                let another = if packet.track == self.id {
+                    self.source.replace(source).is_some_and(|own| own != source)
+                } else {
+                    self.before.is_some_and(|own| own.source != Some(source))
+                };
                 // After an outage, or where the publisher numbers anew, too much is missing for
                 // a decoder to go on without a keyframe.
-                let jumps = self.selector.current() == Some(packet.layer)
-                    && self.rewriter.jumps(packet.sequence);
+                let jumps =
+                    self.stream() == Some(packet.stream()) && self.rewriter.jumps(packet.sequence);
                 if another || jumps {
-                    self.selector.restart();
+                    self.restart();
                 }
                 if self.switches_at(packet) {
+                    self.before = None;
                     self.selector.switched();
                     self.rewriter.cut();
                     self.gate = Some(TemporalGate::new(packet, self.selector.temporal()));
                 }
-                if self.selector.current() != Some(packet.layer) {
+                if self.stream() != Some(packet.stream()) {
                     return None;
                 }
             }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lightstick_types::{Layer, TrackKind};
+use lightstick_types::{StreamId, TrackKind};
 
 use crate::packet::MediaPacket;
 
@@ -16,10 +16,10 @@ const SPARE: usize = 64;
 /// Packets let go with each that comes, at most.
 const TRIM: usize = 32;
 
-/// The last packets of each video layer of one publisher.
+/// The last packets of each video stream of one publisher.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    layers: [Recent; Layer::COUNT],
+    streams: [Recent; StreamId::COUNT],
     reach: Reach,
 }
 
@@ -41,7 +41,7 @@ impl Default for Reach {
     }
 }
 
-/// One layer's last packets.
+/// One stream's last packets.
 #[derive(Clone, Debug, Default)]
 struct Recent {
     /// From the oldest on, one slot for each number: empty where a packet is missing.
@@ -114,77 +114,77 @@ impl History {
         self.reach = reach;
     }
 
-    /// Layers of which something is kept, and its payload in bytes.
+    /// Streams of which something is kept, and its payload in bytes.
     #[must_use]
     pub fn held(&self) -> (usize, u64) {
-        let kept = self.layers.iter().filter(|layer| !layer.slots.is_empty());
-        kept.fold((0, 0), |(layers, bytes), layer| {
-            (layers + 1, bytes + layer.bytes)
+        let kept = self.streams.iter().filter(|kept| !kept.slots.is_empty());
+        kept.fold((0, 0), |(streams, bytes), kept| {
+            (streams + 1, bytes + kept.bytes)
         })
     }
 
     /// Notes a packet. `generation` counts the gaps that a full ring has cut.
     pub fn push(&mut self, packet: &Arc<MediaPacket>, generation: u32) -> Place {
-        match packet.kind {
+        match packet.kind() {
             TrackKind::Audio => Place::Head,
             TrackKind::Video => {
-                self.layers[packet.layer.index()].push(packet, generation, self.reach)
+                self.streams[packet.stream().index()].push(packet, generation, self.reach)
             }
         }
     }
 
     /// A packet by the number that its publisher gave it.
     #[must_use]
-    pub fn get(&self, layer: Layer, sequence: u64) -> Option<&Arc<MediaPacket>> {
-        self.layers[layer.index()].get(sequence)
+    pub fn get(&self, stream: StreamId, sequence: u64) -> Option<&Arc<MediaPacket>> {
+        self.streams[stream.index()].get(sequence)
     }
 
     /// Whether it holds this packet already, or begins after it.
     #[must_use]
     pub fn is_past_or_held(&self, packet: &MediaPacket) -> bool {
-        if packet.kind == TrackKind::Audio {
+        if packet.kind() == TrackKind::Audio {
             return false;
         }
-        let recent = &self.layers[packet.layer.index()];
+        let recent = &self.streams[packet.stream().index()];
         recent.goes_on(packet)
             && (packet.sequence < recent.first || recent.get(packet.sequence).is_some())
     }
 
-    /// Whether nothing is missing between what it holds of a packet's layer and the packet, or it
+    /// Whether nothing is missing between what it holds of a packet's stream and the packet, or it
     /// holds nothing of that source.
     #[must_use]
     pub fn goes_on_with(&self, packet: &MediaPacket) -> bool {
-        let (head, _) = self.head(packet.layer);
-        let last = self.get(packet.layer, head);
+        let (head, _) = self.head(packet.stream());
+        let last = self.get(packet.stream(), head);
         last.is_none_or(|last| last.source != packet.source)
             || packet.sequence <= head.saturating_add(1)
     }
 
-    /// The highest sequence number of a layer, and the ring gaps before it.
+    /// The highest sequence number of a stream, and the ring gaps before it.
     #[must_use]
-    pub fn head(&self, layer: Layer) -> (u64, u32) {
-        let recent = &self.layers[layer.index()];
+    pub fn head(&self, stream: StreamId) -> (u64, u32) {
+        let recent = &self.streams[stream.index()];
         (recent.highest, recent.generation)
     }
 
     /// Whether a packet that a viewer has yet to get is not kept any more.
     #[must_use]
-    pub fn is_past(&self, layer: Layer, sequence: u64) -> bool {
-        sequence < self.layers[layer.index()].first
+    pub fn is_past(&self, stream: StreamId, sequence: u64) -> bool {
+        sequence < self.streams[stream.index()].first
     }
 
-    /// When the last keyframe of `layer` that is kept began.
+    /// When the last keyframe of `stream` that is kept began.
     #[must_use]
-    pub fn keyframe_at(&self, layer: Layer) -> Option<Instant> {
-        let keyframe = self.layers[layer.index()].keyframe.as_ref()?;
+    pub fn keyframe_at(&self, stream: StreamId) -> Option<Instant> {
+        let keyframe = self.streams[stream.index()].keyframe.as_ref()?;
         Some(keyframe.received_at)
     }
 
-    /// Where a newcomer to `layer` starts, if the last keyframe is within reach and nothing is
+    /// Where a newcomer to `stream` starts, if the last keyframe is within reach and nothing is
     /// missing since.
     #[must_use]
-    pub fn start(&self, layer: Layer, now: Instant) -> Option<Start> {
-        let recent = &self.layers[layer.index()];
+    pub fn start(&self, stream: StreamId, now: Instant) -> Option<Start> {
+        let recent = &self.streams[stream.index()];
         let keyframe = recent.keyframe?;
         let age = now.saturating_duration_since(keyframe.received_at);
         if age > self.reach.age || keyframe.since.missing > 0 {
@@ -205,15 +205,15 @@ impl History {
     /// packet `sequence`: no later picture of the lowest temporal layer depends on it, and it is not
     /// the last one.
     #[must_use]
-    pub fn may_leave_out(&self, layer: Layer, sequence: u64, to: u64) -> bool {
-        let Some(first) = self.get(layer, sequence) else {
+    pub fn may_leave_out(&self, stream: StreamId, sequence: u64, to: u64) -> bool {
+        let Some(first) = self.get(stream, sequence) else {
             return false;
         };
         if first.info.temporal_id > 0 {
             return true;
         }
         for next in sequence..=to {
-            match self.get(layer, next) {
+            match self.get(stream, next) {
                 Some(packet) if packet.timestamp != first.timestamp => return true,
                 Some(packet) if packet.info.discardable => {}
                 _ => return false,
@@ -222,22 +222,22 @@ impl History {
         false
     }
 
-    /// What newcomers start from: of every layer that has one, the gaps that full links have cut
+    /// What newcomers start from: of every stream that has one, the gaps that full links have cut
     /// before it, and the packets from its last keyframe on.
     pub fn replays(
         &self,
         now: Instant,
     ) -> impl Iterator<Item = (u32, impl Iterator<Item = &Arc<MediaPacket>>)> {
-        Layer::ALL.into_iter().filter_map(move |layer| {
-            let start = self.start(layer, now)?;
-            let packets = (start.from..=start.to).filter_map(move |s| self.get(layer, s));
+        StreamId::all().filter_map(move |stream| {
+            let start = self.start(stream, now)?;
+            let packets = (start.from..=start.to).filter_map(move |s| self.get(stream, s));
             Some((start.generation, packets))
         })
     }
 
     /// Forgets everything: the publisher is gone.
     pub fn clear(&mut self) {
-        self.layers = Default::default();
+        self.streams = Default::default();
     }
 }
 
@@ -438,14 +438,19 @@ mod tests {
 
     use super::*;
     use crate::packet::{Format, PacketExtensions};
-    use lightstick_types::Codec;
+    use lightstick_types::{Codec, Layer, TrackId};
+
+    const HIGH: StreamId = StreamId {
+        track: TrackId::FIRST_VIDEO,
+        layer: Layer::High,
+    };
 
     fn packet(now: Instant, sequence: u64, key: bool) -> Arc<MediaPacket> {
         let mut info = crate::codec::PayloadInfo::default();
         (info.keyframe, info.starts_frame) = (key, true);
         Arc::new(MediaPacket {
             source: 1,
-            kind: TrackKind::Video,
+            track: TrackId::FIRST_VIDEO,
             layer: Layer::High,
             format: Format {
                 codec: Codec::Vp8,
@@ -465,7 +470,7 @@ mod tests {
     }
 
     fn span(history: &History, now: Instant) -> Option<(u64, u64, u32)> {
-        let start = history.start(Layer::High, now)?;
+        let start = history.start(HIGH, now)?;
         Some((start.from, start.to, start.frames))
     }
 
@@ -487,8 +492,11 @@ mod tests {
         );
         assert!(span(&history, at(40 * 33 + 12_000)).is_some());
         assert_eq!(span(&history, at(40 * 33 + 12_001)), None);
-        assert_eq!(history.start(Layer::Low, at(0)), None);
-        assert_eq!(history.head(Layer::High), (59, 0));
+        assert_eq!(
+            history.start(TrackId::FIRST_VIDEO.layer(Layer::Low), at(0)),
+            None
+        );
+        assert_eq!(history.head(HIGH), (59, 0));
     }
 
     #[test]
@@ -500,8 +508,8 @@ mod tests {
         assert_eq!(span(&history, now), None);
         history.push(&packet(now, 7, false), 0);
         assert_eq!(span(&history, now), Some((5, 8, 4)));
-        assert!(history.get(Layer::High, 7).is_some());
-        assert!(history.get(Layer::High, 9).is_none());
+        assert!(history.get(HIGH, 7).is_some());
+        assert!(history.get(HIGH, 9).is_none());
     }
 
     #[test]
@@ -548,13 +556,13 @@ mod tests {
         };
         push(&mut history, 0..8_000, 0);
         assert_eq!(span(&history, at(8_000)), Some((0, 7_999, 8_000)));
-        assert!(history.get(Layer::High, 0).is_some());
+        assert!(history.get(HIGH, 0).is_some());
         // A byte too many, and only what may be lost is kept.
         push(&mut history, 8_000..8_001, u64::MAX);
         assert_eq!(span(&history, at(8_001)), None);
         push(&mut history, 8_001..8_300, u64::MAX);
-        assert!(history.is_past(Layer::High, 8_299 - History::PACKETS as u64));
-        assert!(!history.is_past(Layer::High, 8_300 - History::PACKETS as u64));
+        assert!(history.is_past(HIGH, 8_299 - History::PACKETS as u64));
+        assert!(!history.is_past(HIGH, 8_300 - History::PACKETS as u64));
         assert_eq!(history.held(), (1, History::PACKETS as u64 * 1_000));
         // Nor is what is too long ago.
         push(&mut history, 8_300..8_400, 8_300);
@@ -575,7 +583,7 @@ mod tests {
             history.push(&packet(now, sequence, sequence % 100 == 0), 0);
         }
         assert_eq!(history.held().1, History::PACKETS as u64 * 1_000);
-        let slots = history.layers[Layer::High.index()].slots.capacity();
+        let slots = history.streams[HIGH.index()].slots.capacity();
         assert!(slots <= 2 * History::PACKETS, "{slots}");
     }
 
@@ -596,17 +604,17 @@ mod tests {
         for packet in &all {
             ordered.push(packet, 0);
         }
-        let expected = ordered.start(Layer::High, now).unwrap();
+        let expected = ordered.start(HIGH, now).unwrap();
         assert_eq!(expected.frames, 25 + 1);
         for late in 1..199 {
             let mut history = History::default();
             for packet in all.iter().filter(|packet| packet.sequence != late) {
                 history.push(packet, 0);
             }
-            assert_eq!(history.start(Layer::High, now), None);
+            assert_eq!(history.start(HIGH, now), None);
             history.push(&all[late as usize], 0);
             history.push(&all[late as usize], 0);
-            let start = history.start(Layer::High, now).unwrap();
+            let start = history.start(HIGH, now).unwrap();
             assert_eq!((start.from, start.to), (0, 199));
             assert!(start.frames >= expected.frames && start.bytes >= expected.bytes);
             assert_eq!(history.held(), ordered.held());
@@ -623,10 +631,10 @@ mod tests {
             packet.info.discardable = sequence >= 3 && sequence != 6;
             history.push(&Arc::new(packet), 0);
         }
-        let start = history.start(Layer::High, now).unwrap();
+        let start = history.start(HIGH, now).unwrap();
         assert_eq!((start.frames, start.bytes), (2, 6_000));
         assert_eq!(start.keyframe_bytes, 3_000);
-        let leave_out = |sequence| history.may_leave_out(Layer::High, sequence, start.to);
+        let leave_out = |sequence| history.may_leave_out(HIGH, sequence, start.to);
         assert!(leave_out(3));
         assert!(!leave_out(0));
         assert!(!leave_out(6), "a packet of it is needed");

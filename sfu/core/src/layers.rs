@@ -92,6 +92,8 @@ pub struct LayerSelector {
     target: Option<Layer>,
     /// Where it shall end; the target may be a step on the way.
     goal: Option<Layer>,
+    /// Nothing is sent for now, because the link has no room for it.
+    held: bool,
 }
 
 impl LayerSelector {
@@ -149,7 +151,7 @@ impl LayerSelector {
     #[must_use]
     pub fn watched(&self) -> LayerSet {
         let fallback = self.live.iter().next();
-        let fallback = fallback.filter(|_| self.choice == LayerChoice::Auto);
+        let fallback = fallback.filter(|_| self.choice == LayerChoice::Auto && !self.held);
         [self.current, self.target, self.goal, fallback]
             .into_iter()
             .flatten()
@@ -180,6 +182,39 @@ impl LayerSelector {
         }
     }
 
+    /// It is for another track from now on, whose layers it has yet to hear of.
+    pub fn turn(&mut self) {
+        *self = Self::new(self.choice);
+    }
+
+    /// Sends nothing for now, or goes on with a keyframe.
+    pub fn set_held(&mut self, held: bool) {
+        self.held = held;
+        if held {
+            self.current = None;
+        }
+        self.aim();
+    }
+
+    /// What its goal takes of a link.
+    #[must_use]
+    pub fn cost(&self, rates: &LayerRates) -> Bitrate {
+        let auto = self.choice == LayerChoice::Auto;
+        let cost = self.goal.map(|goal| match auto {
+            true => rates.up_to(goal, self.network.temporal(goal)),
+            false => rates.layer(goal),
+        });
+        cost.flatten().unwrap_or(Bitrate(0))
+    }
+
+    /// What the lowest layer takes that can be had.
+    #[must_use]
+    pub fn least(&self, rates: &LayerRates) -> Bitrate {
+        let lowest = self.live.iter().next();
+        let least = lowest.and_then(|lowest| rates.layer(lowest));
+        least.unwrap_or(Bitrate(0))
+    }
+
     /// The source is another one: nothing is current until a keyframe comes.
     pub fn restart(&mut self) {
         self.current = None;
@@ -193,7 +228,7 @@ impl LayerSelector {
             LayerChoice::Medium => Layer::Medium,
             LayerChoice::High => Layer::High,
         };
-        self.goal = self.live.best_up_to(cap);
+        self.goal = self.live.best_up_to(cap).filter(|_| !self.held);
         let next = self.goal.map(|goal| self.step_towards(goal));
         self.target = if next == self.current { None } else { next };
     }

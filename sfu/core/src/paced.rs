@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lightstick_types::{Bitrate, Layer};
+use lightstick_types::{Bitrate, StreamId};
 
 use crate::downtrack::{DownTrack, KeyframeWanted};
 use crate::history::{History, Start};
@@ -46,7 +46,7 @@ pub struct PacedTrack {
 /// Where a viewer is who is behind.
 #[derive(Clone, Debug)]
 struct Cursor {
-    layer: Layer,
+    stream: StreamId,
     source: u32,
     generation: u32,
     /// The publisher's number of the next packet.
@@ -55,7 +55,7 @@ struct Cursor {
     within_frame: bool,
     replay: Option<Replay>,
     /// A keyframe that this frame is followed by, instead of what comes next.
-    then: Option<(Layer, u64)>,
+    then: Option<(StreamId, u64)>,
     /// When the next run may leave.
     at: Instant,
     /// When the viewer is to be at the head again. A replay has no such time.
@@ -134,17 +134,20 @@ impl PacedTrack {
         &mut self.track
     }
 
-    /// Hears what the viewer's link carries without its audio, and what layers take.
+    /// Hears what of the viewer's link the track may take, and what its layers do.
     pub fn on_estimate(
         &mut self,
         now: Instant,
-        link: Bitrate,
+        share: Bitrate,
         rates: &LayerRates,
     ) -> Option<KeyframeWanted> {
-        let wanted = self.track.on_estimate(now, link, rates);
-        let layer = self.track.layer().and_then(|layer| rates.layer(layer));
-        self.pacer.set(Some(link), layer);
-        wanted
+        self.track.on_estimate(now, share, rates)
+    }
+
+    /// Hears what the viewer's link carries without its audio, and what is sent of video: this
+    /// track's layer, and others.
+    pub fn set_pace(&mut self, link: Bitrate, sent: Option<Bitrate>) {
+        self.pacer.set(Some(link), sent);
     }
 
     /// What may leave in a second.
@@ -183,10 +186,13 @@ impl PacedTrack {
         is_late: bool,
         now: Instant,
     ) -> Option<Rewritten> {
+        if !self.track.is_of(packet) {
+            return None;
+        }
         match &mut self.cursor {
             Some(cursor) if cursor.is_of(packet, generation) => {
                 // Either it gets it in turn, or it is late for a place that was passed.
-                let late = packet.layer == cursor.layer && packet.sequence < cursor.next;
+                let late = packet.stream() == cursor.stream && packet.sequence < cursor.next;
                 if !late {
                     cursor.note_keyframe(packet, &self.track);
                     return None;
@@ -217,13 +223,13 @@ impl PacedTrack {
     ///
     /// The first packets leave a moment after `now`: nothing may overtake the end of the handshake,
     /// and there are stacks that drop what they read together with it.
-    pub fn start(&mut self, layer: Layer, start: Start, history: &History, now: Instant) {
-        let Some(last) = history.get(layer, start.to) else {
+    pub fn start(&mut self, stream: StreamId, start: Start, history: &History, now: Instant) {
+        let Some(last) = history.get(stream, start.to) else {
             return;
         };
         let at = now + START_AFTER;
         self.cursor = Some(Cursor {
-            layer,
+            stream,
             source: last.source,
             generation: start.generation,
             next: start.from,
@@ -252,7 +258,7 @@ impl PacedTrack {
             if credit == 0 {
                 break;
             }
-            if let Some(packet) = history.get(cursor.layer, sequence) {
+            if let Some(packet) = history.get(cursor.stream, sequence) {
                 longest = packet.payload.len().max(longest);
                 credit = credit.saturating_sub(packet.payload.len() as u64);
             }
@@ -282,23 +288,23 @@ impl PacedTrack {
             let Some(cursor) = &mut self.cursor else {
                 return Step::Head;
             };
-            let (head, generation) = history.head(cursor.layer);
+            let (head, generation) = history.head(cursor.stream);
             if generation != cursor.generation {
                 // The next live packet tells the track.
                 self.at_head();
                 return Step::Head;
             }
             if (!cursor.within_frame || cursor.next > head)
-                && let Some((layer, keyframe)) = cursor.then.take()
+                && let Some((stream, keyframe)) = cursor.then.take()
             {
-                cursor.turn_to(layer, keyframe, now, &mut self.track);
+                cursor.turn_to(stream, keyframe, now, &mut self.track);
                 continue;
             }
             if cursor.next > head {
                 self.at_head();
                 return Step::Head;
             }
-            if history.is_past(cursor.layer, cursor.next) {
+            if history.is_past(cursor.stream, cursor.next) {
                 self.at_head();
                 self.track.restart();
                 return Step::Lost;
@@ -310,7 +316,7 @@ impl PacedTrack {
             let sequence = cursor.next;
             cursor.next += 1;
             // A place is empty where a packet is missing: should it come, it comes by `live`.
-            let Some(packet) = history.get(cursor.layer, sequence) else {
+            let Some(packet) = history.get(cursor.stream, sequence) else {
                 continue;
             };
             if packet.source != cursor.source {
@@ -345,7 +351,7 @@ impl PacedTrack {
     fn fall_behind(&mut self, packet: &MediaPacket, generation: u32, now: Instant) {
         let at = self.pacer.next(now, u64::MAX >> 1) + self.stagger;
         self.cursor = Some(Cursor {
-            layer: packet.layer,
+            stream: packet.stream(),
             source: packet.source,
             generation,
             next: packet.sequence,
@@ -365,7 +371,7 @@ impl Cursor {
 
     /// Bytes up to the head, about.
     fn backlog(&self, history: &History) -> u64 {
-        let (head, _) = history.head(self.layer);
+        let (head, _) = history.head(self.stream);
         (head + 1).saturating_sub(self.next) * PACKET
     }
 
@@ -374,24 +380,24 @@ impl Cursor {
         if !(packet.info.keyframe && packet.info.starts_frame) {
             return;
         }
-        let switches = track.switches_at(packet) && packet.layer != self.layer;
+        let switches = track.switches_at(packet) && packet.stream() != self.stream;
         // What a newcomer has yet to catch up with is not worth its time any more.
-        let shortens = packet.layer == self.layer
+        let shortens = packet.stream() == self.stream
             && self.replay.is_some()
-            && track.wanted().is_none_or(|wanted| wanted.0 == self.layer);
+            && track.wanted().is_none_or(|wanted| wanted.0 == self.stream);
         if switches || shortens {
-            self.then = Some((packet.layer, packet.sequence));
+            self.then = Some((packet.stream(), packet.sequence));
         }
     }
 
     /// Goes on at a keyframe, if that is still wanted.
-    fn turn_to(&mut self, layer: Layer, keyframe: u64, now: Instant, track: &mut DownTrack) {
-        if layer == self.layer {
+    fn turn_to(&mut self, stream: StreamId, keyframe: u64, now: Instant, track: &mut DownTrack) {
+        if stream == self.stream {
             track.restart();
-        } else if track.wanted() != Some(KeyframeWanted(layer)) {
+        } else if track.wanted() != Some(KeyframeWanted(stream)) {
             return;
         }
-        (self.layer, self.next, self.replay) = (layer, keyframe, None);
+        (self.stream, self.next, self.replay) = (stream, keyframe, None);
         self.within_frame = false;
         self.due = now + LATE_MAX;
     }
@@ -412,10 +418,10 @@ impl Cursor {
         {
             return timestamp;
         }
-        let (head, _) = history.head(packet.layer);
+        let (head, _) = history.head(packet.stream());
         // A publisher that falters does not keep up with the clock, and time must not go back when
         // its own timestamps are used again.
-        let newest = history.get(packet.layer, head);
+        let newest = history.get(packet.stream(), head);
         let newest = newest.map_or(packet.timestamp, |newest| newest.timestamp);
         let most = newest.wrapping_sub((head - packet.sequence.min(head)) as u32);
         let Some(timestamp) = replay.timestamp(packet.timestamp, most, clock_rate, now) else {
@@ -423,7 +429,7 @@ impl Cursor {
             self.due = now + LATE_MAX;
             return Some(packet.timestamp);
         };
-        let left_out = history.may_leave_out(packet.layer, packet.sequence, head);
+        let left_out = history.may_leave_out(packet.stream(), packet.sequence, head);
         let timestamp = (!left_out).then_some(timestamp);
         replay.frame = Some((packet.timestamp, timestamp));
         replay.last = timestamp.or(replay.last);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use lightstick_types::{Codec, Layer, TrackKind};
+use lightstick_types::{Codec, Layer, StreamId, TrackId, TrackKind};
 
 use crate::codec::PayloadInfo;
 
@@ -41,7 +41,7 @@ pub struct PacketExtensions {
 pub struct MediaPacket {
     /// Counts the publisher sessions of the room: a change means a new source.
     pub source: u32,
-    pub kind: TrackKind,
+    pub track: TrackId,
     /// The encoding it belongs to.
     pub layer: Layer,
     /// What the payload is encoded in.
@@ -67,9 +67,26 @@ pub struct MediaPacket {
 }
 
 impl MediaPacket {
+    /// Whether it carries sound or a picture.
+    #[must_use]
+    #[inline]
+    pub fn kind(&self) -> TrackKind {
+        self.track.kind()
+    }
+
+    /// The stream that it is of.
+    #[must_use]
+    #[inline]
+    pub fn stream(&self) -> StreamId {
+        StreamId {
+            track: self.track,
+            layer: self.layer,
+        }
+    }
+
     /// Whether a picture begins with it that decoders can start from.
     #[must_use]
     pub fn starts_keyframe(&self) -> bool {
-        self.kind == TrackKind::Video && self.info.keyframe && self.info.starts_frame
+        self.kind() == TrackKind::Video && self.info.keyframe && self.info.starts_frame
     }
 }

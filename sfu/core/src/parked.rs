@@ -112,7 +112,7 @@ impl Parked {
         let packets = &self.packets;
         let last_packet = |kind| {
             let mut newest = packets.iter().rev();
-            let packet = newest.find(|packet| packet.kind == kind);
+            let packet = newest.find(|packet| packet.track.kind() == kind);
             packet.map(|packet| packet.received_at)
         };
         self.health.look(now, last_packet, Hints::default())
@@ -140,7 +140,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use lightstick_types::{Codec, HintCode, Layer, TrackKind};
+    use lightstick_types::{Codec, HintCode, Layer, TrackId};
 
     use super::*;
     use crate::packet::{Format, PacketExtensions};
@@ -158,7 +158,7 @@ mod tests {
             *first = 0x10;
         }
         Incoming {
-            kind: TrackKind::Video,
+            track: TrackId::FIRST_VIDEO,
             layer: Layer::High,
             format: Format {
                 codec: Codec::Vp8,

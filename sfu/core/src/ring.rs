@@ -1,23 +1,24 @@
 //! What crosses from a room's home shard to the others when a ring is full: whole frames are
-//! dropped, a keyframe is asked for, and the rest of the broken layer stays behind until it comes.
+//! dropped, a keyframe is asked for, and the rest of the broken stream stays behind until it comes.
 
-use lightstick_types::{Layer, TrackKind};
+use lightstick_types::{StreamId, TrackKind};
 
 use crate::packet::MediaPacket;
+use crate::streams::StreamSet;
 
 /// What to do with a packet for one other shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crossing {
     /// Put it into the ring.
     Send,
-    /// Leave it: its layer is broken for that shard.
+    /// Leave it: its stream is broken for that shard.
     Hold,
 }
 
 /// The state of one room towards one other shard.
 #[derive(Clone, Debug, Default)]
 pub struct RingGate {
-    broken: [bool; Layer::COUNT],
+    broken: StreamSet,
     generation: u32,
 }
 
@@ -31,31 +32,31 @@ impl RingGate {
 
     /// Whether a packet may cross.
     pub fn offer(&mut self, packet: &MediaPacket) -> Crossing {
-        if packet.kind == TrackKind::Audio {
+        if packet.kind() == TrackKind::Audio {
             return Crossing::Send;
         }
-        let broken = &mut self.broken[packet.layer.index()];
-        if *broken && packet.info.keyframe && packet.info.starts_frame {
-            *broken = false;
+        let stream = packet.stream();
+        if packet.info.keyframe && packet.info.starts_frame {
+            self.broken.remove(stream);
         }
-        if *broken {
-            Crossing::Hold
-        } else {
-            Crossing::Send
+        match self.broken.contains(stream) {
+            true => Crossing::Hold,
+            false => Crossing::Send,
         }
     }
 
-    /// The ring was full. Every layer's viewers behind it now wait for a keyframe: the packets of
-    /// one tick travel together, and which layers they held does not matter to the reader.
+    /// The ring was full. Every stream's viewers behind it now wait for a keyframe: the packets of
+    /// one tick travel together, and which streams they held does not matter to the reader.
     pub fn overflowed(&mut self) {
-        self.broken = [true; Layer::COUNT];
+        self.broken = StreamId::all()
+            .filter(|stream| stream.track.kind() == TrackKind::Video)
+            .collect();
         self.generation = self.generation.wrapping_add(1);
     }
 
-    /// Layers that wait for a keyframe.
-    pub fn broken(&self) -> impl Iterator<Item = Layer> {
-        Layer::ALL
-            .into_iter()
-            .filter(|layer| self.broken[layer.index()])
+    /// Streams that wait for a keyframe.
+    #[must_use]
+    pub fn broken(&self) -> StreamSet {
+        self.broken
     }
 }

@@ -5,16 +5,18 @@ mod starts;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use lightstick_types::{Bitrate, Codec, Hint, HintCode, Layer, TrackKind};
+use lightstick_types::{
+    Bitrate, Codec, Hint, HintCode, Layer, StreamId, TrackId, TrackKind, VIDEO_TRACKS_MAX,
+};
 
 use crate::clock::{SenderClock, SenderReport};
 use crate::codec::h264::{Nals, ParameterSets};
 use crate::codec::{self, PayloadInfo, inspect};
 use crate::health::{Fault, Health, Hints};
 use crate::keyframe::{KeyframeGate, KeyframeHabit};
-use crate::layers::LayerSet;
 use crate::meter::{Allowance, Meter, Verdict};
 use crate::packet::{Format, HEADERS, MediaPacket, PacketExtensions};
+use crate::streams::StreamSet;
 use crate::watched::Supply;
 use starts::{Numbers, Start, Starts};
 
@@ -41,7 +43,7 @@ const CAPTURE_TIME_EVERY: Duration = Duration::from_secs(1);
 /// An RTP packet as it comes from the publisher's WebRTC session.
 #[derive(Clone, Debug)]
 pub struct Incoming {
-    pub kind: TrackKind,
+    pub track: TrackId,
     pub layer: Layer,
     /// From its payload type.
     pub format: Format,
@@ -83,7 +85,7 @@ pub struct Changes {
     pub inserted: Option<Arc<MediaPacket>>,
     /// The track's first packet, or its first in another codec.
     pub track_started: bool,
-    /// The set of live video layers is another one.
+    /// The set of live video streams is another one.
     pub layers: bool,
     /// Packets missing right before this one.
     pub missing: u64,
@@ -97,7 +99,10 @@ pub struct Source {
     allowance: Allowance,
     playout_delay: Option<(u16, u16)>,
     keyframe_interval: Duration,
-    tracks: [Option<UpTrack>; 2],
+    tracks: [Option<UpTrack>; TrackId::COUNT],
+    /// Video tracks that were announced, or have come all the same.
+    video_tracks: u8,
+    main: Option<TrackId>,
     /// H.264 parameter sets of the offer.
     offered_sets: ParameterSets,
     health: Health,
@@ -107,6 +112,8 @@ pub struct Source {
 #[derive(Debug)]
 pub struct UpTrack {
     format: Format,
+    /// Changes of its codec.
+    changes: u16,
     layers: [Option<UpLayer>; Layer::COUNT],
 }
 
@@ -185,13 +192,6 @@ pub struct SourceConfig {
     pub playout_delay: Option<(u16, u16)>,
 }
 
-fn slot(kind: TrackKind) -> usize {
-    match kind {
-        TrackKind::Audio => 0,
-        TrackKind::Video => 1,
-    }
-}
-
 impl Source {
     /// The room's `number`th publisher session.
     #[must_use]
@@ -202,10 +202,22 @@ impl Source {
             allowance: Allowance::new(config.bitrate_max),
             playout_delay: config.playout_delay,
             keyframe_interval: config.keyframe_interval,
-            tracks: [None, None],
+            tracks: Default::default(),
+            video_tracks: 0,
+            main: None,
             offered_sets: ParameterSets::default(),
             health: Health::default(),
         }
+    }
+
+    /// Hears how many video tracks the offer has.
+    pub fn announce(&mut self, video_tracks: u8) {
+        self.video_tracks = video_tracks.min(VIDEO_TRACKS_MAX as u8);
+    }
+
+    /// Hears which video track is to be shown first.
+    pub fn set_main(&mut self, main: Option<TrackId>) {
+        self.main = main;
     }
 
     /// Hears the H.264 parameter sets of the offer, for layers that send none.
@@ -224,24 +236,27 @@ impl Source {
         self.health.told()
     }
 
-    /// Looks at the publisher's health; `habits` is how each video layer's keyframes come. True: it
+    /// Looks at the publisher's health; `habits` is how each stream's keyframes come. True: it
     /// has changed.
     ///
     /// Where it is not known whether keyframes come for asking, this asks.
-    pub fn look_at_health(&mut self, now: Instant, habits: &[KeyframeHabit; Layer::COUNT]) -> bool {
+    pub fn look_at_health(
+        &mut self,
+        now: Instant,
+        habits: &[KeyframeHabit; StreamId::COUNT],
+    ) -> bool {
         let mut hints = Hints::default();
-        let layers = self.tracks[slot(TrackKind::Video)]
-            .iter_mut()
-            .flat_map(|track| &mut track.layers);
-        for (layer, habit) in layers.zip(habits) {
-            if let Some(layer) = layer.as_mut().filter(|layer| layer.live) {
-                layer.diagnose(now, habit, &mut hints);
+        for stream in videos() {
+            if let Some(layer) = self.layer_mut(stream).filter(|layer| layer.live) {
+                layer.diagnose(now, &habits[stream.index()], &mut hints);
             }
         }
-        let tracks = &self.tracks;
         let last_packet = |kind| {
-            let layers = tracks[slot(kind)].iter().flat_map(|track| &track.layers);
-            layers.flatten().map(|layer| layer.last_packet).max()
+            let tracks = [TrackId::AUDIO].into_iter().chain(TrackId::videos());
+            let tracks = tracks.filter(|track| track.kind() == kind);
+            let layers = tracks.filter_map(|track| self.tracks[track.index()].as_ref());
+            let layers = layers.flat_map(|track| track.layers.iter().flatten());
+            layers.map(|layer| layer.last_packet).max()
         };
         self.health.look(now, last_packet, hints)
     }
@@ -271,32 +286,35 @@ impl Source {
             packet.payload = Arc::from(&packet.payload[..len]);
         }
         let mut changes = Changes::default();
-        let track = &mut self.tracks[slot(packet.kind)];
-        // Audio may alternate between Opus and RED; for video another codec is another track.
-        let same =
-            |track: &UpTrack| packet.kind == TrackKind::Audio || track.format == packet.format;
-        if !track.as_ref().is_some_and(same) {
-            // Viewers must not splice two codecs: to them it is another source.
-            if track.is_some() {
-                self.number = self.number.wrapping_add(1 << 16);
-            }
-            *track = Some(UpTrack {
-                format: packet.format,
-                layers: [None, None, None],
-            });
-            changes.track_started = true;
+        let kind = packet.track.kind();
+        let known = self.tracks[packet.track.index()].take();
+        // Audio may alternate between Opus and RED. Viewers must not splice two codecs of video:
+        // to them it is another source.
+        let changed = |track: &UpTrack| kind == TrackKind::Video && track.format != packet.format;
+        let anew = |codec_changes| UpTrack {
+            format: packet.format,
+            changes: codec_changes,
+            layers: Default::default(),
+        };
+        changes.track_started = known.as_ref().is_none_or(changed);
+        let track = match known {
+            None => anew(0),
+            Some(track) if changed(&track) => anew(track.changes.wrapping_add(1)),
+            Some(track) => track,
+        };
+        if let Some(index) = packet.track.video_index() {
+            self.video_tracks = self.video_tracks.max(index as u8 + 1);
         }
-        let track = track.get_or_insert_with(|| unreachable!("set above"));
+        let track = self.tracks[packet.track.index()].insert(track);
         track.format = packet.format;
+        let source = self.number.wrapping_add(u32::from(track.changes) << 16);
         let layer = track.layers[packet.layer.index()].get_or_insert_with(|| {
             let sets = self.offered_sets.clone();
             UpLayer::new(&packet, Starts::new(sets, now), self.keyframe_interval)
         });
         let counted = layer.count(&packet);
         changes.missing = counted.missing;
-        if packet.kind == TrackKind::Video
-            && (counted.goes_back || info.nals.contains(Nals::B_SLICE))
-        {
+        if kind == TrackKind::Video && (counted.goes_back || info.nals.contains(Nals::B_SLICE)) {
             self.health.note(Fault::Reordered, now);
         }
         let mut sets = None;
@@ -312,7 +330,7 @@ impl Source {
         if info.keyframe && layer.keyframe_timestamp == Some(packet.timestamp) {
             info.starts_frame = false;
         }
-        changes.layers = packet.kind == TrackKind::Video && !layer.live;
+        changes.layers = kind == TrackKind::Video && !layer.live;
         if !layer.live {
             layer.began = now;
         }
@@ -335,20 +353,17 @@ impl Source {
             packet.report,
         );
         let mut extensions = packet.extensions;
-        self.stamp(
-            &mut extensions,
-            now,
-            sampled_at,
-            wall_now,
-            packet.kind,
-            packet.layer,
-        );
+        let stream = StreamId {
+            track: packet.track,
+            layer: packet.layer,
+        };
+        self.stamp(&mut extensions, now, sampled_at, wall_now, stream);
         let red = (packet.format.codec == Codec::Red)
             .then(|| codec::red::primary(&packet.payload))
             .flatten();
         let packet = MediaPacket {
-            source: self.number,
-            kind: packet.kind,
+            source,
+            track: packet.track,
             layer: packet.layer,
             format: packet.format,
             sequence,
@@ -388,15 +403,14 @@ impl Source {
         now: Instant,
         sampled_at: Instant,
         wall_now: SystemTime,
-        kind: TrackKind,
-        layer: Layer,
+        stream: StreamId,
     ) {
-        if kind == TrackKind::Video && extensions.playout_delay.is_none() {
+        if stream.track.kind() == TrackKind::Video && extensions.playout_delay.is_none() {
             extensions.playout_delay = self.playout_delay;
         }
-        let Some(layer) = self.tracks[slot(kind)]
-            .as_mut()
-            .and_then(|track| track.layers[layer.index()].as_mut())
+        let clock = &mut self.clock;
+        let track = self.tracks[stream.track.index()].as_mut();
+        let Some(layer) = track.and_then(|track| track.layers[stream.layer.index()].as_mut())
         else {
             return;
         };
@@ -405,7 +419,7 @@ impl Source {
                 .capture_clock_offset
                 .is_none_or(|offset| offset == 0.0)
             {
-                extensions.capture_clock_offset = self.clock.offset_seconds(now, wall_now);
+                extensions.capture_clock_offset = clock.offset_seconds(now, wall_now);
             }
             layer.capture_time_at = Some(now);
         } else if layer
@@ -419,33 +433,27 @@ impl Source {
         }
     }
 
-    /// A viewer asks for a keyframe of `layer`.
-    pub fn request_keyframe(&mut self, layer: Layer) {
-        if let Some(layer) = self.video_layer(layer) {
+    /// A viewer asks for a keyframe of `stream`.
+    pub fn request_keyframe(&mut self, stream: StreamId) {
+        if let Some(layer) = self.layer_mut(stream).filter(|_| is_video(stream)) {
             layer.gate.request();
         }
     }
 
-    /// The layers whose keyframe request must go to the publisher now.
-    pub fn poll_keyframe_requests(&mut self, now: Instant) -> LayerSet {
-        let mut set = LayerSet::default();
-        for layer in Layer::ALL {
-            if self
-                .video_layer(layer)
-                .is_some_and(|state| state.can_be_asked() && state.gate.poll(now))
-            {
-                set.insert(layer);
-            }
-        }
-        set
+    /// The streams whose keyframe request must go to the publisher now.
+    pub fn poll_keyframe_requests(&mut self, now: Instant) -> StreamSet {
+        let due = |layer: &mut UpLayer| layer.can_be_asked() && layer.gate.poll(now);
+        videos()
+            .filter(|stream| self.layer_mut(*stream).is_some_and(due))
+            .collect()
     }
 
     /// Marks layers that have fallen silent, or did not come back in time. True when the set of
     /// live or of available layers has changed.
     pub fn poll_silence(&mut self, now: Instant) -> bool {
         let mut changed = false;
-        for layer in Layer::ALL {
-            let Some(state) = self.video_layer(layer) else {
+        for stream in videos() {
+            let Some(state) = self.layer_mut(stream) else {
                 continue;
             };
             if state.live && now.saturating_duration_since(state.last_packet) >= SILENCE {
@@ -460,13 +468,13 @@ impl Source {
         changed
     }
 
-    /// Hears which layers the publisher is asked not to send: their silence means nothing, and
+    /// Hears which streams the publisher is asked not to send: their silence means nothing, and
     /// they stay available.
-    pub fn set_paused(&mut self, now: Instant, paused: LayerSet) {
-        for layer in Layer::ALL {
-            if let Some(state) = self.video_layer(layer) {
+    pub fn set_paused(&mut self, now: Instant, paused: StreamSet) {
+        for stream in videos() {
+            if let Some(state) = self.layer_mut(stream) {
                 state.rest = match state.rest {
-                    _ if paused.contains(layer) => Rest::Paused,
+                    _ if paused.contains(stream) => Rest::Paused,
                     Rest::Paused => Rest::Waking(now + WAKING),
                     rest => rest,
                 };
@@ -474,26 +482,24 @@ impl Source {
         }
     }
 
-    /// The video layers that can be had, and what is to be known of them.
+    /// The video streams that can be had, and what is to be known of them.
     #[must_use]
     pub fn supply(&self) -> Supply {
-        let Some(track) = &self.tracks[slot(TrackKind::Video)] else {
-            return Supply::default();
+        let mut supply = Supply {
+            video_tracks: self.video_tracks,
+            main: self.main,
+            ..Supply::default()
         };
-        let mut supply = Supply::default();
-        for layer in Layer::ALL {
-            let Some(state) = &track.layers[layer.index()] else {
+        for stream in videos() {
+            let Some(state) = self.layer(stream).filter(|layer| layer.is_available()) else {
                 continue;
             };
-            if !state.is_available() {
-                continue;
-            }
-            supply.available.insert(layer);
+            supply.available.insert(stream);
             if !state.live {
-                supply.asleep.insert(layer);
+                supply.asleep.insert(stream);
             }
             if state.rest == Rest::Paused {
-                supply.paused.insert(layer);
+                supply.paused.insert(stream);
             }
         }
         supply
@@ -502,11 +508,8 @@ impl Source {
     /// When to poll again.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let layers = self.tracks[slot(TrackKind::Video)]
-            .iter()
-            .flat_map(|t| t.layers.iter());
-        layers
-            .flatten()
+        videos()
+            .filter_map(|stream| self.layer(stream))
             .flat_map(|layer| {
                 let waking = match layer.rest {
                     Rest::Waking(until) => Some(until),
@@ -522,25 +525,22 @@ impl Source {
             .min()
     }
 
-    /// The live video layers.
+    /// The live video streams.
     #[must_use]
-    pub fn live_layers(&self) -> LayerSet {
-        let Some(track) = &self.tracks[slot(TrackKind::Video)] else {
-            return LayerSet::default();
-        };
-        let live = |layer: &Layer| track.layers[layer.index()].as_ref().is_some_and(|l| l.live);
-        Layer::ALL.into_iter().filter(live).collect()
+    pub fn live_streams(&self) -> StreamSet {
+        let live = |stream: &StreamId| self.layer(*stream).is_some_and(|layer| layer.live);
+        videos().filter(live).collect()
     }
 
-    /// The format of a track that has brought packets.
-    #[must_use]
-    pub fn format(&self, kind: TrackKind) -> Option<Format> {
-        self.tracks[slot(kind)].as_ref().map(|track| track.format)
+    /// The tracks that have brought packets, and their formats.
+    pub fn formats(&self) -> impl Iterator<Item = (TrackId, Format)> {
+        let tracks = [TrackId::AUDIO].into_iter().chain(TrackId::videos());
+        tracks.filter_map(|id| Some((id, self.tracks[id.index()].as_ref()?.format)))
     }
 
     /// What a track's layers bring now.
-    pub fn layer_views(&mut self, kind: TrackKind, now: Instant) -> Vec<LayerView> {
-        let Some(track) = &mut self.tracks[slot(kind)] else {
+    pub fn layer_views(&mut self, track: TrackId, now: Instant) -> Vec<LayerView> {
+        let Some(track) = &mut self.tracks[track.index()] else {
             return Vec::new();
         };
         let mut views = Vec::new();
@@ -566,9 +566,23 @@ impl Source {
         views
     }
 
-    fn video_layer(&mut self, layer: Layer) -> Option<&mut UpLayer> {
-        self.tracks[slot(TrackKind::Video)].as_mut()?.layers[layer.index()].as_mut()
+    fn layer(&self, stream: StreamId) -> Option<&UpLayer> {
+        let track = self.tracks[stream.track.index()].as_ref()?;
+        track.layers[stream.layer.index()].as_ref()
     }
+
+    fn layer_mut(&mut self, stream: StreamId) -> Option<&mut UpLayer> {
+        let track = self.tracks[stream.track.index()].as_mut()?;
+        track.layers[stream.layer.index()].as_mut()
+    }
+}
+
+fn is_video(stream: StreamId) -> bool {
+    stream.track.kind() == TrackKind::Video
+}
+
+fn videos() -> impl Iterator<Item = StreamId> {
+    StreamId::all().filter(|stream| is_video(*stream))
 }
 
 impl UpLayer {

@@ -7,7 +7,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::keyframe::KeyframeHabit;
-use lightstick_types::{HintCode, Layer};
+use lightstick_types::{HintCode, Layer, StreamId, TrackId};
 use support::{Publisher, Random, ingest, source};
 
 /// A list of hints as it is told: codes and seconds.
@@ -20,14 +20,14 @@ fn told(gop: u32, deaf: bool) -> (Vec<Told>, usize) {
     let mut publisher = Publisher::new(start, &[Layer::High], &mut Random::new(1));
     publisher.gop = gop;
     let mut source = source(1, start);
-    let mut habits: [KeyframeHabit; Layer::COUNT] = Default::default();
+    let mut habits: [KeyframeHabit; StreamId::COUNT] = Default::default();
     let (mut lists, mut asked, mut look_at) = (Vec::new(), 0, start);
     while publisher.now < start + Duration::from_secs(60) {
         let now = publisher.now;
         for packet in publisher.next_frame() {
             let (packet, _) = ingest(&mut source, packet);
             if packet.info.keyframe && packet.info.starts_frame {
-                habits[Layer::High.index()].keyframe(now);
+                habits[TrackId::FIRST_VIDEO.layer(Layer::High).index()].keyframe(now);
             }
         }
         if now >= look_at {
@@ -37,11 +37,11 @@ fn told(gop: u32, deaf: bool) -> (Vec<Told>, usize) {
                 lists.push(hints.map(|hint| (hint.code, hint.seconds)).collect());
             }
         }
-        for layer in source.poll_keyframe_requests(now).iter() {
-            habits[layer.index()].asked(now);
+        for stream in source.poll_keyframe_requests(now).iter() {
+            habits[stream.index()].asked(now);
             asked += 1;
             if !deaf {
-                publisher.request_keyframe(layer);
+                publisher.request_keyframe(stream.layer);
             }
         }
     }

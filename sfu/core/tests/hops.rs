@@ -21,7 +21,7 @@ use lightstick_sfu_core::room::{
     Batch, Down, FeederId, Hop, Outlet, Output, PeerId, Tally, Turn, ViewerEvent, ViewerKey,
 };
 use lightstick_sfu_core::watched::Supply;
-use lightstick_types::{Layer, LayerChoice};
+use lightstick_types::{Layer, LayerChoice, StreamId, TrackId};
 use support::{Publisher, Random};
 use tree::{Tree, missing};
 
@@ -297,6 +297,9 @@ fn a_hop_above_that_lies_costs_no_more_than_one_that_does_not() {
         let now = now + Duration::from_millis(n);
         let packet = MediaPacket {
             source: random.below(3) as u32,
+            track: TrackId::videos()
+                .nth(random.below(4) as usize)
+                .unwrap_or(TrackId::AUDIO),
             layer: Layer::ALL[random.below(3) as usize],
             sequence: match random.below(4) {
                 0 => random.below(u64::MAX),
@@ -308,19 +311,16 @@ fn a_hop_above_that_lies_costs_no_more_than_one_that_does_not() {
             marker: random.chance(30),
             ..template.clone()
         };
+        let mut streams = || StreamId::all().filter(|_| random.chance(50)).collect();
+        let (available, asleep, paused) = (streams(), streams(), streams());
         let supply = Supply {
-            available: Layer::ALL
-                .into_iter()
-                .filter(|_| random.chance(50))
-                .collect(),
-            asleep: Layer::ALL
-                .into_iter()
-                .filter(|_| random.chance(50))
-                .collect(),
-            paused: Layer::ALL
-                .into_iter()
-                .filter(|_| random.chance(50))
-                .collect(),
+            available,
+            asleep,
+            paused,
+            video_tracks: random.below(256) as u8,
+            main: StreamId::all()
+                .nth(random.below(20) as usize)
+                .map(|stream| stream.track),
         };
         let down = match random.below(4) {
             0 => Down::Supply(supply),
@@ -349,10 +349,10 @@ fn a_hop_above_that_lies_costs_no_more_than_one_that_does_not() {
         while hop.poll().is_some() {
             outputs += 1;
         }
-        let (layers, bytes) = hop.history_mut().held();
-        assert!(layers <= 3 && bytes <= 3 * (1 << 21), "{bytes} are held");
+        let (streams, bytes) = hop.history_mut().held();
+        assert!(streams <= 12 && bytes <= 12 * (1 << 21), "{bytes} are held");
     }
-    // A request a layer and second, and what is watched each time.
-    assert!(outputs < 20 * 3 + 20_000, "{outputs}");
+    // A request a stream and second, and what is watched each time.
+    assert!(outputs < 20 * 12 + 20_000, "{outputs}");
     assert_eq!(tally.panics, 0);
 }

@@ -12,13 +12,15 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use lightstick_sfu_core::codec;
 use lightstick_sfu_core::downtrack::DownTrack;
-use lightstick_sfu_core::egress::{Accepted, Egress, ExtensionIds, Fit, Heard, StreamConfig};
+use lightstick_sfu_core::egress::{
+    Accepted, Egress, ExtensionIds, Fit, Heard, Place, StreamConfig,
+};
 use lightstick_sfu_core::history::History;
 use lightstick_sfu_core::layers::{LayerRates, LayerSet};
 use lightstick_sfu_core::paced::{PacedTrack, Step};
 use lightstick_sfu_core::packet::{Format, MediaPacket, PacketExtensions};
 use lightstick_sfu_core::srtp::{self, End, Profile};
-use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, TrackKind};
+use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, TrackId, TrackKind};
 
 struct Counting;
 
@@ -59,7 +61,7 @@ fn packet(start: Instant, sequence: u64) -> Arc<MediaPacket> {
     let now = start + Duration::from_millis(sequence);
     Arc::new(MediaPacket {
         source: 1,
-        kind: TrackKind::Video,
+        track: TrackId::FIRST_VIDEO,
         layer: Layer::High,
         format: VP8,
         sequence,
@@ -111,7 +113,7 @@ fn media_resends_and_reports_allocate_nothing() -> Result<(), srtp::KeyError> {
         let keys = srtp::keys(&material, profile, End::Server)?;
         let mut egress = Egress::new(keys, [config], 512, start, UNIX_EPOCH);
         let [track, mut thinned, newcomer] = [(); 3].map(|()| {
-            let mut track = DownTrack::new(TrackKind::Video, 90_000, LayerChoice::Auto);
+            let mut track = DownTrack::new(TrackId::FIRST_VIDEO, 90_000, LayerChoice::Auto);
             track.set_live([Layer::High].into_iter().collect::<LayerSet>());
             track
         });
@@ -144,7 +146,14 @@ fn media_resends_and_reports_allocate_nothing() -> Result<(), srtp::KeyError> {
                 let fit = Fit::Payload(1_110);
                 sent += u64::from(
                     egress
-                        .media(packet, &rewritten, fit, packet.received_at, &mut out)
+                        .media(
+                            Place::Video(0),
+                            packet,
+                            &rewritten,
+                            fit,
+                            packet.received_at,
+                            &mut out,
+                        )
                         .is_ok(),
                 );
                 track.sent(packet.received_at, packet.payload.len() as u64);
@@ -159,8 +168,13 @@ fn media_resends_and_reports_allocate_nothing() -> Result<(), srtp::KeyError> {
         }
         let mut replayed = 0;
         let mut now = start + Duration::from_millis(PACKETS);
-        if let Some(begin) = history.start(Layer::High, now) {
-            newcomer.start(Layer::High, begin, &history, now);
+        if let Some(begin) = history.start(TrackId::FIRST_VIDEO.layer(Layer::High), now) {
+            newcomer.start(
+                TrackId::FIRST_VIDEO.layer(Layer::High),
+                begin,
+                &history,
+                now,
+            );
         }
         while let Some(at) = newcomer.deadline() {
             now = at.max(now);

@@ -14,7 +14,7 @@ use lightstick_sfu_core::history::History;
 use lightstick_sfu_core::paced::{PacedTrack, Step};
 use lightstick_sfu_core::packet::{Format, MediaPacket, PacketExtensions};
 use lightstick_sfu_core::uptrack::{Incoming, Source};
-use lightstick_types::{Codec, Layer, LayerChoice, TrackKind};
+use lightstick_types::{Codec, Layer, LayerChoice, TrackId};
 use support::{FRAME, Random, source};
 
 const SETS: &[u8] = &[
@@ -59,7 +59,7 @@ impl Encoder {
         let mut packets = Vec::new();
         for (n, payload) in payloads.into_iter().enumerate() {
             packets.push(Incoming {
-                kind: TrackKind::Video,
+                track: TrackId::FIRST_VIDEO,
                 layer: Layer::High,
                 format: Format {
                     codec: Codec::H264,
@@ -94,7 +94,7 @@ impl Show {
     fn new(now: Instant, offered: &str) -> Self {
         let mut source = source(1, now);
         source.offer_parameter_sets(ParameterSets::offered([offered]));
-        let mut viewer = DownTrack::new(TrackKind::Video, 90_000, LayerChoice::Auto);
+        let mut viewer = DownTrack::new(TrackId::FIRST_VIDEO, 90_000, LayerChoice::Auto);
         viewer.set_live([Layer::High].into_iter().collect());
         Self {
             source,
@@ -170,7 +170,11 @@ fn nobody_starts_at_what_no_decoder_can_show() {
             .for_each(|packet| show.take(packet));
     }
     assert!(show.got.is_empty());
-    assert_eq!(show.history.start(Layer::High, encoder.now), None);
+    assert_eq!(
+        show.history
+            .start(TrackId::FIRST_VIDEO.layer(Layer::High), encoder.now),
+        None
+    );
     for _ in 0..GOP {
         encoder
             .frame()
@@ -224,11 +228,19 @@ fn a_newcomer_replays_the_sets_and_finds_lost_ones_in_the_history() {
             .into_iter()
             .for_each(|packet| show.take(packet));
     }
-    let mut track = DownTrack::new(TrackKind::Video, 90_000, LayerChoice::Auto);
+    let mut track = DownTrack::new(TrackId::FIRST_VIDEO, 90_000, LayerChoice::Auto);
     track.set_live([Layer::High].into_iter().collect());
     let mut newcomer = PacedTrack::new(track, 90_000, 0, encoder.now);
-    let start = show.history.start(Layer::High, encoder.now).unwrap();
-    newcomer.start(Layer::High, start, &show.history, encoder.now);
+    let start = show
+        .history
+        .start(TrackId::FIRST_VIDEO.layer(Layer::High), encoder.now)
+        .unwrap();
+    newcomer.start(
+        TrackId::FIRST_VIDEO.layer(Layer::High),
+        start,
+        &show.history,
+        encoder.now,
+    );
     let mut replayed = Vec::new();
     let mut now = encoder.now;
     while let Some(at) = newcomer.deadline() {
@@ -236,7 +248,10 @@ fn a_newcomer_replays_the_sets_and_finds_lost_ones_in_the_history() {
         newcomer.begin_run(now, &show.history);
         while let Step::Packet(packet, out) = newcomer.next(now, &show.history) {
             // As a NACK of its would find it.
-            let kept = show.history.get(Layer::High, packet.sequence).unwrap();
+            let kept = show
+                .history
+                .get(TrackId::FIRST_VIDEO.layer(Layer::High), packet.sequence)
+                .unwrap();
             assert!(Arc::ptr_eq(kept, packet));
             replayed.push((out.sequence, Arc::clone(packet)));
         }

@@ -8,24 +8,27 @@ mod support;
 use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::downtrack::DownTrack;
-use lightstick_sfu_core::layers::LayerSet;
+use lightstick_sfu_core::streams::StreamSet;
 use lightstick_sfu_core::uptrack::Source;
 use lightstick_sfu_core::watched::{Supply, Watched};
-use lightstick_types::{Layer, LayerChoice, TrackKind};
+use lightstick_types::{Layer, LayerChoice, TrackId};
+
 use support::{Publisher, Random, Watcher, ingest, source};
+
+const VIDEO: TrackId = TrackId::FIRST_VIDEO;
 
 /// A room as its home shard holds it, with viewers that are looked after each frame.
 struct Room {
     publisher: Publisher,
     /// Layers that the publisher does not encode.
-    off: LayerSet,
+    off: StreamSet,
     /// Whether it does what it is asked.
     obeys: bool,
     source: Source,
     watched: Watched,
     viewers: Vec<(DownTrack, Watcher)>,
     /// Layers whose keyframe the publisher was asked for while it did not encode them.
-    asked_asleep: LayerSet,
+    asked_asleep: StreamSet,
 }
 
 impl Room {
@@ -34,17 +37,17 @@ impl Room {
         let mut random = Random::new(7);
         Self {
             publisher: Publisher::new(start, &Layer::ALL, &mut random),
-            off: LayerSet::default(),
+            off: StreamSet::default(),
             obeys,
             source: source(1, start),
             watched: Watched::new(Duration::from_secs(2)),
             viewers: Vec::new(),
-            asked_asleep: LayerSet::default(),
+            asked_asleep: StreamSet::default(),
         }
     }
 
     fn join(&mut self, choice: LayerChoice) -> usize {
-        let track = DownTrack::new(TrackKind::Video, 90_000, choice);
+        let track = DownTrack::new(VIDEO, 90_000, choice);
         self.viewers.push((track, Watcher::default()));
         self.hear_supply();
         self.viewers.len() - 1
@@ -53,8 +56,8 @@ impl Room {
     fn hear_supply(&mut self) {
         let supply = self.source.supply();
         for (viewer, _) in &mut self.viewers {
-            viewer.set_asleep(supply.asleep);
-            viewer.set_live(supply.available);
+            viewer.set_asleep(supply.asleep.of(VIDEO));
+            viewer.set_live(supply.available.of(VIDEO));
         }
     }
 
@@ -66,7 +69,7 @@ impl Room {
             // An encoder that starts anew starts with a keyframe.
             woken
                 .iter()
-                .for_each(|l| self.publisher.request_keyframe(l));
+                .for_each(|stream| self.publisher.request_keyframe(stream.layer));
             self.off = paused;
         }
         self.hear_supply();
@@ -75,7 +78,7 @@ impl Room {
     fn run(&mut self, frames: u32) {
         for _ in 0..frames {
             for packet in self.publisher.next_frame() {
-                if self.off.contains(packet.layer) {
+                if self.off.contains(VIDEO.layer(packet.layer)) {
                     continue;
                 }
                 let (packet, changes) = ingest(&mut self.source, packet);
@@ -93,11 +96,11 @@ impl Room {
                 self.hear_supply();
             }
             let mut changed = false;
-            let mut watched = LayerSet::default();
+            let mut watched = StreamSet::default();
             for (viewer, _) in &self.viewers {
                 watched = watched.or(viewer.watched());
-                for layer in viewer.watched().iter() {
-                    changed |= self.watched.want(layer);
+                for stream in viewer.watched().iter() {
+                    changed |= self.watched.want(stream);
                 }
                 if let Some(wanted) = viewer.wanted() {
                     self.source.request_keyframe(wanted.0);
@@ -109,11 +112,11 @@ impl Room {
             if changed {
                 self.tell_publisher();
             }
-            for layer in self.source.poll_keyframe_requests(now).iter() {
-                if self.source.supply().asleep.contains(layer) {
-                    self.asked_asleep.insert(layer);
+            for stream in self.source.poll_keyframe_requests(now).iter() {
+                if self.source.supply().asleep.contains(stream) {
+                    self.asked_asleep.insert(stream);
                 }
-                self.publisher.request_keyframe(layer);
+                self.publisher.request_keyframe(stream.layer);
             }
             let late = self.source.deadline().is_some_and(|at| at < now);
             assert!(!late, "a deadline that is past would spin its shard");
@@ -121,12 +124,12 @@ impl Room {
     }
 
     fn layer(&self, viewer: usize) -> Option<Layer> {
-        self.viewers[viewer].0.layer()
+        self.viewers[viewer].0.stream().map(|stream| stream.layer)
     }
 }
 
-fn set(layers: &[Layer]) -> LayerSet {
-    layers.iter().copied().collect()
+fn set(layers: &[Layer]) -> StreamSet {
+    StreamSet::layers(VIDEO, layers.iter().copied().collect())
 }
 
 #[test]
@@ -138,9 +141,11 @@ fn a_paused_layer_stays_available_and_comes_back() {
         available: set(&Layer::ALL),
         asleep: set(&[Layer::Medium, Layer::High]),
         paused: set(&[Layer::Medium, Layer::High]),
+        video_tracks: 1,
+        main: None,
     };
     assert_eq!(room.source.supply(), supply);
-    assert_eq!(room.source.live_layers(), set(&[Layer::Low]));
+    assert_eq!(room.source.live_streams(), set(&[Layer::Low]));
 
     room.viewers[viewer].0.choose(LayerChoice::High);
     room.run(3);
@@ -161,7 +166,7 @@ fn a_newcomer_starts_from_what_flows() {
     room.run(300);
     let newcomer = room.join(LayerChoice::Auto);
     let wanted = room.viewers[newcomer].0.wanted().map(|wanted| wanted.0);
-    assert_eq!(wanted, Some(Layer::Low), "only this one flows");
+    assert_eq!(wanted, Some(VIDEO.layer(Layer::Low)), "only this one flows");
     room.run(5);
     assert_eq!(room.layer(newcomer), Some(Layer::High));
     room.viewers[newcomer].1.assert_no_gap();
@@ -190,13 +195,16 @@ fn a_layer_that_does_not_wake_is_given_up() {
     room.viewers[viewer].0.choose(LayerChoice::High);
     room.run(140);
     assert!(
-        room.source.supply().available.contains(Layer::High),
+        room.source
+            .supply()
+            .available
+            .contains(VIDEO.layer(Layer::High)),
         "it has time"
     );
     room.run(20);
     assert_eq!(
         room.source.supply().available.iter().last(),
-        Some(Layer::Medium)
+        Some(VIDEO.layer(Layer::Medium))
     );
     // The same again with the layer below: what flows is left in the end.
     room.run(160);

@@ -15,7 +15,7 @@ use lightstick_sfu_core::layers::LayerRates;
 use lightstick_sfu_core::packet::{Format, MediaPacket, PacketExtensions};
 use lightstick_sfu_core::rewrite::Rewritten;
 use lightstick_sfu_core::uptrack::{Incoming, Source};
-use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, TrackKind};
+use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, TrackId};
 use support::{FRAME, Random, ingest, source};
 
 /// Temporal layer, Y, and how many pictures back those are that the picture refers to.
@@ -92,7 +92,7 @@ impl Encoder {
                 payload.clear();
             }
             Incoming {
-                kind: TrackKind::Video,
+                track: TrackId::FIRST_VIDEO,
                 layer: self.layer,
                 format: Format {
                     codec: Codec::Vp8,
@@ -251,13 +251,13 @@ fn rates(layers: &[(Layer, u64, bool)]) -> LayerRates {
 }
 
 fn viewer() -> DownTrack {
-    DownTrack::new(TrackKind::Video, 90_000, LayerChoice::Auto)
+    DownTrack::new(TrackId::FIRST_VIDEO, 90_000, LayerChoice::Auto)
 }
 
 fn give(source: &mut Source, viewer: &mut DownTrack, packet: Incoming, receiver: &mut Receiver) {
     let (packet, changes) = ingest(source, packet);
     if changes.layers {
-        viewer.set_live(source.live_layers());
+        viewer.set_live(source.live_streams().of(TrackId::FIRST_VIDEO));
     }
     if let Some(out) = viewer.forward(&packet, 0) {
         receiver.take(&packet, out);
@@ -285,7 +285,7 @@ fn a_falling_link_costs_pictures_then_size_and_gives_them_back() {
             let now = start + FRAME * (second as u32 * 30 + frame);
             let wanted = viewer.wanted().map(|wanted| wanted.0);
             for encoder in [&mut low, &mut high] {
-                let key = wanted == Some(encoder.layer);
+                let key = wanted == Some(TrackId::FIRST_VIDEO.layer(encoder.layer));
                 for packet in encoder.next(now, key) {
                     give(&mut source, &mut viewer, packet, &mut receiver);
                 }
@@ -293,7 +293,7 @@ fn a_falling_link_costs_pictures_then_size_and_gives_them_back() {
             viewer.on_estimate(now, Bitrate::kbps(link), &rates);
         }
         let pictures = receiver.pictures.len() - before;
-        seconds.push((viewer.layer(), pictures));
+        seconds.push((viewer.stream().map(|stream| stream.layer), pictures));
     }
     let (low, high) = (Some(Layer::Low), Some(Layer::High));
     let layers: Vec<_> = seconds.iter().map(|(layer, _)| *layer).collect();

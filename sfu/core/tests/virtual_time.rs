@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::downtrack::DownTrack;
 use lightstick_sfu_core::ring::{Crossing, RingGate};
-use lightstick_types::{Layer, LayerChoice, TrackKind};
+use lightstick_types::{Layer, LayerChoice, StreamId, TrackId};
 use support::{FRAME, Publisher, Random, Watcher, ingest, source};
 
 fn viewer(choice: LayerChoice) -> DownTrack {
-    DownTrack::new(TrackKind::Video, 90_000, choice)
+    DownTrack::new(TrackId::FIRST_VIDEO, 90_000, choice)
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn numbers_are_continuous_over_layer_switches() {
             for packet in publisher.next_frame() {
                 let (packet, changes) = ingest(&mut source, packet);
                 if changes.layers {
-                    viewer.set_live(source.live_layers());
+                    viewer.set_live(source.live_streams().of(TrackId::FIRST_VIDEO));
                 }
                 if let Some(out) = viewer.forward(&packet, 0) {
                     watcher.see(&packet, out);
@@ -44,7 +44,7 @@ fn numbers_are_continuous_over_layer_switches() {
             if let Some(wanted) = viewer.wanted() {
                 source.request_keyframe(wanted.0);
             }
-            for layer in source.poll_keyframe_requests(publisher.now).iter() {
+            for StreamId { layer, .. } in source.poll_keyframe_requests(publisher.now).iter() {
                 publisher.request_keyframe(layer);
             }
         }
@@ -95,7 +95,7 @@ fn loss_and_reordering_leave_gaps_only_where_packets_are_missing() {
                 }
                 let (packet, changes) = ingest(&mut source, packet);
                 if changes.layers {
-                    viewer.set_live(source.live_layers());
+                    viewer.set_live(source.live_streams().of(TrackId::FIRST_VIDEO));
                 }
                 if let Some(out) = viewer.forward(&packet, 0) {
                     watcher.see(&packet, out);
@@ -156,7 +156,7 @@ fn padding_leaves_no_gap_even_where_media_comes_after_it() {
             for packet in packets {
                 let (packet, changes) = ingest(&mut source, packet);
                 if changes.layers {
-                    viewer.set_live(source.live_layers());
+                    viewer.set_live(source.live_streams().of(TrackId::FIRST_VIDEO));
                 }
                 if let Some(out) = viewer.forward(&packet, 0) {
                     watcher.see(&packet, out);
@@ -182,7 +182,7 @@ fn after_a_jump_of_the_numbering_a_viewer_goes_on_at_a_keyframe() {
             packet.sequence += if frame < 100 { 0 } else { 1_000_000 };
             let (packet, changes) = ingest(&mut source, packet);
             if changes.layers {
-                viewer.set_live(source.live_layers());
+                viewer.set_live(source.live_streams().of(TrackId::FIRST_VIDEO));
             }
             let keyframe = packet.info.keyframe;
             if let Some(out) = viewer.forward(&packet, 0) {
@@ -194,7 +194,7 @@ fn after_a_jump_of_the_numbering_a_viewer_goes_on_at_a_keyframe() {
         if let Some(wanted) = viewer.wanted() {
             source.request_keyframe(wanted.0);
         }
-        for layer in source.poll_keyframe_requests(publisher.now).iter() {
+        for StreamId { layer, .. } in source.poll_keyframe_requests(publisher.now).iter() {
             publisher.request_keyframe(layer);
         }
     }
@@ -222,13 +222,13 @@ fn a_thousand_joins_ask_for_one_keyframe_a_second_and_layer() {
         }
         if changed {
             for viewer in &mut viewers {
-                viewer.set_live(source.live_layers());
+                viewer.set_live(source.live_streams().of(TrackId::FIRST_VIDEO));
             }
         }
         // 1,000 joins over ten seconds.
         for _ in 0..frame * 1_000 / 300 - viewers.len() as u64 {
             let mut viewer = viewer(choices[random.below(3) as usize]);
-            viewer.set_live(source.live_layers());
+            viewer.set_live(source.live_streams().of(TrackId::FIRST_VIDEO));
             viewers.push(viewer);
         }
         for viewer in &viewers {
@@ -236,7 +236,7 @@ fn a_thousand_joins_ask_for_one_keyframe_a_second_and_layer() {
                 source.request_keyframe(wanted.0);
             }
         }
-        for layer in source.poll_keyframe_requests(publisher.now).iter() {
+        for StreamId { layer, .. } in source.poll_keyframe_requests(publisher.now).iter() {
             asked[layer.index()].push(publisher.now);
             publisher.request_keyframe(layer);
         }
@@ -256,7 +256,7 @@ fn a_thousand_joins_ask_for_one_keyframe_a_second_and_layer() {
     }
     let waiting = viewers
         .iter()
-        .filter(|viewer| viewer.layer().is_none())
+        .filter(|viewer| viewer.stream().map(|stream| stream.layer).is_none())
         .count();
     assert!(
         waiting < 150,
@@ -279,7 +279,7 @@ fn a_publisher_that_returns_continues_the_viewers_stream() {
                 for packet in publisher.next_frame() {
                     let (packet, changes) = ingest(&mut source, packet);
                     if changes.layers {
-                        viewer.set_live(source.live_layers());
+                        viewer.set_live(source.live_streams().of(TrackId::FIRST_VIDEO));
                     }
                     if let Some(out) = viewer.forward(&packet, 0) {
                         watcher.see(&packet, out);
@@ -322,7 +322,7 @@ fn a_full_ring_costs_frames_but_no_gap() {
         for packet in publisher.next_frame() {
             let (packet, changes) = ingest(&mut source, packet);
             if changes.layers {
-                viewer.set_live(source.live_layers());
+                viewer.set_live(source.live_streams().of(TrackId::FIRST_VIDEO));
             }
             if gate.offer(&packet) == Crossing::Hold {
                 continue;
@@ -337,9 +337,11 @@ fn a_full_ring_costs_frames_but_no_gap() {
                 watcher.see(&packet, out);
             }
         }
-        gate.broken()
-            .for_each(|layer| source.request_keyframe(layer));
-        for layer in source.poll_keyframe_requests(publisher.now).iter() {
+        let broken = gate.broken();
+        broken
+            .iter()
+            .for_each(|stream| source.request_keyframe(stream));
+        for StreamId { layer, .. } in source.poll_keyframe_requests(publisher.now).iter() {
             requests += 1;
             publisher.request_keyframe(layer);
         }
@@ -374,11 +376,25 @@ fn a_silent_layer_dies_and_comes_back() {
             }
             let (_, changes) = ingest(&mut source, packet);
             if changes.layers {
-                lives.push((frame, source.live_layers().iter().count()));
+                lives.push((
+                    frame,
+                    source
+                        .live_streams()
+                        .of(TrackId::FIRST_VIDEO)
+                        .iter()
+                        .count(),
+                ));
             }
         }
         if source.poll_silence(publisher.now) {
-            lives.push((frame, source.live_layers().iter().count()));
+            lives.push((
+                frame,
+                source
+                    .live_streams()
+                    .of(TrackId::FIRST_VIDEO)
+                    .iter()
+                    .count(),
+            ));
         }
     }
     let silence_ends = 60 + (Duration::from_millis(1_500).as_micros() / FRAME.as_micros()) as i32;
@@ -404,7 +420,7 @@ fn frames_that_are_left_out_leave_no_gap_in_any_numbering() {
             for packet in publisher.next_frame() {
                 let (packet, changes) = ingest(&mut source, packet);
                 if changes.layers {
-                    viewer.set_live(source.live_layers());
+                    viewer.set_live(source.live_streams().of(TrackId::FIRST_VIDEO));
                 }
                 if spared {
                     viewer.leave_out(&packet);

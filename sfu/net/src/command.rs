@@ -196,7 +196,7 @@ impl Shard {
         let mut media = self.sessions.get_mut(key)?.media();
         if let Some(viewer) = viewer {
             media.bytes_sent += viewer.bytes_sent;
-            media.layer = viewer.layer;
+            media.layer = viewer.streams[0].map(|stream| stream.layer);
             media.round_trip = viewer.round_trip;
             media.loss = viewer.loss;
             media.estimate = viewer.estimate;

@@ -5,10 +5,10 @@
 use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::health::Fault;
-use lightstick_sfu_core::layers::LayerSet;
 use lightstick_sfu_core::room::{Down, FeederId, Output, Turn};
+use lightstick_sfu_core::streams::StreamSet;
 use lightstick_sfu_core::uptrack::{Incoming, Refused};
-use lightstick_types::{RoomId, SessionId, ShardId, TrackKind};
+use lightstick_types::{RoomId, SessionId, ShardId, TrackId, TrackKind};
 
 use crate::api::{CloseReason, LayerMedia, MediaEvent, RoomMedia, TrackMedia};
 use crate::link::Message;
@@ -160,23 +160,24 @@ impl Shard {
                 }
             }
             Output::Down(peer, down) => self.links.send(shard_of(peer), Message::Down(id, down)),
-            Output::Keyframe(feeder, layers) => self.ask_for_keyframes(feeder, layers),
-            Output::Pause(feeder, layers) => {
-                let layers = layers.iter().collect();
+            Output::Keyframe(feeder, streams) => self.ask_for_keyframes(feeder, streams),
+            Output::Pause(feeder, streams) => {
+                let layers = streams.of(TrackId::FIRST_VIDEO).iter().collect();
                 self.tell(feeder.0, |session| MediaEvent::LayersPaused {
                     session,
                     layers,
                 });
             }
-            Output::TrackStarted(feeder, kind, codec) => {
+            Output::TrackStarted(feeder, track, codec) => {
+                let kind = track.kind();
                 self.tell(feeder.0, |session| MediaEvent::TrackStarted {
                     session,
                     kind,
                     codec,
                 });
             }
-            Output::LayersChanged(feeder, layers) => {
-                let layers = layers.iter().collect();
+            Output::LayersChanged(feeder, streams) => {
+                let layers = streams.of(TrackId::FIRST_VIDEO).iter().collect();
                 self.tell(feeder.0, |session| MediaEvent::LayersChanged {
                     session,
                     layers,
@@ -188,7 +189,8 @@ impl Shard {
                     hints,
                 });
             }
-            Output::ViewerLayer(key, layer) => {
+            Output::ViewerLayer(key, stream) => {
+                let layer = stream.layer;
                 self.tell(key, |session| MediaEvent::ViewerLayer { session, layer });
             }
             Output::ViewerBehind(key) => self.arm(key),
@@ -207,13 +209,13 @@ impl Shard {
         }
     }
 
-    fn ask_for_keyframes(&mut self, feeder: FeederId, layers: LayerSet) {
+    fn ask_for_keyframes(&mut self, feeder: FeederId, streams: StreamSet) {
         let Some(session) = self.sessions.get_mut(feeder.0) else {
             return;
         };
         if let RoleState::Publisher { ingress, .. } = &session.role {
-            for layer in layers.iter() {
-                if ingress.request_keyframe(&mut session.rtc, layer) {
+            for stream in streams.iter() {
+                if ingress.request_keyframe(&mut session.rtc, stream.layer) {
                     self.io.stats.keyframe_requests_out.add(1);
                 }
             }
@@ -229,11 +231,10 @@ impl Shard {
         let (feeder, source) = hop.source_mut()?;
         let session = self.sessions.get(feeder.0)?;
         let mut tracks = Vec::new();
-        for kind in [TrackKind::Audio, TrackKind::Video] {
-            let Some(format) = source.format(kind) else {
-                continue;
-            };
-            let layers = source.layer_views(kind, now).into_iter().map(|view| {
+        let formats: Vec<_> = source.formats().collect();
+        for (track, format) in formats {
+            let kind = track.kind();
+            let layers = source.layer_views(track, now).into_iter().map(|view| {
                 let rid = match &session.role {
                     RoleState::Publisher { ingress, .. } if kind == TrackKind::Video => {
                         ingress.rid(view.layer).map(|rid| rid.to_string())

@@ -16,7 +16,7 @@ use lightstick_sfu_core::health::Promise;
 use lightstick_sfu_core::offer::Offer;
 use lightstick_sfu_core::packet::PacketExtensions;
 use lightstick_sfu_core::uptrack::Incoming;
-use lightstick_types::{Layer, TrackKind};
+use lightstick_types::{Layer, TrackId, TrackKind};
 use str0m::Rtc;
 use str0m::media::{KeyframeRequestKind, MediaKind, MediaTime, Mid, Rid};
 use str0m::rtp::{RtpPacket, Ssrc};
@@ -260,8 +260,12 @@ impl Ingress {
         let (sequence, timestamp) = splice.place(sequence, timestamp, now)?;
         let shift = splice.shift();
         let extensions = extensions(&packet);
+        let track = match kind {
+            TrackKind::Audio => TrackId::AUDIO,
+            TrackKind::Video => TrackId::FIRST_VIDEO,
+        };
         Some(Incoming {
-            kind,
+            track,
             layer,
             format,
             sequence,

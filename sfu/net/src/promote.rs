@@ -52,6 +52,7 @@ impl Shard {
         let setup = SourceSetup {
             bitrate_max: *bitrate_max,
             parameter_sets: ingress.parameter_sets().clone(),
+            video_tracks: 1,
             health: promoted.health,
         };
         let room = self.rooms.open(session.room, now);

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use lightstick_sfu_core::downtrack::DownTrack;
-use lightstick_sfu_core::egress::{Accepted, Egress, ExtensionIds, Fit, StreamConfig};
+use lightstick_sfu_core::egress::{Accepted, Egress, ExtensionIds, Fit, Place, StreamConfig};
 use lightstick_sfu_core::layers::LayerSet;
 use lightstick_sfu_core::packet::{Format, MediaPacket, PacketExtensions};
 use lightstick_sfu_core::srtp::{self, End, Profile, RtcpOpener, Sealer};
 use lightstick_sfu_core::uptrack::{Incoming, Source, SourceConfig};
-use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, TrackKind};
+use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, TrackId, TrackKind};
 
 /// As most packets of a video are, in bytes.
 pub(crate) const PAYLOAD: usize = 1_100;
@@ -67,7 +67,7 @@ impl Feed {
         let sequence = self.sequence;
         self.sequence += 1;
         Incoming {
-            kind: TrackKind::Video,
+            track: TrackId::FIRST_VIDEO,
             layer: Layer::High,
             format: H264,
             sequence,
@@ -126,7 +126,7 @@ impl Viewer {
                 ..ExtensionIds::default()
             },
         };
-        let mut track = DownTrack::new(TrackKind::Video, 90_000, LayerChoice::Auto);
+        let mut track = DownTrack::new(TrackId::FIRST_VIDEO, 90_000, LayerChoice::Auto);
         track.set_live([Layer::High].into_iter().collect::<LayerSet>());
         let viewer = Self {
             egress: Egress::new(ours, [config], RESEND_PACKETS, start, UNIX_EPOCH),
@@ -140,9 +140,14 @@ impl Viewer {
     pub(crate) fn send(&mut self, packet: &MediaPacket, out: &mut Vec<u8>) {
         let rewritten = self.track.forward(packet, 0).expect("it follows on");
         let fit = Fit::Payload(PAYLOAD);
-        let sent = self
-            .egress
-            .media(packet, &rewritten, fit, packet.received_at, out);
+        let sent = self.egress.media(
+            Place::Video(0),
+            packet,
+            &rewritten,
+            fit,
+            packet.received_at,
+            out,
+        );
         sent.expect("it was negotiated");
     }
 }

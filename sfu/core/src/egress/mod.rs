@@ -11,7 +11,7 @@ mod stream;
 
 use std::time::{Duration, Instant, SystemTime};
 
-use lightstick_types::{Bitrate, TrackKind};
+use lightstick_types::{Bitrate, TrackKind, VIDEO_TRACKS_MAX};
 
 pub use header::ExtensionIds;
 use header::{Fixed, Writer};
@@ -24,6 +24,7 @@ use crate::ntp::SessionClock;
 use crate::packet::{HEADERS, MediaPacket};
 use crate::rewrite::Rewritten;
 use crate::rtcp::{self, Feedback, RtcpError};
+use crate::sections::Sections;
 use crate::srtp::{OpenError, RtcpOpener, Sealer};
 
 /// Sender reports go out this often: often enough for lip sync soon after a join, and cheap.
@@ -89,10 +90,12 @@ pub enum NotHeard {
 /// What a viewer's RTCP said, for the caller to act on. Reused from datagram to datagram.
 #[derive(Debug, Default)]
 pub struct Heard {
-    /// Sequence numbers of the video stream that are missing.
-    pub lost: Vec<u16>,
-    /// The picture cannot be decoded.
+    /// Packets of video that are missing: the section, by its place from 0 on, and the number.
+    pub lost: Vec<(u8, u16)>,
+    /// How often it was said that a picture can't be decoded.
     pub keyframe_requests: u64,
+    /// Of which section that was said.
+    pub undecodable: [bool; VIDEO_TRACKS_MAX],
     /// There is a new estimate of what the link carries.
     pub estimated: bool,
     /// Transport-wide feedback that could not be read.
@@ -111,6 +114,7 @@ impl Heard {
     fn clear(&mut self) {
         self.lost.clear();
         (self.keyframe_requests, self.newly_lost, self.broken) = (0, 0, 0);
+        self.undecodable = Default::default();
         self.estimated = false;
     }
 }
@@ -120,7 +124,8 @@ impl Heard {
 pub struct Egress {
     sealer: Sealer,
     opener: RtcpOpener,
-    streams: [Option<Outgoing>; 2],
+    audio: Option<Outgoing>,
+    video: Sections<Outgoing>,
     started_at: Instant,
     clock: SessionClock,
     report_at: Instant,
@@ -137,17 +142,18 @@ enum Why {
     Probe(ClusterId),
 }
 
-fn slot(kind: TrackKind) -> usize {
-    match kind {
-        TrackKind::Audio => 0,
-        TrackKind::Video => 1,
-    }
+/// Which of a viewer's streams a packet leaves on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Audio,
+    /// A video section, by its place from 0 on.
+    Video(usize),
 }
 
 impl Egress {
-    /// The sending side of a session whose keys are there. Streams beyond one of each kind, and
-    /// those whose SSRC is taken, are left out. Of each video stream the last `resend_packets` can
-    /// be sent again.
+    /// The sending side of a session whose keys are there. Audio streams beyond the first, video
+    /// streams beyond [`VIDEO_TRACKS_MAX`], and those whose SSRC is taken, are left out. Of each
+    /// video stream the last `resend_packets` can be sent again.
     #[must_use]
     pub fn new(
         (mut sealer, opener): (Sealer, RtcpOpener),
@@ -156,17 +162,23 @@ impl Egress {
         now: Instant,
         wall_now: SystemTime,
     ) -> Self {
-        let mut streams = [None, None];
+        let (mut audio, mut video) = (None, Vec::new());
         for config in configs {
-            let place = slot(config.kind);
-            if let Some(outgoing) = Outgoing::new(config, &mut sealer, resend_packets) {
-                streams[place] = Some(outgoing);
+            let kind = config.kind;
+            let Some(outgoing) = Outgoing::new(config, &mut sealer, resend_packets) else {
+                continue;
+            };
+            match kind {
+                TrackKind::Audio if audio.is_none() => audio = Some(outgoing),
+                TrackKind::Video if video.len() < VIDEO_TRACKS_MAX => video.push(outgoing),
+                TrackKind::Audio | TrackKind::Video => {}
             }
         }
         Self {
             sealer,
             opener,
-            streams,
+            audio,
+            video: video.into_iter().collect(),
             started_at: now,
             clock: SessionClock::new(now, wall_now),
             report_at: now + REPORT_EVERY,
@@ -176,6 +188,10 @@ impl Egress {
         }
     }
 
+    fn streams(&self) -> impl Iterator<Item = &Outgoing> {
+        self.audio.iter().chain(self.video.iter())
+    }
+
     /// Appends a packet to `out`, sealed.
     ///
     /// # Errors
@@ -183,15 +199,18 @@ impl Egress {
     #[inline]
     pub fn media(
         &mut self,
+        place: Place,
         packet: &MediaPacket,
         rewritten: &Rewritten,
         fit: Fit,
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Result<(), NotSent> {
-        let outgoing = self.streams[slot(packet.kind)]
-            .as_mut()
-            .ok_or(NotSent::Stream)?;
+        let outgoing = match place {
+            Place::Audio => self.audio.as_mut(),
+            Place::Video(place) => self.video.get_mut(place),
+        };
+        let outgoing = outgoing.ok_or(NotSent::Stream)?;
         let (accepted, payload) = outgoing.place(packet).ok_or(NotSent::Format)?;
         let payload = if rewritten.empty { &[] } else { payload };
         let index = outgoing
@@ -242,15 +261,15 @@ impl Egress {
     /// [`NotSent`]; `out` is as it was then.
     pub fn resend(
         &mut self,
-        lost: u16,
+        (place, lost): (u8, u16),
         history: &History,
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Result<(), NotSent> {
-        self.repeat(lost, Why::Lost, history, now, out)
+        self.repeat((place, lost), Why::Lost, history, now, out)
     }
 
-    /// Appends a packet of the recent past once more, as padding of a probe.
+    /// Appends a packet of the first section's recent past once more, as padding of a probe.
     ///
     /// # Errors
     /// [`NotSent`]; `out` is as it was then.
@@ -261,24 +280,21 @@ impl Egress {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Result<(), NotSent> {
-        let video = self.streams[slot(TrackKind::Video)].as_ref();
-        let last = video.ok_or(NotSent::Stream)?.last_number;
+        let last = self.video.first().ok_or(NotSent::Stream)?.last_number;
         self.probed = self.probed.wrapping_add(1);
         let repeated = last.wrapping_sub(self.probed % PROBE_PACKETS);
-        self.repeat(repeated, Why::Probe(cluster), history, now, out)
+        self.repeat((0, repeated), Why::Probe(cluster), history, now, out)
     }
 
     fn repeat(
         &mut self,
-        number: u16,
+        (place, number): (u8, u16),
         why: Why,
         history: &History,
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Result<(), NotSent> {
-        let outgoing = self.streams[slot(TrackKind::Video)]
-            .as_mut()
-            .ok_or(NotSent::Stream)?;
+        let outgoing = self.video.get_mut(place.into()).ok_or(NotSent::Stream)?;
         let resend = outgoing.resend.as_mut().ok_or(NotSent::Stream)?;
         let trip = self.estimator.round_trip().unwrap_or_default();
         let entry = match why {
@@ -290,9 +306,9 @@ impl Egress {
             Why::Probe(_) => resend.sent.get(number),
         };
         let entry = entry.ok_or(NotSent::Gone)?;
-        let (highest, _) = history.head(entry.layer());
+        let (highest, _) = history.head(entry.stream());
         let packet = history
-            .get(entry.layer(), entry.source_sequence(highest))
+            .get(entry.stream(), entry.source_sequence(highest))
             .filter(|packet| entry.is_of(packet))
             .ok_or(NotSent::Gone)?;
         let rewritten = entry.rewritten(packet);
@@ -346,7 +362,7 @@ impl Egress {
         self.report_at = now + REPORT_EVERY;
         let start = out.len();
         let ntp = self.clock.ntp(now);
-        for outgoing in self.streams.iter().flatten() {
+        for outgoing in self.streams() {
             if let Some(info) = outgoing.sender_info(now, ntp) {
                 rtcp::write_sender_report(&info, out);
             }
@@ -354,7 +370,7 @@ impl Egress {
         if out.len() == start {
             return false;
         }
-        let senders = self.streams.iter().flatten().filter(|o| o.last.is_some());
+        let senders = self.streams().filter(|o| o.last.is_some());
         rtcp::write_cnames(senders.map(|o| (o.stream.ssrc(), &*o.config.cname)), out);
         if self.sealer.seal_rtcp(out, start).is_err() {
             out.truncate(start);
@@ -376,20 +392,19 @@ impl Egress {
         heard.clear();
         let Self {
             opener,
-            streams,
+            audio,
+            video,
             estimator,
             clock,
             ..
         } = self;
         let mut statuses = Heard::STATUSES_MAX;
         let compound = opener.open(datagram)?;
-        let video = streams[slot(TrackKind::Video)]
-            .as_ref()
-            .map(|o| o.stream.ssrc());
         rtcp::read(compound, |feedback| match feedback {
             Feedback::Report(block) => {
                 let of = |o: &&mut Outgoing| o.stream.ssrc() == block.ssrc;
-                let Some(outgoing) = streams.iter_mut().flatten().find(of) else {
+                let mut streams = audio.iter_mut().chain(video.iter_mut());
+                let Some(outgoing) = streams.find(of) else {
                     return;
                 };
                 outgoing.known = true;
@@ -401,12 +416,18 @@ impl Egress {
                     heard.estimated = true;
                 }
             }
-            Feedback::Nack { ssrc, lost } if Some(ssrc) == video => {
-                let room = Heard::LOST_MAX - heard.lost.len();
-                heard.lost.extend(lost.iter().take(room));
+            Feedback::Nack { ssrc, lost } => {
+                if let Some(place) = section_of(video, ssrc) {
+                    let room = Heard::LOST_MAX - heard.lost.len();
+                    let lost = lost.iter().map(|number| (place as u8, number));
+                    heard.lost.extend(lost.take(room));
+                }
             }
-            Feedback::KeyframeRequest { ssrc } if Some(ssrc) == video => {
-                heard.keyframe_requests += 1;
+            Feedback::KeyframeRequest { ssrc } => {
+                if let Some(place) = section_of(video, ssrc) {
+                    heard.undecodable[place] = true;
+                    heard.keyframe_requests += 1;
+                }
             }
             Feedback::TransportWide(information) => {
                 let claimed = rtcp::packets_claimed(information);
@@ -423,7 +444,6 @@ impl Egress {
                 estimator.on_remb(Bitrate(bps));
                 heard.estimated = true;
             }
-            _ => {}
         })?;
         Ok(())
     }
@@ -451,6 +471,11 @@ impl Egress {
     pub fn loss(&self) -> Option<f32> {
         self.estimator.loss()
     }
+}
+
+/// The video section that a stream is of.
+fn section_of(video: &Sections<Outgoing>, ssrc: u32) -> Option<usize> {
+    video.iter().position(|o| o.stream.ssrc() == ssrc)
 }
 
 #[cfg(test)]

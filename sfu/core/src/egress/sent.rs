@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lightstick_types::Layer;
+use lightstick_types::StreamId;
 
 use crate::packet::MediaPacket;
 use crate::rewrite::{Rewritten, Vp8Rewrite};
@@ -38,7 +38,7 @@ const ORIGIN: u8 = 0x07;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Origin {
     source: u32,
-    layer: Layer,
+    stream: StreamId,
 }
 
 /// A packet that was sent: where it is kept, and the numbers it had.
@@ -49,12 +49,12 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    /// The packet's layer.
-    pub(super) fn layer(&self) -> Layer {
-        self.origin.layer
+    /// The stream that the packet was of.
+    pub(super) fn stream(&self) -> StreamId {
+        self.origin.stream
     }
 
-    /// The publisher's sequence number, given the highest one of the layer.
+    /// The publisher's sequence number, given the highest one of the stream.
     pub(super) fn source_sequence(&self, highest: u64) -> u64 {
         let back = (highest as u32).wrapping_sub(self.entry.source_sequence);
         highest.saturating_sub(back.into())
@@ -86,7 +86,7 @@ impl Sent {
 #[derive(Debug)]
 pub(super) struct SentLog {
     entries: Box<[Entry]>,
-    /// The last origins. A viewer changes its layer a few times a minute; what came from further
+    /// The last origins. A viewer changes its stream a few times a minute; what came from further
     /// back is not sent again.
     origins: [Option<Origin>; ORIGIN as usize + 1],
     origin: u8,
@@ -107,7 +107,7 @@ impl SentLog {
         let sequence = rewritten.sequence as u16;
         let origin = Origin {
             source: packet.source,
-            layer: packet.layer,
+            stream: packet.stream(),
         };
         if self.origins[usize::from(self.origin)] != Some(origin) {
             self.begin(origin);

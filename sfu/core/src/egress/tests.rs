@@ -5,7 +5,7 @@ use crate::packet::Format;
 use crate::packet::PacketExtensions;
 use crate::rewrite::{Rewriter, Vp8Rewrite};
 use crate::srtp::{self, End, Profile};
-use lightstick_types::{Codec, Layer};
+use lightstick_types::{Codec, Layer, TrackId};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -77,12 +77,12 @@ fn pair(profile: Profile, now: Instant) -> (Egress, srtp::RtpOpener, Sealer) {
     (egress, opener, reports)
 }
 
-fn packet(now: Instant, kind: TrackKind, sequence: u64, bytes: usize) -> MediaPacket {
+fn packet(now: Instant, track: TrackId, sequence: u64, bytes: usize) -> MediaPacket {
     MediaPacket {
         source: 1,
-        kind,
+        track,
         layer: Layer::High,
-        format: if kind == TrackKind::Video { VP8 } else { OPUS },
+        format: if track == TrackId::AUDIO { OPUS } else { VP8 },
         sequence,
         timestamp: (sequence as u32).wrapping_mul(3_000).wrapping_add(1_000),
         marker: true,
@@ -170,12 +170,19 @@ fn media_arrives_as_it_was() {
     for profile in PROFILES {
         let now = Instant::now();
         let (mut egress, opener, _) = pair(profile, now);
-        let mut video = packet(now, TrackKind::Video, 7, 900);
+        let mut video = packet(now, TrackId::FIRST_VIDEO, 7, 900);
         video.extensions.playout_delay = Some((1, 0x234));
         video.extensions.captured_at = Some(UNIX_EPOCH);
         let mut out = vec![9; 5];
         assert_eq!(
-            egress.media(&video, &numbered(1, &video), Fit::Payload(0), now, &mut out),
+            egress.media(
+                Place::Video(0),
+                &video,
+                &numbered(1, &video),
+                Fit::Payload(0),
+                now,
+                &mut out
+            ),
             Ok(())
         );
         let opened = open(&opener, &out[5..]);
@@ -192,11 +199,18 @@ fn media_arrives_as_it_was() {
                 (6, capture)
             ]
         );
-        let mut audio = packet(now, TrackKind::Audio, 3, 80);
+        let mut audio = packet(now, TrackId::AUDIO, 3, 80);
         audio.extensions.audio_level = Some((-30, true));
         out.clear();
         assert_eq!(
-            egress.media(&audio, &numbered(1, &audio), Fit::Payload(0), now, &mut out),
+            egress.media(
+                Place::Audio,
+                &audio,
+                &numbered(1, &audio),
+                Fit::Payload(0),
+                now,
+                &mut out
+            ),
             Ok(())
         );
         let opened = open(&opener, &out);
@@ -216,11 +230,12 @@ fn a_little_padding_makes_packets_equal() {
     let (mut egress, opener, _) = pair(Profile::Aes256Gcm, now);
     let mut lengths = HashSet::new();
     for (sequence, bytes) in [(1, 1_000), (2, 999), (3, 940), (4, 200)] {
-        let video = packet(now, TrackKind::Video, sequence, bytes);
+        let video = packet(now, TrackId::FIRST_VIDEO, sequence, bytes);
         let mut out = Vec::new();
         let length = lengths.iter().max().copied().unwrap_or(0);
         assert_eq!(
             egress.media(
+                Place::Video(0),
                 &video,
                 &numbered(sequence, &video),
                 Fit::Datagram(length),
@@ -239,7 +254,7 @@ fn a_little_padding_makes_packets_equal() {
 fn vp8_is_renumbered_in_place() {
     let now = Instant::now();
     let (mut egress, opener, _) = pair(Profile::Aes128Gcm, now);
-    let mut video = packet(now, TrackKind::Video, 1, 20);
+    let mut video = packet(now, TrackId::FIRST_VIDEO, 1, 20);
     let payload: Vec<u8> = [0x90, 0xE0, 0x81, 0x02, 0x07, 0x20, 0x01, 0, 0].into();
     video.payload = payload.into();
     video.info = crate::codec::inspect(Codec::Vp8, &video.payload).expect("it is VP8");
@@ -252,7 +267,14 @@ fn vp8_is_renumbered_in_place() {
     };
     let mut out = Vec::new();
     assert_eq!(
-        egress.media(&video, &rewritten, Fit::Payload(0), now, &mut out),
+        egress.media(
+            Place::Video(0),
+            &video,
+            &rewritten,
+            Fit::Payload(0),
+            now,
+            &mut out
+        ),
         Ok(())
     );
     assert_eq!(
@@ -264,7 +286,7 @@ fn vp8_is_renumbered_in_place() {
     let mut history = History::default();
     history.push(&Arc::new(video), 0);
     out.clear();
-    assert_eq!(egress.resend(1, &history, now, &mut out), Ok(()));
+    assert_eq!(egress.resend((0, 1), &history, now, &mut out), Ok(()));
     assert_eq!(
         open(&opener, &out).payload,
         [0, 1, 0x90, 0xE0, 0x92, 0x34, 0x09, 0x20, 0x01, 0, 0]
@@ -275,7 +297,7 @@ fn vp8_is_renumbered_in_place() {
 fn an_empty_packet_takes_its_number_and_no_more() {
     let now = Instant::now();
     let (mut egress, opener, _) = pair(Profile::Aes128Gcm, now);
-    let mut video = packet(now, TrackKind::Video, 7, 300);
+    let mut video = packet(now, TrackId::FIRST_VIDEO, 7, 300);
     video.marker = true;
     let rewritten = Rewritten {
         empty: true,
@@ -283,14 +305,21 @@ fn an_empty_packet_takes_its_number_and_no_more() {
     };
     let mut out = Vec::new();
     assert_eq!(
-        egress.media(&video, &rewritten, Fit::Payload(300), now, &mut out),
+        egress.media(
+            Place::Video(0),
+            &video,
+            &rewritten,
+            Fit::Payload(300),
+            now,
+            &mut out
+        ),
         Ok(())
     );
     let opened = open(&opener, &out);
     assert_eq!((opened.sequence, opened.payload.len()), (7, 0));
     let mut history = History::default();
     history.push(&Arc::new(video), 0);
-    let again = egress.resend(7, &history, now, &mut out);
+    let again = egress.resend((0, 7), &history, now, &mut out);
     assert_eq!(
         again,
         Err(NotSent::Gone),
@@ -303,13 +332,14 @@ fn red_goes_to_whom_it_fits() {
     let now = Instant::now();
     let (mut egress, opener, _) = pair(Profile::Aes128Gcm, now);
     let mut send = |sequence, block: u8| {
-        let mut audio = packet(now, TrackKind::Audio, sequence, 30);
+        let mut audio = packet(now, TrackId::AUDIO, sequence, 30);
         audio.format = RED;
         audio.block_type = Some(block);
         audio.primary = Some(vec![1, 2, 3].into());
         let mut out = Vec::new();
         assert_eq!(
             egress.media(
+                Place::Audio,
                 &audio,
                 &numbered(sequence, &audio),
                 Fit::Payload(0),
@@ -329,18 +359,33 @@ fn red_goes_to_whom_it_fits() {
 fn a_number_is_sent_once() {
     let now = Instant::now();
     let (mut egress, ..) = pair(Profile::Aes128Gcm, now);
-    let video = packet(now, TrackKind::Video, 1, 100);
+    let video = packet(now, TrackId::FIRST_VIDEO, 1, 100);
     let mut out = Vec::new();
     assert_eq!(
-        egress.media(&video, &numbered(5, &video), Fit::Payload(0), now, &mut out),
+        egress.media(
+            Place::Video(0),
+            &video,
+            &numbered(5, &video),
+            Fit::Payload(0),
+            now,
+            &mut out
+        ),
         Ok(())
     );
     let length = out.len();
-    let again = egress.media(&video, &numbered(5, &video), Fit::Payload(0), now, &mut out);
+    let again = egress.media(
+        Place::Video(0),
+        &video,
+        &numbered(5, &video),
+        Fit::Payload(0),
+        now,
+        &mut out,
+    );
     assert_eq!((again, out.len()), (Err(NotSent::Number), length));
-    let mut unknown = packet(now, TrackKind::Video, 2, 100);
+    let mut unknown = packet(now, TrackId::FIRST_VIDEO, 2, 100);
     unknown.format.codec = Codec::Av1;
     let refused = egress.media(
+        Place::Video(0),
         &unknown,
         &numbered(6, &unknown),
         Fit::Payload(0),
@@ -355,11 +400,18 @@ fn show(egress: &mut Egress, now: Instant, count: u64) -> History {
     let (mut history, mut rewriter) = (History::default(), Rewriter::new(90_000));
     let mut out = Vec::new();
     for sequence in 500..500 + count {
-        let video = Arc::new(packet(now, TrackKind::Video, sequence, 1_000));
+        let video = Arc::new(packet(now, TrackId::FIRST_VIDEO, sequence, 1_000));
         history.push(&video, 0);
         let rewritten = rewriter.rewrite(&video).expect("it follows on");
         assert_eq!(
-            egress.media(&video, &rewritten, Fit::Payload(0), now, &mut out),
+            egress.media(
+                Place::Video(0),
+                &video,
+                &rewritten,
+                Fit::Payload(0),
+                now,
+                &mut out
+            ),
             Ok(())
         );
     }
@@ -374,7 +426,7 @@ fn lost_packets_are_sent_again_on_their_own_stream() {
     let mut again = |lost, at: Duration| {
         let mut out = Vec::new();
         egress
-            .resend(lost, &history, now + at, &mut out)
+            .resend((0, lost), &history, now + at, &mut out)
             .map(|()| open(&opener, &out))
     };
     let ms = Duration::from_millis;
@@ -387,7 +439,7 @@ fn lost_packets_are_sent_again_on_their_own_stream() {
     assert_eq!(opened.payload[..2], [0, 3]);
     assert_eq!(
         opened.payload[2..],
-        *packet(now, TrackKind::Video, 502, 1_000).payload
+        *packet(now, TrackId::FIRST_VIDEO, 502, 1_000).payload
     );
     assert_eq!(
         again(3, ms(5)).err(),
@@ -409,7 +461,7 @@ fn what_is_sent_again_has_a_budget() {
     for round in 0..10 {
         for lost in 1..=60 {
             let at = now + Duration::from_millis(100 * round);
-            match egress.resend(lost, &history, at, &mut out) {
+            match egress.resend((0, lost), &history, at, &mut out) {
                 Ok(()) => sent += 1,
                 Err(error) => {
                     assert_eq!(error, NotSent::Budget);
@@ -469,14 +521,14 @@ fn reports_are_heard() {
     assert_eq!(peer.seal_rtcp(&mut compound, 0), Ok(()));
     let mut heard = Heard::default();
     assert_eq!(egress.hear(&mut compound.clone(), now, &mut heard), Ok(()));
-    assert_eq!(heard.lost, [9, 10]);
+    assert_eq!(heard.lost, [(0, 9), (0, 10)]);
     assert_eq!((heard.keyframe_requests, heard.newly_lost), (1, 5));
     assert!(heard.estimated);
     assert_eq!(egress.loss(), Some(0.5));
     assert_eq!(egress.round_trip(), Some(Duration::from_millis(250)));
     let replayed = egress.hear(&mut compound, now, &mut heard);
     assert_eq!(replayed, Err(NotHeard::Sealed(OpenError::Replayed)));
-    assert_eq!(heard.lost, [0; 0]);
+    assert_eq!(heard.lost, []);
 }
 
 #[test]
@@ -513,7 +565,7 @@ fn no_nonce_is_used_twice() {
         let now = start + Duration::from_millis(step);
         let mut out = Vec::new();
         let outcome = match dice % 10 {
-            0 => egress.resend((dice >> 8) as u16 % 1_000, &history, now, &mut out),
+            0 => egress.resend((0, (dice >> 8) as u16 % 1_000), &history, now, &mut out),
             kind => {
                 // Reordered, repeated, and now and then from somewhere else.
                 sequence = match kind {
@@ -524,12 +576,17 @@ fn no_nonce_is_used_twice() {
                     }
                     _ => sequence + 1,
                 };
-                let video = Arc::new(packet(now, TrackKind::Video, sequence, 30));
+                let video = Arc::new(packet(now, TrackId::FIRST_VIDEO, sequence, 30));
                 history.push(&video, 0);
                 match rewriter.rewrite(&video) {
-                    Some(rewritten) => {
-                        egress.media(&video, &rewritten, Fit::Payload(0), now, &mut out)
-                    }
+                    Some(rewritten) => egress.media(
+                        Place::Video(0),
+                        &video,
+                        &rewritten,
+                        Fit::Payload(0),
+                        now,
+                        &mut out,
+                    ),
                     None => {
                         rewriter.cut();
                         continue;
@@ -556,7 +613,7 @@ fn no_nonce_is_used_twice() {
 fn a_sent_packet_is_found_where_it_came_from() {
     let (now, mut log) = (Instant::now(), SentLog::new(64));
     let from = |source: u32, number: u64| {
-        let mut packet = packet(now, TrackKind::Video, 1_000 + number, 10);
+        let mut packet = packet(now, TrackId::FIRST_VIDEO, 1_000 + number, 10);
         packet.source = source;
         packet.layer = Layer::ALL[source as usize % 3];
         packet
@@ -574,7 +631,7 @@ fn a_sent_packet_is_found_where_it_came_from() {
             continue;
         }
         let (sent, packet) = (sent.expect("kept"), from(source, number));
-        assert_eq!(sent.layer(), packet.layer);
+        assert_eq!(sent.stream(), packet.stream());
         assert_eq!(sent.source_sequence(1_047), packet.sequence);
         assert!(sent.is_of(&packet) && !sent.is_of(&from(source + 1, number)));
     }

@@ -64,6 +64,12 @@ impl LayerRates {
         self.of(Step::whole(layer)).map(Bitrate)
     }
 
+    /// What a layer takes with its temporal layers up to one, if that is known.
+    #[must_use]
+    pub fn up_to(&self, layer: Layer, temporal: u8) -> Option<Bitrate> {
+        self.of(Step { layer, temporal }).map(Bitrate)
+    }
+
     fn of(&self, step: Step) -> Option<u64> {
         let bps = self.bps[step.layer.index()][usize::from(step.temporal)];
         Some(bps).filter(|bps| *bps > 0)

@@ -4,7 +4,7 @@ use super::*;
 use crate::history::{Place, Reach};
 use crate::layers::LayerSet;
 use crate::packet::{Format, PacketExtensions};
-use lightstick_types::{Codec, LayerChoice, TrackKind};
+use lightstick_types::{Codec, Layer, LayerChoice, TrackId};
 
 const PAYLOAD: usize = 1_150;
 
@@ -27,7 +27,7 @@ struct Show {
 impl Show {
     fn new(layers: &[Layer]) -> Self {
         let start = Instant::now();
-        let mut track = DownTrack::new(TrackKind::Video, 90_000, LayerChoice::Auto);
+        let mut track = DownTrack::new(TrackId::FIRST_VIDEO, 90_000, LayerChoice::Auto);
         track.set_live(layers.iter().copied().collect::<LayerSet>());
         Self {
             start,
@@ -55,7 +55,7 @@ impl Show {
         self.sequences[layer.index()] += 1;
         MediaPacket {
             source: self.source,
-            kind: TrackKind::Video,
+            track: TrackId::FIRST_VIDEO,
             layer,
             format: Format {
                 codec: Codec::Vp8,
@@ -139,6 +139,9 @@ impl Show {
     fn estimate(&mut self, link: u64, layer: u64) {
         let rates = LayerRates::whole([200_000, 0, layer]);
         self.viewer.on_estimate(self.now, Bitrate(link), &rates);
+        let sent = self.viewer.track().stream();
+        let sent = sent.and_then(|stream| rates.layer(stream.layer));
+        self.viewer.set_pace(Bitrate(link), sent);
     }
 
     /// All that was sent since then goes by as if it were the present, or a little before it.
@@ -255,7 +258,10 @@ fn a_switch_in_the_middle_of_a_keyframe_takes_place() {
     show.tick(Layer::High, 10, false);
     show.estimate(400_000, 2_500_000);
     let wanted = show.viewer.track().wanted();
-    assert_eq!(wanted, Some(KeyframeWanted(Layer::Low)));
+    assert_eq!(
+        wanted,
+        Some(KeyframeWanted(TrackId::FIRST_VIDEO.layer(Layer::Low)))
+    );
     // Both layers' keyframes come at once, and the viewer is busy with the high one.
     show.frame(Layer::High, 85, true);
     assert!(show.viewer.deadline().is_some());
@@ -280,7 +286,10 @@ fn a_switch_in_the_middle_of_a_keyframe_takes_place() {
         10 + 10 + 85,
         "the frame under way is finished"
     );
-    assert_eq!(show.viewer.track().layer(), Some(Layer::Low));
+    assert_eq!(
+        show.viewer.track().stream(),
+        Some(TrackId::FIRST_VIDEO.layer(Layer::Low))
+    );
     assert_eq!(show.viewer.deadline(), None);
     show.assert_in_order();
 }
@@ -325,7 +334,7 @@ fn what_is_not_kept_any_more_is_given_up() {
     assert_eq!(show.lost, 1);
     assert_eq!(
         show.viewer.track().wanted(),
-        Some(KeyframeWanted(Layer::High))
+        Some(KeyframeWanted(TrackId::FIRST_VIDEO.layer(Layer::High)))
     );
     let before = show.sent.len();
     show.tick(Layer::High, 10, false);
@@ -396,7 +405,7 @@ fn a_keyframe_whose_beginning_comes_last_is_sent_whole() {
 /// A show that a newcomer finds, with a keyframe `frames` ago.
 fn running(frames: u32, discardable: bool) -> Show {
     let mut show = Show::new(&[Layer::High]);
-    let absent = DownTrack::new(TrackKind::Video, 90_000, LayerChoice::Auto);
+    let absent = DownTrack::new(TrackId::FIRST_VIDEO, 90_000, LayerChoice::Auto);
     let fan = std::mem::replace(
         &mut show.viewer,
         PacedTrack::new(absent, 90_000, 0, show.start),
@@ -409,9 +418,16 @@ fn running(frames: u32, discardable: bool) -> Show {
     }
     show.sent.clear();
     show.viewer = fan;
-    let start = show.history.start(Layer::High, show.now).unwrap();
-    show.viewer
-        .start(Layer::High, start, &show.history, show.now);
+    let start = show
+        .history
+        .start(TrackId::FIRST_VIDEO.layer(Layer::High), show.now)
+        .unwrap();
+    show.viewer.start(
+        TrackId::FIRST_VIDEO.layer(Layer::High),
+        start,
+        &show.history,
+        show.now,
+    );
     show
 }
 
@@ -545,10 +561,18 @@ fn a_replay_of_a_long_group_is_through_in_bounded_time_and_close_to_the_present(
     show.viewer
         .track_mut()
         .set_live([Layer::High].into_iter().collect());
-    let begin = show.history.start(Layer::High, show.now).unwrap();
+    let begin = show
+        .history
+        .start(TrackId::FIRST_VIDEO.layer(Layer::High), show.now)
+        .unwrap();
     assert_eq!(begin.frames, 300);
     let came = show.now;
-    show.viewer.start(Layer::High, begin, &show.history, came);
+    show.viewer.start(
+        TrackId::FIRST_VIDEO.layer(Layer::High),
+        begin,
+        &show.history,
+        came,
+    );
     while show.viewer.deadline().is_some() {
         show.tick(Layer::High, 9, false);
         let passed = show.now - came;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lightstick_types::{Bitrate, Layer, TrackKind};
+use lightstick_types::{Bitrate, StreamId, TrackKind};
 
 use super::rates::Rates;
 use crate::history::{History, Place};
 use crate::keyframe::KeyframeHabit;
-use crate::layers::LayerSet;
 use crate::packet::MediaPacket;
 use crate::start::{self, Choice, Situation};
+use crate::streams::StreamSet;
 
 /// Packets that came longer ago are no measure of what a layer takes.
 const PRESENT: Duration = Duration::from_millis(500);
@@ -33,9 +33,9 @@ pub(super) struct Buffer {
     release_at: Option<Instant>,
     /// What newcomers start from, and lost packets are sent again from.
     pub(super) history: History,
-    /// How each layer's keyframes come, as this hop sees it.
-    pub(super) habits: [KeyframeHabit; Layer::COUNT],
-    /// What each layer takes.
+    /// How each stream's keyframes come, as this hop sees it.
+    pub(super) habits: [KeyframeHabit; StreamId::COUNT],
+    /// What each stream takes.
     pub(super) rates: Rates,
 }
 
@@ -58,9 +58,9 @@ impl Buffer {
             self.rates.count(&packet, now);
         }
         if packet.starts_keyframe() {
-            self.habits[packet.layer.index()].keyframe(packet.received_at);
+            self.habits[packet.stream().index()].keyframe(packet.received_at);
         }
-        let ends_frame = packet.kind == TrackKind::Video && packet.marker;
+        let ends_frame = packet.kind() == TrackKind::Video && packet.marker;
         let at = if ends_frame { now } else { now + hold };
         self.release_at = Some(self.release_at.map_or(at, |before| before.min(at)));
         self.waiting.push(BatchedPacket {
@@ -81,39 +81,39 @@ impl Buffer {
         if self.release_at.is_some_and(|at| at <= now) {
             self.release_at = None;
             batch.append(&mut self.waiting);
-            batch.sort_by_key(|batched| batched.packet.kind == TrackKind::Audio);
+            batch.sort_by_key(|batched| batched.packet.kind() == TrackKind::Audio);
         }
     }
 
     /// A request for keyframes leaves.
-    pub(super) fn asked(&mut self, layers: LayerSet, now: Instant) {
-        for layer in layers.iter() {
-            self.habits[layer.index()].asked(now);
+    pub(super) fn asked(&mut self, streams: StreamSet, now: Instant) {
+        for stream in streams.iter() {
+            self.habits[stream.index()].asked(now);
         }
     }
 
-    /// What a newcomer to a layer starts from who is sent so much in a second.
+    /// What a newcomer to a stream starts from who is sent so much in a second.
     pub(super) fn start(
         &mut self,
-        layer: Layer,
+        stream: StreamId,
         pace: Bitrate,
         now: Instant,
         interval: Duration,
     ) -> Choice {
-        let (rates, _) = self.rates.read(now);
-        let habit = &self.habits[layer.index()];
+        let rates = self.rates.read(now).of(stream.track);
+        let habit = &self.habits[stream.index()];
         start::choose(&Situation {
-            replay: self.history.start(layer, now),
+            replay: self.history.start(stream, now),
             answer: habit.answer(now, interval),
             deaf: habit.is_deaf(),
             asked: habit.is_asked(now),
             regular: habit.regular(now),
             pace,
-            layer: rates.layer(layer).unwrap_or(Bitrate(0)),
+            layer: rates.layer(stream.layer).unwrap_or(Bitrate(0)),
         })
     }
 
-    /// What newcomers start from, of each layer that has it: gaps before it, and packets. What is yet
+    /// What newcomers start from, of each stream that has it: gaps before it, and packets. What is yet
     /// to be sent on is no part of it.
     pub(super) fn replays(
         &self,

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lightstick_types::{Layer, TrackKind};
+use lightstick_types::{StreamId, TrackKind, VIDEO_TRACKS_MAX};
 use slab::Slab;
 
 use super::buffer::{BatchedPacket, Buffer};
@@ -13,10 +13,10 @@ use super::hop::Output;
 use super::message::{Batch, Down, PeerId};
 use super::viewer::{Demand, Viewer};
 use super::{Outlet, Outputs, Tally, Turn};
-use crate::layers::LayerSet;
 use crate::packet::MediaPacket;
 use crate::ring::{Crossing, RingGate};
 use crate::start::Choice;
+use crate::streams::StreamSet;
 use crate::watched::Supply;
 
 /// A viewer's place in its hop. It is free for another once the viewer is removed.
@@ -59,20 +59,19 @@ impl Viewers {
         self.slab.iter().map(|(_, viewer)| viewer.as_ref())
     }
 
-    /// The layers that they watch.
-    pub(super) fn watched(&self) -> LayerSet {
+    /// The streams that they watch.
+    pub(super) fn watched(&self) -> StreamSet {
         let watched = self.iter().map(Viewer::watched);
-        watched.fold(LayerSet::default(), LayerSet::or)
+        watched.fold(StreamSet::default(), StreamSet::or)
     }
 
-    /// Tells them which layers can be had. The keyframes that they want then.
-    pub(super) fn set_supply(&mut self, supply: Supply) -> LayerSet {
-        let mut wanted = LayerSet::default();
+    /// Tells them which streams can be had. The keyframes that they want then.
+    pub(super) fn set_supply(&mut self, supply: Supply) -> StreamSet {
+        let mut wanted = StreamSet::default();
         for (_, viewer) in &mut self.slab {
-            if let Some(layer) = viewer.set_supply(supply)
-                && viewer.is_connected()
-            {
-                wanted.insert(layer);
+            let wants = viewer.set_supply(supply);
+            if viewer.is_connected() {
+                wanted = wanted.or(wants);
             }
         }
         wanted
@@ -80,11 +79,10 @@ impl Viewers {
 
     /// The keyframes that viewers still wait for: the first request, or the keyframe itself, may
     /// have been lost.
-    pub(super) fn waiting(&self, now: Instant) -> LayerSet {
-        self.iter()
-            .filter(|viewer| viewer.is_connected() && !viewer.is_patient(now))
-            .filter_map(|viewer| viewer.wanted())
-            .collect()
+    pub(super) fn waiting(&self, now: Instant) -> StreamSet {
+        let connected = self.iter().filter(|viewer| viewer.is_connected());
+        let waiting = connected.map(|viewer| viewer.impatient(now));
+        waiting.fold(StreamSet::default(), StreamSet::or)
     }
 
     /// Lets a newcomer start who can be sent to from now on; and again where the keyframe that it
@@ -98,29 +96,35 @@ impl Viewers {
         tally: &mut Tally,
     ) -> Demand {
         let mut demand = Demand::default();
-        let Some(viewer) = self.get_mut(key).filter(|viewer| viewer.is_fresh()) else {
+        let Some(viewer) = self.get_mut(key) else {
             return demand;
         };
-        let Some(layer) = viewer.wanted() else {
-            return demand;
-        };
-        demand.watched = viewer.watched();
-        match buffer.start(layer, viewer.rate(), now, interval) {
-            Choice::Replay { start, ask } => {
-                tally.starts_replayed += 1;
-                viewer.start_from(layer, start, &buffer.history, now);
-                if ask {
-                    demand.keyframes.insert(layer);
+        let watched = viewer.watched();
+        for place in 0..VIDEO_TRACKS_MAX {
+            let Some(section) = viewer.fresh_section(place) else {
+                continue;
+            };
+            let Some(stream) = section.wanted() else {
+                continue;
+            };
+            demand.watched = watched;
+            match buffer.start(stream, section.track.rate(), now, interval) {
+                Choice::Replay { start, ask } => {
+                    tally.starts_replayed += 1;
+                    section.start_from(stream, start, &buffer.history, now);
+                    if ask {
+                        demand.keyframes.insert(stream);
+                    }
                 }
-            }
-            Choice::Wait(patience) => {
-                tally.starts_waited += 1;
-                viewer.wait_until(now.checked_add(patience));
-            }
-            Choice::Ask(patience) => {
-                tally.starts_asked += 1;
-                viewer.wait_until(now.checked_add(patience));
-                demand.keyframes.insert(layer);
+                Choice::Wait(patience) => {
+                    tally.starts_waited += 1;
+                    section.wait_until(now.checked_add(patience));
+                }
+                Choice::Ask(patience) => {
+                    tally.starts_asked += 1;
+                    section.wait_until(now.checked_add(patience));
+                    demand.keyframes.insert(stream);
+                }
             }
         }
         demand
@@ -148,12 +152,12 @@ impl Viewers {
     }
 }
 
-/// Longest payload of each layer's packets.
-fn longest(batch: &[BatchedPacket]) -> [usize; Layer::COUNT] {
-    let mut longest = [0; Layer::COUNT];
+/// Longest payload of each stream's packets.
+fn longest(batch: &[BatchedPacket]) -> [usize; StreamId::COUNT] {
+    let mut longest = [0; StreamId::COUNT];
     for BatchedPacket { packet, .. } in batch {
-        if packet.kind == TrackKind::Video {
-            let longest = &mut longest[packet.layer.index()];
+        if packet.kind() == TrackKind::Video {
+            let longest = &mut longest[packet.stream().index()];
             *longest = packet.payload.len().max(*longest);
         }
     }
@@ -168,7 +172,7 @@ pub(super) fn contained<O: Outlet>(
     turn: &mut Turn<'_, O>,
     work: impl FnOnce(&mut Viewer, &mut Turn<'_, O>) -> Demand,
 ) -> Demand {
-    let (owner, before) = (viewer.owner(), viewer.layer_sent());
+    let (owner, before) = (viewer.owner(), viewer.streams_sent());
     let worked = catch_unwind(AssertUnwindSafe(|| work(viewer, turn)));
     let Ok(demand) = worked else {
         turn.tally.panics += 1;
@@ -176,9 +180,11 @@ pub(super) fn contained<O: Outlet>(
         outputs.push_back(Output::ViewerFailed(owner));
         return Demand::default();
     };
-    if let Some(layer) = viewer.layer_sent().filter(|after| before != Some(*after)) {
-        turn.tally.layer_switches += 1;
-        outputs.push_back(Output::ViewerLayer(owner, layer));
+    for (stream, before) in viewer.streams_sent().into_iter().zip(before) {
+        if let Some(stream) = stream.filter(|_| stream != before) {
+            turn.tally.layer_switches += 1;
+            outputs.push_back(Output::ViewerLayer(owner, stream));
+        }
     }
     if demand.is_behind {
         outputs.push_back(Output::ViewerBehind(owner));
@@ -193,8 +199,8 @@ pub(super) struct Peers(BTreeMap<PeerId, Peer>);
 #[derive(Debug, Default)]
 struct Peer {
     gate: RingGate,
-    /// Layers that are watched there.
-    watched: LayerSet,
+    /// Streams that are watched there.
+    watched: StreamSet,
 }
 
 impl Peers {
@@ -214,15 +220,15 @@ impl Peers {
         self.0.contains_key(&peer)
     }
 
-    pub(super) fn set_watched(&mut self, peer: PeerId, watched: LayerSet) {
+    pub(super) fn set_watched(&mut self, peer: PeerId, watched: StreamSet) {
         if let Some(peer) = self.0.get_mut(&peer) {
             peer.watched = watched;
         }
     }
 
-    pub(super) fn watched(&self) -> LayerSet {
+    pub(super) fn watched(&self) -> StreamSet {
         let watched = self.0.values().map(|peer| peer.watched);
-        watched.fold(LayerSet::default(), LayerSet::or)
+        watched.fold(StreamSet::default(), StreamSet::or)
     }
 
     pub(super) fn set_supply(&self, supply: Supply, outputs: &mut Outputs) {
@@ -232,12 +238,12 @@ impl Peers {
     }
 
     /// A link was full: what it was offered is lost, and viewers behind it wait for keyframes.
-    pub(super) fn handle_overflow(&mut self, peer: PeerId) -> LayerSet {
+    pub(super) fn handle_overflow(&mut self, peer: PeerId) -> StreamSet {
         let Some(Peer { gate, .. }) = self.0.get_mut(&peer) else {
-            return LayerSet::default();
+            return StreamSet::default();
         };
         gate.overflowed();
-        gate.broken().collect()
+        gate.broken()
     }
 
     /// Gives one of them what newcomers start from.
@@ -255,10 +261,10 @@ impl Peers {
         }
     }
 
-    /// Sends a batch to all of them. The layers whose keyframes are to be asked for, because
+    /// Sends a batch to all of them. The streams whose keyframes are to be asked for, because
     /// something was dropped on the way to one of them.
-    pub(super) fn send(&mut self, batch: &[BatchedPacket], outputs: &mut Outputs) -> LayerSet {
-        let mut broken = LayerSet::default();
+    pub(super) fn send(&mut self, batch: &[BatchedPacket], outputs: &mut Outputs) -> StreamSet {
+        let mut broken = StreamSet::default();
         if self.0.is_empty() {
             return broken;
         }
@@ -273,7 +279,7 @@ impl Peers {
                     true => Arc::clone(whole.get_or_insert_with(|| Arc::from(kept))),
                     false => Arc::from(kept),
                 };
-                broken = broken.or(gate.broken().collect());
+                broken = broken.or(gate.broken());
                 if packets.is_empty() {
                     continue;
                 }

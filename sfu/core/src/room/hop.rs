@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use lightstick_types::{Codec, Hint, Layer, LayerChoice, TrackKind};
+use lightstick_types::{Codec, Hint, LayerChoice, StreamId, TrackId};
 
 use super::buffer::{BatchedPacket, Buffer};
 use super::downstream::{Peers, ViewerKey, Viewers, contained};
@@ -13,12 +13,12 @@ use super::{Outlet, Outputs, Tally, Turn};
 use crate::egress::Heard;
 use crate::history::History;
 use crate::ice::Route;
-use crate::layers::LayerSet;
 use crate::srtp::{RtcpOpener, Sealer};
+use crate::streams::StreamSet;
 use crate::uptrack::{Incoming, Refused, Source, SourceConfig};
 use crate::watched::Supply;
 
-/// Keyframes that are waited for, layers that nobody watches, and a publisher's health are looked
+/// Keyframes that are waited for, streams that nobody watches, and a publisher's health are looked
 /// at this often.
 const SURVEY_EVERY: Duration = Duration::from_millis(500);
 /// What a viewer adds to the time that a frame may wait to be whole: about what it would cost to
@@ -46,19 +46,20 @@ pub enum Output {
     Up(PeerId, Up),
     /// Tell a hop below. Of media, [`Hop::handle_overflow`] is to be told where it was dropped.
     Down(PeerId, Down),
-    /// Ask a source for keyframes of these layers.
-    Keyframe(FeederId, LayerSet),
-    /// Ask a source not to send these of its layers, and all others.
-    Pause(FeederId, LayerSet),
+    /// Ask a source for keyframes of these streams.
+    Keyframe(FeederId, StreamSet),
+    /// Ask a source not to send these of its streams, and all others.
+    Pause(FeederId, StreamSet),
     /// A source's first packet of a track, or its first in another codec, came in.
-    TrackStarted(FeederId, TrackKind, Codec),
-    /// A source has other layers than before; those count that are paused. Its end says the same
+    TrackStarted(FeederId, TrackId, Codec),
+    /// A source has other video streams than before; those count that are paused. Its end says the same
     /// without this.
-    LayersChanged(FeederId, LayerSet),
+    LayersChanged(FeederId, StreamSet),
     /// Other things are wrong with a source than before.
     Hints(FeederId, Vec<Hint>),
-    /// A viewer is given another layer. Viewers go by the number that their owner gave them.
-    ViewerLayer(u32, Layer),
+    /// A viewer is given another layer of a track. Viewers go by the number that their owner gave
+    /// them.
+    ViewerLayer(u32, StreamId),
     /// A viewer has fallen behind: it wants to be looked at in time.
     ViewerBehind(u32),
     /// A viewer's handling panicked. It is sent nothing more and must be removed.
@@ -79,6 +80,8 @@ pub enum ViewerEvent<'a> {
     Route(Option<Route>),
     /// It asks for another layer.
     Choice(LayerChoice),
+    /// It wants to see this track first. `None`: the room's main one.
+    Main(Option<TrackId>),
     /// A datagram of SRTCP, which is opened in place.
     Report(&'a mut [u8]),
     /// [`Viewer::poll_timeout`] has come.
@@ -93,7 +96,7 @@ pub struct Hop {
     viewers: Viewers,
     peers: Peers,
     buffer: Buffer,
-    /// The layers that can be had, as last heard.
+    /// The streams that can be had, as last heard.
     supply: Supply,
     /// Sources so far: a new one is a new source to every viewer.
     sources: u32,
@@ -119,7 +122,7 @@ impl Hop {
     /// A hop that gets the room from another one, or else from a source of its own.
     #[must_use]
     pub fn new(config: HopConfig, above: Option<PeerId>, now: Instant) -> Self {
-        let remote = |peer| Upstream::Remote(Remote::new(peer, config.keyframe_interval));
+        let remote = |peer| Upstream::Remote(Box::new(Remote::new(peer, config.keyframe_interval)));
         Self {
             config,
             upstream: above.map_or(Upstream::None, remote),
@@ -167,12 +170,23 @@ impl Hop {
             playout_delay: self.config.playout_delay,
         };
         let mut source = Source::new(self.sources, config, now);
+        source.announce(setup.video_tracks);
+        let supply = source.supply();
         source.offer_parameter_sets(setup.parameter_sets);
         *source.health_mut() = setup.health;
         let local = Local::new(feeder, source, self.config.pause_after);
         self.upstream = Upstream::Local(Box::new(local));
         // Nothing of the one before is left to start from.
-        self.set_supply(Supply::default(), now);
+        self.set_supply(supply, now);
+    }
+
+    /// Says which video track is shown first, where the source is here.
+    pub fn set_main(&mut self, main: Option<TrackId>, now: Instant) {
+        if let Some((_, source)) = self.source_mut() {
+            source.set_main(main);
+            let supply = source.supply();
+            self.set_supply(supply, now);
+        }
     }
 
     /// `feeder` is gone. Nothing happens where the source is another's.
@@ -188,7 +202,7 @@ impl Hop {
     pub fn set_above(&mut self, above: Option<PeerId>, now: Instant) {
         self.outputs.extend(self.upstream.subscribe(false));
         let interval = self.config.keyframe_interval;
-        let remote = |peer| Upstream::Remote(Remote::new(peer, interval));
+        let remote = |peer| Upstream::Remote(Box::new(Remote::new(peer, interval)));
         self.upstream = above.map_or(Upstream::None, remote);
         if above.is_none() {
             self.set_supply(Supply::default(), now);
@@ -217,13 +231,13 @@ impl Hop {
         let taken = source.ingest(packet, wall_now);
         let (packet, changes) = taken.inspect_err(|_| tally.drop_media += 1)?;
         tally.rtp_in_lost += changes.missing;
-        let (kind, codec) = (packet.kind, packet.format.codec);
+        let (track, codec) = (packet.track, packet.format.codec);
         if let Some(sets) = changes.inserted {
             self.buffer.push(sets, self.generation, now, hold);
         }
         self.buffer.push(packet.into(), self.generation, now, hold);
         if changes.track_started {
-            let started = Output::TrackStarted(feeder, kind, codec);
+            let started = Output::TrackStarted(feeder, track, codec);
             self.outputs.push_back(started);
         }
         if changes.layers {
@@ -257,7 +271,7 @@ impl Hop {
                         continue;
                     }
                     if packet.starts_keyframe() {
-                        remote.keyframe(packet.layer);
+                        remote.keyframe(packet.stream());
                     }
                     // The root has held it for as long as it may be.
                     let packet = packet.clone();
@@ -283,10 +297,10 @@ impl Hop {
                 self.subscribe();
             }
             _ if !self.peers.contains(from) => {}
-            Up::Keyframe(layers) => self.ask(layers, LayerSet::default(), now),
-            Up::Watched(layers) => {
-                self.peers.set_watched(from, layers);
-                self.ask(LayerSet::default(), layers, now);
+            Up::Keyframe(streams) => self.ask(streams, StreamSet::default(), now),
+            Up::Watched(streams) => {
+                self.peers.set_watched(from, streams);
+                self.ask(StreamSet::default(), streams, now);
             }
         }
     }
@@ -294,7 +308,7 @@ impl Hop {
     /// Media for a hop below was dropped, because the link is full.
     pub fn handle_overflow(&mut self, peer: PeerId, now: Instant) {
         let broken = self.peers.handle_overflow(peer);
-        self.ask(broken, LayerSet::default(), now);
+        self.ask(broken, StreamSet::default(), now);
     }
 
     /// Takes a viewer in. It gets media once it is connected and has a route.
@@ -345,11 +359,16 @@ impl Hop {
                 }
             }
             ViewerEvent::Route(route) => Demand {
-                keyframes: viewer.move_to(route, turn.now).into_iter().collect(),
+                keyframes: viewer.move_to(route, turn.now),
                 ..Demand::default()
             },
             ViewerEvent::Choice(choice) => Demand {
-                keyframes: viewer.choose(choice).into_iter().collect(),
+                keyframes: viewer.choose(choice),
+                watched: viewer.watched(),
+                ..Demand::default()
+            },
+            ViewerEvent::Main(main) => Demand {
+                keyframes: viewer.choose_main(main),
                 watched: viewer.watched(),
                 ..Demand::default()
             },
@@ -378,7 +397,7 @@ impl Hop {
         let batch = &mut self.scratch.batch;
         self.buffer.release(now, batch);
         let broken = self.peers.send(batch, &mut self.outputs);
-        self.ask(broken, LayerSet::default(), now);
+        self.ask(broken, StreamSet::default(), now);
         true
     }
 
@@ -406,7 +425,7 @@ impl Hop {
         first.map_or(self.survey_at, |at| at.min(self.survey_at))
     }
 
-    /// Does what is due: passes on the requests for keyframes, and looks at layers that have fallen
+    /// Does what is due: passes on the requests for keyframes, and looks at streams that have fallen
     /// silent, that nobody watches, and at the source's health.
     pub fn handle_timeout(&mut self, now: Instant, tally: &mut Tally) {
         if self.survey_at <= now {
@@ -414,20 +433,20 @@ impl Hop {
             self.survey(now, tally);
         }
         let (feeder, asked, woken, silent) = match &mut self.upstream {
-            Upstream::None => (None, LayerSet::default(), false, false),
+            Upstream::None => (None, StreamSet::default(), false, false),
             Upstream::Remote(remote) => {
-                let layers = remote.poll_keyframe_requests(now);
-                if !layers.is_empty() {
-                    let request = Output::Up(remote.peer, Up::Keyframe(layers));
+                let streams = remote.poll_keyframe_requests(now);
+                if !streams.is_empty() {
+                    let request = Output::Up(remote.peer, Up::Keyframe(streams));
                     self.outputs.push_back(request);
                 }
-                (None, layers, false, false)
+                (None, streams, false, false)
             }
             Upstream::Local(local) => {
                 let silent = local.source.poll_silence(now);
                 let woken = local.take_woken();
-                let layers = local.source.poll_keyframe_requests(now);
-                (Some(local.feeder), layers, woken, silent)
+                let streams = local.source.poll_keyframe_requests(now);
+                (Some(local.feeder), streams, woken, silent)
             }
         };
         self.due_at = None;
@@ -445,7 +464,7 @@ impl Hop {
     }
 
     fn survey(&mut self, now: Instant, tally: &mut Tally) {
-        self.ask(self.viewers.waiting(now), LayerSet::default(), now);
+        self.ask(self.viewers.waiting(now), StreamSet::default(), now);
         let watched = self.viewers.watched().or(self.peers.watched());
         match &mut self.upstream {
             Upstream::None => {}
@@ -472,7 +491,7 @@ impl Hop {
         }
     }
 
-    /// Other layers can be had from the source here than before.
+    /// Other streams can be had from the source here than before.
     fn layers_changed(&mut self, now: Instant) {
         let Some((feeder, source)) = self.source_mut() else {
             return;
@@ -483,7 +502,7 @@ impl Hop {
         self.set_supply(supply, now);
     }
 
-    /// Tells everybody below which layers can be had. Nothing is known of the next source's.
+    /// Tells everybody below which streams can be had. Nothing is known of the next source's.
     fn set_supply(&mut self, supply: Supply, now: Instant) {
         self.supply = supply;
         self.peers.set_supply(supply, &mut self.outputs);
@@ -492,16 +511,16 @@ impl Hop {
         }
         self.buffer.rates.set_flowing(supply.flowing(), now);
         let wanted = self.viewers.set_supply(supply);
-        self.ask(wanted, LayerSet::default(), now);
+        self.ask(wanted, StreamSet::default(), now);
     }
 
-    /// Asks for keyframes, and for layers that are watched from now on: those that are paused come
+    /// Asks for keyframes, and for streams that are watched from now on: those that are paused come
     /// back by a keyframe too.
-    fn ask(&mut self, keyframes: LayerSet, watched: LayerSet, now: Instant) {
+    fn ask(&mut self, keyframes: StreamSet, watched: StreamSet, now: Instant) {
         self.outputs.extend(self.upstream.watch(watched));
         let resumed = self.supply.paused.and(watched);
-        for layer in keyframes.or(resumed).iter() {
-            self.upstream.request_keyframe(layer);
+        for stream in keyframes.or(resumed).iter() {
+            self.upstream.request_keyframe(stream);
             self.due_at.get_or_insert(now);
         }
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::layers::LayerSet;
 use crate::packet::MediaPacket;
+use crate::streams::StreamSet;
 use crate::watched::Supply;
 
 /// A hop that this one is linked with.
@@ -17,19 +17,19 @@ pub enum Up {
     Subscribe,
     /// Nobody watches any more.
     Unsubscribe,
-    /// Viewers need keyframes of these layers.
-    Keyframe(LayerSet),
-    /// These layers are watched below.
-    Watched(LayerSet),
+    /// Viewers need keyframes of these streams.
+    Keyframe(StreamSet),
+    /// These streams are watched below.
+    Watched(StreamSet),
 }
 
 /// From a hop to those that get the room from it.
 #[derive(Clone, Debug)]
 pub enum Down {
-    /// A subscription begins, with the layers that can be had now: the media after this are its own,
+    /// A subscription begins, with the streams that can be had now: the media after this are its own,
     /// those before are of an earlier one. Must arrive.
     Subscribed(Supply),
-    /// These layers can be had now. Must arrive.
+    /// These streams can be had now. Must arrive.
     Supply(Supply),
     /// May be dropped where the link is full; see [`Hop::handle_overflow`](super::Hop::handle_overflow).
     Media(Batch),

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lightstick_types::{Codec, Layer, TrackKind};
+use lightstick_types::{Codec, Layer, TrackId};
 
 use crate::codec::PayloadInfo;
 use crate::packet::{Format, MediaPacket, PacketExtensions};
@@ -12,7 +12,7 @@ pub(super) fn packet(layer: Layer, sequence: u64, keyframe: bool) -> MediaPacket
     let now = Instant::now();
     MediaPacket {
         source: 1,
-        kind: TrackKind::Video,
+        track: TrackId::FIRST_VIDEO,
         layer,
         format: Format {
             codec: Codec::Vp8,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lightstick_types::{Bitrate, Layer, TrackKind};
+use lightstick_types::{Bitrate, StreamId, TrackKind};
 
 use super::hop::Output;
 use super::message::{Batch, PeerId, Up};
@@ -11,7 +11,7 @@ use crate::codec::h264::ParameterSets;
 use crate::health::Health;
 use crate::history::History;
 use crate::keyframe::KeyframeGate;
-use crate::layers::LayerSet;
+use crate::streams::StreamSet;
 use crate::uptrack::Source;
 use crate::watched::Watched;
 
@@ -24,6 +24,8 @@ pub struct FeederId(pub u32);
 pub struct SourceSetup {
     /// Its limit.
     pub bitrate_max: Bitrate,
+    /// Video tracks that it has announced.
+    pub video_tracks: u8,
     /// H.264 parameter sets of its offer.
     pub parameter_sets: ParameterSets,
     /// What is known of its health so far.
@@ -37,7 +39,7 @@ pub(super) enum Upstream {
     /// The source is here.
     Local(Box<Local>),
     /// The room comes from another hop.
-    Remote(Remote),
+    Remote(Box<Remote>),
 }
 
 #[derive(Debug)]
@@ -45,7 +47,7 @@ pub(super) struct Local {
     pub(super) feeder: FeederId,
     pub(super) source: Source,
     pub(super) watched: Watched,
-    /// A paused layer was asked for since the last look.
+    /// A paused stream was asked for since the last look.
     woken: bool,
 }
 
@@ -59,7 +61,7 @@ impl Local {
         }
     }
 
-    /// Whether other layers are to be paused than before, because one is asked for.
+    /// Whether other streams are to be paused than before, because one is asked for.
     pub(super) fn take_woken(&mut self) -> bool {
         std::mem::take(&mut self.woken)
     }
@@ -69,9 +71,9 @@ impl Local {
 pub(super) struct Remote {
     pub(super) peer: PeerId,
     /// Requests merge here as well as above: a hop with many viewers sends one.
-    gates: [KeyframeGate; Layer::COUNT],
-    /// The layers that the hop above knows to be watched here.
-    pub(super) watched: LayerSet,
+    gates: [KeyframeGate; StreamId::COUNT],
+    /// The streams that the hop above knows to be watched here.
+    pub(super) watched: StreamSet,
     pub(super) is_subscribed: bool,
     /// The subscription whose media come now.
     subscription: Option<Subscription>,
@@ -82,8 +84,8 @@ pub(super) struct Remote {
 struct Subscription {
     /// What is added to its generations. None before the first batch.
     offset: Option<u32>,
-    /// Layers of which nothing new has come so far.
-    unjoined: LayerSet,
+    /// Video streams of which nothing new has come so far.
+    unjoined: StreamSet,
 }
 
 impl Remote {
@@ -91,7 +93,7 @@ impl Remote {
         Self {
             peer,
             gates: std::array::from_fn(|_| KeyframeGate::new(keyframe_interval)),
-            watched: LayerSet::default(),
+            watched: StreamSet::default(),
             is_subscribed: false,
             subscription: None,
         }
@@ -101,7 +103,7 @@ impl Remote {
     pub(super) fn subscribed(&mut self) {
         self.subscription = Some(Subscription {
             offset: None,
-            unjoined: Layer::ALL.into_iter().collect(),
+            unjoined: StreamId::all().collect(),
         });
     }
 
@@ -113,9 +115,10 @@ impl Remote {
         let start = before.wrapping_sub(batch.generation);
         let offset = offset.get_or_insert(start);
         for packet in batch.packets.iter() {
-            let waited_for = packet.kind == TrackKind::Video && unjoined.contains(packet.layer);
+            let waited_for =
+                packet.kind() == TrackKind::Video && unjoined.contains(packet.stream());
             if waited_for && !history.is_past_or_held(packet) {
-                unjoined.remove(packet.layer);
+                unjoined.remove(packet.stream());
                 if !history.goes_on_with(packet) {
                     *offset = offset.wrapping_add(1);
                 }
@@ -125,36 +128,36 @@ impl Remote {
     }
 
     /// A keyframe has begun to come in.
-    pub(super) fn keyframe(&mut self, layer: Layer) {
-        self.gates[layer.index()].keyframe();
+    pub(super) fn keyframe(&mut self, stream: StreamId) {
+        self.gates[stream.index()].keyframe();
     }
 
-    /// The layers whose keyframe request goes to the hop above now.
-    pub(super) fn poll_keyframe_requests(&mut self, now: Instant) -> LayerSet {
-        let gates = Layer::ALL.into_iter().zip(&mut self.gates);
+    /// The streams whose keyframe request goes to the hop above now.
+    pub(super) fn poll_keyframe_requests(&mut self, now: Instant) -> StreamSet {
+        let gates = StreamId::all().zip(&mut self.gates);
         gates
-            .filter_map(|(layer, gate)| gate.poll(now).then_some(layer))
+            .filter_map(|(stream, gate)| gate.poll(now).then_some(stream))
             .collect()
     }
 }
 
 impl Upstream {
-    /// These layers are watched from now on. What the hop above is to be told.
-    pub(super) fn watch(&mut self, layers: LayerSet) -> Option<Output> {
+    /// These streams are watched from now on. What the hop above is to be told.
+    pub(super) fn watch(&mut self, streams: StreamSet) -> Option<Output> {
         let Self::Remote(remote) = self else {
             return None;
         };
-        if layers.without(remote.watched).is_empty() {
+        if streams.without(remote.watched).is_empty() {
             return None;
         }
-        remote.watched = remote.watched.or(layers);
+        remote.watched = remote.watched.or(streams);
         Some(Output::Up(remote.peer, Up::Watched(remote.watched)))
     }
 
-    /// The source is asked to pause other layers than `before`.
+    /// The source is asked to pause other streams than `before`.
     pub(super) fn pauses_changed(
         &mut self,
-        before: LayerSet,
+        before: StreamSet,
         now: Instant,
         tally: &mut Tally,
     ) -> Option<Output> {
@@ -163,7 +166,7 @@ impl Upstream {
         };
         let paused = local.watched.paused();
         local.source.set_paused(now, paused);
-        let count = |layers: LayerSet| layers.iter().count() as u64;
+        let count = |streams: StreamSet| streams.iter().count() as u64;
         tally.layers_paused += count(paused.without(before));
         tally.layers_resumed += count(before.without(paused));
         Some(Output::Pause(local.feeder, paused))
@@ -180,19 +183,19 @@ impl Upstream {
         if wanted {
             return Some(Output::Up(remote.peer, Up::Subscribe));
         }
-        remote.watched = LayerSet::default();
+        remote.watched = StreamSet::default();
         Some(Output::Up(remote.peer, Up::Unsubscribe))
     }
 
-    /// Asks for a keyframe. A paused layer comes back by it.
-    pub(super) fn request_keyframe(&mut self, layer: Layer) {
+    /// Asks for a keyframe. A paused stream comes back by it.
+    pub(super) fn request_keyframe(&mut self, stream: StreamId) {
         match self {
             Self::None => {}
             Self::Local(local) => {
-                local.woken |= local.watched.want(layer);
-                local.source.request_keyframe(layer);
+                local.woken |= local.watched.want(stream);
+                local.source.request_keyframe(stream);
             }
-            Self::Remote(remote) => remote.gates[layer.index()].request(),
+            Self::Remote(remote) => remote.gates[stream.index()].request(),
         }
     }
 
@@ -209,6 +212,8 @@ impl Upstream {
 mod tests {
     use std::sync::Arc;
 
+    use lightstick_types::{Layer, TrackId};
+
     use super::*;
     use crate::packet::MediaPacket;
     use crate::room::tests::packet;
@@ -224,7 +229,7 @@ mod tests {
                 generation,
                 packets,
             };
-            let (_, before) = history.head(Layer::High);
+            let (_, before) = history.head(TrackId::FIRST_VIDEO.layer(Layer::High));
             let joined = remote.join(&batch, &history, before);
             if let Some(joined) = joined {
                 history.push(&packet, joined);

@@ -1,26 +1,29 @@
 //! A viewer's tracks: what it gets, when, and under which numbers.
 
 mod probing;
+mod section;
 
 use std::time::{Duration, Instant, SystemTime};
 
-use lightstick_types::{Bitrate, Layer, LayerChoice, TrackKind};
+use lightstick_types::{Bitrate, LayerChoice, StreamId, TrackId, TrackKind, VIDEO_TRACKS_MAX};
 
 use super::buffer::{BatchedPacket, Buffer};
+use super::rates::RoomRates;
 use super::{Outlet, Turn};
 use crate::bucket::{Bucket, Limit};
-use crate::downtrack::{DownTrack, KeyframeWanted};
-use crate::egress::{Egress, Fit, Heard, NotSent, StreamConfig};
-use crate::history::{History, Start};
+use crate::downtrack::DownTrack;
+use crate::egress::{Egress, Fit, Heard, NotSent, Place, StreamConfig};
+use crate::history::History;
 use crate::ice::Route;
-use crate::keyframe::RequestPace;
-use crate::layers::{LayerRates, LayerSet};
-use crate::paced::{PacedTrack, Step};
+use crate::paced::Step;
 use crate::packet::MediaPacket;
 use crate::rewrite::Rewritten;
 use crate::srtp::{RtcpOpener, Sealer};
+use crate::streams::StreamSet;
 use crate::watched::Supply;
 use probing::Probing;
+pub(super) use section::Section;
+use section::VideoSections;
 
 /// A viewer that has reported nothing for this long is judged by that: a link that has fallen
 /// silent carries nothing.
@@ -39,12 +42,8 @@ pub struct Viewer {
     /// Where its datagrams go. Nothing is sent without.
     route: Option<Route>,
     audio: Option<DownTrack>,
-    video: Option<PacedTrack>,
+    video: VideoSections,
     sending: Sending,
-    /// Until when a newcomer waits for the keyframe that it is to start from.
-    patient_until: Option<Instant>,
-    /// How often its requests for keyframes are passed on.
-    requests: RequestPace,
     probe: Option<Probing>,
     /// When its estimate is looked at, though it has reported nothing.
     estimate_at: Option<Instant>,
@@ -85,8 +84,8 @@ impl Sending {
 /// What the API shows of a viewer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ViewerMedia {
-    /// The layer that it gets, or waits for.
-    pub layer: Option<Layer>,
+    /// The stream that each of its video sections carries, or waits for.
+    pub streams: [Option<StreamId>; VIDEO_TRACKS_MAX],
     /// The last round trip seen.
     pub round_trip: Option<Duration>,
     /// Loss that it reported last, 0 to 1.
@@ -103,9 +102,9 @@ pub(super) struct Demand {
     /// Its report was authentic.
     pub(super) authentic: bool,
     /// Keyframes that are to be asked for.
-    pub(super) keyframes: LayerSet,
-    /// Layers that it watches from now on.
-    pub(super) watched: LayerSet,
+    pub(super) keyframes: StreamSet,
+    /// Streams that it watches from now on.
+    pub(super) watched: StreamSet,
     /// It is to start, or to start anew, because what it was to start from has not come.
     pub(super) starts: bool,
     /// It has fallen behind.
@@ -123,23 +122,18 @@ impl Viewer {
         resend_packets: usize,
         now: Instant,
     ) -> Self {
-        let of = |kind| streams.iter().find(|stream| stream.kind == kind);
-        let track = |config: &StreamConfig| DownTrack::new(config.kind, config.clock_rate, choice);
-        // SSRCs are random: as good a number as any to tell viewers apart.
-        let paced = |config: &StreamConfig| {
-            PacedTrack::new(track(config), config.clock_rate, config.ssrc, now)
-        };
+        let of = |kind| move |stream: &&StreamConfig| stream.kind == kind;
+        let audio = streams.iter().find(of(TrackKind::Audio));
+        let video = streams.iter().filter(of(TrackKind::Video));
         Self {
             owner,
             route: None,
-            audio: of(TrackKind::Audio).map(track),
-            video: of(TrackKind::Video).map(paced),
+            audio: audio.map(|audio| DownTrack::new(TrackId::AUDIO, audio.clock_rate, choice)),
+            video: VideoSections::new(video, choice, now),
             sending: Sending::Negotiated {
                 streams,
                 resend_packets,
             },
-            patient_until: None,
-            requests: RequestPace::default(),
             probe: None,
             estimate_at: None,
             lost: Bucket::default(),
@@ -174,11 +168,10 @@ impl Viewer {
 
     /// The same for one that may be connected. What was sent while it moved is lost, and some stacks
     /// ask for a keyframe late or never: it is as if it had asked.
-    pub(super) fn move_to(&mut self, route: Option<Route>, now: Instant) -> Option<Layer> {
+    pub(super) fn move_to(&mut self, route: Option<Route>, now: Instant) -> StreamSet {
         let before = std::mem::replace(&mut self.route, route);
         let moves = route.is_some() && route != before && self.is_connected();
-        let asks = moves && self.requests.request(now);
-        self.layer().filter(|_| asks)
+        self.video.request([moves; VIDEO_TRACKS_MAX], now)
     }
 
     /// When it wants a look: for packets that it is behind with, the next of a probe, a report, or
@@ -192,9 +185,7 @@ impl Viewer {
         [
             report_at,
             probe_at,
-            self.behind_until(),
-            self.requests.deadline(),
-            self.patient_until,
+            self.video.poll_timeout(),
             self.estimate_at,
         ]
         .into_iter()
@@ -207,7 +198,7 @@ impl Viewer {
     pub fn media(&self) -> ViewerMedia {
         let egress = self.sending.egress();
         ViewerMedia {
-            layer: self.layer(),
+            streams: self.video.streams(),
             round_trip: egress.and_then(Egress::round_trip),
             loss: egress.and_then(Egress::loss),
             estimate: egress.and_then(Egress::estimate),
@@ -215,90 +206,51 @@ impl Viewer {
         }
     }
 
-    /// The layers that the publisher must send for this viewer.
+    /// The streams that the publisher must send for this viewer.
     #[must_use]
-    pub fn watched(&self) -> LayerSet {
-        self.track().map(DownTrack::watched).unwrap_or_default()
+    pub fn watched(&self) -> StreamSet {
+        self.video.watched()
     }
 
     pub(super) fn is_connected(&self) -> bool {
         self.sending.egress().is_some()
     }
 
-    /// Whether it has seen no picture yet, and none is on its way.
-    pub(super) fn is_fresh(&self) -> bool {
-        self.video.as_ref().is_some_and(PacedTrack::is_fresh)
+    /// A video section that has shown no picture yet, and to which none is on its way, by its place
+    /// from 0 on.
+    pub(super) fn fresh_section(&mut self, place: usize) -> Option<&mut Section> {
+        let section = self.video.get_mut(place);
+        section.filter(|section| section.track.is_fresh())
     }
 
-    /// What it may be sent in a second.
-    pub(super) fn rate(&self) -> Bitrate {
-        self.video.as_ref().map_or(Bitrate(0), PacedTrack::rate)
+    /// The stream that each of its video sections carries.
+    pub(super) fn streams_sent(&self) -> [Option<StreamId>; VIDEO_TRACKS_MAX] {
+        self.video.sent()
     }
 
-    /// The video layer that it gets.
-    pub(super) fn layer_sent(&self) -> Option<Layer> {
-        self.track().and_then(DownTrack::layer)
+    /// The keyframes that it waits for. What a newcomer waits for patiently is on its way.
+    pub(super) fn impatient(&self, now: Instant) -> StreamSet {
+        self.video.impatient(now)
     }
 
-    /// The keyframe that it waits for. What a newcomer waits for patiently is on its way.
-    pub(super) fn wanted(&self) -> Option<Layer> {
-        Some(self.track()?.wanted()?.0)
+    pub(super) fn choose(&mut self, choice: LayerChoice) -> StreamSet {
+        self.video.choose(choice)
     }
 
-    pub(super) fn is_patient(&self, now: Instant) -> bool {
-        self.patient_until.is_some_and(|at| now < at)
+    pub(super) fn choose_main(&mut self, main: Option<TrackId>) -> StreamSet {
+        self.video.choose_main(main)
     }
 
-    pub(super) fn choose(&mut self, choice: LayerChoice) -> Option<Layer> {
-        let wanted = self.video.as_mut()?.track_mut().choose(choice);
-        wanted.map(|wanted| wanted.0)
+    pub(super) fn set_supply(&mut self, supply: Supply) -> StreamSet {
+        self.video.set_supply(supply)
     }
 
-    pub(super) fn set_supply(&mut self, supply: Supply) -> Option<Layer> {
-        let video = self.video.as_mut()?.track_mut();
-        video.set_asleep(supply.asleep);
-        video.set_live(supply.available).map(|wanted| wanted.0)
-    }
-
-    /// Starts from a keyframe that is past.
-    pub(super) fn start_from(
-        &mut self,
-        layer: Layer,
-        start: Start,
-        history: &History,
-        now: Instant,
-    ) {
-        self.patient_until = None;
-        if let Some(video) = &mut self.video {
-            video.start(layer, start, history, now);
-        }
-    }
-
-    /// Waits for a keyframe.
-    pub(super) fn wait_until(&mut self, at: Option<Instant>) {
-        self.patient_until = at;
-    }
-
-    fn track(&self) -> Option<&DownTrack> {
-        self.video.as_ref().map(PacedTrack::track)
-    }
-
-    fn layer(&self) -> Option<Layer> {
-        let track = self.track()?;
-        track.layer().or(track.wanted().map(|wanted| wanted.0))
-    }
-
-    /// When it may have its next run, where it is behind.
-    fn behind_until(&self) -> Option<Instant> {
-        self.video.as_ref().and_then(PacedTrack::deadline)
-    }
-
-    /// Gives it what it gets of a batch. `longest` is the longest payload of each layer's packets,
+    /// Gives it what it gets of a batch. `longest` is the longest payload of each stream's packets,
     /// and `given` counts who gets each packet.
     pub(super) fn forward<O: Outlet>(
         &mut self,
         batch: &[BatchedPacket],
-        longest: &[usize; Layer::COUNT],
+        longest: &[usize; StreamId::COUNT],
         given: &mut [u64],
         turn: &mut Turn<'_, O>,
     ) -> Demand {
@@ -306,7 +258,7 @@ impl Viewer {
         if self.route.is_none() || !self.is_connected() {
             return Demand::default();
         }
-        let was_behind = self.behind_until().is_some();
+        let was_behind = self.video.behind_until().is_some();
         let now = turn.now;
         for (batched, given) in batch.iter().zip(given) {
             let BatchedPacket {
@@ -314,35 +266,59 @@ impl Viewer {
                 generation,
                 is_late,
             } = batched;
-            let rewritten = match packet.kind {
-                TrackKind::Audio => self
-                    .audio
-                    .as_mut()
-                    .and_then(|audio| audio.forward(packet, *generation)),
-                TrackKind::Video => self
-                    .video
-                    .as_mut()
-                    .and_then(|video| video.live(packet, *generation, *is_late, now)),
-            };
-            let Some(rewritten) = rewritten else {
-                continue;
-            };
-            match self.send(packet, &rewritten, longest[packet.layer.index()], turn) {
-                Ok(()) => *given += 1,
-                // No drop: it had this one already, out of the history, before the batch left.
-                Err(NotSent::Number) => {}
-                Err(_) => turn.tally.drop_media += 1,
+            let longest = longest[packet.stream().index()];
+            match packet.kind() {
+                TrackKind::Audio => {
+                    let audio = self.audio.as_mut();
+                    let rewritten = audio.and_then(|audio| audio.forward(packet, *generation));
+                    if let Some(rewritten) = rewritten {
+                        *given += self.give(Place::Audio, packet, &rewritten, longest, turn);
+                    }
+                }
+                // While two tracks change places, one stream is of two sections.
+                TrackKind::Video => {
+                    for place in 0.. {
+                        let Some(section) = self.video.get_mut(place) else {
+                            break;
+                        };
+                        let rewritten = section.track.live(packet, *generation, *is_late, now);
+                        if let Some(rewritten) = rewritten {
+                            let place = Place::Video(place);
+                            *given += self.give(place, packet, &rewritten, longest, turn);
+                        }
+                    }
+                }
             }
         }
         Demand {
-            is_behind: !was_behind && self.behind_until().is_some(),
+            is_behind: !was_behind && self.video.behind_until().is_some(),
             ..Demand::default()
         }
+    }
+
+    /// Sends a packet of a batch. How many were sent, 0 or 1.
+    #[inline]
+    fn give<O: Outlet>(
+        &mut self,
+        place: Place,
+        packet: &MediaPacket,
+        rewritten: &Rewritten,
+        longest: usize,
+        turn: &mut Turn<'_, O>,
+    ) -> u64 {
+        match self.send(place, packet, rewritten, longest, turn) {
+            Ok(()) => return 1,
+            // No drop: it had this one already, out of the history, before the batch left.
+            Err(NotSent::Number) => {}
+            Err(_) => turn.tally.drop_media += 1,
+        }
+        0
     }
 
     #[inline]
     fn send<O: Outlet>(
         &mut self,
+        place: Place,
         packet: &MediaPacket,
         rewritten: &Rewritten,
         longest: usize,
@@ -357,10 +333,10 @@ impl Viewer {
                 0 => Fit::Payload(longest),
                 length => Fit::Datagram(length),
             };
-            egress.media(packet, rewritten, fit, now, out)
+            egress.media(place, packet, rewritten, fit, now, out)
         })? as u64;
         self.bytes_sent += bytes;
-        if packet.kind == TrackKind::Video {
+        if place != Place::Audio {
             self.pay(now, bytes);
         }
         Ok(())
@@ -368,8 +344,8 @@ impl Viewer {
 
     /// Counts bytes that video makes room for.
     fn pay(&mut self, now: Instant, bytes: u64) {
-        if let Some(video) = &mut self.video {
-            video.sent(now, bytes);
+        for section in self.video.iter_mut() {
+            section.track.sent(now, bytes);
         }
     }
 
@@ -398,11 +374,13 @@ impl Viewer {
         tally.drop_flood += u64::from(lost - sought);
         heard.lost.truncate(sought as usize);
 
-        let mut keyframes: LayerSet = self.keyframe_request(heard, now).into_iter().collect();
+        if heard.newly_lost > 0 || !heard.lost.is_empty() {
+            self.video.lost();
+        }
+        let mut keyframes = self.video.request(heard.undecodable, now);
         self.resend(&heard.lost, &buffer.history, turn);
         if heard.estimated {
-            let (rates, audio) = buffer.rates.read(now);
-            keyframes = keyframes.or(self.on_estimate(now, &rates, audio));
+            keyframes = keyframes.or(self.on_estimate(now, buffer.rates.read(now)));
         }
         Demand {
             authentic,
@@ -411,15 +389,7 @@ impl Viewer {
         }
     }
 
-    fn keyframe_request(&mut self, heard: &Heard, now: Instant) -> Option<Layer> {
-        if heard.newly_lost > 0 || !heard.lost.is_empty() {
-            self.requests.lost();
-        }
-        let asks = heard.keyframe_requests > 0 && self.requests.request(now);
-        self.layer().filter(|_| asks)
-    }
-
-    fn resend<O: Outlet>(&mut self, lost: &[u16], history: &History, turn: &mut Turn<'_, O>) {
+    fn resend<O: Outlet>(&mut self, lost: &[(u8, u16)], history: &History, turn: &mut Turn<'_, O>) {
         let (Some(egress), Some(route)) = (self.sending.egress_mut(), self.route) else {
             return;
         };
@@ -436,28 +406,25 @@ impl Viewer {
         self.pay(now, sent);
     }
 
-    /// Holds a new estimate of its link against what its room's layers and audio take: perhaps it
-    /// wants another layer, perhaps a probe. To be called with each report, which is when either can
-    /// change, and where none comes.
-    fn on_estimate(&mut self, now: Instant, rates: &LayerRates, audio: u64) -> LayerSet {
+    /// Holds a new estimate of its link against what its room's tracks take: perhaps it wants other
+    /// layers, perhaps a probe. To be called with each report, which is when either can change, and
+    /// where none comes.
+    fn on_estimate(&mut self, now: Instant, rates: &RoomRates) -> StreamSet {
         self.estimate_at = Some(now + UNHEARD);
-        let (Some(video), Some(egress)) = (&mut self.video, self.sending.egress_mut()) else {
-            return LayerSet::default();
+        let Some(egress) = self.sending.egress_mut() else {
+            return StreamSet::default();
         };
         let Some(link) = egress.estimate() else {
-            return LayerSet::default();
+            return StreamSet::default();
         };
+        let audio = rates.audio.bps();
         let link = Bitrate(link.bps().saturating_sub(audio));
-        let wanted = video.on_estimate(now, link, rates);
-        let better = video.track().better(rates);
+        let (wanted, better) = self.video.on_estimate(now, link, rates);
         let all = better.map(|better| Bitrate(better.bps() + audio));
         if let Some(probe) = egress.poll_probe(now, all) {
             self.probe = Some(Probing::new(probe, now));
         }
         wanted
-            .map(|KeyframeWanted(layer)| layer)
-            .into_iter()
-            .collect()
     }
 
     /// Does what is due: packets that it is behind with, the next of a probe, a report, another
@@ -472,17 +439,16 @@ impl Viewer {
             return Demand::default();
         }
         let history = &buffer.history;
-        let mut keyframes: LayerSet = self.held_request(now, history).into_iter().collect();
-        let starts = self.has_waited(now);
+        let mut keyframes = self.video.held_requests(now, history);
+        let starts = self.video.has_waited(now);
         let is_lost = self.catch_up(history, turn);
         self.send_probe(history, turn);
         self.send_report(turn);
         if self.estimate_at.is_some_and(|at| at <= now) {
-            let (rates, audio) = buffer.rates.read(now);
-            keyframes = keyframes.or(self.on_estimate(now, &rates, audio));
+            keyframes = keyframes.or(self.on_estimate(now, buffer.rates.read(now)));
         }
         if is_lost {
-            keyframes = keyframes.or(self.wanted().into_iter().collect());
+            keyframes = keyframes.or(self.video.wanted());
         }
         Demand {
             keyframes,
@@ -491,45 +457,37 @@ impl Viewer {
         }
     }
 
-    /// The layer of which a keyframe is asked for, because a request that was held back is due.
-    fn held_request(&mut self, now: Instant, history: &History) -> Option<Layer> {
-        let layer = self.layer();
-        let keyframe_at = layer.and_then(|layer| history.keyframe_at(layer));
-        let due = self.requests.poll(now, keyframe_at);
-        layer.filter(|_| due)
-    }
-
-    /// Whether the keyframe that it was to start from has not come in time.
-    fn has_waited(&mut self, now: Instant) -> bool {
-        let over = self.patient_until.is_some_and(|at| at <= now);
-        if over {
-            self.patient_until = None;
-        }
-        over && self.is_fresh()
-    }
-
-    /// Gives it its next packets where it is behind and they are due. True: what was next is not
-    /// kept any more.
+    /// Gives each section its next packets where it is behind and they are due. True: what was next
+    /// is not kept any more.
     fn catch_up<O: Outlet>(&mut self, history: &History, turn: &mut Turn<'_, O>) -> bool {
+        let mut is_lost = false;
+        for place in 0..VIDEO_TRACKS_MAX {
+            is_lost |= self.catch_up_at(place, history, turn);
+        }
+        is_lost
+    }
+
+    fn catch_up_at<O: Outlet>(
+        &mut self,
+        place: usize,
+        history: &History,
+        turn: &mut Turn<'_, O>,
+    ) -> bool {
         let now = turn.now;
-        let Some(video) = self.video.as_mut() else {
+        let Some(section) = self.video.get_mut(place) else {
             return false;
         };
-        if !video.begin_run(now, history) {
+        if !section.track.begin_run(now, history) {
             return false;
         }
-        let longest = video.longest(history);
-        while let Some(video) = self.video.as_mut() {
-            match video.next(now, history) {
+        let longest = section.track.longest(history);
+        while let Some(section) = self.video.get_mut(place) {
+            match section.track.next(now, history) {
                 Step::Packet(packet, rewritten) => {
-                    match self.send(packet, &rewritten, longest, turn) {
-                        Ok(()) => {
-                            turn.tally.rtp_out += 1;
-                            turn.tally.paced_out += 1;
-                        }
-                        Err(NotSent::Number) => {}
-                        Err(_) => turn.tally.drop_media += 1,
-                    }
+                    let place = Place::Video(place);
+                    let sent = self.give(place, packet, &rewritten, longest, turn);
+                    turn.tally.rtp_out += sent;
+                    turn.tally.paced_out += sent;
                 }
                 Step::Wait | Step::Head => return false,
                 Step::Lost => {

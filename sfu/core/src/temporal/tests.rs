@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use lightstick_types::{Codec, Layer, TrackKind};
+use lightstick_types::{Codec, Layer, TrackId};
 
 use super::*;
 use crate::packet::{Format, PacketExtensions};
@@ -11,7 +11,7 @@ fn packet(picture: u64, second: bool, temporal_id: u8, switch_up: SwitchUp) -> M
     let now = Instant::now();
     MediaPacket {
         source: 1,
-        kind: TrackKind::Video,
+        track: TrackId::FIRST_VIDEO,
         layer: Layer::High,
         format: Format {
             codec: Codec::Vp8,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use lightstick_sfu_core::clock::SenderReport;
 use lightstick_sfu_core::packet::{Format, MediaPacket, PacketExtensions};
 use lightstick_sfu_core::uptrack::{Changes, Incoming, Source, SourceConfig};
-use lightstick_types::{Bitrate, Codec, Layer, TrackKind};
+use lightstick_types::{Bitrate, Codec, Layer, TrackId};
 
 /// xorshift64*: the same seed, the same run.
 pub(crate) struct Random(u64);
@@ -131,7 +131,7 @@ fn incoming(
     payload.extend_from_slice(&[0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01]);
     payload.resize(1_000, n as u8);
     Incoming {
-        kind: TrackKind::Video,
+        track: TrackId::FIRST_VIDEO,
         layer: encoding.layer,
         format: Format {
             codec: Codec::Vp8,

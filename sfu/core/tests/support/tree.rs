@@ -10,15 +10,15 @@ use lightstick_sfu_core::codec::h264::ParameterSets;
 use lightstick_sfu_core::egress::{Accepted, ExtensionIds, StreamConfig};
 use lightstick_sfu_core::health::Health;
 use lightstick_sfu_core::ice::Route;
-use lightstick_sfu_core::layers::LayerSet;
 use lightstick_sfu_core::packet::{Format, MediaPacket, PacketExtensions};
 use lightstick_sfu_core::room::{
     Down, FeederId, Hop, HopConfig, Outlet, Output, PeerId, SourceSetup, Tally, Turn, Up, Viewer,
     ViewerEvent, ViewerKey,
 };
 use lightstick_sfu_core::srtp::{self, End, Profile, RtcpOpener, Sealer};
+use lightstick_sfu_core::streams::StreamSet;
 use lightstick_sfu_core::uptrack::Incoming;
-use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, TrackKind};
+use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, StreamId, TrackId, TrackKind};
 
 use super::support::{FRAME, Publisher, Random};
 
@@ -48,18 +48,15 @@ struct Link {
 
 /// When keyframes were asked for last.
 #[derive(Default)]
-struct Asked([Option<Instant>; Layer::COUNT]);
+struct Asked([Option<Instant>; StreamId::COUNT]);
 
 impl Asked {
-    fn note(&mut self, layers: LayerSet, now: Instant, whom: &str) {
-        for layer in layers.iter() {
-            let before = self.0[layer.index()].replace(now);
+    fn note(&mut self, streams: StreamSet, now: Instant, whom: &str) {
+        for stream in streams.iter() {
+            let before = self.0[stream.index()].replace(now);
             let since = before.map(|at| now - at);
             let apart = since.is_none_or(|since| since >= INTERVAL);
-            assert!(
-                apart,
-                "{whom} was asked for {layer:?} again after {since:?}"
-            );
+            assert!(apart, "{whom} was asked for {stream} again after {since:?}");
         }
     }
 }
@@ -156,6 +153,7 @@ pub(crate) fn config() -> HopConfig {
 
 pub(crate) fn setup() -> SourceSetup {
     SourceSetup {
+        video_tracks: 1,
         bitrate_max: Bitrate::kbps(50_000),
         parameter_sets: ParameterSets::default(),
         health: Health::default(),
@@ -347,7 +345,7 @@ impl Tree {
     /// What nobody has any business to send.
     pub(crate) fn lie(&mut self, node: usize) {
         let (now, stranger) = (self.now, PeerId(9_999));
-        let all: LayerSet = Layer::ALL.into_iter().collect();
+        let all: StreamSet = StreamId::all().collect();
         let hop = &mut self.node(node).hop;
         hop.handle_up(stranger, Up::Keyframe(all), now);
         hop.handle_up(stranger, Up::Watched(all), now);
@@ -373,25 +371,25 @@ impl Tree {
                         continue;
                     }
                     let link = &mut state.link;
-                    if let Up::Keyframe(layers) = &up {
-                        link.asked.note(*layers, now, "a hop");
+                    if let Up::Keyframe(streams) = &up {
+                        link.asked.note(*streams, now, "a hop");
                     }
                     link.up.push_back((now + link.delay, up));
                 }
                 Output::Down(below, down) => self.send_down(node, below, down),
-                Output::Keyframe(feeder, layers) => {
+                Output::Keyframe(feeder, streams) => {
                     if let Some((of, publisher, asked)) = &mut self.publisher
                         && *of == feeder
                     {
-                        asked.note(layers, now, "the publisher");
-                        for layer in layers.iter() {
-                            publisher.request_keyframe(layer);
+                        asked.note(streams, now, "the publisher");
+                        for stream in streams.iter() {
+                            publisher.request_keyframe(stream.layer);
                         }
                     }
                 }
-                Output::ViewerLayer(fan, layer) => {
+                Output::ViewerLayer(fan, stream) => {
                     let fan = self.fans.get_mut(&fan).expect("a fan that is there");
-                    fan.seen.layer = Some(layer);
+                    fan.seen.layer = Some(stream.layer);
                 }
                 Output::ViewerFailed(fan) => panic!("the handling of fan {fan} panicked"),
                 // Fans are looked at as their timeouts say.
@@ -419,9 +417,9 @@ impl Tree {
                 self.node(node).hop.handle_overflow(peer, now);
                 return;
             }
-            let video = |packet: &&Arc<MediaPacket>| packet.kind == TrackKind::Video;
+            let video = |packet: &&Arc<MediaPacket>| packet.kind() == TrackKind::Video;
             for packet in batch.packets.iter().filter(video) {
-                let name = (packet.source, packet.layer.index(), packet.sequence);
+                let name = (packet.source, packet.stream().index(), packet.sequence);
                 assert!(link.crossed.insert(name), "{name:?} crossed twice");
             }
             self.packets
@@ -535,7 +533,7 @@ impl Tree {
         packets.retain(|_| !self.random.chance(self.loss));
         self.audio += 1;
         packets.push(Incoming {
-            kind: TrackKind::Audio,
+            track: TrackId::AUDIO,
             layer: Layer::High,
             format: Format {
                 codec: Codec::Opus,
