@@ -28,7 +28,7 @@ pub(super) struct Rates {
 /// What a room's tracks take, headers included, as the estimate of a link is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RoomRates {
-    video: [LayerRates; VIDEO_TRACKS_MAX],
+    pub(super) video: [LayerRates; VIDEO_TRACKS_MAX],
     pub(super) audio: Bitrate,
 }
 

@@ -59,6 +59,16 @@ impl Section {
         self.down().stream().or(self.wanted())
     }
 
+    /// What the least of its track takes.
+    fn least(&self, rates: &RoomRates) -> u64 {
+        let track = self.down();
+        track.least(&rates.of(track.id())).bps()
+    }
+
+    fn is_held(&self) -> bool {
+        self.held_since.is_some()
+    }
+
     fn is_patient(&self, now: Instant) -> bool {
         self.patient_until.is_some_and(|at| now < at)
     }
@@ -164,27 +174,26 @@ impl VideoSections {
         link: Bitrate,
         rates: &RoomRates,
     ) -> (StreamSet, Option<Bitrate>) {
-        let least = |section: &Section| {
-            let track = section.down();
-            track.least(&rates.of(track.id())).bps()
-        };
-        let mut others: u64 = self.sections.iter().skip(1).map(least).sum();
+        let mut wanted = self.set_aside(now, link, rates);
+        let others = self
+            .sections
+            .iter()
+            .skip(1)
+            .filter(|section| !section.is_held());
+        let mut others: u64 = others.map(|section| section.least(rates)).sum();
         let (mut left, mut sent) = (link.bps(), 0);
-        let mut wanted = StreamSet::default();
         // What the section takes that would be better first, and what it would take then.
         let mut better: Option<(u64, Bitrate)> = None;
         for (place, section) in self.sections.iter_mut().enumerate() {
-            let least = least(section);
+            let least = section.least(rates);
             let layers = rates.of(section.down().id());
-            let share = match place {
-                0 => left.saturating_sub(others).max(left.min(least)),
-                _ => {
-                    others = others.saturating_sub(least);
-                    let share = left.saturating_sub(others);
-                    wanted = wanted.or(section.hold(now, share, least));
-                    share
-                }
-            };
+            if section.is_held() {
+                continue;
+            }
+            if place > 0 {
+                others = others.saturating_sub(least);
+            }
+            let share = left.saturating_sub(others).max(left.min(least));
             let track = &mut section.track;
             wanted = wanted.or(keyframe(track.on_estimate(now, Bitrate(share), &layers)));
             let cost = track.track().cost(&layers).bps();
@@ -198,6 +207,23 @@ impl VideoSections {
         }
         let better = better.map(|(cost, better)| Bitrate(sent - cost + better.bps()));
         (wanted, better)
+    }
+
+    /// Decides which sections show anything: the first one, and of the others those for whose least
+    /// the link has room besides. The keyframes that are wanted then.
+    fn set_aside(&mut self, now: Instant, link: Bitrate, rates: &RoomRates) -> StreamSet {
+        let mut wanted = StreamSet::default();
+        let mut left = link.bps();
+        for (place, section) in self.sections.iter_mut().enumerate() {
+            let least = section.least(rates);
+            if place > 0 {
+                wanted = wanted.or(section.hold(now, left, least));
+            }
+            if !section.is_held() {
+                left = left.saturating_sub(least);
+            }
+        }
+        wanted
     }
 
     /// The streams that the publisher must send for this viewer.
@@ -298,16 +324,16 @@ impl VideoSections {
 impl Section {
     /// Sends nothing while the link has no room for the least of the track. The keyframe that is
     /// wanted then.
-    fn hold(&mut self, now: Instant, share: u64, least: u64) -> StreamSet {
+    fn hold(&mut self, now: Instant, room: u64, least: u64) -> StreamSet {
         let track = self.track.track_mut();
         match self.held_since {
-            None if share < least => {
+            None if room < least => {
                 self.held_since = Some(now);
                 track.set_held(true);
             }
             Some(since)
                 if now.saturating_duration_since(since) >= RETURN_AFTER
-                    && share * 100 >= least * (100 + RETURN_HEADROOM) =>
+                    && room * 100 >= least * (100 + RETURN_HEADROOM) =>
             {
                 self.held_since = None;
                 track.set_held(false);
@@ -321,4 +347,114 @@ impl Section {
 
 fn keyframe(wanted: Option<KeyframeWanted>) -> StreamSet {
     wanted.map(|wanted| wanted.0).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use lightstick_types::{Layer, TrackKind};
+
+    use super::*;
+    use crate::egress::ExtensionIds;
+    use crate::layers::LayerRates;
+
+    fn config(place: u32) -> StreamConfig {
+        StreamConfig {
+            kind: TrackKind::Video,
+            mid: place.to_string(),
+            cname: "show".into(),
+            ssrc: place,
+            resend_ssrc: None,
+            clock_rate: 90_000,
+            accepted: Vec::new(),
+            extensions: ExtensionIds::default(),
+        }
+    }
+
+    /// A viewer of a camera in three layers and of a screen in one, both of which it waits for.
+    struct Viewer {
+        now: Instant,
+        video: VideoSections,
+        rates: RoomRates,
+    }
+
+    const CAMERA: TrackId = TrackId::FIRST_VIDEO;
+
+    fn screen() -> TrackId {
+        TrackId::video(1).unwrap()
+    }
+
+    impl Viewer {
+        fn new() -> Self {
+            let now = Instant::now();
+            let configs = [config(0), config(1)];
+            let mut video = VideoSections::new(configs.iter(), LayerChoice::Auto, now);
+            let streams = Layer::ALL.map(|layer| CAMERA.layer(layer));
+            let screen = screen().layer(Layer::High);
+            video.set_supply(Supply {
+                available: streams.into_iter().chain([screen]).collect(),
+                video_tracks: 2,
+                ..Supply::default()
+            });
+            let mut rates = RoomRates::default();
+            rates.video[0] = LayerRates::whole([200_000, 600_000, 2_500_000]);
+            rates.video[1] = LayerRates::whole([0, 0, 1_000_000]);
+            Self { now, video, rates }
+        }
+
+        /// What it waits for once its link has carried so much for ten seconds.
+        fn link(&mut self, kbps: u64) -> Vec<StreamId> {
+            for _ in 0..20 {
+                self.now += Duration::from_millis(500);
+                let link = Bitrate::kbps(kbps);
+                self.video.on_estimate(self.now, link, &self.rates);
+            }
+            self.video.wanted().iter().collect()
+        }
+    }
+
+    #[test]
+    fn the_first_section_grows_while_the_others_keep_their_least() {
+        let screen = screen().layer(Layer::High);
+        let mut viewer = Viewer::new();
+        for (kbps, camera, with_screen) in [
+            (5_000, Layer::High, true),
+            // 2.5 Mbit/s alone would fit.
+            (3_000, Layer::Medium, true),
+            (1_250, Layer::Low, true),
+            // Not even the least of both: the first one is all that is left.
+            (1_000, Layer::Medium, false),
+            (150, Layer::Low, false),
+            (5_000, Layer::High, true),
+        ] {
+            let mut expected = vec![CAMERA.layer(camera)];
+            expected.extend(with_screen.then_some(screen));
+            assert_eq!(viewer.link(kbps), expected, "{kbps} kbit/s");
+        }
+    }
+
+    #[test]
+    fn what_comes_first_is_the_viewers_choice() {
+        let mut viewer = Viewer::new();
+        viewer.video.choose_main(Some(screen()));
+        // The screen has one layer, and the camera takes what that leaves.
+        let camera = |layer| vec![CAMERA.layer(layer), screen().layer(Layer::High)];
+        assert_eq!(viewer.link(5_000), camera(Layer::High));
+        assert_eq!(viewer.link(2_000), camera(Layer::Medium));
+        assert_eq!(viewer.link(1_300), camera(Layer::Low));
+        assert_eq!(viewer.link(1_000), [screen().layer(Layer::High)]);
+    }
+
+    #[test]
+    fn the_next_step_of_the_first_section_is_probed_for_first() {
+        let mut viewer = Viewer::new();
+        viewer.link(1_700);
+        let link = Bitrate::kbps(1_700);
+        let (_, better) = viewer.video.on_estimate(viewer.now, link, &viewer.rates);
+        // The camera's best with room to spare, and the screen.
+        assert_eq!(better, Some(Bitrate(2_700_000 + 1_000_000)));
+        viewer.link(5_000);
+        let link = Bitrate::kbps(5_000);
+        let (_, better) = viewer.video.on_estimate(viewer.now, link, &viewer.rates);
+        assert_eq!(better, None);
+    }
 }
