@@ -210,12 +210,12 @@ impl Show {
     fn run(&mut self, frames: usize) {
         for _ in 0..frames {
             let end = self.now + support::FRAME;
-            for index in 0..self.tracks.len() {
-                self.tracks[index].now = self.now;
-                for packet in self.tracks[index].next_frame() {
+            for (index, (publisher, size)) in self.tracks.iter_mut().zip(SIZES).enumerate() {
+                publisher.now = self.now;
+                for packet in publisher.next_frame() {
                     let packet = Incoming {
                         track: track(index),
-                        payload: Arc::from(&packet.payload[..SIZES[index]]),
+                        payload: Arc::from(&packet.payload[..size]),
                         ..packet
                     };
                     let (now, tally) = (self.now, &mut self.tally);
