@@ -28,7 +28,7 @@ pub fn binding(packet: &[u8]) {
     let bytes: usize = extensions(packet).map(|(_, value)| value.len() + 1).sum();
     assert!(bytes <= packet.len());
     if let Some(place) = BINDING.place(packet) {
-        let format = BINDING.format(place.kind, packet[1] & 0x7f);
+        let format = BINDING.format(place.stream.track, packet[1] & 0x7f);
         assert_eq!(format.is_some(), !place.repair);
     }
 }

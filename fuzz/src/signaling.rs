@@ -6,13 +6,13 @@ use std::sync::LazyLock;
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use lightstick_sfu_core::answer::Local;
-use lightstick_sfu_core::offer::{Offer, Side, Track, VIDEO_TRACKS_MAX};
+use lightstick_sfu_core::offer::{Offer, Side, Track};
 use lightstick_signaling_core::etag::{self, EntityTag, Match};
 use lightstick_signaling_core::sdpfrag::{
     CANDIDATES_MAX, FRAGMENT_BYTES_MAX, Fragment, LINE_BYTES_MAX,
 };
 use lightstick_signaling_core::token::{Grant, KeySet, SECRET_BYTES_MIN, SUBJECT_BYTES_MAX};
-use lightstick_types::{Layer, RoomName, SessionId, TrackKind};
+use lightstick_types::{Layer, RoomName, SessionId, TrackKind, VIDEO_TRACKS_MAX};
 
 /// An SDP offer of a publisher and of a viewer: what is answered is answered section by section and
 /// agrees on nothing that was not offered; what is refused says why in few words.

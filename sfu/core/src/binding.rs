@@ -6,7 +6,7 @@
 //! other packets again is told by its payload type (RFC 4588), and belongs to the layer that it
 //! names or to the stream that the offer groups it with.
 
-use lightstick_types::{Layer, TrackKind};
+use lightstick_types::{Layer, StreamId, TrackId};
 
 use crate::demux::{RtpView, extensions};
 use crate::offer::{Extension, Offer, Track};
@@ -15,25 +15,23 @@ use crate::packet::Format;
 /// A place among a publisher's streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    pub kind: TrackKind,
-    pub layer: Layer,
-    /// It sends again what another stream of this place has sent.
+    pub stream: StreamId,
+    /// It sends again what another SSRC of this stream has sent.
     pub repair: bool,
 }
 
 /// What a publisher has announced of its streams.
 #[derive(Clone, Debug)]
 pub struct Binding {
-    mid: Option<u8>,
-    rid: Option<u8>,
-    repaired_rid: Option<u8>,
+    /// The header extensions that name a stream, under their ids. One may have several.
+    names: Vec<(u8, Extension)>,
     tracks: Vec<Streams>,
 }
 
 /// One track's streams.
 #[derive(Clone, Debug)]
 struct Streams {
-    kind: TrackKind,
+    id: TrackId,
     mid: Box<[u8]>,
     roles: [Role; 128],
     encodings: Vec<(Box<[u8]>, Layer)>,
@@ -56,12 +54,17 @@ impl Binding {
     /// What `offer` announces.
     #[must_use]
     pub fn new(offer: &Offer) -> Self {
-        let id_of = |extension| offer.tracks().find_map(|track| track.id_of(extension));
+        let is_name = |(_, extension): &(u8, Extension)| {
+            use Extension::{Mid, RepairedRid, Rid};
+            matches!(extension, Mid | Rid | RepairedRid)
+        };
+        let extensions = offer.tracks().flat_map(|track| track.extensions());
+        let mut names: Vec<_> = extensions.filter(is_name).collect();
+        names.sort_unstable_by_key(|(id, _)| *id);
+        names.dedup();
         Self {
-            mid: id_of(Extension::Mid),
-            rid: id_of(Extension::Rid),
-            repaired_rid: id_of(Extension::RepairedRid),
-            tracks: firsts(offer).map(Streams::new).collect(),
+            names,
+            tracks: offer.numbered().map(Streams::new).collect(),
         }
     }
 
@@ -72,13 +75,11 @@ impl Binding {
         let header = RtpView::parse(packet).ok()?;
         let (mut mid, mut rid, mut repaired) = (None, None, None);
         for (id, value) in extensions(packet) {
-            let id = Some(id);
-            if id == self.mid {
-                mid = Some(value);
-            } else if id == self.rid {
-                rid = Some(value);
-            } else if id == self.repaired_rid {
-                repaired = Some(value);
+            match self.names.iter().find(|(known, _)| *known == id) {
+                Some((_, Extension::Mid)) => mid = Some(value),
+                Some((_, Extension::Rid)) => rid = Some(value),
+                Some((_, Extension::RepairedRid)) => repaired = Some(value),
+                _ => {}
             }
         }
         let payload_type = usize::from(header.payload_type);
@@ -88,11 +89,11 @@ impl Binding {
             Role::Media(_) => (false, track.layer(header.ssrc, rid)?),
             Role::Repair => (true, track.repaired(header.ssrc, repaired.or(rid))?),
         };
-        Some(Place {
-            kind: track.kind,
+        let stream = StreamId {
+            track: track.id,
             layer,
-            repair,
-        })
+        };
+        Some(Place { stream, repair })
     }
 
     fn track(&self, mid: Option<&[u8]>, ssrc: u32, payload_type: usize) -> Option<&Streams> {
@@ -110,8 +111,8 @@ impl Binding {
 
     /// The format of a payload type in a track.
     #[must_use]
-    pub fn format(&self, kind: TrackKind, payload_type: u8) -> Option<Format> {
-        let track = self.tracks.iter().find(|track| track.kind == kind)?;
+    pub fn format(&self, track: TrackId, payload_type: u8) -> Option<Format> {
+        let track = self.tracks.iter().find(|known| known.id == track)?;
         match track.roles.get(usize::from(payload_type)) {
             Some(Role::Media(format)) => Some(*format),
             _ => None,
@@ -127,15 +128,8 @@ impl Binding {
     }
 }
 
-/// A room has one video track so far: further ones are of no stream.
-fn firsts(offer: &Offer) -> impl Iterator<Item = &Track> {
-    let kinds = [TrackKind::Audio, TrackKind::Video];
-    let first = |kind| offer.tracks().find(move |track| track.kind == kind);
-    kinds.into_iter().filter_map(first)
-}
-
 impl Streams {
-    fn new(track: &Track) -> Self {
+    fn new((id, track): (TrackId, &Track)) -> Self {
         let mut roles = [Role::None; 128];
         for accepted in track.accepted() {
             roles[usize::from(accepted.payload_type)] = Role::Media(accepted.format);
@@ -148,7 +142,7 @@ impl Streams {
         }
         let encodings = track.encodings().iter();
         Self {
-            kind: track.kind,
+            id,
             mid: track.mid().unwrap_or("").as_bytes().into(),
             roles,
             encodings: encodings
@@ -236,11 +230,10 @@ mod tests {
         binding: &Binding,
         (payload_type, ssrc): (u8, u32),
         elements: &[(u8, &str)],
-        want: Option<(TrackKind, Layer, bool)>,
+        want: Option<(TrackId, Layer, bool)>,
     ) {
-        let want = want.map(|(kind, layer, repair)| Place {
-            kind,
-            layer,
+        let want = want.map(|(track, layer, repair)| Place {
+            stream: StreamId { track, layer },
             repair,
         });
         let found = binding.place(&packet(payload_type, ssrc, elements));
@@ -248,17 +241,19 @@ mod tests {
     }
 
     use Layer::{High, Low, Medium};
-    use TrackKind::{Audio, Video};
+
+    const AUDIO_ID: TrackId = TrackId::AUDIO;
+    const VIDEO_ID: TrackId = TrackId::FIRST_VIDEO;
 
     #[test]
     fn a_payload_type_tells_where_nothing_else_does() {
         let plain = binding("", "");
-        check(&plain, (111, 5), &[], Some((Audio, High, false)));
-        check(&plain, (96, 6), &[], Some((Video, High, false)));
-        check(&plain, (97, 7), &[], Some((Video, High, true)));
+        check(&plain, (111, 5), &[], Some((AUDIO_ID, High, false)));
+        check(&plain, (96, 6), &[], Some((VIDEO_ID, High, false)));
+        check(&plain, (97, 7), &[], Some((VIDEO_ID, High, true)));
         check(&plain, (98, 8), &[], None);
         // What the packet names goes first: of a section that was not offered it is nothing.
-        check(&plain, (96, 6), &[(4, "1")], Some((Video, High, false)));
+        check(&plain, (96, 6), &[(4, "1")], Some((VIDEO_ID, High, false)));
         check(&plain, (96, 6), &[(4, "x")], None);
         check(&plain, (96, 6), &[(4, "0")], None);
         assert_eq!(plain.place(&[0x80; 11]), None);
@@ -272,12 +267,19 @@ mod tests {
             "{HEAD}a=fingerprint:sha-256 {print}\r\n{audio}a=ssrc:5 cname:c\r\n{VIDEO}a=ssrc:6\r\n"
         );
         let binding = Binding::new(&Offer::read(&text, Side::Publisher).expect("an offer"));
-        check(&binding, (96, 5), &[], Some((Audio, High, false)));
-        check(&binding, (96, 6), &[], Some((Video, High, false)));
+        check(&binding, (96, 5), &[], Some((AUDIO_ID, High, false)));
+        check(&binding, (96, 6), &[], Some((VIDEO_ID, High, false)));
         check(&binding, (96, 7), &[], None);
-        check(&binding, (96, 7), &[(4, "0")], Some((Audio, High, false)));
-        let format = |kind| binding.format(kind, 96).map(|format| format.codec.kind());
-        assert_eq!((format(Audio), format(Video)), (Some(Audio), Some(Video)));
+        check(
+            &binding,
+            (96, 7),
+            &[(4, "0")],
+            Some((AUDIO_ID, High, false)),
+        );
+        for id in [AUDIO_ID, VIDEO_ID] {
+            let format = binding.format(id, 96);
+            assert_eq!(format.map(|format| format.codec.kind()), Some(id.kind()));
+        }
     }
 
     #[test]
@@ -290,14 +292,46 @@ mod tests {
             &rids,
             (96, 6),
             &[(4, "1"), (10, "hi")],
-            Some((Video, High, false)),
+            Some((VIDEO_ID, High, false)),
         );
-        check(&rids, (96, 7), &[(10, "lo")], Some((Video, Low, false)));
-        check(&rids, (97, 8), &[(11, "lo")], Some((Video, Low, true)));
+        check(&rids, (96, 7), &[(10, "lo")], Some((VIDEO_ID, Low, false)));
+        check(&rids, (97, 8), &[(11, "lo")], Some((VIDEO_ID, Low, true)));
         check(&rids, (96, 9), &[(10, "mid")], None);
         check(&rids, (96, 9), &[(4, "1")], None);
         let one = binding("", "a=rid:x send\r\n");
-        check(&one, (96, 9), &[], Some((Video, High, false)));
+        check(&one, (96, 9), &[], Some((VIDEO_ID, High, false)));
+    }
+
+    /// Tracks of one kind have their payload types and simulcast ids in common.
+    #[test]
+    fn several_video_tracks() {
+        let print = ["AB"; 32].join(":");
+        let simulcast = "a=rid:h send\r\na=rid:l send\r\na=simulcast:send h;l\r\n";
+        let second = VIDEO.replace("a=mid:1", "a=mid:2");
+        let third = VIDEO
+            .replace("a=mid:1", "a=mid:3")
+            .replace("extmap:4 ", "extmap:5 ");
+        let head = HEAD.replace("BUNDLE 0 1", "BUNDLE 0 1 2 3");
+        let text = format!(
+            "{head}a=fingerprint:sha-256 {print}\r\n{AUDIO}{VIDEO}{simulcast}{second}{simulcast}\
+             {third}a=ssrc-group:FID 7 8\r\na=ssrc:7 cname:c\r\na=ssrc:8 cname:c\r\n"
+        );
+        let binding = Binding::new(&Offer::read(&text, Side::Publisher).expect("an offer"));
+        let [second, third] = [1, 2].map(|index| TrackId::video(index).expect("an id"));
+        for (mid, track) in [("1", VIDEO_ID), ("2", second)] {
+            for (rid, layer) in [("h", High), ("l", Low)] {
+                let (media, repair) = ([(4, mid), (10, rid)], [(4, mid), (11, rid)]);
+                check(&binding, (96, 6), &media, Some((track, layer, false)));
+                check(&binding, (97, 6), &repair, Some((track, layer, true)));
+            }
+            // Without its id it could be of either layer.
+            check(&binding, (96, 6), &[(4, mid)], None);
+        }
+        check(&binding, (96, 6), &[(10, "h")], None);
+        check(&binding, (96, 6), &[(4, "4"), (10, "h")], None);
+        check(&binding, (96, 7), &[], Some((third, High, false)));
+        check(&binding, (97, 8), &[], Some((third, High, true)));
+        check(&binding, (96, 9), &[(5, "3")], Some((third, High, false)));
     }
 
     #[test]
@@ -308,8 +342,8 @@ mod tests {
              a=ssrc-group:FID 5 6\r\na=ssrc:1 cname:c\r\na=ssrc:2 cname:c\r\n",
         );
         for (ssrc, layer) in [(1, Low), (3, Medium), (5, High)] {
-            check(&group, (96, ssrc), &[], Some((Video, layer, false)));
-            check(&group, (97, ssrc + 1), &[], Some((Video, layer, true)));
+            check(&group, (96, ssrc), &[], Some((VIDEO_ID, layer, false)));
+            check(&group, (97, ssrc + 1), &[], Some((VIDEO_ID, layer, true)));
             assert_eq!(group.repair_of(ssrc), Some(ssrc + 1));
         }
         check(&group, (96, 9), &[], None);

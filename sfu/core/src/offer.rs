@@ -12,7 +12,7 @@ mod refusal;
 
 use std::collections::HashSet;
 
-use lightstick_types::{Codec, Layer, TrackKind};
+use lightstick_types::{Codec, Layer, TrackId, TrackKind, VIDEO_TRACKS_MAX};
 
 pub use crate::sdp::{Fault, SdpError};
 pub(crate) use formats::Chosen;
@@ -21,9 +21,6 @@ pub use refusal::{OfferError, Reason, Refusal, SectionName};
 
 use crate::fingerprint::Fingerprints;
 use crate::sdp::{Direction, Media, Sdp, SsrcGroup, Transport};
-
-/// Video sections that are taken of one offer: cameras, a screen.
-pub const VIDEO_TRACKS_MAX: usize = 4;
 
 const fn tracks_max(kind: TrackKind) -> usize {
     match kind {
@@ -267,6 +264,18 @@ impl Offer {
         self.sections.iter().filter_map(|section| match section {
             Section::Taken(track) => Some(&**track),
             Section::Inactive(_) | Section::Data(_) | Section::Rejected(_) => None,
+        })
+    }
+}
+
+impl Offer {
+    /// What a publisher sends, each under the id that it has in its room: video tracks are numbered
+    /// in the order of their sections.
+    pub fn numbered(&self) -> impl Iterator<Item = (TrackId, &Track)> {
+        let mut videos = TrackId::videos();
+        self.tracks().filter_map(move |track| match track.kind {
+            TrackKind::Audio => Some((TrackId::AUDIO, track)),
+            TrackKind::Video => Some((videos.next()?, track)),
         })
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use lightstick_sfu_core::offer::OfferError;
 pub use lightstick_sfu_core::offer::{Reason, Refusal, SdpError, SectionName};
 use lightstick_types::{
-    Bitrate, ChatMember, Codec, Hint, Layer, LayerChoice, RoomId, SessionId, ShardId, TrackKind,
+    Bitrate, ChatMember, Codec, Hint, Layer, LayerChoice, RoomId, SessionId, ShardId, StreamId,
+    TrackId,
 };
 use serde::Serialize;
 
@@ -56,7 +57,27 @@ pub struct SessionOpened {
     /// The peer's ICE user fragment as it stood in the offer.
     pub remote_ufrag: String,
     /// A publisher's simulcast layers with their ids, lowest first; none without simulcast.
-    pub layers: Vec<(Layer, String)>,
+    pub layers: Vec<(StreamId, String)>,
+    /// Video tracks that a publisher has announced.
+    pub video_tracks: usize,
+}
+
+/// What a viewer changes of what it gets. What is `None` stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ViewerChoice {
+    /// The layer of each video track.
+    pub layer: Option<LayerChoice>,
+    /// The video track that its first video section carries.
+    pub main: Option<MainChoice>,
+}
+
+/// Which video track a viewer sees first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MainChoice {
+    /// The one that the room shows first.
+    Auto,
+    /// Its own choice, as far as there is such a track.
+    Track(TrackId),
 }
 
 /// Why a session was not opened. Nothing stays allocated.
@@ -172,25 +193,25 @@ pub enum MediaEvent {
         /// The publisher's session.
         session: SessionId,
         /// Which.
-        kind: TrackKind,
+        track: TrackId,
         /// In which codec.
         codec: Codec,
     },
-    /// A promoted publisher has other layers than before; those count that are paused on our wish.
-    /// Empty: the video has stopped. Its end says the same without this event.
+    /// A promoted publisher has other video streams than before; those count that are paused on our
+    /// wish. Empty: the video has stopped. Its end says the same without this event.
     LayersChanged {
         /// The publisher's session.
         session: SessionId,
-        /// Lowest first.
-        layers: Vec<Layer>,
+        /// By track, the lowest layer first.
+        streams: Vec<StreamId>,
     },
-    /// A publisher shall not send these of its layers, because nobody watches them, and all others.
+    /// A publisher shall not send these of its streams, because nobody watches them, and all others.
     /// It starts with all.
     LayersPaused {
         /// The publisher's session.
         session: SessionId,
-        /// Lowest first.
-        layers: Vec<Layer>,
+        /// By track, the lowest layer first.
+        streams: Vec<StreamId>,
     },
     /// Other things are wrong with a publisher's stream than before. It starts with none.
     HintsChanged {
@@ -199,12 +220,19 @@ pub enum MediaEvent {
         /// All of them, in the order of their codes.
         hints: Vec<Hint>,
     },
-    /// A viewer is now given another layer.
+    /// A viewer is now given another layer of a track.
     ViewerLayer {
         /// Which session.
         session: SessionId,
-        /// The layer it gets.
-        layer: Layer,
+        /// What it gets.
+        stream: StreamId,
+    },
+    /// A viewer has chosen the track that it sees first.
+    ViewerMain {
+        /// Which session.
+        session: SessionId,
+        /// `None`: the one that the room shows first.
+        main: Option<TrackId>,
     },
 }
 
@@ -225,8 +253,8 @@ pub struct RoomMedia {
 /// One track's media.
 #[derive(Clone, Debug, Serialize)]
 pub struct TrackMedia {
-    /// Audio or video.
-    pub kind: TrackKind,
+    /// Which.
+    pub id: TrackId,
     /// Its codec.
     pub codec: Codec,
     /// The layers that can be had, lowest first. Audio has one.
@@ -265,8 +293,8 @@ pub struct SessionMedia {
     pub bytes_received: u64,
     /// Bytes to the peer.
     pub bytes_sent: u64,
-    /// The layer a viewer gets now.
-    pub layer: Option<Layer>,
+    /// What a viewer's video sections carry now, the first one first.
+    pub streams: Vec<StreamId>,
     /// The last round trip seen.
     pub round_trip: Option<Duration>,
     /// Loss that the peer reported last, 0 to 1.

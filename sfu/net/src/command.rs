@@ -4,17 +4,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use lightstick_sfu_core::offer::Offer;
-use lightstick_types::{ChatMember, LayerChoice, RoomId, SessionId};
+use lightstick_types::{ChatMember, RoomId, SessionId, TrackId};
 use tokio::sync::oneshot;
 
 use crate::api::{
     CloseReason, CommandError, LocalIce, OpenError, RemoteIce, Role, RoomMedia, SessionMedia,
-    SessionOpened,
+    SessionOpened, ViewerChoice,
 };
 use crate::joins::Reply;
 use crate::session::Session;
 use crate::shard::Shard;
-use crate::survey::named_layers;
+use crate::survey::{named_layers, video_tracks};
 
 /// A session that shall be opened, whose offer was read on the way to its shard.
 #[derive(Debug)]
@@ -42,9 +42,9 @@ pub(crate) enum Command {
         ice: RemoteIce,
         reply: oneshot::Sender<Result<LocalIce, CommandError>>,
     },
-    ChooseLayer {
+    Choose {
         session: SessionId,
-        choice: LayerChoice,
+        choice: ViewerChoice,
         reply: oneshot::Sender<Result<(), CommandError>>,
     },
     RoomMedia {
@@ -57,12 +57,14 @@ pub(crate) enum Command {
     },
 }
 
-/// What a shard must do for a session, without an answer.
+/// What a shard must do, without an answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Order {
     /// A parked publisher is its room's publisher from now on.
     Promote(SessionId),
     Close(SessionId),
+    /// This video track of a room is shown first; `None`: the first one.
+    Main(RoomId, Option<TrackId>),
 }
 
 impl Shard {
@@ -87,12 +89,14 @@ impl Shard {
             } => {
                 let _ = reply.send(self.restart_ice(session, &ice));
             }
-            Command::ChooseLayer {
+            Command::Choose {
                 session,
                 choice,
                 reply,
             } => {
-                let _ = reply.send(self.choose_layer(session, choice));
+                let key = self.sessions.by_id.get(&session);
+                let key = key.copied().ok_or(CommandError::NoSession);
+                let _ = reply.send(key.map(|key| self.choose(key, choice)));
             }
             Command::RoomMedia { room, reply } => {
                 let _ = reply.send(self.room_media(room));
@@ -108,6 +112,7 @@ impl Shard {
         match order {
             Order::Promote(session) => self.promote(session),
             Order::Close(session) => self.close(session),
+            Order::Main(room, track) => self.set_main(room, track),
         }
     }
 
@@ -146,6 +151,7 @@ impl Shard {
             local_ufrag: session.ice.local().ufrag.clone(),
             remote_ufrag: session.ice.remote().ufrag.clone(),
             layers: named_layers(&session.role),
+            video_tracks: video_tracks(&session.role),
         };
         let gauge = session.role.gauge(&self.io.stats);
         gauge.set(gauge.get() + 1);
@@ -176,27 +182,13 @@ impl Shard {
         Ok(local)
     }
 
-    fn choose_layer(
-        &mut self,
-        session: SessionId,
-        choice: LayerChoice,
-    ) -> Result<(), CommandError> {
-        let key = *self
-            .sessions
-            .by_id
-            .get(&session)
-            .ok_or(CommandError::NoSession)?;
-        self.choose(key, choice);
-        Ok(())
-    }
-
     /// What the API shows of a session.
     fn session_media(&mut self, key: u32) -> Option<SessionMedia> {
         let viewer = self.viewer_media(key);
         let mut media = self.sessions.get_mut(key)?.media();
         if let Some(viewer) = viewer {
             media.bytes_sent += viewer.bytes_sent;
-            media.layer = viewer.streams[0].map(|stream| stream.layer);
+            media.streams = viewer.streams.into_iter().flatten().collect();
             media.round_trip = viewer.round_trip;
             media.loss = viewer.loss;
             media.estimate = viewer.estimate;

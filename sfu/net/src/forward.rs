@@ -8,7 +8,7 @@ use lightstick_sfu_core::health::Fault;
 use lightstick_sfu_core::room::{Down, FeederId, Output, Turn};
 use lightstick_sfu_core::streams::StreamSet;
 use lightstick_sfu_core::uptrack::{Incoming, Refused};
-use lightstick_types::{RoomId, SessionId, ShardId, TrackId, TrackKind};
+use lightstick_types::{RoomId, SessionId, ShardId, StreamId, TrackId};
 
 use crate::api::{CloseReason, LayerMedia, MediaEvent, RoomMedia, TrackMedia};
 use crate::link::Message;
@@ -162,25 +162,24 @@ impl Shard {
             Output::Down(peer, down) => self.links.send(shard_of(peer), Message::Down(id, down)),
             Output::Keyframe(feeder, streams) => self.ask_for_keyframes(feeder, streams),
             Output::Pause(feeder, streams) => {
-                let layers = streams.of(TrackId::FIRST_VIDEO).iter().collect();
+                let streams = streams.iter().collect();
                 self.tell(feeder.0, |session| MediaEvent::LayersPaused {
                     session,
-                    layers,
+                    streams,
                 });
             }
             Output::TrackStarted(feeder, track, codec) => {
-                let kind = track.kind();
                 self.tell(feeder.0, |session| MediaEvent::TrackStarted {
                     session,
-                    kind,
+                    track,
                     codec,
                 });
             }
             Output::LayersChanged(feeder, streams) => {
-                let layers = streams.of(TrackId::FIRST_VIDEO).iter().collect();
+                let streams = streams.iter().collect();
                 self.tell(feeder.0, |session| MediaEvent::LayersChanged {
                     session,
-                    layers,
+                    streams,
                 });
             }
             Output::Hints(feeder, hints) => {
@@ -190,8 +189,7 @@ impl Shard {
                 });
             }
             Output::ViewerLayer(key, stream) => {
-                let layer = stream.layer;
-                self.tell(key, |session| MediaEvent::ViewerLayer { session, layer });
+                self.tell(key, |session| MediaEvent::ViewerLayer { session, stream });
             }
             Output::ViewerBehind(key) => self.arm(key),
             Output::ViewerFailed(key) => {
@@ -215,12 +213,21 @@ impl Shard {
         };
         if let RoleState::Publisher { ingress, .. } = &session.role {
             for stream in streams.iter() {
-                if ingress.request_keyframe(&mut session.rtc, stream.layer) {
+                if ingress.request_keyframe(&mut session.rtc, stream) {
                     self.io.stats.keyframe_requests_out.add(1);
                 }
             }
         }
         self.sessions.mark_dirty(feeder.0);
+    }
+
+    /// Shows a video track of a room first.
+    pub(crate) fn set_main(&mut self, id: RoomId, track: Option<TrackId>) {
+        let now = self.now;
+        let room = self.rooms.find(id);
+        if let Some((hop, _)) = room.and_then(|room| self.rooms.touch(room)) {
+            hop.set_main(track, now);
+        }
     }
 
     /// What a room's publisher sends, for the API.
@@ -233,14 +240,16 @@ impl Shard {
         let mut tracks = Vec::new();
         let formats: Vec<_> = source.formats().collect();
         for (track, format) in formats {
-            let kind = track.kind();
             let layers = source.layer_views(track, now).into_iter().map(|view| {
-                let rid = match &session.role {
-                    RoleState::Publisher { ingress, .. } if kind == TrackKind::Video => {
-                        ingress.rid(view.layer).map(|rid| rid.to_string())
-                    }
-                    _ => None,
+                let stream = StreamId {
+                    track,
+                    layer: view.layer,
                 };
+                let rid = match &session.role {
+                    RoleState::Publisher { ingress, .. } => ingress.rid(stream),
+                    RoleState::Viewer { .. } => None,
+                };
+                let rid = rid.map(str::to_owned);
                 LayerMedia {
                     layer: view.layer,
                     rid,
@@ -251,7 +260,7 @@ impl Shard {
                 }
             });
             tracks.push(TrackMedia {
-                kind,
+                id: track,
                 codec: format.codec,
                 layers: layers.collect(),
             });

@@ -10,14 +10,14 @@ use std::time::Instant;
 use crossbeam_channel::{TrySendError, bounded, unbounded};
 use lightstick_sfu_core::offer::{Offer, Side};
 use lightstick_tasks::{Ended, Threads};
-use lightstick_types::{LayerChoice, RoomId, SessionId, ShardId};
+use lightstick_types::{RoomId, SessionId, ShardId, TrackId};
 use mio::{Poll, Token, Waker};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::sync::mpsc;
 
 use crate::api::{
     COMMANDS_MAX, CommandError, EVENTS_MAX, LocalIce, MediaEvent, OpenError, OpenSession,
-    RemoteIce, Role, RoomMedia, SessionMedia, SessionOpened,
+    RemoteIce, Role, RoomMedia, SessionMedia, SessionOpened, ViewerChoice,
 };
 use crate::chat::{CHAT_COMMANDS_MAX, CHAT_EVENTS_MAX, ChatCommand, ChatEvent, Desk};
 use crate::command::{Command, Opening, Order};
@@ -259,14 +259,14 @@ impl MediaPlane {
     ///
     /// # Errors
     /// [`CommandError`].
-    pub async fn choose_layer(
+    pub async fn choose(
         &self,
         shard: ShardId,
         session: SessionId,
-        choice: LayerChoice,
+        choice: ViewerChoice,
     ) -> Result<(), CommandError> {
         self.port(shard)
-            .ask(|reply| Command::ChooseLayer {
+            .ask(|reply| Command::Choose {
                 session,
                 choice,
                 reply,
@@ -284,6 +284,14 @@ impl MediaPlane {
     /// Never blocks.
     pub fn close(&self, shard: ShardId, session: SessionId) {
         self.order(shard, Order::Close(session));
+    }
+
+    /// Shows a video track of a room first, to all viewers who have not chosen themselves; `None`:
+    /// the first one. To be said again of each publisher that is promoted. A room without one is no
+    /// error. Never blocks.
+    pub fn set_main(&self, room: RoomId, track: Option<TrackId>) {
+        let home = room.home(self.shards.len());
+        self.order(home, Order::Main(room, track));
     }
 
     /// Orders are followed in the order in which they were given.
@@ -554,7 +562,7 @@ mod tests {
         let (plane, mut shards) = asleep(1, 1);
         let shard = shards.remove(0);
         let session = SessionId::random();
-        let ask = || plane.choose_layer(ShardId(0), session, LayerChoice::Auto);
+        let ask = || plane.choose(ShardId(0), session, ViewerChoice::default());
         let waiting = ask();
         tokio::pin!(waiting);
         let polled = futures_util::poll!(&mut waiting);
@@ -592,7 +600,7 @@ mod tests {
                 session: SessionId::random(),
                 room: RoomId(room),
                 role: Role::Viewer {
-                    choice: LayerChoice::Auto,
+                    choice: lightstick_types::LayerChoice::Auto,
                 },
                 member: None,
                 offer: "nonsense".to_owned(),

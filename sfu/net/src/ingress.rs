@@ -16,7 +16,7 @@ use lightstick_sfu_core::health::Promise;
 use lightstick_sfu_core::offer::Offer;
 use lightstick_sfu_core::packet::PacketExtensions;
 use lightstick_sfu_core::uptrack::Incoming;
-use lightstick_types::{Layer, TrackId, TrackKind};
+use lightstick_types::{Layer, StreamId, TrackId, TrackKind};
 use str0m::Rtc;
 use str0m::media::{KeyframeRequestKind, MediaKind, MediaTime, Mid, Rid};
 use str0m::rtp::{RtpPacket, Ssrc};
@@ -43,11 +43,13 @@ const RETIRED_MAX: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Ingress {
     binding: Binding,
-    rids: Vec<(Layer, String)>,
+    rids: Vec<(StreamId, String)>,
+    video_tracks: u8,
     /// Whether it wants keyframe requests as FIR (RFC 5104 section 4.3.1).
     request: KeyframeRequestKind,
     streams: HashMap<Ssrc, Stream>,
-    slots: [Slot; 1 + Layer::COUNT],
+    /// By [`StreamId::index`].
+    slots: [Slot; StreamId::COUNT],
     retired_repairs: Vec<Ssrc>,
     new_streams: Bucket,
     new_repairs: Bucket,
@@ -60,8 +62,7 @@ pub(crate) struct Ingress {
 /// A stream of media that str0m knows.
 #[derive(Debug)]
 struct Stream {
-    kind: TrackKind,
-    layer: Layer,
+    id: StreamId,
     /// A packet of it was opened.
     authentic: bool,
     /// Another one has taken its place.
@@ -77,29 +78,19 @@ struct Slot {
     repair: Option<Ssrc>,
 }
 
-fn slot_of(kind: TrackKind, layer: Layer) -> usize {
-    match kind {
-        TrackKind::Audio => 0,
-        TrackKind::Video => 1 + layer.index(),
-    }
-}
-
 /// What str0m calls a track. The peer's own names are not limited as str0m's are.
-pub(crate) fn mid_of(kind: TrackKind) -> Mid {
-    match kind {
-        TrackKind::Audio => Mid::from("audio"),
-        TrackKind::Video => Mid::from("video"),
-    }
+pub(crate) fn mid_of(track: TrackId) -> Mid {
+    Mid::from(&*track.to_string())
 }
 
 /// What str0m calls a layer of video.
-fn rid_of(kind: TrackKind, layer: Layer) -> Option<Rid> {
-    let name = match layer {
+fn rid_of(stream: StreamId) -> Option<Rid> {
+    let name = match stream.layer {
         Layer::Low => "low",
         Layer::Medium => "medium",
         Layer::High => "high",
     };
-    (kind == TrackKind::Video).then(|| Rid::from(name))
+    (stream.track.kind() == TrackKind::Video).then(|| Rid::from(name))
 }
 
 pub(crate) fn kind_of(kind: TrackKind) -> MediaKind {
@@ -112,16 +103,22 @@ pub(crate) fn kind_of(kind: TrackKind) -> MediaKind {
 impl Ingress {
     /// What `offer` announces.
     pub(crate) fn new(offer: &Offer) -> Self {
-        let encodings = offer.tracks().flat_map(|track| track.encodings());
+        let encodings = offer.numbered().flat_map(|(id, track)| {
+            let named = track.encodings().iter();
+            named.map(move |encoding| {
+                let layer = encoding.layer;
+                (StreamId { track: id, layer }, encoding.rid.to_string())
+            })
+        });
+        let videos = offer.tracks().filter(|t| t.kind == TrackKind::Video);
         let wants_fir = offer
             .tracks()
             .filter(|track| track.kind == TrackKind::Video)
             .any(|track| !track.has_feedback("nack pli") && track.has_feedback("ccm fir"));
         Self {
             binding: Binding::new(offer),
-            rids: encodings
-                .map(|encoding| (encoding.layer, encoding.rid.to_string()))
-                .collect(),
+            rids: encodings.collect(),
+            video_tracks: videos.count() as u8,
             request: match wants_fir {
                 true => KeyframeRequestKind::Fir,
                 false => KeyframeRequestKind::Pli,
@@ -144,6 +141,11 @@ impl Ingress {
     /// What the offer promises.
     pub(crate) fn promise(&self) -> Promise {
         self.promise
+    }
+
+    /// How many video tracks are announced.
+    pub(crate) fn video_tracks(&self) -> u8 {
+        self.video_tracks
     }
 
     /// The H.264 parameter sets of the offer.
@@ -173,9 +175,9 @@ impl Ingress {
         let Some(place) = self.binding.place(datagram) else {
             return false;
         };
-        let (mid, rid) = (mid_of(place.kind), rid_of(place.kind, place.layer));
+        let (mid, rid) = (mid_of(place.stream.track), rid_of(place.stream));
         if place.repair {
-            let slot = &mut self.slots[slot_of(place.kind, place.layer)];
+            let slot = &mut self.slots[place.stream.index()];
             // Before the first media libwebrtc probes with padding in the place of repairs: str0m
             // reports that it came, and drops what is more than padding.
             let Some((media, _)) = slot.now else {
@@ -198,10 +200,9 @@ impl Ingress {
         let mut api = rtc.direct_api();
         let stream = api.expect_stream_rx(ssrc, repair, mid, rid);
         // A peer without RTX sends lost packets again as they were. Lost audio comes too late.
-        stream.suppress_nack(place.kind == TrackKind::Audio);
+        stream.suppress_nack(place.stream.track.kind() == TrackKind::Audio);
         let stream = Stream {
-            kind: place.kind,
-            layer: place.layer,
+            id: place.stream,
             authentic: false,
             replaced: false,
             heard_at: now,
@@ -236,9 +237,10 @@ impl Ingress {
             stream.authentic = true;
             self.new_streams.take(now, NEW_STREAMS);
         }
-        let (kind, layer) = (stream.kind, stream.layer);
-        let format = self.binding.format(kind, *packet.header.payload_type)?;
-        let slot = &mut self.slots[slot_of(kind, layer)];
+        let id = stream.id;
+        let payload_type = *packet.header.payload_type;
+        let format = self.binding.format(id.track, payload_type)?;
+        let slot = &mut self.slots[id.index()];
         let (sequence, timestamp) = (*packet.seq_no, packet.header.timestamp);
         let rate = format.codec.clock_rate();
         match &mut slot.now {
@@ -255,18 +257,14 @@ impl Ingress {
                 self.replace(rtc, before, ssrc);
             }
         }
-        let slot = &mut self.slots[slot_of(kind, layer)];
+        let slot = &mut self.slots[id.index()];
         let (_, splice) = slot.now.as_mut()?;
         let (sequence, timestamp) = splice.place(sequence, timestamp, now)?;
         let shift = splice.shift();
         let extensions = extensions(&packet);
-        let track = match kind {
-            TrackKind::Audio => TrackId::AUDIO,
-            TrackKind::Video => TrackId::FIRST_VIDEO,
-        };
         Some(Incoming {
-            track,
-            layer,
+            track: id.track,
+            layer: id.layer,
             format,
             sequence,
             timestamp,
@@ -295,22 +293,16 @@ impl Ingress {
             return;
         };
         stream.replaced = false;
-        let (kind, layer) = (stream.kind, stream.layer);
-        tracing::debug!(
-            ?kind,
-            ?layer,
-            before = *before,
-            after = *after,
-            "another SSRC"
-        );
-        if kind == TrackKind::Video
+        let id = stream.id;
+        tracing::debug!(stream = %id, before = *before, after = *after, "another SSRC");
+        if id.track.kind() == TrackKind::Video
             && let Some(stream) = api.stream_rx(&after)
         {
             stream.suppress_nack(false);
             // An encoder that starts anew starts with one, which may be lost.
             stream.request_keyframe(self.request);
         }
-        if let Some(repair) = self.slots[slot_of(kind, layer)].repair.take() {
+        if let Some(repair) = self.slots[id.index()].repair.take() {
             if self.retired_repairs.len() == RETIRED_MAX {
                 self.retired_repairs.remove(0);
             }
@@ -318,15 +310,15 @@ impl Ingress {
         }
     }
 
-    /// The simulcast id of a layer, where there is one.
-    pub(crate) fn rid(&self, layer: Layer) -> Option<&str> {
+    /// The simulcast id of a stream, where it has one.
+    pub(crate) fn rid(&self, stream: StreamId) -> Option<&str> {
         let mut rids = self.rids.iter();
-        rids.find(|(of, _)| *of == layer).map(|(_, rid)| &**rid)
+        rids.find(|(of, _)| *of == stream).map(|(_, rid)| &**rid)
     }
 
-    /// Asks the publisher for a keyframe. False when that layer has no stream yet.
-    pub(crate) fn request_keyframe(&self, rtc: &mut Rtc, layer: Layer) -> bool {
-        let slot = &self.slots[slot_of(TrackKind::Video, layer)];
+    /// Asks the publisher for a keyframe. False when nothing of that stream has come yet.
+    pub(crate) fn request_keyframe(&self, rtc: &mut Rtc, stream: StreamId) -> bool {
+        let slot = &self.slots[stream.index()];
         let Some((ssrc, _)) = &slot.now else {
             return false;
         };

@@ -82,7 +82,7 @@ impl Session {
         }
         let failed = |error: str0m::RtcError| OpenError::Stack(error.to_string());
         let mut api = rtc.direct_api();
-        let mut streams = match role {
+        let streams = match role {
             Role::Publisher { .. } => Vec::new(),
             Role::Viewer { .. } => offer.streams(distinct(|| *api.new_ssrc())),
         };
@@ -115,13 +115,6 @@ impl Session {
         }
         let (role, viewer) = match (role, keys) {
             (Role::Viewer { choice }, Some(keys)) => {
-                // A room has one video track so far.
-                let mut kinds = Vec::new();
-                streams.retain(|stream| {
-                    let known = kinds.contains(&stream.kind);
-                    kinds.push(stream.kind);
-                    !known
-                });
                 let packets = shared.config.rtx_packets;
                 let viewer = Viewer::new(key, streams, choice, packets, now);
                 let role = RoleState::Viewer { keys, seat: None };
@@ -175,12 +168,8 @@ fn publisher_rtc(offer: &Offer, shared: &Shared, now: Instant) -> Rtc {
 
 fn publisher(offer: &Offer, rtc: &mut Rtc, bitrate_max: Bitrate) -> RoleState {
     let mut api = rtc.direct_api();
-    let mut declared = Vec::new();
-    for track in offer.tracks() {
-        if !declared.contains(&track.kind) {
-            declared.push(track.kind);
-            api.declare_media(mid_of(track.kind), kind_of(track.kind));
-        }
+    for (id, track) in offer.numbered() {
+        api.declare_media(mid_of(id), kind_of(track.kind));
         let counts = track.id_of(Extension::TransportSequence).is_some();
         if counts && track.has_feedback("transport-cc") {
             api.enable_twcc_feedback();

@@ -51,8 +51,8 @@ impl Shard {
         let promoted = parked.promote();
         let setup = SourceSetup {
             bitrate_max: *bitrate_max,
+            video_tracks: ingress.video_tracks(),
             parameter_sets: ingress.parameter_sets().clone(),
-            video_tracks: 1,
             health: promoted.health,
         };
         let room = self.rooms.open(session.room, now);
@@ -68,17 +68,17 @@ impl Shard {
         let Some((_, source)) = hop.source_mut() else {
             return;
         };
-        let layers = source.supply().available;
+        let streams = source.supply().available;
         if promoted.cut {
-            layers
+            streams
                 .iter()
-                .for_each(|layer| source.request_keyframe(layer));
+                .for_each(|stream| source.request_keyframe(stream));
         }
-        if layers.is_empty() {
+        if streams.is_empty() {
             // The one before may have had some.
             self.tell(key, |session| MediaEvent::LayersChanged {
                 session,
-                layers: Vec::new(),
+                streams: Vec::new(),
             });
         }
         self.arm(key);

@@ -465,7 +465,7 @@ impl Session {
             dtls: dtls.filter(|_| self.connected),
             bytes_received: self.bytes_received,
             bytes_sent: self.bytes_sent,
-            layer: None,
+            streams: Vec::new(),
             round_trip: self.round_trip,
             loss: self.loss,
             estimate: None,

@@ -2,7 +2,7 @@
 //! kept for replays, and what its viewers' links carry.
 
 use lightstick_sfu_core::health::Fault;
-use lightstick_types::{HintCode, Layer};
+use lightstick_types::{HintCode, StreamId};
 
 use crate::api::MediaEvent;
 use crate::session::RoleState;
@@ -101,11 +101,19 @@ impl Shard {
     }
 }
 
-/// The layers of a publisher that names them, lowest first, with their simulcast ids.
-pub(crate) fn named_layers(role: &RoleState) -> Vec<(Layer, String)> {
+/// The layers of a publisher that names them, with their simulcast ids: by track, lowest first.
+pub(crate) fn named_layers(role: &RoleState) -> Vec<(StreamId, String)> {
     let RoleState::Publisher { ingress, .. } = role else {
         return Vec::new();
     };
-    let rid = |layer| Some((layer, ingress.rid(layer)?.to_string()));
-    Layer::ALL.into_iter().filter_map(rid).collect()
+    let rid = |stream| Some((stream, ingress.rid(stream)?.to_owned()));
+    StreamId::all().filter_map(rid).collect()
+}
+
+/// How many video tracks a publisher has announced.
+pub(crate) fn video_tracks(role: &RoleState) -> usize {
+    match role {
+        RoleState::Publisher { ingress, .. } => ingress.video_tracks().into(),
+        RoleState::Viewer { .. } => 0,
+    }
 }

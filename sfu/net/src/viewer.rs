@@ -1,13 +1,11 @@
 //! What a shard does for one viewer's session: it takes part in its room's hop.
 
-use lightstick_sfu_core::demux::Kind;
-use lightstick_sfu_core::room::{Turn, Viewer, ViewerEvent, ViewerKey, ViewerMedia};
-use lightstick_types::LayerChoice;
-
-use crate::api::CloseReason;
+use crate::api::{CloseReason, MainChoice, MediaEvent, ViewerChoice};
 use crate::rooms::RoomKey;
 use crate::session::RoleState;
 use crate::shard::Shard;
+use lightstick_sfu_core::demux::Kind;
+use lightstick_sfu_core::room::{Turn, Viewer, ViewerEvent, ViewerKey, ViewerMedia};
 
 /// A viewer's place in its room.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +54,18 @@ impl Shard {
         self.handle_viewer(key, ViewerEvent::Timeout);
     }
 
-    pub(crate) fn choose(&mut self, key: u32, choice: LayerChoice) {
-        self.handle_viewer(key, ViewerEvent::Choice(choice));
+    pub(crate) fn choose(&mut self, key: u32, choice: ViewerChoice) {
+        if let Some(layer) = choice.layer {
+            self.handle_viewer(key, ViewerEvent::Choice(layer));
+        }
+        if let Some(main) = choice.main {
+            let main = match main {
+                MainChoice::Auto => None,
+                MainChoice::Track(track) => Some(track),
+            };
+            self.handle_viewer(key, ViewerEvent::Main(main));
+            self.tell(key, |session| MediaEvent::ViewerMain { session, main });
+        }
     }
 
     /// Lets a viewer into its room. It gets media once it is connected.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lightstick_signaling_core::rooms::{
-    Activity, EndReason, Event, LeaveReason, Participant, RoomStatus, SessionRole,
+    Activity, EndReason, Event, LeaveReason, Participant, RoomStatus, SessionRole, VideoTrack,
 };
-use lightstick_types::{Hint, HintCode, Layer, RoomName};
+use lightstick_types::{Hint, HintCode, Layer, RoomName, StreamId, TrackId};
 use serde::Serialize;
 use tokio::sync::broadcast;
 
@@ -31,8 +31,10 @@ impl RoomView {
 /// What one session is told besides.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SessionView {
-    /// The layer that a viewer gets.
-    pub(crate) layer: Option<Layer>,
+    /// The layer that a viewer got last of each track.
+    pub(crate) seen: [Option<Layer>; TrackId::COUNT],
+    /// The track that a viewer has chosen to see first.
+    pub(crate) main: Option<TrackId>,
     /// A publisher's simulcast layers, lowest first.
     pub(crate) layers: Vec<NamedLayer>,
     /// What is wrong with a publisher's stream.
@@ -57,10 +59,29 @@ impl From<Hint> for HintBody {
     }
 }
 
+/// A video track.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub(crate) struct TrackBody {
+    /// Which.
+    #[schema(value_type = String, example = "video-2")]
+    id: TrackId,
+    /// The layers of it that can be had, lowest first.
+    layers: Vec<Layer>,
+}
+
+impl From<&VideoTrack> for TrackBody {
+    fn from(track: &VideoTrack) -> Self {
+        Self {
+            id: track.id,
+            layers: track.layers.clone(),
+        }
+    }
+}
+
 /// One simulcast layer of a publisher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NamedLayer {
-    pub(crate) layer: Layer,
+    pub(crate) stream: StreamId,
     /// Its id on the wire.
     pub(crate) rid: String,
     /// Nobody watches it: it need not be sent.
@@ -134,8 +155,16 @@ pub(crate) enum FeedKind {
     },
     /// Other layers can be had; those count that are paused because nobody watches them.
     LayersChanged {
-        /// Lowest first.
+        /// Those of the main track, lowest first.
         layers: Vec<Layer>,
+        /// Every video track.
+        tracks: Vec<TrackBody>,
+    },
+    /// Another video track is shown first.
+    MainChanged {
+        /// Which.
+        #[schema(value_type = String, example = "video-2")]
+        main: TrackId,
     },
     /// Other things are wrong with the publisher's stream than before.
     HintsChanged {
@@ -154,6 +183,7 @@ impl FeedKind {
             Self::SessionJoined { .. } => "session_joined",
             Self::SessionLeft { .. } => "session_left",
             Self::LayersChanged { .. } => "layers_changed",
+            Self::MainChanged { .. } => "main_changed",
             Self::HintsChanged { .. } => "hints_changed",
         }
     }
@@ -237,12 +267,15 @@ fn split(event: &Event) -> (&RoomName, FeedKind) {
                 after_seconds: after.as_secs_f64(),
             },
         ),
-        Event::LayersChanged { room, layers } => (
-            room,
-            FeedKind::LayersChanged {
-                layers: layers.clone(),
-            },
-        ),
+        Event::LayersChanged { room, tracks, main } => {
+            let main = tracks.iter().find(|track| Some(track.id) == *main);
+            let kind = FeedKind::LayersChanged {
+                layers: main.map_or_else(Vec::new, |main| main.layers.clone()),
+                tracks: tracks.iter().map(TrackBody::from).collect(),
+            };
+            (room, kind)
+        }
+        Event::MainChanged { room, main } => (room, FeedKind::MainChanged { main: *main }),
         Event::HintsChanged { room, hints } => (
             room,
             FeedKind::HintsChanged {
@@ -265,7 +298,13 @@ mod tests {
             },
             FeedKind::PublisherInterrupted { grace_seconds: 1.0 },
             FeedKind::PublisherReturned {},
-            FeedKind::LayersChanged { layers: vec![] },
+            FeedKind::LayersChanged {
+                layers: vec![],
+                tracks: vec![],
+            },
+            FeedKind::MainChanged {
+                main: TrackId::FIRST_VIDEO,
+            },
             FeedKind::HintsChanged { hints: vec![] },
         ] {
             let event = FeedEvent {

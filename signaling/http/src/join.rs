@@ -201,7 +201,7 @@ fn created(
         SessionRole::Viewer => {
             links.push(format!(
                 "<{location}/events>; rel=\"urn:ietf:params:whep:ext:core:server-sent-events\"; \
-                 events=\"active,inactive,layers,viewercount,reconnect\""
+                 events=\"active,inactive,layers,tracks,viewercount,reconnect\""
             ));
             links.push(format!(
                 "<{location}/layer>; rel=\"urn:ietf:params:whep:ext:core:layer\""

@@ -74,6 +74,8 @@ codes! {
     RoomNotFound = "room_not_found", NOT_FOUND, "No such room";
     /// No such session, or not any more.
     SessionNotFound = "session_not_found", NOT_FOUND, "No such session";
+    /// The room has no such video track.
+    TrackNotFound = "track_not_found", NOT_FOUND, "No such video track";
     /// The resource does not know the method.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
     /// The body came too slowly.
@@ -288,6 +290,10 @@ impl Problem {
 
     pub(crate) fn chat_off() -> Self {
         Self::new(Code::ChatOff, "[chat] enabled is false")
+    }
+
+    pub(crate) fn track_not_found() -> Self {
+        Self::new(Code::TrackNotFound, "the room has no such video track")
     }
 
     pub(crate) fn room_not_found() -> Self {

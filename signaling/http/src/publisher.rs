@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use axum::response::sse::Event;
 use futures_util::stream::{self, Stream};
 use lightstick_signaling_core::rooms::SessionRole;
-use lightstick_types::{Hint, Layer};
+use lightstick_types::{Hint, Layer, TrackId};
 use serde::Serialize;
 
 use crate::App;
@@ -25,7 +25,7 @@ pub(crate) const EVENTS: &str = "layers,audience,hints";
 
 /// Events of a publisher's session, as server-sent events.
 ///
-/// `layers {"layers":[{"layer","rid","wanted"}]}`: a publisher that can need not send layers that
+/// `layers {"layers":[{"track","layer","rid","wanted"}]}`: a publisher that can need not send layers that
 /// are not wanted, and sends them again when they are; the list is empty without simulcast.
 /// `audience {"viewers"}`: how many watch, at most once a second.
 /// `hints {"hints":[{"code","message"}]}`: everything that is wrong with the stream. The present state
@@ -57,6 +57,7 @@ struct Layers<'a> {
 
 #[derive(Serialize)]
 struct WantedLayer<'a> {
+    track: TrackId,
     layer: Layer,
     rid: &'a str,
     wanted: bool,
@@ -139,7 +140,8 @@ fn hints_event(hints: &[Hint]) -> Event {
 
 fn layers_event(layers: &[NamedLayer]) -> Event {
     let layers = layers.iter().map(|named| WantedLayer {
-        layer: named.layer,
+        track: named.stream.track,
+        layer: named.stream.layer,
         rid: &named.rid,
         wanted: !named.paused,
     });

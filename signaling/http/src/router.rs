@@ -44,6 +44,7 @@ fn described() -> (Router<App>, OpenApi) {
             .routes(routes!(viewer::layer, viewer::unselect_layer))
             .routes(routes!(rooms::list))
             .routes(routes!(rooms::get, rooms::close))
+            .routes(routes!(rooms::set_main))
             .routes(routes!(sessions::list))
             .routes(routes!(sessions::kick))
             .routes(routes!(events::get))

@@ -11,8 +11,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
-use lightstick_signaling_core::rooms::{Activity, SessionRole};
-use lightstick_types::{Layer, LayerChoice};
+use lightstick_sfu::{MainChoice, ViewerChoice};
+use lightstick_signaling_core::rooms::{Activity, SessionRole, VideoTrack};
+use lightstick_types::{Layer, LayerChoice, TrackId};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::App;
 use crate::director::Watch;
 use crate::extract::{ClientAddress, SessionPath, StreamPath, read_body, require_type};
+use crate::feed::TrackBody;
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::session::{command_problem, url};
 
@@ -52,7 +54,7 @@ impl EventKinds {
 }
 
 /// Reads a JSON body.
-fn json_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(crate) fn json_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| {
         let code = if error.is_data() {
             Code::UnacceptableBody
@@ -65,9 +67,9 @@ fn json_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 
 /// Events of a viewer's room, as server-sent events.
 ///
-/// `active {}`, `inactive {"reason"}`, `layers {"layers","current"}`, `viewercount {"viewers"}`
-/// and `reconnect {"retryAfterMs"}`. The present state comes first. The stream ends with the
-/// session.
+/// `active {}`, `inactive {"reason"}`, `layers {"layers","current"}` of the main track,
+/// `tracks {"tracks":[{"id","layers"}],"main"}`, `viewercount {"viewers"}` and
+/// `reconnect {"retryAfterMs"}`. The present state comes first. The stream ends with the session.
 #[utoipa::path(
     get,
     path = "/whep/{room}/{session}/events",
@@ -181,11 +183,19 @@ struct Layers<'a> {
     current: Option<Layer>,
 }
 
+#[derive(Serialize)]
+struct Tracks {
+    tracks: Vec<TrackBody>,
+    /// What the viewer's first video section carries.
+    main: Option<TrackId>,
+}
+
 /// What the stream has said last, so that it says only what is new.
 #[derive(Default, PartialEq)]
 struct Told {
     activity: Option<Activity>,
     layers: Option<(Vec<Layer>, Option<Layer>)>,
+    tracks: Option<(Vec<VideoTrack>, Option<TrackId>)>,
     viewers: Option<usize>,
     reconnect: bool,
 }
@@ -231,7 +241,10 @@ impl Follower {
     /// Queues an event for each thing that differs from what was told.
     fn compare(&mut self) {
         let view = self.watch.room.borrow_and_update().clone();
-        let layer = self.watch.session.borrow_and_update().layer;
+        let (seen, chosen) = {
+            let session = self.watch.session.borrow_and_update();
+            (session.seen, session.main)
+        };
         let live = view.is_live();
         if self.told.activity != Some(view.status.activity) {
             self.told.activity = Some(view.status.activity);
@@ -243,7 +256,11 @@ impl Follower {
             }
         }
         if live {
-            let layers = (view.status.layers, layer);
+            let is_chosen = |track: &&VideoTrack| Some(track.id) == chosen;
+            let chosen = view.status.tracks.iter().find(is_chosen);
+            let main = chosen.map(|track| track.id).or(view.status.main);
+            let current = main.and_then(|main| seen[main.index()]);
+            let layers = (view.status.layers(main).to_vec(), current);
             if self.told.layers.as_ref() != Some(&layers) {
                 let (all, current) = (&layers.0[..], layers.1);
                 let told = Layers {
@@ -252,6 +269,15 @@ impl Follower {
                 };
                 self.tell("layers", &told);
                 self.told.layers = Some(layers);
+            }
+            let tracks = (view.status.tracks, main);
+            if self.told.tracks.as_ref() != Some(&tracks) {
+                let told = Tracks {
+                    tracks: tracks.0.iter().map(TrackBody::from).collect(),
+                    main,
+                };
+                self.tell("tracks", &told);
+                self.told.tracks = Some(tracks);
             }
         }
         if self.told.viewers != Some(view.status.viewers) {
@@ -296,7 +322,8 @@ pub(crate) fn json(name: &'static str, data: &impl Serialize) -> Event {
     Event::default().event(name).data(data)
 }
 
-/// A viewer's choice: `layer`, or what players of draft-ietf-wish-whep send. Neither: `auto`.
+/// A viewer's choice. What is left out or null stays as it is; of an empty object, the layer is
+/// `auto`.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LayerRequest {
@@ -305,13 +332,37 @@ pub(crate) struct LayerRequest {
     /// The same. Older drafts call it `encodingId`.
     #[serde(alias = "encodingId")]
     rid: Option<LayerChoice>,
-    /// Of which section of the SDP. There is one video.
+    /// The video track that the first video section carries, such as `video-2`; the other sections
+    /// carry the other tracks in order. `auto`: the one that the room shows first.
+    #[schema(example = "video-2")]
+    main: Option<String>,
+    /// Of which section of the SDP. A choice is for all of them.
     #[serde(rename = "mediaId")]
     #[schema(value_type = Option<String>)]
     _media_id: Option<IgnoredAny>,
 }
 
-/// Choose the layer that a viewer gets.
+impl LayerRequest {
+    fn read(self) -> Result<ViewerChoice, Problem> {
+        let layer = self.layer.or(self.rid);
+        let main = self.main.map(|main| match main.as_str() {
+            "auto" => Ok(MainChoice::Auto),
+            track => read_track(track).map(MainChoice::Track),
+        });
+        let main = main.transpose()?;
+        Ok(ViewerChoice {
+            layer: layer.or(main.is_none().then_some(LayerChoice::Auto)),
+            main,
+        })
+    }
+}
+
+/// A track by its name. One that no room can have is unknown in each.
+pub(crate) fn read_track(name: &str) -> Result<TrackId, Problem> {
+    name.parse().map_err(|_| Problem::track_not_found())
+}
+
+/// Choose the layers that a viewer gets, and which video track it sees first.
 #[utoipa::path(
     post,
     path = "/whep/{room}/{session}/layer",
@@ -333,11 +384,10 @@ pub(crate) async fn layer(
     require_type(&headers, "application/json")?;
     let body = read_body(&app, body, LAYER_BYTES_MAX).await?;
     let request: LayerRequest = json_body(&body)?;
-    let choice = request.layer.or(request.rid).unwrap_or(LayerChoice::Auto);
-    choose(&app, path, client, choice).await
+    choose(&app, path, client, request.read()?).await
 }
 
-/// Leave the choice of the layer to the server again.
+/// Leave both choices to the server again.
 #[utoipa::path(
     delete,
     path = "/whep/{room}/{session}/layer",
@@ -353,22 +403,27 @@ pub(crate) async fn unselect_layer(
     path: SessionPath,
     client: ClientAddress,
 ) -> Result<StatusCode, Problem> {
-    choose(&app, path, client, LayerChoice::Auto).await
+    let choice = ViewerChoice {
+        layer: Some(LayerChoice::Auto),
+        main: Some(MainChoice::Auto),
+    };
+    choose(&app, path, client, choice).await
 }
 
 async fn choose(
     app: &App,
     path: SessionPath,
     client: ClientAddress,
-    choice: LayerChoice,
+    choice: ViewerChoice,
 ) -> Result<StatusCode, Problem> {
     let session = path.session;
-    let found = app
-        .director
-        .find(url(SessionRole::Viewer, path, client))
-        .await?;
+    let url = url(SessionRole::Viewer, path, client);
+    let found = match choice.main {
+        Some(MainChoice::Track(track)) => app.director.find_track(url, track).await?,
+        Some(MainChoice::Auto) | None => app.director.find(url).await?,
+    };
     app.media
-        .choose_layer(found.shard, session, choice)
+        .choose(found.shard, session, choice)
         .await
         .map_err(command_problem)?;
     Ok(StatusCode::NO_CONTENT)
@@ -377,6 +432,29 @@ async fn choose(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn choices_of_viewers() {
+        let check = |body: &str, want: Option<ViewerChoice>| {
+            let request: Result<LayerRequest, _> = json_body(body.as_bytes());
+            assert_eq!(request.and_then(LayerRequest::read).ok(), want, "{body}");
+        };
+        let choice = |layer, main| Some(ViewerChoice { layer, main });
+        let auto = Some(LayerChoice::Auto);
+        let low = Some(LayerChoice::Low);
+        let second = TrackId::video(1).map(MainChoice::Track);
+        check("{}", choice(auto, None));
+        check(r#"{"layer":"low"}"#, choice(low, None));
+        check(r#"{"encodingId":"low","mediaId":1}"#, choice(low, None));
+        check(r#"{"main":"video-2"}"#, choice(None, second));
+        check(r#"{"main":"auto"}"#, choice(None, Some(MainChoice::Auto)));
+        check(r#"{"layer":"low","main":"video-2"}"#, choice(low, second));
+        check(r#"{"layer":null,"main":"video-2"}"#, choice(None, second));
+        check(r#"{"layer":"low","main":null}"#, choice(low, None));
+        check(r#"{"main":"video-9"}"#, None);
+        check(r#"{"main":2}"#, None);
+        check(r#"{"track":"video-2"}"#, None);
+    }
 
     #[test]
     fn reconnects_are_spread() {

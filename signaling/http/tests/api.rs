@@ -289,6 +289,7 @@ async fn every_route_is_described() {
             "/api/v1/rooms/{room}/chat/sanctions",
             "/api/v1/rooms/{room}/chat/settings",
             "/api/v1/rooms/{room}/chat/users/{user}",
+            "/api/v1/rooms/{room}/main",
             "/api/v1/rooms/{room}/sessions",
             "/api/v1/rooms/{room}/sessions/{session}",
             "/whep/{room}",

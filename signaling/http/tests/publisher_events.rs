@@ -45,9 +45,9 @@ async fn layers_that_nobody_watches_are_paused() {
     assert_eq!(link, events);
     let mut events = Events::new(server.get(&format!("{path}/events")).await);
     let all = json!({"layers": [
-        {"layer": "low", "rid": "l", "wanted": true},
-        {"layer": "medium", "rid": "m", "wanted": true},
-        {"layer": "high", "rid": "h", "wanted": true},
+        {"track": "video-1", "layer": "low", "rid": "l", "wanted": true},
+        {"track": "video-1", "layer": "medium", "rid": "m", "wanted": true},
+        {"track": "video-1", "layer": "high", "rid": "h", "wanted": true},
     ]});
     assert_eq!(events.next().await.unwrap(), ("layers".into(), all));
     let nobody = json!({"viewers": 0});

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use lightstick_types::TrackKind;
+use lightstick_types::{TrackKind, VIDEO_TRACKS_MAX};
 
-use super::VIDEO_TRACKS_MAX;
 use crate::sdp::{Media, SdpError};
 
 /// Why an offer is not answered.

@@ -13,7 +13,7 @@ fn ingress() -> (Ingress, Rtc) {
     let offer = Offer::read(&text, Side::Publisher).expect("an offer");
     let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
     let mut api = rtc.direct_api();
-    api.declare_media(mid_of(TrackKind::Video), kind_of(TrackKind::Video));
+    api.declare_media(mid_of(TrackId::FIRST_VIDEO), kind_of(TrackKind::Video));
     (Ingress::new(&offer), rtc)
 }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use lightstick_types::{Hint, Layer, RoomId, RoomName, SessionId, ShardId};
+use lightstick_types::{Hint, RoomId, RoomName, SessionId, ShardId, TrackId};
 use serde::Serialize;
 
-use super::{Participant, SessionNumber, SessionRole};
+use super::{Participant, SessionNumber, SessionRole, VideoTrack};
 
 /// What the registry's owner must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,13 @@ pub enum Effect {
         session: SessionId,
         /// Where it is.
         shard: ShardId,
+    },
+    /// Tell the media plane which of a room's video tracks is shown first.
+    Main {
+        /// Where.
+        room: RoomId,
+        /// Which. `None`: the first one.
+        track: Option<TrackId>,
     },
     /// A room's [`RoomStatus`](super::RoomStatus) has changed: tell its viewers.
     RoomChanged(RoomId),
@@ -94,8 +101,17 @@ pub enum Event {
     LayersChanged {
         /// Where.
         room: RoomName,
-        /// Lowest first.
-        layers: Vec<Layer>,
+        /// All of the room's video tracks.
+        tracks: Vec<VideoTrack>,
+        /// The one that is shown first.
+        main: Option<TrackId>,
+    },
+    /// Another video track is shown first.
+    MainChanged {
+        /// Where.
+        room: RoomName,
+        /// Which.
+        main: TrackId,
     },
     /// What is wrong with the publisher's stream is something else than before, or nothing.
     HintsChanged {

@@ -13,6 +13,7 @@ mod limits;
 mod phases;
 mod publishing;
 mod room;
+mod tracks;
 mod views;
 mod waiting;
 
@@ -28,7 +29,8 @@ use limits::TotalRate;
 pub use limits::{AddressRates, Limits, Rate};
 pub use publishing::PARKED_MAX;
 use room::{Phase, Room};
-pub use views::{Activity, Counts, RoomStatus, RoomSummary, SessionSummary};
+pub use tracks::NoMain;
+pub use views::{Activity, Counts, RoomStatus, RoomSummary, SessionSummary, VideoTrack};
 use waiting::{Opener, WaitingRooms};
 
 /// A participant's name: the `sub` of their token.
@@ -176,6 +178,8 @@ struct Session {
     connected: bool,
     /// What is wrong with a publisher's stream, and since when.
     hints: Vec<(Hint, Instant)>,
+    /// Video tracks that a publisher has announced.
+    video_tracks: usize,
 }
 
 /// The registry. See the module's description for the order of calls.
@@ -286,6 +290,7 @@ impl Rooms {
                 shard: None,
                 connected: false,
                 hints: Vec::new(),
+                video_tracks: 0,
             },
         );
         let room = self.rooms.get_mut(&id).expect("the room was just found");

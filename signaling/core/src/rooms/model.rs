@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use lightstick_types::{Codec, RoomName, SessionId, ShardId, TrackKind};
+use lightstick_types::{Codec, RoomName, SessionId, ShardId, TrackId};
 
 use super::*;
 
@@ -267,7 +267,7 @@ impl Run {
         };
         self.rooms.publisher_ready(self.now, session);
         self.rooms
-            .track_started(self.now, session, TrackKind::Audio, Codec::Opus);
+            .track_started(self.now, session, TrackId::AUDIO, Codec::Opus);
         for model in self.models.values_mut() {
             let parked = &mut model.parked;
             if let Some(place) = parked.iter().position(|(id, _)| *id == session) {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lightstick_types::{Codec, Layer, RoomId, RoomName, SessionId, TrackKind};
+use lightstick_types::{Codec, RoomId, RoomName, SessionId, StreamId, TrackId};
 
 use super::room::Phase;
 use super::{Effect, EndReason, Event, LeaveReason, Rooms, SessionNumber, SessionRole};
@@ -88,7 +88,7 @@ impl Rooms {
         &mut self,
         now: Instant,
         session: SessionId,
-        kind: TrackKind,
+        track: TrackId,
         codec: Codec,
     ) {
         // An event of a publisher who has left since says nothing about the show.
@@ -96,9 +96,9 @@ impl Rooms {
             return;
         };
         let room = self.room_mut(id);
-        room.tracks.retain(|(other, _)| *other != kind);
-        room.tracks.push((kind, codec));
-        room.tracks.sort_by_key(|(kind, _)| *kind);
+        room.tracks.retain(|(other, _)| *other != track);
+        room.tracks.push((track, codec));
+        room.tracks.sort_by_key(|(track, _)| *track);
         let name = room.name.clone();
         let event = match room.phase {
             Phase::Live => return,
@@ -114,22 +114,26 @@ impl Rooms {
         self.settle(id);
     }
 
-    /// The layers that a publisher sends have changed.
-    pub fn layers_changed(&mut self, session: SessionId, layers: Vec<Layer>) {
+    /// The video streams that a publisher sends have changed.
+    pub fn layers_changed(&mut self, session: SessionId, streams: Vec<StreamId>) {
         if let Some(id) = self.published_room(session) {
-            self.set_layers(id, layers);
+            self.set_streams(id, streams);
         }
     }
 
-    fn set_layers(&mut self, id: RoomId, layers: Vec<Layer>) {
+    fn set_streams(&mut self, id: RoomId, streams: Vec<StreamId>) {
         let room = self.room_mut(id);
-        if room.layers == layers {
+        if room.streams == streams {
             return;
         }
-        room.layers.clone_from(&layers);
-        let room = room.name.clone();
-        self.effects
-            .push_back(Effect::Event(Event::LayersChanged { room, layers }));
+        room.streams = streams;
+        let room = &self.rooms[&id];
+        let event = Event::LayersChanged {
+            room: room.name.clone(),
+            tracks: self.video_tracks(room),
+            main: self.main_of(room),
+        };
+        self.effects.push_back(Effect::Event(event));
         self.effects.push_back(Effect::RoomChanged(id));
     }
 
@@ -181,7 +185,7 @@ impl Rooms {
 
     /// The publisher is gone, but may come back. A show that had not begun has not begun still.
     pub(super) fn interrupt(&mut self, now: Instant, id: RoomId) {
-        self.set_layers(id, Vec::new());
+        self.set_streams(id, Vec::new());
         let grace = self.config.grace;
         let room = self.room_mut(id);
         if !matches!(room.phase, Phase::Live) {
@@ -205,7 +209,8 @@ impl Rooms {
         room.owner = None;
         room.live_since = None;
         room.tracks.clear();
-        room.layers.clear();
+        room.streams.clear();
+        room.main = None;
         let room = room.name.clone();
         self.effects
             .push_back(Effect::Event(Event::RoomEnded { room, reason }));

@@ -85,6 +85,16 @@ impl Rooms {
         room.tracks.clear();
         self.effects
             .push_back(Effect::Promote { session: id, shard });
+        // To the media plane it is a new source, of which nothing was chosen yet.
+        let track = self.rooms[&room_id].main;
+        if track.is_some() {
+            let main = Effect::Main {
+                room: room_id,
+                track,
+            };
+            self.effects.push_back(main);
+        }
+        self.effects.push_back(Effect::RoomChanged(room_id));
         if self.hints_of(before) != self.hints_of(Some(id)) {
             self.tell_hints(room_id);
         }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use lightstick_types::{Codec, RoomName, SessionId, ShardId, TrackKind};
+use lightstick_types::{Codec, RoomName, SessionId, ShardId, TrackId};
 
 use super::*;
 
@@ -279,7 +279,7 @@ impl Race {
             }
             Report::TrackStarted(id) => {
                 self.rooms
-                    .track_started(self.now, id, TrackKind::Video, Codec::H264);
+                    .track_started(self.now, id, TrackId::FIRST_VIDEO, Codec::H264);
             }
             Report::Closed(id, reason) => {
                 self.rooms.closed(self.now, id, reason);

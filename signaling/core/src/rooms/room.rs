@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use lightstick_types::{Codec, Layer, RoomName, SessionId, TrackKind};
+use lightstick_types::{Codec, RoomName, SessionId, StreamId, TrackId};
 
 use super::waiting::Opener;
 use super::{Participant, SessionNumber};
@@ -41,8 +41,12 @@ pub(super) struct Room {
     pub(super) lost: Option<SessionId>,
     /// Who published last.
     pub(super) owner: Option<Participant>,
-    pub(super) tracks: Vec<(TrackKind, Codec)>,
-    pub(super) layers: Vec<Layer>,
+    /// Tracks that have carried media.
+    pub(super) tracks: Vec<(TrackId, Codec)>,
+    /// Video streams that can be had.
+    pub(super) streams: Vec<StreamId>,
+    /// The track to show first, where one was chosen.
+    pub(super) main: Option<TrackId>,
     /// Every session, publishers included, oldest first.
     pub(super) sessions: BTreeMap<SessionNumber, SessionId>,
     /// Viewers admitted.
@@ -73,7 +77,8 @@ impl Room {
             lost: None,
             owner: None,
             tracks: Vec::new(),
-            layers: Vec::new(),
+            streams: Vec::new(),
+            main: None,
             sessions: BTreeMap::new(),
             viewers: 0,
             watching: 0,

@@ -1,6 +1,8 @@
 use std::time::{Duration, Instant};
 
-use lightstick_types::{Codec, HintCode, Layer, RoomId, RoomName, SessionId, ShardId, TrackKind};
+use lightstick_types::{
+    Codec, HintCode, Layer, RoomId, RoomName, SessionId, ShardId, StreamId, TrackId,
+};
 
 use super::*;
 
@@ -101,7 +103,7 @@ impl World {
     fn ready(&mut self, session: SessionId) {
         self.rooms.publisher_ready(self.now, session);
         self.rooms
-            .track_started(self.now, session, TrackKind::Video, Codec::H264);
+            .track_started(self.now, session, TrackId::FIRST_VIDEO, Codec::H264);
     }
 
     fn publishing(&self, room: &str) -> Vec<SessionId> {
@@ -150,13 +152,14 @@ impl World {
                     Event::SessionJoined { .. } => "joined",
                     Event::SessionLeft { .. } => "left",
                     Event::LayersChanged { .. } => "layers",
+                    Event::MainChanged { .. } => "main",
                     Event::HintsChanged { .. } => "hints",
                 }),
                 Effect::Promote { shard, .. } => {
                     assert_eq!(shard, SHARD);
                     events.push("promoted");
                 }
-                Effect::RoomChanged(_) | Effect::RoomGone(_) => {}
+                Effect::Main { .. } | Effect::RoomChanged(_) | Effect::RoomGone(_) => {}
             }
         }
         (events, closed)
@@ -280,9 +283,9 @@ fn second_publishers() {
     assert_eq!(world.publishing("a"), [first], "until it brings media");
     world
         .rooms
-        .track_started(world.now, second, TrackKind::Audio, Codec::Opus);
+        .track_started(world.now, second, TrackId::AUDIO, Codec::Opus);
     let idol = world.rooms.room(world.now, &name("a")).unwrap();
-    assert_eq!(idol.tracks, [(TrackKind::Video, Codec::H264)]);
+    assert_eq!(idol.tracks, [(TrackId::FIRST_VIDEO, Codec::H264)]);
     world.ready(second);
     assert_eq!(world.news(), (vec!["promoted", "left"], vec![first]));
     assert_eq!(world.publishing("a"), [second]);
@@ -763,7 +766,12 @@ fn layers_are_told_when_they_differ() {
         (vec![Layer::Low], vec![]),
         (vec![Layer::Low, Layer::High], vec!["layers"]),
     ] {
-        world.rooms.layers_changed(idol, layers);
+        let stream = |layer| StreamId {
+            track: TrackId::FIRST_VIDEO,
+            layer,
+        };
+        let streams = layers.into_iter().map(stream).collect();
+        world.rooms.layers_changed(idol, streams);
         assert_eq!(world.news().0, told);
     }
     for other in [parked, SessionId::from_u128(99)] {
@@ -772,6 +780,85 @@ fn layers_are_told_when_they_differ() {
     }
     world.lose(idol);
     assert_eq!(world.news().0, ["left", "layers", "interrupted"]);
+}
+
+#[test]
+fn another_track_is_shown_first() {
+    let mut world = World::new(config());
+    let [first, second, third] = [0, 1, 2].map(|index| TrackId::video(index).unwrap());
+    let main = |world: &World| {
+        let room = world.rooms.room(world.now, &name("a")).unwrap();
+        let status = world.rooms.status(room.id).unwrap();
+        assert_eq!(status.main, room.main);
+        (room.main, status.tracks.len())
+    };
+    let told = |world: &mut World| {
+        let effects = world.effects().into_iter();
+        let told = effects.filter_map(|effect| match effect {
+            Effect::Main { track, .. } => Some((track, None)),
+            Effect::Event(Event::MainChanged { main, .. }) => Some((None, Some(main))),
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    let choose = |world: &mut World, track| world.rooms.set_main(&name("a"), track, None);
+    assert_eq!(choose(&mut world, Some(first)), Err(NoMain::Room));
+    world.watch("a").unwrap();
+    assert_eq!(choose(&mut world, Some(first)), Err(NoMain::Track));
+    assert_eq!(main(&world), (None, 0));
+
+    let idol = world.publish("a", "idol").unwrap();
+    world.rooms.announced(idol, 2);
+    assert_eq!(
+        choose(&mut world, Some(first)),
+        Err(NoMain::Track),
+        "parked"
+    );
+    world.ready(idol);
+    assert_eq!(main(&world), (Some(first), 2));
+    told(&mut world);
+    for (track, want, event) in [
+        (Some(first), first, None),
+        (Some(second), second, Some(second)),
+        (Some(second), second, None),
+        (None, first, Some(first)),
+        (Some(second), second, Some(second)),
+    ] {
+        assert_eq!(choose(&mut world, track), Ok(()));
+        assert_eq!(main(&world).0, Some(want));
+        let event = event.map(|main| (None, Some(main)));
+        let want: Vec<_> = [(track, None)].into_iter().chain(event).collect();
+        assert_eq!(told(&mut world), want);
+    }
+    for track in [third, TrackId::AUDIO] {
+        assert_eq!(choose(&mut world, Some(track)), Err(NoMain::Track));
+    }
+    for (who, want) in [("rival", Err(NoMain::Busy)), ("idol", Ok(()))] {
+        let found = world
+            .rooms
+            .set_main(&name("a"), Some(second), Some(&who.into()));
+        assert_eq!(found, want);
+    }
+    told(&mut world);
+    assert_eq!(main(&world).0, Some(second));
+
+    // Another session of the same show: the choice holds as far as there is such a track.
+    let again = world.publish("a", "idol").unwrap();
+    world.rooms.announced(again, 1);
+    world.ready(again);
+    assert_eq!(told(&mut world), [(Some(second), None)]);
+    assert_eq!(main(&world), (Some(first), 1));
+    let again = world.publish("a", "idol").unwrap();
+    world.rooms.announced(again, 2);
+    world.ready(again);
+    assert_eq!(main(&world), (Some(second), 2));
+
+    // The next show begins anew.
+    assert!(world.rooms.delete(world.now, again));
+    let next = world.publish("a", "idol").unwrap();
+    world.rooms.announced(next, 2);
+    world.ready(next);
+    assert_eq!(main(&world), (Some(first), 2));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
-use lightstick_types::{Codec, Hint, Layer, RoomId, RoomName, SessionId, ShardId, TrackKind};
+use lightstick_types::{Codec, Hint, Layer, RoomId, RoomName, SessionId, ShardId, TrackId};
 use serde::Serialize;
 
 use super::room::{Phase, Room};
@@ -23,15 +23,35 @@ pub enum Activity {
     Ended,
 }
 
+/// A video track of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VideoTrack {
+    /// Which.
+    pub id: TrackId,
+    /// The layers of it that can be had, lowest first.
+    pub layers: Vec<Layer>,
+}
+
 /// What viewers of a room are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomStatus {
     /// Whether media flows.
     pub activity: Activity,
-    /// The layers there are, lowest first.
-    pub layers: Vec<Layer>,
+    /// The video tracks there are, in their order.
+    pub tracks: Vec<VideoTrack>,
+    /// The one that is shown first to viewers who have not chosen themselves.
+    pub main: Option<TrackId>,
     /// How many watch.
     pub viewers: usize,
+}
+
+impl RoomStatus {
+    /// The layers of a track that can be had, lowest first.
+    #[must_use]
+    pub fn layers(&self, track: Option<TrackId>) -> &[Layer] {
+        let found = self.tracks.iter().find(|known| Some(known.id) == track);
+        found.map_or(&[], |track| &track.layers)
+    }
 }
 
 /// A room in a list.
@@ -44,9 +64,11 @@ pub struct RoomSummary {
     /// Whether media flows.
     pub activity: Activity,
     /// Tracks that have carried media, audio first.
-    pub tracks: Vec<(TrackKind, Codec)>,
-    /// Layers that can be had, lowest first.
+    pub tracks: Vec<(TrackId, Codec)>,
+    /// Layers of the main track that can be had, lowest first.
     pub layers: Vec<Layer>,
+    /// The video track that is shown first.
+    pub main: Option<TrackId>,
     /// What is wrong with the publisher's stream, and for how long.
     pub hints: Vec<(Hint, Duration)>,
     /// How many watch.
@@ -111,7 +133,8 @@ impl Rooms {
     pub fn status(&self, id: RoomId) -> Option<RoomStatus> {
         self.rooms.get(&id).map(|room| RoomStatus {
             activity: room.activity(),
-            layers: room.layers.clone(),
+            tracks: self.video_tracks(room),
+            main: self.main_of(room),
             viewers: room.watching,
         })
     }
@@ -197,12 +220,14 @@ impl Rooms {
     }
 
     fn summary(&self, now: Instant, id: RoomId, room: &Room) -> RoomSummary {
+        let main = self.main_of(room);
         RoomSummary {
             id,
             name: room.name.clone(),
             activity: room.activity(),
             tracks: room.tracks.clone(),
-            layers: room.layers.clone(),
+            layers: main.map_or_else(Vec::new, |main| room.layers_of(main)),
+            main,
             hints: room
                 .publisher
                 .iter()

@@ -1,23 +1,27 @@
 //! `/api/v1/rooms`.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use lightstick_sfu::{LayerMedia, TrackMedia};
 use lightstick_signaling_core::rooms::{Activity, RoomSummary};
-use lightstick_types::{Codec, HintCode, Layer, RoomId, TrackKind};
+use lightstick_types::{Codec, HintCode, Layer, RoomId, TrackId, TrackKind};
 use serde::{Deserialize, Serialize};
 
-use super::access::Admin;
+use super::access::{Admin, Artist};
 use crate::App;
-use crate::extract::RoomPath;
+use crate::extract::{RoomPath, read_body, require_type};
 use crate::problem::{Code, Problem, ProblemBody};
+use crate::viewer::{json_body, read_track};
 
 /// Entries of a page of a list, unless asked otherwise.
 const PAGE: usize = 100;
 /// Entries of a page at most.
 const PAGE_MAX: usize = 500;
+/// Largest request for another main track, in bytes.
+const MAIN_BYTES_MAX: usize = 1_024;
 
 /// Which part of a list.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -51,6 +55,9 @@ impl Page {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Track {
+    /// Names it in this room: `audio`, `video-1`, `video-2`, ... in the order of the offer.
+    #[schema(value_type = String, example = "video-2")]
+    id: TrackId,
     /// Audio or video.
     kind: TrackKind,
     /// Its codec.
@@ -100,8 +107,11 @@ pub(crate) struct Room {
     state: Activity,
     /// Its tracks, audio first.
     tracks: Vec<Track>,
-    /// The video layers that can be had, lowest first.
+    /// The layers of the main video track that can be had, lowest first.
     layers: Vec<Layer>,
+    /// The video track that is shown first to viewers who have not chosen themselves.
+    #[schema(value_type = Option<String>, example = "video-1")]
+    main: Option<TrackId>,
     /// What is wrong with the publisher's stream; empty: nothing that can be seen.
     hints: Vec<RoomHint>,
     /// How many watch.
@@ -121,8 +131,9 @@ impl Room {
             None => summary
                 .tracks
                 .into_iter()
-                .map(|(kind, codec)| Track {
-                    kind,
+                .map(|(id, codec)| Track {
+                    id,
+                    kind: id.kind(),
                     codec,
                     layers: Vec::new(),
                 })
@@ -133,6 +144,7 @@ impl Room {
             state: summary.activity,
             tracks,
             layers: summary.layers,
+            main: summary.main,
             hints: summary
                 .hints
                 .into_iter()
@@ -153,7 +165,8 @@ impl Room {
 impl From<TrackMedia> for Track {
     fn from(track: TrackMedia) -> Self {
         Self {
-            kind: track.kind,
+            id: track.id,
+            kind: track.id.kind(),
             codec: track.codec,
             layers: track.layers.into_iter().map(TrackLayer::from).collect(),
         }
@@ -256,5 +269,46 @@ pub(crate) async fn close(
 ) -> Result<StatusCode, Problem> {
     admin.require(&room)?;
     app.director.close_room(room).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Which video track is shown first.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MainRequest {
+    /// Such as `video-2`. None: the first one.
+    #[schema(example = "video-2")]
+    track: Option<String>,
+}
+
+/// Choose the video track that a room shows first.
+///
+/// For `admin` and for the room's publisher. It is what the first video section of each viewer
+/// carries that has not chosen itself, until the show is over.
+#[utoipa::path(
+    put,
+    path = "/api/v1/rooms/{room}/main",
+    tag = "rooms",
+    params(("room" = String, Path)),
+    request_body = MainRequest,
+    security(("bearer" = [])),
+    responses(
+        (status = 204, description = "Noted; it comes with the track's next keyframe"),
+        (status = "4XX", description = "Refused", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn set_main(
+    State(app): State<App>,
+    RoomPath(room): RoomPath,
+    artist: Artist,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    let publisher = artist.require(&room)?;
+    require_type(&headers, "application/json")?;
+    let body = read_body(&app, body, MAIN_BYTES_MAX).await?;
+    let request: MainRequest = json_body(&body)?;
+    let track = request.track.as_deref().map(read_track).transpose()?;
+    app.director.set_main(room, track, publisher).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,7 +7,9 @@ use axum::http::StatusCode;
 use futures_util::stream::{self, StreamExt as _};
 use lightstick_sfu::SessionMedia;
 use lightstick_signaling_core::rooms::{SessionRole, SessionSummary};
-use lightstick_types::Layer;
+use std::collections::BTreeMap;
+
+use lightstick_types::{Layer, TrackId};
 use serde::Serialize;
 
 use super::access::Admin;
@@ -55,8 +57,11 @@ pub(crate) struct Media {
     bytes_received: u64,
     /// To the peer.
     bytes_sent: u64,
-    /// The layer that a viewer gets.
+    /// The layer that a viewer gets in its first video section.
     layer: Option<Layer>,
+    /// The layer that a viewer gets of each video track.
+    #[schema(value_type = BTreeMap<String, Layer>)]
+    layers: BTreeMap<TrackId, Layer>,
     /// The last round trip seen.
     round_trip_seconds: Option<f64>,
     /// Loss that the peer reported last, 0 to 1.
@@ -74,7 +79,8 @@ impl From<SessionMedia> for Media {
             dtls: media.dtls,
             bytes_received: media.bytes_received,
             bytes_sent: media.bytes_sent,
-            layer: media.layer,
+            layer: media.streams.first().map(|stream| stream.layer),
+            layers: media.streams.iter().map(|s| (s.track, s.layer)).collect(),
             round_trip_seconds: media.round_trip.map(|time| time.as_secs_f64()),
             loss: media.loss,
             estimate_bps: media.estimate.map(|estimate| estimate.bps()),

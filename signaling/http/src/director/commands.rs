@@ -7,11 +7,12 @@ use std::time::Instant;
 use lightstick_sfu::{OpenError, RemoteIce, ShardError};
 use lightstick_signaling_core::etag::{EntityTag, MatchError};
 use lightstick_signaling_core::rooms::{
-    Admission, Refusal, RoomSummary, SessionNumber, SessionRole, SessionSummary,
+    Admission, NoMain, Participant, Refusal, RoomSummary, SessionNumber, SessionRole,
+    SessionSummary,
 };
 use lightstick_signaling_core::sdpfrag::Fragment;
 use lightstick_signaling_core::token::RoomPattern;
-use lightstick_types::{ChatMember, RoomId, RoomName, SessionId, ShardId};
+use lightstick_types::{ChatMember, RoomId, RoomName, SessionId, ShardId, TrackId};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -86,6 +87,8 @@ pub(crate) enum Command {
     Join(Box<Join>, Reply<Result<Joined, JoinError>>),
     Abandon(SessionId),
     Find(SessionUrl, Reply<Result<Found, SessionError>>),
+    /// The same, where its room has such a video track.
+    FindTrack(SessionUrl, TrackId, Reply<Result<Found, SessionError>>),
     Patch(SessionUrl, Box<Patch>, Reply<Result<Patched, PatchError>>),
     Delete(SessionUrl, Reply<Result<(), SessionError>>),
     Watch(
@@ -114,6 +117,12 @@ pub(crate) enum Command {
     },
     Kick(RoomName, SessionNumber, Reply<bool>),
     CloseRoom(RoomName, Reply<bool>),
+    SetMain {
+        room: RoomName,
+        track: Option<TrackId>,
+        publisher: Option<Participant>,
+        reply: Reply<Result<(), NoMain>>,
+    },
     Drain(Instant, Reply<()>),
 }
 
@@ -173,6 +182,7 @@ impl From<JoinError> for Problem {
 pub(crate) enum SessionError {
     NotFound,
     NoStream,
+    NoTrack,
     RateLimited { retry_after: std::time::Duration },
     TooManyStreams,
 }
@@ -184,6 +194,7 @@ impl From<SessionError> for Problem {
             SessionError::NoStream => {
                 Self::new(Code::NotFound, "the session has no such event stream")
             }
+            SessionError::NoTrack => Self::track_not_found(),
             SessionError::RateLimited { retry_after } => Self::new(
                 Code::RateLimited,
                 "too many requests on session URLs from this address",
@@ -194,6 +205,16 @@ impl From<SessionError> for Problem {
                 "the session has as many event streams as it may",
             )
             .retry_after(std::time::Duration::from_secs(5)),
+        }
+    }
+}
+
+impl From<NoMain> for Problem {
+    fn from(error: NoMain) -> Self {
+        match error {
+            NoMain::Room => Self::room_not_found(),
+            NoMain::Track => Self::track_not_found(),
+            NoMain::Busy => Self::new(Code::RoomBusy, error.to_string()),
         }
     }
 }

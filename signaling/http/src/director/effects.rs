@@ -28,20 +28,20 @@ impl Director {
             }
             MediaEvent::TrackStarted {
                 session,
-                kind,
+                track,
                 codec,
-            } => self.rooms.track_started(now, session, kind, codec),
-            MediaEvent::LayersChanged { session, layers } => {
-                self.rooms.layers_changed(session, layers);
+            } => self.rooms.track_started(now, session, track, codec),
+            MediaEvent::LayersChanged { session, streams } => {
+                self.rooms.layers_changed(session, streams);
             }
-            MediaEvent::LayersPaused { session, layers } => {
+            MediaEvent::LayersPaused { session, streams } => {
                 if let Some(state) = self.sessions.get(&session) {
                     state
                         .span
-                        .in_scope(|| tracing::debug!(?layers, "nobody watches these"));
+                        .in_scope(|| tracing::debug!(?streams, "nobody watches these"));
                     state.view.send_modify(|view| {
                         for named in &mut view.layers {
-                            named.paused = layers.contains(&named.layer);
+                            named.paused = streams.contains(&named.stream);
                         }
                     });
                 }
@@ -53,12 +53,19 @@ impl Director {
                 }
                 self.rooms.hints_changed(now, session, hints);
             }
-            MediaEvent::ViewerLayer { session, layer } => {
+            MediaEvent::ViewerLayer { session, stream } => {
                 if let Some(state) = self.sessions.get(&session) {
                     state.view.send_if_modified(|view| {
-                        let changed = view.layer != Some(layer);
-                        view.layer = Some(layer);
-                        changed
+                        let seen = &mut view.seen[stream.track.index()];
+                        seen.replace(stream.layer) != Some(stream.layer)
+                    });
+                }
+            }
+            MediaEvent::ViewerMain { session, main } => {
+                if let Some(state) = self.sessions.get(&session) {
+                    state.view.send_if_modified(|view| {
+                        let before = std::mem::replace(&mut view.main, main);
+                        before != main
                     });
                 }
             }
@@ -80,6 +87,7 @@ impl Director {
                         state.span.in_scope(|| tracing::info!("publishing"));
                     }
                 }
+                Effect::Main { room, track } => self.parts.media.set_main(room, track),
                 Effect::RoomChanged(id) => {
                     if let Some(view) = self.views.get(&id)
                         && let Some(status) = self.rooms.status(id)
@@ -145,7 +153,8 @@ impl Director {
                 tracing::info!(%room, ?grace, "the publisher is gone; the room waits");
             }
             Event::PublisherReturned { room } => tracing::info!(%room, "the publisher is back"),
-            Event::LayersChanged { room, layers } => tracing::debug!(%room, ?layers, "layers"),
+            Event::LayersChanged { room, tracks, .. } => tracing::debug!(%room, ?tracks, "layers"),
+            Event::MainChanged { room, main } => tracing::info!(%room, %main, "another main track"),
             Event::HintsChanged { room, hints } => {
                 let codes: Vec<&str> = hints.iter().map(|hint| hint.code.as_str()).collect();
                 if codes.is_empty() {

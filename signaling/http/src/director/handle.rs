@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use lightstick_signaling_core::rooms::{RoomSummary, SessionNumber, SessionSummary};
+use lightstick_signaling_core::rooms::{Participant, RoomSummary, SessionNumber, SessionSummary};
 use lightstick_signaling_core::token::RoomPattern;
-use lightstick_types::{RoomId, RoomName, SessionId};
+use lightstick_types::{RoomId, RoomName, SessionId, TrackId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::commands::{Command, Found, Join, Joined, Patch, Patched, Reply, SessionUrl, Watch};
@@ -73,6 +73,16 @@ impl DirectorHandle {
 
     pub(crate) async fn find(&self, url: SessionUrl) -> Result<Found, Problem> {
         Ok(self.ask(|reply| Command::Find(url, reply)).await??)
+    }
+
+    /// A session whose room has such a video track.
+    pub(crate) async fn find_track(
+        &self,
+        url: SessionUrl,
+        track: TrackId,
+    ) -> Result<Found, Problem> {
+        let found = self.ask(|reply| Command::FindTrack(url, track, reply));
+        Ok(found.await??)
     }
 
     pub(crate) async fn patch(&self, url: SessionUrl, patch: Patch) -> Result<Patched, Problem> {
@@ -162,6 +172,23 @@ impl DirectorHandle {
     pub(crate) async fn close_room(&self, room: RoomName) -> Result<(), Problem> {
         let done = self.ask(|reply| Command::CloseRoom(room, reply)).await?;
         done.then_some(()).ok_or_else(Problem::room_not_found)
+    }
+
+    /// Shows another video track of a room first. `publisher` is who asks, where only the publisher
+    /// may.
+    pub(crate) async fn set_main(
+        &self,
+        room: RoomName,
+        track: Option<TrackId>,
+        publisher: Option<Participant>,
+    ) -> Result<(), Problem> {
+        let done = self.ask(|reply| Command::SetMain {
+            room,
+            track,
+            publisher,
+            reply,
+        });
+        Ok(done.await??)
     }
 
     /// Returns when every session is gone, at `deadline` by force.

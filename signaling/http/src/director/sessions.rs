@@ -9,7 +9,7 @@ use lightstick_sfu::{
 use lightstick_signaling_core::etag::{EntityTag, Match, MatchError, if_match};
 use lightstick_signaling_core::rooms::{LeaveReason, Opened, SessionNumber, SessionRole};
 use lightstick_signaling_core::sdpfrag::Fragment;
-use lightstick_types::{LayerChoice, RoomId, SessionId, ShardId};
+use lightstick_types::{LayerChoice, RoomId, SessionId, ShardId, TrackId};
 use tokio::sync::watch;
 use tokio::task::{self, JoinError as TaskError};
 use tracing::Instrument as _;
@@ -68,6 +68,9 @@ impl Director {
                 });
                 let _ = reply.send(found);
             }
+            Command::FindTrack(url, track, reply) => {
+                let _ = reply.send(self.find_track(now, &url, track));
+            }
             Command::Patch(url, patch, reply) => self.patch(now, &url, *patch, reply),
             Command::Delete(url, reply) => {
                 let _ = reply.send(self.delete(now, &url));
@@ -112,6 +115,15 @@ impl Director {
             }
             Command::CloseRoom(room, reply) => {
                 let _ = reply.send(self.rooms.close_room(now, &room));
+            }
+            Command::SetMain {
+                room,
+                track,
+                publisher,
+                reply,
+            } => {
+                let done = self.rooms.set_main(&room, track, publisher.as_ref());
+                let _ = reply.send(done);
             }
             Command::Drain(deadline, reply) => self.drain(deadline, reply),
         }
@@ -238,11 +250,12 @@ impl Director {
         if self.rooms.opened(now, session, opened.shard) == Opened::Gone {
             return Err(JoinError::Gone);
         }
+        self.rooms.announced(session, opened.video_tracks);
         let number = self.rooms.number(session).ok_or(JoinError::Gone)?;
         let etag = EntityTag::new(0, &opened.local_ufrag);
         span.in_scope(|| tracing::debug!(%address, "peer"));
-        let named = |(layer, rid)| NamedLayer {
-            layer,
+        let named = |(stream, rid)| NamedLayer {
+            stream,
             rid,
             paused: false,
         };
@@ -288,6 +301,20 @@ impl Director {
             .get_mut(&url.session)
             .ok_or(SessionError::NotFound)?;
         Ok((room, shard, state))
+    }
+
+    fn find_track(
+        &mut self,
+        now: Instant,
+        url: &SessionUrl,
+        track: TrackId,
+    ) -> Result<Found, SessionError> {
+        let (room, shard, state) = self.find(now, url)?;
+        let etag = state.etag.clone();
+        match self.rooms.has_track(room, track) {
+            true => Ok(Found { shard, etag }),
+            false => Err(SessionError::NoTrack),
+        }
     }
 
     fn delete(&mut self, now: Instant, url: &SessionUrl) -> Result<(), SessionError> {

@@ -22,26 +22,36 @@ pub(crate) struct Peer {
     local: SocketAddr,
     pending: SdpPendingOffer,
     audio: Mid,
-    video: Mid,
+    videos: Vec<Mid>,
     direction: Direction,
     rids: &'static [&'static str],
 }
 
 impl Peer {
     pub(crate) fn publisher() -> (Self, String) {
-        Self::offer(Direction::SendOnly, &[])
+        Self::offer(Direction::SendOnly, 1, &[])
     }
 
     /// A publisher of simulcast layers, lowest first.
     pub(crate) fn simulcast(rids: &'static [&'static str]) -> (Self, String) {
-        Self::offer(Direction::SendOnly, rids)
+        Self::offer(Direction::SendOnly, 1, rids)
+    }
+
+    /// A publisher of several video tracks.
+    pub(crate) fn cameras(videos: usize) -> (Self, String) {
+        Self::offer(Direction::SendOnly, videos, &[])
     }
 
     pub(crate) fn viewer() -> (Self, String) {
-        Self::offer(Direction::RecvOnly, &[])
+        Self::offer(Direction::RecvOnly, 1, &[])
     }
 
-    fn offer(direction: Direction, rids: &'static [&'static str]) -> (Self, String) {
+    /// A viewer with several video sections.
+    pub(crate) fn screens(videos: usize) -> (Self, String) {
+        Self::offer(Direction::RecvOnly, videos, &[])
+    }
+
+    fn offer(direction: Direction, videos: usize, rids: &'static [&'static str]) -> (Self, String) {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let local = socket.local_addr().expect("an address");
         let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
@@ -56,7 +66,11 @@ impl Peer {
             }
             simulcast
         });
-        let video = api.add_media(MediaKind::Video, direction, stream, None, simulcast);
+        let mut video = || {
+            let (stream, simulcast) = (stream.clone(), simulcast.clone());
+            api.add_media(MediaKind::Video, direction, stream, None, simulcast)
+        };
+        let videos = (0..videos).map(|_| video()).collect();
         let (offer, pending) = api.apply().expect("an offer");
         let peer = Self {
             rtc,
@@ -64,7 +78,7 @@ impl Peer {
             local,
             pending,
             audio,
-            video,
+            videos,
             direction,
             rids,
         };
@@ -90,7 +104,7 @@ impl Peer {
             socket: self.socket,
             local: self.local,
             audio: self.audio,
-            video: self.video,
+            videos: self.videos,
             sends: self.direction == Direction::SendOnly,
             rids: self.rids,
             connected: false,
@@ -133,7 +147,7 @@ struct Runner {
     socket: UdpSocket,
     local: SocketAddr,
     audio: Mid,
-    video: Mid,
+    videos: Vec<Mid>,
     sends: bool,
     rids: &'static [&'static str],
     connected: bool,
@@ -166,7 +180,7 @@ impl Runner {
         }
     }
 
-    /// One Opus packet, and one VP8 keyframe of one packet.
+    /// One Opus packet, and one VP8 keyframe of one packet of each video stream.
     fn send(&mut self) {
         self.sequence += 1;
         let n = self.sequence;
@@ -176,12 +190,14 @@ impl Runner {
         frame.resize(700, 0);
         let (opus, vp8) = (self.pt(Codec::Opus), self.pt(Codec::Vp8));
         self.write(self.audio, None, opus, n as u32 * 960, &[0xfc; 60]);
-        if self.rids.is_empty() {
-            self.write(self.video, None, vp8, n as u32 * 1_800, &frame);
-        }
-        for rid in self.rids {
-            let rid = Some(Rid::from(*rid));
-            self.write(self.video, rid, vp8, n as u32 * 1_800, &frame);
+        for video in self.videos.clone() {
+            if self.rids.is_empty() {
+                self.write(video, None, vp8, n as u32 * 1_800, &frame);
+            }
+            for rid in self.rids {
+                let rid = Some(Rid::from(*rid));
+                self.write(video, rid, vp8, n as u32 * 1_800, &frame);
+            }
         }
     }
 
