@@ -47,6 +47,9 @@ pub(crate) struct Rooms {
     by_id: HashMap<RoomId, RoomKey>,
     timers: TimerWheel,
     fired: Vec<u32>,
+    /// Rooms whose packets wait for the rest of their frame, and until when: for fractions of a
+    /// millisecond, which the timers do not know.
+    held: Vec<(Instant, RoomKey)>,
     /// Rooms that something has happened to.
     touched: VecDeque<RoomKey>,
     pub(crate) tally: Tally,
@@ -56,6 +59,7 @@ struct Room {
     id: RoomId,
     hop: Hop,
     is_touched: bool,
+    is_held: bool,
 }
 
 impl Rooms {
@@ -74,6 +78,7 @@ impl Rooms {
             by_id: HashMap::new(),
             timers: TimerWheel::new(now),
             fired: Vec::new(),
+            held: Vec::new(),
             touched: VecDeque::new(),
             tally: Tally::default(),
         }
@@ -102,6 +107,7 @@ impl Rooms {
             id,
             hop,
             is_touched: false,
+            is_held: false,
         }) as u32);
         self.by_id.insert(id, key);
         key
@@ -138,6 +144,13 @@ impl Rooms {
         if self.fired.is_empty() {
             self.timers.advance(now, &mut self.fired);
         }
+        while let Some(held) = self.held.iter().position(|(at, _)| *at <= now) {
+            let (_, key) = self.held.swap_remove(held);
+            if let Some(room) = self.rooms.get_mut(key.0 as usize) {
+                room.is_held = false;
+                return Some(key);
+            }
+        }
         while let Some(fired) = self.fired.pop() {
             if self.rooms.contains(fired as usize) {
                 return Some(RoomKey(fired));
@@ -156,13 +169,19 @@ impl Rooms {
             self.by_id.remove(&room.id);
             self.timers.disarm(key.0);
             self.rooms.remove(key.0 as usize);
-        } else {
-            self.timers.arm(key.0, room.hop.poll_timeout());
+            return;
+        }
+        self.timers.arm(key.0, room.hop.poll_timeout());
+        if let Some(at) = room.hop.held_until()
+            && !std::mem::replace(&mut room.is_held, true)
+        {
+            self.held.push((at, key));
         }
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        let held = self.held.iter().map(|(at, _)| *at);
+        held.chain(self.timers.next()).min()
     }
 
     /// Shares out what may be kept for replays, and counts what is. Packets are shared by the shards

@@ -413,6 +413,12 @@ impl Hop {
         self.outputs.pop_front()
     }
 
+    /// Until when packets wait for the rest of their frame, where some do.
+    #[must_use]
+    pub fn held_until(&self) -> Option<Instant> {
+        self.buffer.poll_timeout()
+    }
+
     /// When to call [`release`](Self::release) and [`handle_timeout`](Self::handle_timeout) next.
     #[must_use]
     pub fn poll_timeout(&self) -> Instant {
