@@ -4,7 +4,7 @@ import { AT_ONCE, clientCase } from '../lib/case.mjs';
 import { place } from '../lib/place.mjs';
 
 const CONSENT_SECS = 6;
-const here = place('consent', { media: { consent_timeout: CONSENT_SECS } });
+const here = place('consent', { media: { consent_timeout: `${CONSENT_SECS}s` } });
 
 describe('publishers without consent checks', AT_ONCE, () => {
   for (const id of ['ffmpeg-8', 'werift-old']) {

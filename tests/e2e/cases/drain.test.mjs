@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { Publisher, Viewer } from '../lib/party.mjs';
 import { scene } from '../lib/scene.mjs';
 
-const here = scene('drain', { settings: { shutdown: { deadline: 3 } } });
+const here = scene('drain', { settings: { shutdown: { deadline: '3s' } } });
 
 test('viewers are told, joins are refused, and the process ends in order', async () => {
   const { server } = here;

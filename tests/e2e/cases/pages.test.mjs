@@ -19,8 +19,8 @@ const here = scene('pages', {
   settings: {
     // Keys of its own: tokens then outlive a restart of the server.
     auth: { keys: { [KEY.kid]: { secret: KEY.secret } } },
-    signaling: { watch_open: true, grace: 10, reconnect_after: 0.5 },
-    media: { consent_timeout: 6 },
+    signaling: { watch_open: true, grace: '10s', reconnect_after: '500ms' },
+    media: { consent_timeout: '6s' },
   },
 });
 const publishing = (room, grants = {}) => mintToken(KEY, { room, grants: { publish: true, ...grants } });

@@ -14,7 +14,7 @@ const WIDE = 1280;
 const DESK = { viewport: { width: 1280, height: 1000 }, locale: 'en-GB' };
 const PHONE = { width: 390, height: 844 };
 
-const here = scene('pausing', { settings: { media: { pause_after: 2 } } });
+const here = scene('pausing', { settings: { media: { pause_after: '2s' } } });
 
 /** What arrives of a room's video: `{ low: { paused, framesPerSecond, ... }, ... }`. */
 async function arriving(room) {

@@ -7,7 +7,7 @@ import { scene } from '../lib/scene.mjs';
 const CONSENT_SECS = 6;
 const GRACE_SECS = 20;
 const here = scene('presence', {
-  settings: { media: { consent_timeout: CONSENT_SECS }, signaling: { grace: GRACE_SECS } },
+  settings: { media: { consent_timeout: `${CONSENT_SECS}s` }, signaling: { grace: `${GRACE_SECS}s` } },
 });
 
 const start = async (room, options) =>

@@ -21,8 +21,8 @@ const GRACE = 20;
 const here = scene('staying', {
   settings: {
     auth: { keys: { [KEY.kid]: { secret: KEY.secret } } },
-    signaling: { watch_open: true, grace: GRACE },
-    media: { bind: ['127.0.0.1', address], consent_timeout: 12 },
+    signaling: { watch_open: true, grace: `${GRACE}s` },
+    media: { bind: ['127.0.0.1', address], consent_timeout: '12s' },
   },
 });
 let firefox;
