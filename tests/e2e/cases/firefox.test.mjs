@@ -54,3 +54,22 @@ test('Firefox publishes VP8; Chromium and Firefox watch', async () => {
   }
   await publisher.remove();
 });
+
+test('Firefox sees a camera and a screen, and the main one changes', async () => {
+  const { server } = here;
+  const room = here.room();
+  const publisher = await Publisher.start(await here.page(), server.whip(room), {
+    codec: 'VP8', width: 1280, height: 720, simulcast: true, screen: true, token,
+  });
+  const viewer = await Viewer.start(await firefox.open(), server.whep(room), { videos: 2 });
+  await server.explaining(() => viewer.shows(['camera', 'screen'], 30_000));
+  await viewer.chooseMain('video-2');
+  await viewer.shows(['screen', 'camera']);
+  await viewer.chooseMain('auto');
+  await viewer.shows(['camera', 'screen']);
+  const { status } = await server.api(`/rooms/${room}/main`, { method: 'PUT', token, body: { track: 'video-2' } });
+  assert.equal(status, 204);
+  await viewer.shows(['screen', 'camera']);
+  await viewer.remove();
+  await publisher.remove();
+});

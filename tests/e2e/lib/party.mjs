@@ -7,6 +7,13 @@ import { until } from './wait.mjs';
 const run = (page, method, ...args) =>
   page.evaluate(([name, given]) => globalThis.stage[name](...given), [method, args]);
 
+/** Which of a publisher's pictures has this mean colour: its screen is red, the fake camera is green. */
+function pictureOf([red, green, blue]) {
+  if (red > 130 && green < 70 && blue < 70) return 'screen';
+  if (green > 70 && green > red + 30) return 'camera';
+  return 'none';
+}
+
 class Party {
   constructor(page, posted) {
     this.page = page;
@@ -144,6 +151,19 @@ export class Viewer extends Party {
 
   async chooseLayer(layer) {
     assert.equal(await this.call('chooseLayer', layer), 204, `POST layer ${layer}`);
+  }
+
+  /** Chooses the track that its first video shows, as the API names it. */
+  async chooseMain(main) {
+    assert.equal(await this.call('choose', { main }), 204, `POST main ${main}`);
+  }
+
+  /** Waits until its videos show these pictures, `camera` or `screen`, in this order. */
+  async shows(pictures, within = 15_000) {
+    await until(`the pictures are ${pictures}`, async () => {
+      const seen = await this.call('pictures');
+      return { ok: seen.map(({ colour }) => pictureOf(colour)).join() === pictures.join(), value: seen };
+    }, { within });
   }
 
   /**

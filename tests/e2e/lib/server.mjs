@@ -54,7 +54,7 @@ export class Server {
       operations: { bind: `127.0.0.1:${operations}` },
       media: { port: media, shards: SHARDS },
       // At the end of a file of cases nobody is to wait for browsers that are closed already.
-      shutdown: { deadline: 0.5 },
+      shutdown: { deadline: '500ms' },
     }, settings);
     const file = path.join(server.folder, 'lightstick.toml');
     await writeFile(file, toml(all));
@@ -113,9 +113,12 @@ export class Server {
   }
 
   /** A request to `/api/v1`, as an integrator's program makes it: `{ status, body }`. */
-  async api(resource, { method = 'GET', token } = {}) {
-    const headers = token ? { authorization: `Bearer ${token}` } : {};
-    const response = await fetch(`${this.base}/api/v1${resource}`, { method, headers });
+  async api(resource, { method = 'GET', token, body: sent } = {}) {
+    const headers = {
+      ...(token && { authorization: `Bearer ${token}` }),
+      ...(sent !== undefined && { 'content-type': 'application/json' }),
+    };
+    const response = await fetch(`${this.base}/api/v1${resource}`, { method, headers, body: sent && JSON.stringify(sent) });
     const text = await response.text();
     return { status: response.status, body: text === '' ? null : JSON.parse(text) };
   }

@@ -59,9 +59,13 @@ class Session {
     this.events = [];
     this.trickled = [];
     this.localCandidates = [];
+    this.renegotiations = 0;
     this.pc.addEventListener('connectionstatechange', () => {
       this.states.push(this.pc.connectionState);
       if (this.pc.connectionState === 'connected') this.connectedAt ??= performance.now();
+    });
+    this.pc.addEventListener('signalingstatechange', () => {
+      if (this.answeredAt) this.renegotiations += 1;
     });
     this.pc.addEventListener('icecandidate', ({ candidate }) => {
       if (!candidate?.candidate) return;
@@ -160,38 +164,60 @@ class Session {
     this.source?.close();
     this.pc.close();
     this.stream?.getTracks().forEach((track) => track.stop());
-    this.video?.remove();
+    for (const video of this.videos ?? [this.video]) video?.remove();
     this.audio?.remove();
   }
 
   follow() {
     const url = this.links['urn:ietf:params:whep:ext:core:server-sent-events'];
     this.source = new EventSource(url);
-    for (const type of ['active', 'inactive', 'layers', 'viewercount', 'reconnect']) {
+    for (const type of ['active', 'inactive', 'layers', 'tracks', 'viewercount', 'reconnect']) {
       this.source.addEventListener(type, ({ data }) => this.events.push({ type, ...JSON.parse(data) }));
     }
     return url;
   }
 
-  async chooseLayer(layer) {
+  chooseLayer(layer) {
+    return this.choose({ layer });
+  }
+
+  async choose(choice) {
     const response = await fetch(this.links['urn:ietf:params:whep:ext:core:layer'], {
-      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ layer }),
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(choice),
     });
     return response.status;
   }
 
-  /** What came in or went out, by kind (for simulcast: by kind and rid). */
+  /** What came in or went out, by kind (for simulcast: by kind and rid), and of each section. */
   async media() {
     const report = await this.pc.getStats();
     const [{ sender, receiver }] = this.pc.getTransceivers();
-    const media = { connection: this.pc.connectionState, dtls: (receiver.transport ?? sender.transport)?.state };
+    const media = { connection: this.pc.connectionState, dtls: (receiver.transport ?? sender.transport)?.state, sections: {} };
     for (const entry of report.values()) {
       if (entry.type === 'inbound-rtp' || entry.type === 'outbound-rtp') {
         const name = entry.rid ? `${entry.kind}:${entry.rid}` : entry.kind;
         media[name] = { ...entry, codec: report.get(entry.codecId)?.mimeType };
+        // A copy: puppeteer's protocol gives an object that it meets twice only once.
+        media.sections[entry.mid] = { ...media[name] };
       }
     }
     return media;
+  }
+
+  /** The mean colour, `[red, green, blue]`, of what each of its videos shows, and its width. */
+  pictures() {
+    return this.videos.map((video) => {
+      const canvas = new OffscreenCanvas(16, 9);
+      const context = canvas.getContext('2d', { willReadFrequently: true });
+      context.drawImage(video, 0, 0, 16, 9);
+      const { data } = context.getImageData(0, 0, 16, 9);
+      const mean = (channel) => {
+        let sum = 0;
+        for (let at = channel; at < data.length; at += 4) sum += data[at];
+        return Math.round(sum / (data.length / 4));
+      };
+      return { colour: [0, 1, 2].map(mean), width: video.videoWidth };
+    });
   }
 
   /** The candidate pair that carries the media. */
@@ -256,9 +282,23 @@ function modeOf(codec) {
   return codec === 'VP9' || codec === 'AV1' ? { scalabilityMode: 'L1T2' } : {};
 }
 
+/** A picture that no camera shows: red, with a bar that runs across it. */
+function redScreen(fps) {
+  const canvas = Object.assign(document.createElement('canvas'), { width: 640, height: 360 });
+  const context = canvas.getContext('2d');
+  let at = 0;
+  setInterval(() => {
+    context.fillStyle = '#d01010';
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.fillStyle = '#801010';
+    context.fillRect(at = (at + 8) % canvas.width, 0, 40, canvas.height);
+  }, 1_000 / fps);
+  return canvas.captureStream(fps).getVideoTracks()[0];
+}
+
 const stage = {
-  /** Publishes the (fake) camera and microphone. Gives what the POST gave, and a `key`. */
-  async publish({ codec, width = 640, height = 360, fps = 30, simulcast = false, scalabilityMode, audio = true, stream, maxBitrate = 1_500_000, ...join }) {
+  /** Publishes the (fake) camera and microphone, and a `screen` beside them. Gives what the POST gave, and a `key`. */
+  async publish({ codec, width = 640, height = 360, fps = 30, simulcast = false, scalabilityMode, audio = true, screen = false, stream, maxBitrate = 1_500_000, ...join }) {
     const session = new Session('publisher');
     session.stream = stream ?? await navigator.mediaDevices.getUserMedia({
       video: { width: { exact: width }, height: { exact: height }, frameRate: fps }, audio,
@@ -272,27 +312,42 @@ const stage = {
     prefer(transceiver, RTCRtpSender, 'video', codec);
     await keepSize(transceiver.sender);
     if (microphone) session.pc.addTransceiver(microphone, { direction: 'sendonly', streams: [session.stream] });
+    if (screen) {
+      const second = session.pc.addTransceiver(redScreen(fps), {
+        direction: 'sendonly', streams: [session.stream], sendEncodings: [{ maxBitrate: 500_000 }],
+      });
+      prefer(second, RTCRtpSender, 'video', codec);
+      await keepSize(second.sender);
+    }
     return stage.admit(session, join);
   },
 
   /** Watches. The video is muted; sound is attached to an element of its own, for its statistics. */
-  async watch({ codec, audio = true, ...join }) {
+  async watch({ codec, audio = true, videos = 1, ...join }) {
     const session = new Session('viewer');
-    const video = document.createElement('video');
-    Object.assign(video, { muted: true, autoplay: true, playsInline: true, width: 320 });
-    document.body.append(video);
-    session.video = video;
-    observe(session, video);
-    session.pc.addEventListener('track', ({ track }) => {
+    session.videos = Array.from({ length: videos }, () => {
+      const video = document.createElement('video');
+      Object.assign(video, { muted: true, autoplay: true, playsInline: true, width: 320 });
+      document.body.append(video);
+      return video;
+    });
+    [session.video] = session.videos;
+    observe(session, session.video);
+    const sections = [];
+    session.pc.addEventListener('track', ({ track, transceiver }) => {
       if (track.kind === 'video') {
-        video.srcObject = new MediaStream([track]);
+        session.videos[sections.indexOf(transceiver)].srcObject = new MediaStream([track]);
       } else {
         session.audio = new Audio();
         session.audio.srcObject = new MediaStream([track]);
         session.audio.play();
       }
     });
-    prefer(session.pc.addTransceiver('video', { direction: 'recvonly' }), RTCRtpReceiver, 'video', codec);
+    for (const _ of session.videos) {
+      const section = session.pc.addTransceiver('video', { direction: 'recvonly' });
+      prefer(section, RTCRtpReceiver, 'video', codec);
+      sections.push(section);
+    }
     if (audio) session.pc.addTransceiver('audio', { direction: 'recvonly' });
     return stage.admit(session, join);
   },
