@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use lightstick_sfu_core::binding::Binding;
 use lightstick_sfu_core::demux::extensions;
-use lightstick_sfu_core::offer::{Offer, Side};
+use lightstick_sfu_core::offer::Offer;
+use lightstick_types::Role;
 
 const OFFER: &str = "v=0\na=group:BUNDLE a v\na=ice-ufrag:abcd\na=ice-pwd:0123456789012345678901\n\
     a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:\
@@ -18,7 +19,7 @@ const OFFER: &str = "v=0\na=group:BUNDLE a v\na=ice-ufrag:abcd\na=ice-pwd:012345
     a=rid:h send\na=rid:l send\na=simulcast:send h;l\n";
 
 static BINDING: LazyLock<Binding> = LazyLock::new(|| {
-    let offer = Offer::read(OFFER, Side::Publisher).expect("an offer");
+    let offer = Offer::read(OFFER, Role::Publisher).expect("an offer");
     Binding::new(&offer)
 });
 

@@ -6,13 +6,13 @@ use std::sync::LazyLock;
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use lightstick_sfu_core::answer::Local;
-use lightstick_sfu_core::offer::{Offer, Side, Track};
+use lightstick_sfu_core::offer::{Offer, Track};
 use lightstick_signaling_core::etag::{self, EntityTag, Match};
 use lightstick_signaling_core::sdpfrag::{
     CANDIDATES_MAX, FRAGMENT_BYTES_MAX, Fragment, LINE_BYTES_MAX,
 };
 use lightstick_signaling_core::token::{Grant, KeySet, SECRET_BYTES_MIN, SUBJECT_BYTES_MAX};
-use lightstick_types::{Layer, RoomName, SessionId, TrackKind, VIDEO_TRACKS_MAX};
+use lightstick_types::{Layer, Role, RoomName, SessionId, TrackKind, VIDEO_TRACKS_MAX};
 
 /// An SDP offer of a publisher and of a viewer: what is answered is answered section by section and
 /// agrees on nothing that was not offered; what is refused says why in few words.
@@ -20,8 +20,8 @@ pub fn sdp_offer(data: &[u8]) {
     let Ok(sdp) = std::str::from_utf8(data) else {
         return;
     };
-    for side in [Side::Publisher, Side::Viewer] {
-        let offer = match Offer::read(sdp, side) {
+    for role in [Role::Publisher, Role::Viewer] {
+        let offer = match Offer::read(sdp, role) {
             Ok(offer) => offer,
             Err(error) => {
                 let words = error.to_string();
@@ -66,9 +66,9 @@ fn sdp_track(track: &Track) {
 
 fn sdp_answer(offered: &str, offer: &Offer) {
     let mut ssrcs = 1..;
-    let streams = match offer.side() {
-        Side::Publisher => Vec::new(),
-        Side::Viewer => offer.streams(|| ssrcs.next().unwrap_or(1)),
+    let streams = match offer.role() {
+        Role::Publisher => Vec::new(),
+        Role::Viewer => offer.streams(|| ssrcs.next().unwrap_or(1)),
     };
     let answer = offer.answer(&Local {
         ufrag: "user",
@@ -85,7 +85,7 @@ fn sdp_answer(offered: &str, offer: &Offer) {
     let media = |sdp: &str| sdp.lines().filter(|line| line.starts_with("m=")).count();
     assert_eq!(media(&answer), media(offered));
     let sent = streams.len();
-    assert!(offer.side() == Side::Publisher || sent == offer.tracks().count());
+    assert!(offer.role() == Role::Publisher || sent == offer.tracks().count());
     assert_eq!(answer.matches("a=msid:").count(), sent);
     assert!(answer.len() <= 4 * offered.len() + 1_024 * media(&answer) + 4_096);
 }

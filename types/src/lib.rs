@@ -11,6 +11,7 @@ mod ids;
 mod media;
 mod member;
 mod network;
+mod role;
 
 pub use bitrate::Bitrate;
 pub use hint::{Hint, HintCode};
@@ -20,3 +21,4 @@ pub use media::{
 };
 pub use member::{ChatMember, ChatRole};
 pub use network::Network;
+pub use role::Role;

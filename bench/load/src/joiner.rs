@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::janus::Janus;
-use crate::session::{Attack, ChatConfig, Depth, LinkConfig, Role, Session};
+use crate::session::{Attack, ChatConfig, Depth, LinkConfig, Session, SessionKind};
 use crate::signal::{Signal, SignalError};
 use crate::tally::Times;
 use crate::worker::{Id, WorkerHandle};
@@ -74,11 +74,11 @@ impl Protocol {
     /// Opens a session. Gives it, its URL and how long the server took. Blocks.
     fn open(
         &self,
-        role: Role,
+        role: SessionKind,
         chat: Option<ChatConfig>,
         bind: IpAddr,
     ) -> Result<(Session, String, Duration)> {
-        if let (Self::Janus(janus), Role::View(_)) = (self, role) {
+        if let (Self::Janus(janus), SessionKind::View(_)) = (self, role) {
             return invited(janus, role, bind);
         }
         let offered = Session::offer_with(role, chat, bind)?;
@@ -108,7 +108,7 @@ impl Protocol {
 }
 
 /// Janus offers: the time it takes is that of both its answers.
-fn invited(janus: &Janus, role: Role, bind: IpAddr) -> Result<(Session, String, Duration)> {
+fn invited(janus: &Janus, role: SessionKind, bind: IpAddr) -> Result<(Session, String, Duration)> {
     let asked = Instant::now();
     let invited = janus.watch()?;
     let started = Session::answer(role, &invited.offer, bind).and_then(|(session, answer)| {
@@ -160,8 +160,8 @@ impl Joiner {
     ///
     /// # Errors
     /// When there is no socket, the server refuses or its answer is no good.
-    pub fn join(&self, id: Id, role: Role) -> Result<(Joined, Duration)> {
-        let full = matches!(role, Role::View(Depth::Full));
+    pub fn join(&self, id: Id, role: SessionKind) -> Result<(Joined, Duration)> {
+        let full = matches!(role, SessionKind::View(Depth::Full));
         let chat = self.chat.filter(|_| full).map(|chat| chat.config(id));
         let (mut session, url, took) = self.signal.open(role, chat, self.bind)?;
         if let (true, Some(link)) = (full, self.link) {
@@ -217,7 +217,7 @@ impl Joiner {
             } else {
                 Depth::Light
             };
-            let joined = self.join(first_id + index, Role::View(depth));
+            let joined = self.join(first_id + index, SessionKind::View(depth));
             Some(joined.inspect(|(joined, _)| each(joined)))
         };
         let mut outcome = gather(started, one);

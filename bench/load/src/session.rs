@@ -39,7 +39,7 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// What a session is for.
 #[derive(Clone, Copy, Debug)]
-pub enum Role {
+pub enum SessionKind {
     Publish(SourceConfig),
     View(Depth),
 }
@@ -101,10 +101,10 @@ pub struct Session {
     codecs: [Option<Codec>; 128],
     /// Payload types of what is sent again.
     resends: [bool; 128],
-    side: Side,
+    side: State,
 }
 
-enum Side {
+enum State {
     View(Box<ViewerTally>),
     Publish(Box<Publisher>),
 }
@@ -131,7 +131,7 @@ impl Session {
     ///
     /// # Errors
     /// When there is no socket to be had.
-    pub fn offer(role: Role, bind: IpAddr) -> Result<Offered> {
+    pub fn offer(role: SessionKind, bind: IpAddr) -> Result<Offered> {
         Self::offer_with(role, None, bind)
     }
 
@@ -139,12 +139,16 @@ impl Session {
     ///
     /// # Errors
     /// When there is no socket to be had.
-    pub fn offer_with(role: Role, chat: Option<ChatConfig>, bind: IpAddr) -> Result<Offered> {
+    pub fn offer_with(
+        role: SessionKind,
+        chat: Option<ChatConfig>,
+        bind: IpAddr,
+    ) -> Result<Offered> {
         let mut session = Self::new(role, bind)?;
         let mut changes = session.rtc.sdp_api();
         let direction = match role {
-            Role::Publish(_) => Direction::SendOnly,
-            Role::View(_) => Direction::RecvOnly,
+            SessionKind::Publish(_) => Direction::SendOnly,
+            SessionKind::View(_) => Direction::RecvOnly,
         };
         let audio = changes.add_media(MediaKind::Audio, direction, stream(), None, None);
         let video = changes.add_media(MediaKind::Video, direction, stream(), None, None);
@@ -152,7 +156,7 @@ impl Session {
         let chat = chat.map(|config| Box::new(Chat::offer(&mut changes, config, seed)));
         let (offer, pending) = changes.apply().context("an offer with two tracks")?;
         session.chat = chat;
-        if let Side::Publish(publisher) = &mut session.side {
+        if let State::Publish(publisher) = &mut session.side {
             (publisher.audio, publisher.video) = (audio, video);
         }
         Ok(Offered {
@@ -167,7 +171,7 @@ impl Session {
     ///
     /// # Errors
     /// When the offer is no SDP or cannot be answered, or there is no socket to be had.
-    pub fn answer(role: Role, offer: &str, bind: IpAddr) -> Result<(Self, String)> {
+    pub fn answer(role: SessionKind, offer: &str, bind: IpAddr) -> Result<(Self, String)> {
         let mut session = Self::new(role, bind)?;
         let offer = SdpOffer::from_sdp_string(offer).context("the offer is no SDP")?;
         let answer = session.rtc.sdp_api().accept_offer(offer)?;
@@ -178,7 +182,7 @@ impl Session {
     /// Times a viewer from `asked` on, when it asked for the offer that it answers.
     #[must_use]
     pub fn asked(mut self, asked: Instant) -> Self {
-        if let Side::View(tally) = &mut self.side {
+        if let State::View(tally) = &mut self.side {
             tally.started = asked;
         }
         self
@@ -192,7 +196,7 @@ impl Session {
         self
     }
 
-    fn new(role: Role, bind: IpAddr) -> Result<Self> {
+    fn new(role: SessionKind, bind: IpAddr) -> Result<Self> {
         let started = Instant::now();
         let domain = Domain::for_address((bind, 0).into());
         let socket = Socket::new(domain, Type::DGRAM, Some(SocketProtocol::UDP))
@@ -209,18 +213,18 @@ impl Session {
             .clear_codecs()
             .enable_opus(true, false);
         config = match role {
-            Role::Publish(source) => match source.codec {
+            SessionKind::Publish(source) => match source.codec {
                 Codec::H264 => config.enable_h264(true),
                 Codec::Vp8 => config.enable_vp8(true),
                 other => return Err(anyhow!("no synthetic {other:?}")),
             },
-            Role::View(_) => config
+            SessionKind::View(_) => config
                 .enable_h264(true)
                 .enable_vp8(true)
                 .enable_vp9(true)
                 .enable_av1(true),
         };
-        let light = matches!(role, Role::View(Depth::Light));
+        let light = matches!(role, SessionKind::View(Depth::Light));
         if light {
             config = without_feedback(config);
         }
@@ -228,8 +232,8 @@ impl Session {
         rtc.add_local_candidate(Candidate::host(local, "udp")?);
 
         let side = match role {
-            Role::View(_) => Side::View(Box::new(ViewerTally::new(started, light))),
-            Role::Publish(config) => Side::Publish(Box::new(Publisher {
+            SessionKind::View(_) => State::View(Box::new(ViewerTally::new(started, light))),
+            SessionKind::Publish(config) => State::Publish(Box::new(Publisher {
                 config,
                 audio: Mid::from("0"),
                 video: Mid::from("1"),
@@ -288,19 +292,19 @@ impl Session {
     #[must_use]
     pub fn viewer(&self, left: Instant) -> Option<ViewerTally> {
         match &self.side {
-            Side::View(tally) => {
+            State::View(tally) => {
                 let mut tally = (**tally).clone();
                 tally.lost = self.ended.is_some_and(|at| at < left);
                 Some(tally)
             }
-            Side::Publish(_) => None,
+            State::Publish(_) => None,
         }
     }
 
     /// The counters, of a publisher that wanted to leave from `left` on.
     #[must_use]
     pub fn publisher(&self, left: Instant) -> Option<PublisherTally> {
-        let Side::Publish(publisher) = &self.side else {
+        let State::Publish(publisher) = &self.side else {
             return None;
         };
         let keyframes = publisher
@@ -319,8 +323,8 @@ impl Session {
     /// Starts to count for another window.
     pub fn begin_window(&mut self) {
         match &mut self.side {
-            Side::View(tally) => tally.begin_window(),
-            Side::Publish(publisher) => {
+            State::View(tally) => tally.begin_window(),
+            State::Publish(publisher) => {
                 publisher.tally.begin_window();
                 publisher.requests = Burst::default();
             }
@@ -331,8 +335,8 @@ impl Session {
     #[must_use]
     pub fn flows(&self) -> bool {
         match &self.side {
-            Side::View(tally) => tally.first_keyframe.is_some(),
-            Side::Publish(publisher) => publisher.sending.is_some(),
+            State::View(tally) => tally.first_keyframe.is_some(),
+            State::Publish(publisher) => publisher.sending.is_some(),
         }
     }
 
@@ -340,8 +344,8 @@ impl Session {
     #[must_use]
     pub fn connected(&self) -> bool {
         match &self.side {
-            Side::View(tally) => tally.connected.is_some(),
-            Side::Publish(publisher) => publisher.sending.is_some(),
+            State::View(tally) => tally.connected.is_some(),
+            State::Publish(publisher) => publisher.sending.is_some(),
         }
     }
 
@@ -439,7 +443,7 @@ impl Session {
         if !self.rtc.is_alive() {
             self.end();
         }
-        if let Side::Publish(publisher) = &self.side
+        if let State::Publish(publisher) = &self.side
             && let Some(sending) = &publisher.sending
         {
             self.due = self.due.min(sending.source.next_due());
@@ -448,13 +452,13 @@ impl Session {
 
     fn event(&mut self, event: &Event, now: Instant, within: bool) {
         match (event, &mut self.side) {
-            (Event::Connected, Side::View(tally)) => {
+            (Event::Connected, State::View(tally)) => {
                 tally.connected.get_or_insert(now - tally.started);
             }
-            (Event::Connected, Side::Publish(publisher)) => {
+            (Event::Connected, State::Publish(publisher)) => {
                 let (audio, video) = (publisher.audio, publisher.video);
                 let pts = self.pt(audio).zip(self.pt(video));
-                if let (Side::Publish(publisher), Some((audio_pt, video_pt))) =
+                if let (State::Publish(publisher), Some((audio_pt, video_pt))) =
                     (&mut self.side, pts)
                 {
                     publisher.sending.get_or_insert(Sending {
@@ -464,7 +468,7 @@ impl Session {
                     });
                 }
             }
-            (Event::KeyframeRequest(_), Side::Publish(publisher)) => {
+            (Event::KeyframeRequest(_), State::Publish(publisher)) => {
                 publisher.tally.keyframe_requests += 1;
                 if within {
                     publisher.requests.note(now);

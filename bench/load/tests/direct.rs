@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lightstick_bench::session::{Depth, Gauges, LinkConfig, PublisherTally, Role, Session};
+use lightstick_bench::session::{Depth, Gauges, LinkConfig, PublisherTally, Session, SessionKind};
 use lightstick_bench::source::SourceConfig;
 use lightstick_bench::stamp;
 use lightstick_bench::tally::{ViewerTally, Window, Wire};
@@ -49,8 +49,9 @@ fn meet(
         gop: Duration::from_secs(1),
         clip: None,
     };
-    let offered = Session::offer(Role::Publish(source), LOCALHOST).unwrap();
-    let (viewer, answer) = Session::answer(Role::View(depth), &offered.offer, LOCALHOST).unwrap();
+    let offered = Session::offer(SessionKind::Publish(source), LOCALHOST).unwrap();
+    let (viewer, answer) =
+        Session::answer(SessionKind::View(depth), &offered.offer, LOCALHOST).unwrap();
     let viewer = match link {
         Some(link) => viewer.behind(link),
         None => viewer,

@@ -77,10 +77,10 @@ pub(super) const METRICS: &[Definition] = &[
         &["role", "outcome"],
         Source::Signaling(|s| {
             let row = |(role, outcome, n): &(
-                lightstick_signaling::rooms::SessionRole,
+                lightstick_types::Role,
                 lightstick_signaling::JoinOutcome,
                 u64,
-            )| { (vec![role_name(*role), outcome.as_str()], *n as f64) };
+            )| { (vec![role.as_str(), outcome.as_str()], *n as f64) };
             s.joins.iter().map(row).collect()
         }),
     ),
@@ -343,11 +343,3 @@ pub(super) const METRICS: &[Definition] = &[
         }),
     },
 ];
-
-fn role_name(role: lightstick_signaling::rooms::SessionRole) -> &'static str {
-    use lightstick_signaling::rooms::SessionRole;
-    match role {
-        SessionRole::Publisher => "publisher",
-        SessionRole::Viewer => "viewer",
-    }
-}

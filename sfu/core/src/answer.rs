@@ -3,12 +3,11 @@
 //! An offer leaves little to decide: of its formats and extensions the ones that we forward, and
 //! nothing else. So the answer is written straight from what was taken.
 
+use lightstick_types::{Codec, Role, TrackKind};
 use std::fmt::Write as _;
 
-use lightstick_types::{Codec, TrackKind};
-
 use crate::egress::{ExtensionIds, StreamConfig};
-use crate::offer::{Chosen, Extension, Offer, Section, Side, Track};
+use crate::offer::{Chosen, Extension, Offer, Section, Track};
 use crate::sdp::FEEDBACK;
 
 /// What our side puts into an answer.
@@ -67,9 +66,9 @@ impl Offer {
         for section in &self.sections {
             match section {
                 Section::Taken(track) => {
-                    let direction = match self.side() {
-                        Side::Publisher => "recvonly",
-                        Side::Viewer => "sendonly",
+                    let direction = match self.role() {
+                        Role::Publisher => "recvonly",
+                        Role::Viewer => "sendonly",
                     };
                     self.write_track(track, direction, &mut out);
                     if let Some(stream) = streams.next() {
@@ -159,10 +158,10 @@ impl Offer {
         }
         for mapped in &track.extensions {
             // RFC 8285 section 6: a direction is answered with its reverse.
-            let direction = match (mapped.directed, self.side()) {
+            let direction = match (mapped.directed, self.role()) {
                 (false, _) => "",
-                (true, Side::Publisher) => "/recvonly",
-                (true, Side::Viewer) => "/sendonly",
+                (true, Role::Publisher) => "/recvonly",
+                (true, Role::Viewer) => "/sendonly",
             };
             let (id, uri) = (mapped.id, mapped.extension.uri());
             let _ = write!(out, "a=extmap:{id}{direction} {uri}\r\n");
@@ -176,10 +175,10 @@ impl Offer {
     fn write_format(&self, chosen: &Chosen, out: &mut String) {
         let payload_type = chosen.accepted.payload_type;
         let _ = write!(out, "a=rtpmap:{payload_type} {}\r\n", chosen.name);
-        let acted_on = match (chosen.accepted.format.codec.kind(), self.side()) {
+        let acted_on = match (chosen.accepted.format.codec.kind(), self.role()) {
             (TrackKind::Audio, _) => AUDIO_FEEDBACK,
-            (TrackKind::Video, Side::Publisher) => PUBLISHED_FEEDBACK,
-            (TrackKind::Video, Side::Viewer) => u8::MAX,
+            (TrackKind::Video, Role::Publisher) => PUBLISHED_FEEDBACK,
+            (TrackKind::Video, Role::Viewer) => u8::MAX,
         };
         for (bit, name) in FEEDBACK.iter().enumerate() {
             if (chosen.feedback & acted_on) >> bit & 1 == 1 {
@@ -199,7 +198,7 @@ impl Offer {
             );
         } else {
             // Nobody else needs to understand it.
-            let starts = self.side() == Side::Publisher
+            let starts = self.role() == Role::Publisher
                 && chosen.accepted.format.codec.kind() == TrackKind::Video
                 && chosen.feedback & BROWSER_FEEDBACK == BROWSER_FEEDBACK;
             let start = starts.then(|| format!("x-google-start-bitrate={START_KBPS}"));

@@ -33,7 +33,7 @@ pub struct Binding {
 struct Streams {
     id: TrackId,
     mid: Box<[u8]>,
-    roles: [Role; 128],
+    roles: [Payload; 128],
     encodings: Vec<(Box<[u8]>, Layer)>,
     /// SSRCs of a simulcast without ids.
     group: Vec<(u32, Layer)>,
@@ -44,7 +44,7 @@ struct Streams {
 
 /// What a payload type means in a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
+enum Payload {
     None,
     Media(Format),
     Repair,
@@ -85,9 +85,9 @@ impl Binding {
         let payload_type = usize::from(header.payload_type);
         let track = self.track(mid, header.ssrc, payload_type)?;
         let (repair, layer) = match track.roles[payload_type] {
-            Role::None => return None,
-            Role::Media(_) => (false, track.layer(header.ssrc, rid)?),
-            Role::Repair => (true, track.repaired(header.ssrc, repaired.or(rid))?),
+            Payload::None => return None,
+            Payload::Media(_) => (false, track.layer(header.ssrc, rid)?),
+            Payload::Repair => (true, track.repaired(header.ssrc, repaired.or(rid))?),
         };
         let stream = StreamId {
             track: track.id,
@@ -103,7 +103,7 @@ impl Binding {
         if let Some(track) = self.tracks.iter().find(|track| track.announces(ssrc)) {
             return Some(track);
         }
-        let has = |track: &&Streams| track.roles[payload_type] != Role::None;
+        let has = |track: &&Streams| track.roles[payload_type] != Payload::None;
         let mut tracks = self.tracks.iter().filter(has);
         let track = tracks.next()?;
         tracks.next().is_none().then_some(track)
@@ -114,7 +114,7 @@ impl Binding {
     pub fn format(&self, track: TrackId, payload_type: u8) -> Option<Format> {
         let track = self.tracks.iter().find(|known| known.id == track)?;
         match track.roles.get(usize::from(payload_type)) {
-            Some(Role::Media(format)) => Some(*format),
+            Some(Payload::Media(format)) => Some(*format),
             _ => None,
         }
     }
@@ -130,14 +130,14 @@ impl Binding {
 
 impl Streams {
     fn new((id, track): (TrackId, &Track)) -> Self {
-        let mut roles = [Role::None; 128];
+        let mut roles = [Payload::None; 128];
         for accepted in track.accepted() {
-            roles[usize::from(accepted.payload_type)] = Role::Media(accepted.format);
+            roles[usize::from(accepted.payload_type)] = Payload::Media(accepted.format);
         }
         for resend in track.accepted().filter_map(|a| a.resend_payload_type) {
             let role = &mut roles[usize::from(resend)];
-            if *role == Role::None {
-                *role = Role::Repair;
+            if *role == Payload::None {
+                *role = Payload::Repair;
             }
         }
         let encodings = track.encodings().iter();
@@ -193,7 +193,7 @@ impl Streams {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::offer::Side;
+    use lightstick_types::Role;
 
     const HEAD: &str = "v=0\r\na=group:BUNDLE 0 1\r\na=ice-ufrag:abcd\r\n\
         a=ice-pwd:0123456789012345678901\r\n";
@@ -208,7 +208,7 @@ mod tests {
     fn binding(audio: &str, video: &str) -> Binding {
         let print = ["AB"; 32].join(":");
         let text = format!("{HEAD}a=fingerprint:sha-256 {print}\r\n{AUDIO}{audio}{VIDEO}{video}");
-        Binding::new(&Offer::read(&text, Side::Publisher).expect("an offer"))
+        Binding::new(&Offer::read(&text, Role::Publisher).expect("an offer"))
     }
 
     fn packet(payload_type: u8, ssrc: u32, elements: &[(u8, &str)]) -> Vec<u8> {
@@ -266,7 +266,7 @@ mod tests {
         let text = format!(
             "{HEAD}a=fingerprint:sha-256 {print}\r\n{audio}a=ssrc:5 cname:c\r\n{VIDEO}a=ssrc:6\r\n"
         );
-        let binding = Binding::new(&Offer::read(&text, Side::Publisher).expect("an offer"));
+        let binding = Binding::new(&Offer::read(&text, Role::Publisher).expect("an offer"));
         check(&binding, (96, 5), &[], Some((AUDIO_ID, High, false)));
         check(&binding, (96, 6), &[], Some((VIDEO_ID, High, false)));
         check(&binding, (96, 7), &[], None);
@@ -316,7 +316,7 @@ mod tests {
             "{head}a=fingerprint:sha-256 {print}\r\n{AUDIO}{VIDEO}{simulcast}{second}{simulcast}\
              {third}a=ssrc-group:FID 7 8\r\na=ssrc:7 cname:c\r\na=ssrc:8 cname:c\r\n"
         );
-        let binding = Binding::new(&Offer::read(&text, Side::Publisher).expect("an offer"));
+        let binding = Binding::new(&Offer::read(&text, Role::Publisher).expect("an offer"));
         let [second, third] = [1, 2].map(|index| TrackId::video(index).expect("an id"));
         for (mid, track) in [("1", VIDEO_ID), ("2", second)] {
             for (rid, layer) in [("h", High), ("l", Low)] {

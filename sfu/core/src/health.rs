@@ -198,7 +198,7 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::offer::Side;
+    use lightstick_types::Role;
 
     const fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -217,7 +217,7 @@ mod tests {
                  a=sendonly\r\na=rtcp-mux\r\na=rtpmap:111 {audio}\r\n",
                 ["AA"; 32].join(":")
             );
-            Promise::read(&Offer::read(&sdp, Side::Publisher).unwrap())
+            Promise::read(&Offer::read(&sdp, Role::Publisher).unwrap())
         };
         let stereo = promise("opus/48000/2");
         assert!(stereo.audio && !stereo.video && !stereo.mono);

@@ -12,7 +12,7 @@ mod refusal;
 
 use std::collections::HashSet;
 
-use lightstick_types::{Codec, Layer, TrackId, TrackKind, VIDEO_TRACKS_MAX};
+use lightstick_types::{Codec, Layer, Role, TrackId, TrackKind, VIDEO_TRACKS_MAX};
 
 pub use crate::sdp::{Fault, SdpError};
 pub(crate) use formats::Chosen;
@@ -27,13 +27,6 @@ const fn tracks_max(kind: TrackKind) -> usize {
         TrackKind::Audio => 1,
         TrackKind::Video => VIDEO_TRACKS_MAX,
     }
-}
-
-/// What the offerer wants to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    Publisher,
-    Viewer,
 }
 
 /// A header extension that we read or write (RFC 8285).
@@ -86,11 +79,11 @@ impl Extension {
         }
     }
 
-    fn is_of(self, kind: TrackKind, side: Side) -> bool {
+    fn is_of(self, kind: TrackKind, role: Role) -> bool {
         match self {
             Self::PlayoutDelay | Self::Orientation => kind == TrackKind::Video,
             Self::AudioLevel => kind == TrackKind::Audio,
-            Self::Rid | Self::RepairedRid => side == Side::Publisher,
+            Self::Rid | Self::RepairedRid => role == Role::Publisher,
             Self::Mid | Self::TransportSequence | Self::CaptureTime => true,
         }
     }
@@ -225,7 +218,7 @@ pub(crate) enum Section {
 /// An offer that can be answered.
 #[derive(Clone, Debug)]
 pub struct Offer {
-    side: Side,
+    role: Role,
     /// The peer's ICE user fragment.
     pub ufrag: String,
     /// The peer's ICE password.
@@ -247,15 +240,15 @@ impl Offer {
     ///
     /// # Errors
     /// [`OfferError`], the first fault that is found.
-    pub fn read(text: &str, side: Side) -> Result<Self, OfferError> {
+    pub fn read(text: &str, role: Role) -> Result<Self, OfferError> {
         let sdp = Sdp::parse(text)?;
         let fingerprints = Fingerprints::read(text);
-        Ok(Reading::new(&sdp, side, fingerprints)?.decide()?)
+        Ok(Reading::new(&sdp, role, fingerprints)?.decide()?)
     }
 
     #[must_use]
-    pub fn side(&self) -> Side {
-        self.side
+    pub fn role(&self) -> Role {
+        self.role
     }
 
     /// What is sent, in the order of the sections: at most one audio track and
@@ -283,7 +276,7 @@ impl Offer {
 /// An offer between its text and the decision.
 struct Reading<'s, 'a> {
     sdp: &'s Sdp<'a>,
-    side: Side,
+    role: Role,
     /// The bundle that the media is in, in its order.
     bundle: Vec<&'a str>,
     /// Whether each section goes the way that this side goes.
@@ -292,16 +285,16 @@ struct Reading<'s, 'a> {
 }
 
 impl<'s, 'a> Reading<'s, 'a> {
-    fn new(sdp: &'s Sdp<'a>, side: Side, fingerprints: Fingerprints) -> Result<Self, Refusal> {
+    fn new(sdp: &'s Sdp<'a>, role: Role, fingerprints: Fingerprints) -> Result<Self, Refusal> {
         let mut seen = HashSet::new();
         for (index, media) in sdp.media.iter().enumerate() {
             if media.mid.is_some_and(|mid| !seen.insert(mid)) {
                 return Err(refused(index, media, Reason::SameMid));
             }
         }
-        let goes = |direction: Direction| match side {
-            Side::Publisher => direction.sends(),
-            Side::Viewer => direction.receives(),
+        let goes = |direction: Direction| match role {
+            Role::Publisher => direction.sends(),
+            Role::Viewer => direction.receives(),
         };
         let active = sdp.media.iter();
         let active = active.map(|m| kind_of(m).is_some() && m.is_offered() && goes(m.direction));
@@ -313,7 +306,7 @@ impl<'s, 'a> Reading<'s, 'a> {
         let group = sdp.bundles.iter().find(has_first).or(sdp.bundles.first());
         Ok(Self {
             sdp,
-            side,
+            role,
             bundle: group.map_or_else(Vec::new, |group| mids(group).collect()),
             active,
             fingerprints,
@@ -344,7 +337,7 @@ impl<'s, 'a> Reading<'s, 'a> {
             });
         }
         Ok(Offer {
-            side: self.side,
+            role: self.role,
             ufrag: ufrag.to_owned(),
             password: password.to_owned(),
             fingerprints,
@@ -378,7 +371,7 @@ impl<'s, 'a> Reading<'s, 'a> {
             if several && !self.is_bundled(media) {
                 return fail(Reason::NotBundled);
             }
-            if self.side == Side::Viewer {
+            if self.role == Role::Viewer {
                 continue;
             }
             kinds.push(kind);
@@ -427,7 +420,7 @@ impl<'s, 'a> Reading<'s, 'a> {
             Ok(track) if !self.active[index] && self.is_bundled(media) => {
                 Ok(Section::Inactive(Box::new(track)))
             }
-            Err(reason) if self.active[index] && self.side == Side::Publisher => {
+            Err(reason) if self.active[index] && self.role == Role::Publisher => {
                 Err(refused(index, media, reason))
             }
             _ => rejected(),
@@ -438,10 +431,10 @@ impl<'s, 'a> Reading<'s, 'a> {
         if !media.is_rtp() {
             return Err(Reason::Protocol(refusal::shown(media.protocol).into()));
         }
-        let formats = formats::choose(media, kind, self.side)?;
-        let (encodings, group) = match self.side {
-            Side::Publisher => simulcast(media, &formats)?,
-            Side::Viewer => (Vec::new(), Vec::new()),
+        let formats = formats::choose(media, kind, self.role)?;
+        let (encodings, group) = match self.role {
+            Role::Publisher => simulcast(media, &formats)?,
+            Role::Viewer => (Vec::new(), Vec::new()),
         };
         let repairs: Vec<(u32, u32)> = media
             .groups
@@ -474,14 +467,14 @@ impl<'s, 'a> Reading<'s, 'a> {
         let mut mapped: Vec<Mapped> = Vec::new();
         for offered in &media.extensions {
             let known = Extension::ALL.into_iter();
-            let mut known = known.filter(|known| known.is_of(kind, self.side));
+            let mut known = known.filter(|known| known.is_of(kind, self.role));
             let Some(extension) = known.find(|known| known.uri() == offered.uri) else {
                 continue;
             };
             let direction = offered.direction.unwrap_or_default();
-            let goes = match self.side {
-                Side::Publisher => direction.sends(),
-                Side::Viewer => direction.receives(),
+            let goes = match self.role {
+                Role::Publisher => direction.sends(),
+                Role::Viewer => direction.receives(),
             };
             let Some(id) = u8::try_from(offered.id)
                 .ok()

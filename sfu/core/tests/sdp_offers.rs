@@ -6,7 +6,8 @@
 use std::collections::HashSet;
 
 use lightstick_sfu_core::answer::Local;
-use lightstick_sfu_core::offer::{Offer, OfferError, Side};
+use lightstick_sfu_core::offer::{Offer, OfferError};
+use lightstick_types::Role;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -316,7 +317,7 @@ fn direction<'a>(lines: &[&'a str]) -> &'a str {
 }
 
 /// Holds an answer against its offer, section by section (RFC 3264, RFC 9429 section 5.3).
-fn matches(offered: &str, answered: &str, side: Side) -> Result<(), TestCaseError> {
+fn matches(offered: &str, answered: &str, role: Role) -> Result<(), TestCaseError> {
     let (offer, answer) = (sections(offered), sections(answered));
     prop_assert_eq!(offer.len(), answer.len(), "as many sections");
     let group = |lines: &[&str]| -> Vec<String> {
@@ -376,9 +377,9 @@ fn matches(offered: &str, answered: &str, side: Side) -> Result<(), TestCaseErro
             "a=sendonly" => &["a=recvonly", "a=inactive"],
             "a=recvonly" => &["a=sendonly", "a=inactive"],
             "a=inactive" => &["a=inactive"],
-            _ => match side {
-                Side::Publisher => &["a=recvonly"],
-                Side::Viewer => &["a=sendonly"],
+            _ => match role {
+                Role::Publisher => &["a=recvonly"],
+                Role::Viewer => &["a=sendonly"],
             },
         };
         prop_assert!(
@@ -421,8 +422,8 @@ fn matches(offered: &str, answered: &str, side: Side) -> Result<(), TestCaseErro
 }
 
 /// An answer that fits, or a refusal with its section and reason. Whether it was answered.
-fn check(text: &str, side: Side) -> Result<bool, TestCaseError> {
-    let offer = match Offer::read(text, side) {
+fn check(text: &str, role: Role) -> Result<bool, TestCaseError> {
+    let offer = match Offer::read(text, role) {
         Ok(offer) => offer,
         Err(OfferError::Malformed(error)) => {
             return Err(TestCaseError::fail(format!(
@@ -443,9 +444,9 @@ fn check(text: &str, side: Side) -> Result<bool, TestCaseError> {
         }
     };
     let candidates = ["candidate:1 1 udp 1 127.0.0.1 7700 typ host".to_owned()];
-    let streams = match side {
-        Side::Publisher => Vec::new(),
-        Side::Viewer => offer.streams(numbers()),
+    let streams = match role {
+        Role::Publisher => Vec::new(),
+        Role::Viewer => offer.streams(numbers()),
     };
     let answer = offer.answer(&Local {
         ufrag: "user",
@@ -455,8 +456,8 @@ fn check(text: &str, side: Side) -> Result<bool, TestCaseError> {
         streams: &streams,
         id: 4,
     });
-    matches(text, &answer, side)?;
-    if side == Side::Publisher {
+    matches(text, &answer, role)?;
+    if role == Role::Publisher {
         // RFC 9725: nothing that is sent is left out.
         let sends = |lines: &Vec<&str>| {
             let media = lines[0].starts_with("m=audio") || lines[0].starts_with("m=video");
@@ -488,7 +489,7 @@ fn cases() -> u32 {
 
 #[test]
 fn legal_offers_are_answered_whole_or_refused_by_section() {
-    for side in [Side::Publisher, Side::Viewer] {
+    for role in [Role::Publisher, Role::Viewer] {
         let mut runner = TestRunner::new(Config {
             cases: cases(),
             failure_persistence: None,
@@ -498,12 +499,12 @@ fn legal_offers_are_answered_whole_or_refused_by_section() {
         let tried = std::cell::Cell::new(0);
         let result = runner.run(&offer(), |text| {
             tried.set(tried.get() + 1);
-            answered.set(answered.get() + u32::from(check(&text, side)?));
+            answered.set(answered.get() + u32::from(check(&text, role)?));
             Ok(())
         });
-        result.unwrap_or_else(|error| panic!("{side:?}: {error}"));
+        result.unwrap_or_else(|error| panic!("{role:?}: {error}"));
         println!(
-            "{side:?}: {} offers, {} answered, the rest refused by section",
+            "{role:?}: {} offers, {} answered, the rest refused by section",
             tried.get(),
             answered.get()
         );
@@ -534,8 +535,8 @@ fn mutated_offers_never_panic() {
             }
         }
         let text: String = text.into_iter().collect();
-        for side in [Side::Publisher, Side::Viewer] {
-            if let Err(error) = Offer::read(&text, side) {
+        for role in [Role::Publisher, Role::Viewer] {
+            if let Err(error) = Offer::read(&text, role) {
                 prop_assert!(error.to_string().is_ascii());
             }
         }

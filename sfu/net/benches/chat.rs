@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use lightstick_chat_wire::{Channel, Tick};
-use lightstick_sfu::Role;
+use lightstick_sfu::RoleConfig;
 use lightstick_types::LayerChoice;
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc};
@@ -114,7 +114,7 @@ fn turn_for(fans: &mut [Fan], time: Duration) {
 }
 
 fn join(plane: &mut Plane, members: usize, channels: &[Channel]) -> Vec<Fan> {
-    let role = Role::Viewer {
+    let role = RoleConfig::Viewer {
         choice: LayerChoice::Auto,
     };
     let mut fans = Vec::new();

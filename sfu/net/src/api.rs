@@ -16,7 +16,7 @@ use crate::port::ShardError;
 
 /// What a new session is for.
 #[derive(Clone, Debug)]
-pub enum Role {
+pub enum RoleConfig {
     /// Sends media into the room (WHIP), once it is promoted.
     Publisher {
         /// Above this rate the publisher is first warned by REMB-free means and then closed with
@@ -38,7 +38,7 @@ pub struct OpenSession {
     /// Whose media it sends or receives.
     pub room: RoomId,
     /// What it is for.
-    pub role: Role,
+    pub role: RoleConfig,
     /// Who it is in the room's chat. `None`: its data channels are closed as they open, and counted.
     pub member: Option<Arc<ChatMember>>,
     /// The peer's SDP offer.

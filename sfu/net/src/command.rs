@@ -8,7 +8,7 @@ use lightstick_types::{ChatMember, RoomId, SessionId, TrackId};
 use tokio::sync::oneshot;
 
 use crate::api::{
-    CloseReason, CommandError, LocalIce, OpenError, RemoteIce, Role, RoomMedia, SessionMedia,
+    CloseReason, CommandError, LocalIce, OpenError, RemoteIce, RoleConfig, RoomMedia, SessionMedia,
     SessionOpened, ViewerChoice,
 };
 use crate::joins::Reply;
@@ -21,7 +21,7 @@ use crate::survey::{named_layers, video_tracks};
 pub(crate) struct Opening {
     pub(crate) session: SessionId,
     pub(crate) room: RoomId,
-    pub(crate) role: Role,
+    pub(crate) role: RoleConfig,
     pub(crate) member: Option<Arc<ChatMember>>,
     pub(crate) offer: Offer,
 }

@@ -8,16 +8,16 @@ use std::thread;
 use std::time::Instant;
 
 use crossbeam_channel::{TrySendError, bounded, unbounded};
-use lightstick_sfu_core::offer::{Offer, Side};
+use lightstick_sfu_core::offer::Offer;
 use lightstick_tasks::{Ended, Threads};
-use lightstick_types::{RoomId, SessionId, ShardId, TrackId};
+use lightstick_types::{Role, RoomId, SessionId, ShardId, TrackId};
 use mio::{Poll, Token, Waker};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::sync::mpsc;
 
 use crate::api::{
     COMMANDS_MAX, CommandError, EVENTS_MAX, LocalIce, MediaEvent, OpenError, OpenSession,
-    RemoteIce, Role, RoomMedia, SessionMedia, SessionOpened, ViewerChoice,
+    RemoteIce, RoleConfig, RoomMedia, SessionMedia, SessionOpened, ViewerChoice,
 };
 use crate::chat::{CHAT_COMMANDS_MAX, CHAT_EVENTS_MAX, ChatCommand, ChatEvent, Desk};
 use crate::command::{Command, Opening, Order};
@@ -205,8 +205,8 @@ impl MediaPlane {
         let home = request.room.home(self.shards.len());
         self.running(home)?;
         let (side, shard) = match request.role {
-            Role::Publisher { .. } => (Side::Publisher, home),
-            Role::Viewer { .. } => (Side::Viewer, self.lightest().ok_or(ShardError::Gone)?),
+            RoleConfig::Publisher { .. } => (Role::Publisher, home),
+            RoleConfig::Viewer { .. } => (Role::Viewer, self.lightest().ok_or(ShardError::Gone)?),
         };
         let opening = Box::new(Opening {
             // Read here: a media thread has no time for long texts.
@@ -599,7 +599,7 @@ mod tests {
             let opening = plane.open(OpenSession {
                 session: SessionId::random(),
                 room: RoomId(room),
-                role: Role::Viewer {
+                role: RoleConfig::Viewer {
                     choice: lightstick_types::LayerChoice::Auto,
                 },
                 member: None,

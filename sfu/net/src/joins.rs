@@ -12,7 +12,7 @@ use lightstick_sfu_core::demux::Kind;
 use lightstick_sfu_core::ice::Route;
 use tokio::sync::oneshot;
 
-use crate::api::{OpenError, Role, SessionOpened};
+use crate::api::{OpenError, RoleConfig, SessionOpened};
 use crate::command::Opening;
 use crate::port::ShardError;
 use crate::shard::Shard;
@@ -72,7 +72,7 @@ impl Joins {
 impl Shard {
     /// Takes an offer, to be answered soon.
     pub(crate) fn queue_offer(&mut self, opening: Box<Opening>, reply: Reply) {
-        let is_artist = matches!(opening.role, Role::Publisher { .. });
+        let is_artist = matches!(opening.role, RoleConfig::Publisher { .. });
         if is_artist && self.joins.artists.len() < ARTISTS_MAX {
             self.joins.artists.push_back((opening, reply));
         } else if !is_artist && self.joins.offers < WAITING_MAX {

@@ -16,7 +16,7 @@ use str0m::media::Frequency;
 use str0m::rtp::{Extension as RtcExtension, ExtensionMap};
 use str0m::{Candidate, IceCreds, Rtc, RtcConfig};
 
-use crate::api::{CommandError, LocalIce, OpenError, RemoteIce, Role};
+use crate::api::{CommandError, LocalIce, OpenError, RemoteIce, RoleConfig};
 use crate::chat::{Chat, UNSENT_BYTES_MAX};
 use crate::command::Opening;
 use crate::dtls::{KeyDrop, Peer};
@@ -71,8 +71,8 @@ impl Session {
         let ice = Agent::new(&secret, remote, timing, now);
         let fingerprints = offer.fingerprints.clone();
         let ((mut rtc, keys), peer) = Peer::while_building(fingerprints, || match role {
-            Role::Publisher { .. } => (publisher_rtc(&offer, shared, now), None),
-            Role::Viewer { .. } => {
+            RoleConfig::Publisher { .. } => (publisher_rtc(&offer, shared, now), None),
+            RoleConfig::Viewer { .. } => {
                 let (rtc, keys) = KeyDrop::while_building(|| viewer_rtc(shared, now));
                 (rtc, Some(keys))
             }
@@ -83,8 +83,8 @@ impl Session {
         let failed = |error: str0m::RtcError| OpenError::Stack(error.to_string());
         let mut api = rtc.direct_api();
         let streams = match role {
-            Role::Publisher { .. } => Vec::new(),
-            Role::Viewer { .. } => offer.streams(distinct(|| *api.new_ssrc())),
+            RoleConfig::Publisher { .. } => Vec::new(),
+            RoleConfig::Viewer { .. } => offer.streams(distinct(|| *api.new_ssrc())),
         };
         let answer = offer.answer(&Local {
             ufrag: &ice.local().ufrag,
@@ -114,14 +114,14 @@ impl Session {
             }
         }
         let (role, viewer) = match (role, keys) {
-            (Role::Viewer { choice }, Some(keys)) => {
+            (RoleConfig::Viewer { choice }, Some(keys)) => {
                 let packets = shared.config.rtx_packets;
                 let viewer = Viewer::new(key, streams, choice, packets, now);
                 let role = RoleState::Viewer { keys, seat: None };
                 (role, Some(Box::new(viewer)))
             }
-            (Role::Viewer { .. }, None) => unreachable!("made with its keys above"),
-            (Role::Publisher { bitrate_max }, _) => {
+            (RoleConfig::Viewer { .. }, None) => unreachable!("made with its keys above"),
+            (RoleConfig::Publisher { bitrate_max }, _) => {
                 (publisher(&offer, &mut rtc, bitrate_max), None)
             }
         };

@@ -5,7 +5,7 @@ mod support;
 use lightstick_chat_proto::part;
 use lightstick_chat_wire::{BUSY_BYTES, Channel, REQUEST_BYTES_MAX};
 use lightstick_sfu::{
-    ChatCommand, ChatEvent, ChatRefused, CloseReason, MediaEvent, RemoteIce, Role,
+    ChatCommand, ChatEvent, ChatRefused, CloseReason, MediaEvent, RemoteIce, RoleConfig,
 };
 use lightstick_types::{Bitrate, LayerChoice};
 use str0m::channel::ChannelConfig;
@@ -14,10 +14,10 @@ use support::fan::{Fan, config, frame, numbers, tick};
 use support::plane::Plane;
 use support::{Client, PATIENCE, Seen, vp8};
 
-const VIEWER: Role = Role::Viewer {
+const VIEWER: RoleConfig = RoleConfig::Viewer {
     choice: LayerChoice::Auto,
 };
-const PUBLISHER: Role = Role::Publisher {
+const PUBLISHER: RoleConfig = RoleConfig::Publisher {
     bitrate_max: Bitrate(20_000_000),
 };
 

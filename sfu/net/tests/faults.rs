@@ -5,7 +5,7 @@
 
 mod support;
 
-use lightstick_sfu::{CloseReason, Fault, MediaEvent, OpenError, Role, ShardError};
+use lightstick_sfu::{CloseReason, Fault, MediaEvent, OpenError, RoleConfig, ShardError};
 use lightstick_types::{LayerChoice, RoomId, ShardId};
 use str0m::media::Direction;
 
@@ -20,8 +20,8 @@ fn room_at(shard: u16) -> u64 {
     (1..100).find(at).expect("a room")
 }
 
-fn viewer() -> Role {
-    Role::Viewer {
+fn viewer() -> RoleConfig {
+    RoleConfig::Viewer {
         choice: LayerChoice::Auto,
     }
 }
@@ -64,7 +64,7 @@ fn a_media_thread_whose_poller_fails() {
 fn a_poller_that_fails_ends_its_sessions_in_order() {
     let mut plane = Plane::start(SHARDS);
     let (_, offer) = Client::offer(Direction::SendOnly);
-    let role = Role::Publisher {
+    let role = RoleConfig::Publisher {
         bitrate_max: lightstick_types::Bitrate::kbps(1_000),
     };
     let opened = plane.open(room_at(1), role, offer).expect("an answer");

@@ -5,7 +5,7 @@ mod support;
 use std::time::Instant;
 
 use futures_util::future::join_all;
-use lightstick_sfu::{MediaEvent, OpenSession, Role};
+use lightstick_sfu::{MediaEvent, OpenSession, RoleConfig};
 use lightstick_types::{LayerChoice, RoomId, SessionId};
 use str0m::media::Direction;
 use support::plane::Plane;
@@ -24,7 +24,7 @@ fn a_crowd_is_let_in_and_leaves_nothing_behind() {
         .map(|offer| OpenSession {
             session: SessionId::random(),
             room: RoomId(1),
-            role: Role::Viewer {
+            role: RoleConfig::Viewer {
                 choice: LayerChoice::Auto,
             },
             member: None,

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use lightstick_sfu::{
-    CloseReason, MediaConfig, MediaEvent, OpenError, OpenSession, Reason, Refusal, Role,
+    CloseReason, MediaConfig, MediaEvent, OpenError, OpenSession, Reason, Refusal, RoleConfig,
 };
 use lightstick_types::{Bitrate, LayerChoice, RoomId, SessionId};
 use str0m::format::Codec;
@@ -169,7 +169,7 @@ fn junk_changes_nothing_for_others() {
     let opened = plane
         .open(
             1,
-            Role::Viewer {
+            RoleConfig::Viewer {
                 choice: LayerChoice::Auto,
             },
             offer,
@@ -239,7 +239,7 @@ fn junk_changes_nothing_for_others() {
 #[test]
 fn refusals_leave_nothing_behind() {
     let plane = Plane::start(1);
-    let viewer = || Role::Viewer {
+    let viewer = || RoleConfig::Viewer {
         choice: LayerChoice::Auto,
     };
     let check = |offer: String, want: fn(&OpenError) -> bool| {
@@ -287,7 +287,7 @@ fn closing_tells_the_peer_and_frees_the_session() {
     let request = OpenSession {
         session: SessionId::random(),
         room: RoomId(3),
-        role: Role::Viewer {
+        role: RoleConfig::Viewer {
             choice: LayerChoice::Low,
         },
         member: None,
@@ -328,7 +328,7 @@ fn an_address_that_does_not_answer_gets_three_times_what_it_sent() {
     let opened = plane
         .open(
             1,
-            Role::Viewer {
+            RoleConfig::Viewer {
                 choice: LayerChoice::Auto,
             },
             offer.clone(),
@@ -400,7 +400,7 @@ fn a_peer_that_vanishes_is_forgotten() {
     plane
         .open(
             1,
-            Role::Viewer {
+            RoleConfig::Viewer {
                 choice: LayerChoice::Auto,
             },
             offer,
@@ -430,7 +430,7 @@ fn a_peer_that_vanishes_is_forgotten() {
 fn a_publisher_far_over_its_limit_is_closed_and_others_go_on() {
     let mut plane = Plane::start(1);
     let (mut flood, offer) = Client::offer(Direction::SendOnly);
-    let role = Role::Publisher {
+    let role = RoleConfig::Publisher {
         bitrate_max: Bitrate::kbps(50),
     };
     flood.answer(&plane.open(1, role, offer).unwrap().answer);

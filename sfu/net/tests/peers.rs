@@ -2,7 +2,7 @@
 
 mod support;
 
-use lightstick_sfu::{CloseReason, MediaEvent, RemoteIce, Role};
+use lightstick_sfu::{CloseReason, MediaEvent, RemoteIce, RoleConfig};
 use lightstick_types::{Bitrate, LayerChoice, SessionId, ShardId};
 use str0m::config::DtlsCert;
 use str0m::format::Codec;
@@ -11,17 +11,17 @@ use str0m::{IceCreds, Rtc};
 use support::plane::Plane;
 use support::{Client, Seen, vp8};
 
-const PUBLISH: Role = Role::Publisher {
+const PUBLISH: RoleConfig = RoleConfig::Publisher {
     bitrate_max: Bitrate(20_000_000),
 };
-const VIEW: Role = Role::Viewer {
+const VIEW: RoleConfig = RoleConfig::Viewer {
     choice: LayerChoice::Auto,
 };
 
-fn direction(role: &Role) -> Direction {
+fn direction(role: &RoleConfig) -> Direction {
     match role {
-        Role::Publisher { .. } => Direction::SendOnly,
-        Role::Viewer { .. } => Direction::RecvOnly,
+        RoleConfig::Publisher { .. } => Direction::SendOnly,
+        RoleConfig::Viewer { .. } => Direction::RecvOnly,
     }
 }
 
@@ -71,7 +71,11 @@ impl Show {
 }
 
 /// The session of the role in a room, and its shard.
-fn open(plane: &Plane, role: &Role, client: (Client, String)) -> (Client, SessionId, ShardId) {
+fn open(
+    plane: &Plane,
+    role: &RoleConfig,
+    client: (Client, String),
+) -> (Client, SessionId, ShardId) {
     let (mut client, offer) = client;
     let session = SessionId::random();
     let request = lightstick_sfu::OpenSession {
@@ -176,7 +180,7 @@ fn either_side_begins_the_handshake() {
 }
 
 /// A client with a certificate of its own, and the fingerprint that its offer has.
-fn certified(role: &Role, fingerprint: impl Fn(&DtlsCert) -> String) -> (Client, String) {
+fn certified(role: &RoleConfig, fingerprint: impl Fn(&DtlsCert) -> String) -> (Client, String) {
     let provider = str0m::crypto::from_feature_flags().dtls_provider;
     let certificate = provider.generate_certificate().expect("a certificate");
     let line = fingerprint(&certificate);

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use lightstick_sfu::{CloseReason, MediaConfig, MediaEvent, OpenSession, Role};
+use lightstick_sfu::{CloseReason, MediaConfig, MediaEvent, OpenSession, RoleConfig};
 use lightstick_types::{Bitrate, HintCode, RoomId, SessionId, ShardId};
 use str0m::format::Codec;
 use str0m::media::{Direction, Pt};
@@ -36,7 +36,7 @@ impl Publisher {
         let request = OpenSession {
             session,
             room: RoomId(ROOM),
-            role: Role::Publisher {
+            role: RoleConfig::Publisher {
                 bitrate_max: Bitrate::kbps(50_000),
             },
             member: None,

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
-use lightstick_sfu::{MediaConfig, Role, ShardStats};
+use lightstick_sfu::{MediaConfig, RoleConfig, ShardStats};
 use lightstick_types::{LayerChoice, SessionId, ShardId};
 use socket2::{Domain, Socket, Type};
 use str0m::ice::{StunMessage, TransId};
@@ -30,7 +30,7 @@ impl Viewer {
         let request = lightstick_sfu::OpenSession {
             session,
             room: lightstick_types::RoomId(1),
-            role: Role::Viewer {
+            role: RoleConfig::Viewer {
                 choice: LayerChoice::Auto,
             },
             member: None,

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lightstick_signaling_core::rooms::{
-    Activity, EndReason, Event, LeaveReason, Participant, RoomStatus, SessionRole, VideoTrack,
+    Activity, EndReason, Event, LeaveReason, Participant, RoomStatus, VideoTrack,
 };
-use lightstick_types::{Hint, HintCode, Layer, RoomName, StreamId, TrackId};
+
+use lightstick_types::{Hint, HintCode, Layer, Role, RoomName, StreamId, TrackId};
 use serde::Serialize;
 use tokio::sync::broadcast;
 
@@ -135,7 +136,7 @@ pub(crate) enum FeedKind {
     SessionJoined {
         /// Its id in this API.
         session: String,
-        role: SessionRole,
+        role: Role,
         /// The `sub` of its token.
         #[schema(value_type = Option<String>)]
         participant: Option<Participant>,
@@ -144,7 +145,7 @@ pub(crate) enum FeedKind {
     SessionLeft {
         /// Its id in this API.
         session: String,
-        role: SessionRole,
+        role: Role,
         /// The `sub` of its token.
         #[schema(value_type = Option<String>)]
         participant: Option<Participant>,

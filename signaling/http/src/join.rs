@@ -6,10 +6,10 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use lightstick_signaling_core::rooms::{Admission, SessionNumber, SessionRole};
+use lightstick_signaling_core::rooms::{Admission, SessionNumber};
 use lightstick_signaling_core::token::{Claims, Grant};
 use lightstick_signaling_core::turn;
-use lightstick_types::{ChatMember, RoomName, SessionId};
+use lightstick_types::{ChatMember, Role, RoomName, SessionId};
 
 use crate::App;
 use crate::auth::unix_now;
@@ -48,7 +48,7 @@ pub(crate) async fn publish(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let counted = Counted::new(&app, SessionRole::Publisher);
+    let counted = Counted::new(&app, Role::Publisher);
     counted.end(
         async {
             let room = path?.0;
@@ -57,7 +57,7 @@ pub(crate) async fn publish(
             let admission = Admission {
                 session: SessionId::random(),
                 room,
-                role: SessionRole::Publisher,
+                role: Role::Publisher,
                 participant: Some(claims.sub.into()),
                 takeover: claims.grants.takeover,
                 address: client.ip,
@@ -92,7 +92,7 @@ pub(crate) async fn watch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let counted = Counted::new(&app, SessionRole::Viewer);
+    let counted = Counted::new(&app, Role::Viewer);
     counted.end(
         async {
             let room = path?.0;
@@ -102,7 +102,7 @@ pub(crate) async fn watch(
             let admission = Admission {
                 session: SessionId::random(),
                 room,
-                role: SessionRole::Viewer,
+                role: Role::Viewer,
                 participant,
                 takeover: false,
                 address: client.ip,
@@ -116,12 +116,12 @@ pub(crate) async fn watch(
 /// Counts a join's outcome, also when the client goes away and the handler is dropped.
 struct Counted<'a> {
     app: &'a App,
-    role: SessionRole,
+    role: Role,
     outcome: JoinOutcome,
 }
 
 impl<'a> Counted<'a> {
-    fn new(app: &'a App, role: SessionRole) -> Self {
+    fn new(app: &'a App, role: Role) -> Self {
         Self {
             app,
             role,
@@ -182,7 +182,7 @@ fn created(
     app: &App,
     room: &RoomName,
     session: SessionId,
-    role: SessionRole,
+    role: Role,
     joined: Joined,
 ) -> Result<Response, Problem> {
     let Joined {
@@ -192,13 +192,13 @@ fn created(
         guard,
     } = joined;
     let base = match role {
-        SessionRole::Publisher => "whip",
-        SessionRole::Viewer => "whep",
+        Role::Publisher => "whip",
+        Role::Viewer => "whep",
     };
     let location = format!("/{base}/{room}/{session}");
     let mut links = ice_links(&app.config, number, unix_now());
     match role {
-        SessionRole::Viewer => {
+        Role::Viewer => {
             links.push(format!(
                 "<{location}/events>; rel=\"urn:ietf:params:whep:ext:core:server-sent-events\"; \
                  events=\"active,inactive,layers,tracks,viewercount,reconnect\""
@@ -207,7 +207,7 @@ fn created(
                 "<{location}/layer>; rel=\"urn:ietf:params:whep:ext:core:layer\""
             ));
         }
-        SessionRole::Publisher => links.push(format!(
+        Role::Publisher => links.push(format!(
             "<{location}/events>; rel=\"urn:ietf:params:whip:ext:core:server-sent-events\"; \
              events=\"{}\"",
             publisher::EVENTS,

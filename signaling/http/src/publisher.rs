@@ -8,8 +8,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::response::sse::Event;
 use futures_util::stream::{self, Stream};
-use lightstick_signaling_core::rooms::SessionRole;
-use lightstick_types::{Hint, Layer, TrackId};
+use lightstick_types::{Hint, Layer, Role, TrackId};
 use serde::Serialize;
 
 use crate::App;
@@ -46,7 +45,7 @@ pub(crate) async fn publisher_events(
     path: SessionPath,
     client: ClientAddress,
 ) -> Result<impl IntoResponse, Problem> {
-    let url = url(SessionRole::Publisher, path, client);
+    let url = url(Role::Publisher, path, client);
     Ok(sse(follow(app.director.watch(url, None).await?)))
 }
 

@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use lightstick_sfu::CommandError;
-use lightstick_signaling_core::rooms::SessionRole;
 use lightstick_signaling_core::sdpfrag::{self, Fragment, FragmentError};
+use lightstick_types::Role;
 
 use crate::App;
 use crate::director::{Patch, Patched, SessionUrl};
@@ -99,16 +99,11 @@ macro_rules! session_resource {
     };
 }
 
-session_resource!(
-    whip,
-    SessionRole::Publisher,
-    "/whip/{room}/{session}",
-    "whip"
-);
-session_resource!(whep, SessionRole::Viewer, "/whep/{room}/{session}", "whep");
+session_resource!(whip, Role::Publisher, "/whip/{room}/{session}", "whip");
+session_resource!(whep, Role::Viewer, "/whep/{room}/{session}", "whep");
 
 /// The session that a path names, and who asks for it.
-pub(crate) fn url(role: SessionRole, path: SessionPath, client: ClientAddress) -> SessionUrl {
+pub(crate) fn url(role: Role, path: SessionPath, client: ClientAddress) -> SessionUrl {
     SessionUrl {
         room: path.room,
         role,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use axum::http::StatusCode;
-use lightstick_signaling_core::rooms::{Counts, LeaveReason, SessionRole};
+use lightstick_signaling_core::rooms::{Counts, LeaveReason};
+use lightstick_types::Role;
 
 use crate::problem::Code;
 use crate::serve::{ConnectionLimit, ConnectionStats};
@@ -156,15 +157,13 @@ const LEAVE_REASONS: [LeaveReason; 14] = [
     LeaveReason::Internal,
 ];
 
-const ROLES: [SessionRole; 2] = [SessionRole::Publisher, SessionRole::Viewer];
-
 /// Status classes 1xx to 5xx.
 const CLASSES: usize = 5;
 
 /// The counters. They are written by handlers and the director, and read by a scrape.
 #[derive(Debug)]
 pub struct SignalingStats {
-    joins: [[AtomicU64; JoinOutcome::ALL.len()]; ROLES.len()],
+    joins: [[AtomicU64; JoinOutcome::ALL.len()]; Role::ALL.len()],
     requests: [[AtomicU64; CLASSES]; Route::ALL.len()],
     refusals: Box<[AtomicU64]>,
     left: [AtomicU64; LEAVE_REASONS.len()],
@@ -179,7 +178,7 @@ pub struct SignalingStats {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatsSnapshot {
     /// POSTs to `/whip` and `/whep` so far, by role and outcome; every pair is there.
-    pub joins: Vec<(SessionRole, JoinOutcome, u64)>,
+    pub joins: Vec<(Role, JoinOutcome, u64)>,
     /// Requests so far, by route and status class (2 for 2xx); every pair is there.
     pub requests: Vec<(Route, u8, u64)>,
     /// Problems sent so far, by code; every code is there.
@@ -216,7 +215,7 @@ impl Default for SignalingStats {
 }
 
 impl SignalingStats {
-    pub(crate) fn joined(&self, role: SessionRole, outcome: JoinOutcome) {
+    pub(crate) fn joined(&self, role: Role, outcome: JoinOutcome) {
         self.joins[role as usize][outcome as usize].fetch_add(1, Relaxed);
     }
 
@@ -268,7 +267,7 @@ impl SignalingStats {
             connections_refused: self.connections.refused().to_vec(),
             ..StatsSnapshot::default()
         };
-        for role in ROLES {
+        for role in Role::ALL {
             for outcome in JoinOutcome::ALL {
                 let count = self.joins[role as usize][outcome as usize].load(Relaxed);
                 snapshot.joins.push((role, outcome, count));
@@ -305,14 +304,14 @@ mod tests {
     #[test]
     fn snapshot_shows_what_was_counted() {
         let stats = SignalingStats::default();
-        stats.joined(SessionRole::Viewer, JoinOutcome::of(Code::RoomFull));
+        stats.joined(Role::Viewer, JoinOutcome::of(Code::RoomFull));
         stats.answered(Route::Whep, StatusCode::SERVICE_UNAVAILABLE);
         stats.refused(Code::RoomFull);
         stats.left(LeaveReason::Kicked);
         let seen = stats.snapshot();
         assert!(
             seen.joins
-                .contains(&(SessionRole::Viewer, JoinOutcome::Limited, 1))
+                .contains(&(Role::Viewer, JoinOutcome::Limited, 1))
         );
         assert!(seen.requests.contains(&(Route::Whep, 5, 1)));
         assert!(seen.refusals.contains(&(Code::RoomFull, 1)));

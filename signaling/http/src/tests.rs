@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 #[cfg(debug_assertions)]
 use lightstick_sfu::Fault;
 use lightstick_sfu::{MediaConfig, MediaPlane};
-use lightstick_signaling_core::rooms::{Admission, LeaveReason, SessionRole};
+use lightstick_signaling_core::rooms::{Admission, LeaveReason};
+use lightstick_types::Role;
 use lightstick_types::SessionId;
 #[cfg(debug_assertions)]
 use lightstick_types::ShardId;
@@ -32,11 +33,11 @@ fn start() -> Signaling {
     Signaling::start(SignalingConfig::default(), auth, media, events, None).unwrap()
 }
 
-fn join(role: SessionRole) -> Join {
+fn join(role: Role) -> Join {
     let mut rtc = Rtc::new(Instant::now());
     let direction = match role {
-        SessionRole::Publisher => Direction::SendOnly,
-        SessionRole::Viewer => Direction::RecvOnly,
+        Role::Publisher => Direction::SendOnly,
+        Role::Viewer => Direction::RecvOnly,
     };
     let mut api = rtc.sdp_api();
     api.add_media(MediaKind::Audio, direction, None, None, None);
@@ -77,7 +78,7 @@ async fn until_clean(signaling: &Signaling) {
 
 #[tokio::test]
 async fn a_client_that_goes_before_the_answer_leaves_nothing() {
-    for role in [SessionRole::Publisher, SessionRole::Viewer] {
+    for role in [Role::Publisher, Role::Viewer] {
         let signaling = start();
         {
             // Polled once, the command is on its way; dropped, nobody waits for the answer.
@@ -91,7 +92,7 @@ async fn a_client_that_goes_before_the_answer_leaves_nothing() {
 
 #[tokio::test]
 async fn a_client_that_goes_with_the_answer_leaves_nothing() {
-    for role in [SessionRole::Publisher, SessionRole::Viewer] {
+    for role in [Role::Publisher, Role::Viewer] {
         let signaling = start();
         let joined = signaling.app.director.join(join(role)).await;
         drop(joined.unwrap_or_else(|problem| panic!("{problem:?}")));
@@ -102,7 +103,7 @@ async fn a_client_that_goes_with_the_answer_leaves_nothing() {
 #[tokio::test]
 async fn stopping_closes_every_session() {
     let signaling = start();
-    let joined = signaling.app.director.join(join(SessionRole::Viewer)).await;
+    let joined = signaling.app.director.join(join(Role::Viewer)).await;
     joined.unwrap_or_else(|p| panic!("{p:?}")).guard.keep();
     let media = signaling.app.media.clone();
     assert_eq!(media.stats()[0].viewers.get(), 1);
@@ -120,7 +121,7 @@ async fn stopping_closes_every_session() {
 #[tokio::test]
 async fn a_join_finds_that_its_media_thread_has_ended_and_a_drain_does_not_wait_for_it() {
     let signaling = start();
-    let viewer = || join(SessionRole::Viewer);
+    let viewer = || join(Role::Viewer);
     let joined = signaling.app.director.join(viewer()).await;
     joined.unwrap_or_else(|p| panic!("{p:?}")).guard.keep();
     let media = &signaling.app.media;

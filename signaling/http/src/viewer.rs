@@ -12,8 +12,8 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use lightstick_sfu::{MainChoice, ViewerChoice};
-use lightstick_signaling_core::rooms::{Activity, SessionRole, VideoTrack};
-use lightstick_types::{Layer, LayerChoice, TrackId};
+use lightstick_signaling_core::rooms::{Activity, VideoTrack};
+use lightstick_types::{Layer, LayerChoice, Role, TrackId};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -86,7 +86,7 @@ pub(crate) async fn events(
     path: SessionPath,
     client: ClientAddress,
 ) -> Result<impl IntoResponse, Problem> {
-    let url = url(SessionRole::Viewer, path, client);
+    let url = url(Role::Viewer, path, client);
     Ok(sse(follow(app.director.watch(url, None).await?)))
 }
 
@@ -115,7 +115,7 @@ pub(crate) async fn make_stream(
     let body = read_body(&app, body, KINDS_BYTES_MAX).await?;
     let kinds = EventKinds::read(&headers, &body)?;
     let base = format!("/whep/{}/{}", path.room, path.session);
-    let url = url(SessionRole::Viewer, path, client);
+    let url = url(Role::Viewer, path, client);
     let stream = app.director.add_stream(url, kinds).await?;
     let location = [(header::LOCATION, format!("{base}/events/{stream}"))];
     Ok((StatusCode::CREATED, location).into_response())
@@ -139,7 +139,7 @@ pub(crate) async fn stream(
     client: ClientAddress,
 ) -> Result<impl IntoResponse, Problem> {
     let StreamPath { session, stream } = path;
-    let url = url(SessionRole::Viewer, session, client);
+    let url = url(Role::Viewer, session, client);
     Ok(sse(follow(app.director.watch(url, Some(stream)).await?)))
 }
 
@@ -160,7 +160,7 @@ pub(crate) async fn end_stream(
     client: ClientAddress,
 ) -> Result<StatusCode, Problem> {
     let StreamPath { session, stream } = path;
-    let url = url(SessionRole::Viewer, session, client);
+    let url = url(Role::Viewer, session, client);
     app.director.end_stream(url, stream).await?;
     Ok(StatusCode::OK)
 }
@@ -417,7 +417,7 @@ async fn choose(
     choice: ViewerChoice,
 ) -> Result<StatusCode, Problem> {
     let session = path.session;
-    let url = url(SessionRole::Viewer, path, client);
+    let url = url(Role::Viewer, path, client);
     let found = match choice.main {
         Some(MainChoice::Track(track)) => app.director.find_track(url, track).await?,
         Some(MainChoice::Auto) | None => app.director.find(url).await?,

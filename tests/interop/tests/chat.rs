@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use lightstick_chat_proto::{Pong, ServerFrame, part};
 use lightstick_chat_wire::{Channel, Frame, Tick};
 use lightstick_interop::{Repair, Viewer};
-use lightstick_sfu::{ChatCommand, ChatEvent, MediaConfig, MediaPlane, OpenSession, Role};
+use lightstick_sfu::{ChatCommand, ChatEvent, MediaConfig, MediaPlane, OpenSession, RoleConfig};
 use lightstick_types::{ChatMember, ChatRole, Codec, LayerChoice, RoomId, RoomName, SessionId};
 use prost::Message as _;
 use tokio::time::timeout;
@@ -72,7 +72,7 @@ async fn chats() -> Result<()> {
         .open(OpenSession {
             session,
             room: RoomId(1),
-            role: Role::Viewer {
+            role: RoleConfig::Viewer {
                 choice: LayerChoice::Auto,
             },
             member: Some(Arc::new(ChatMember {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use lightstick_bench::payload::stamp_of;
-use lightstick_bench::session::{Depth, Role, Session};
+use lightstick_bench::session::{Depth, Session, SessionKind};
 use lightstick_bench::source::{MediaPacket, SourceConfig};
 use lightstick_bench::stamp;
 use lightstick_bench::tally::Window;
@@ -18,7 +18,7 @@ const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 async fn publishes(codec: Codec) -> Result<()> {
     let (mut publisher, offer) = Publisher::offer(codec, Repair::Rtx).await?;
-    let (session, answer) = Session::answer(Role::View(Depth::Full), &offer, LOCALHOST)?;
+    let (session, answer) = Session::answer(SessionKind::View(Depth::Full), &offer, LOCALHOST)?;
     let worker = Worker::start("viewer")?;
     worker.handle().add(0, session);
     publisher.accept(&answer).await?;
@@ -59,7 +59,7 @@ async fn views(codec: Codec) -> Result<()> {
         audio: Bitrate(64_000),
         gop: Duration::from_secs(1),
     };
-    let (session, answer) = Session::answer(Role::Publish(source), &offer, LOCALHOST)?;
+    let (session, answer) = Session::answer(SessionKind::Publish(source), &offer, LOCALHOST)?;
     let worker = Worker::start("publisher")?;
     worker.handle().add(0, session);
     viewer.accept(&answer).await?;

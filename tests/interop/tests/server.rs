@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use lightstick_bench::session::{Depth, Role, Session};
+use lightstick_bench::session::{Depth, Session, SessionKind};
 use lightstick_bench::source::SourceConfig;
 use lightstick_bench::worker::Worker;
 use lightstick_interop::{
@@ -83,7 +83,7 @@ async fn vp8_from_webrtc_to_webrtc() -> Result<()> {
 async fn to_ours(codec: Codec) -> Result<()> {
     let server = Server::start().await?;
     let publisher = server.publisher(ROOM, codec).await?.0;
-    let offered = Session::offer(Role::View(Depth::Full), LOCALHOST)?;
+    let offered = Session::offer(SessionKind::View(Depth::Full), LOCALHOST)?;
     let session = server.whep(ROOM, offered.offer.clone()).await?;
     let worker = Worker::start("viewer")?;
     worker.handle().add(0, offered.accept(session.answer())?);
@@ -129,7 +129,7 @@ async fn from_ours(codec: Codec) -> Result<()> {
         audio: Bitrate(64_000),
         gop: Duration::from_secs(1),
     };
-    let offered = Session::offer(Role::Publish(source), LOCALHOST)?;
+    let offered = Session::offer(SessionKind::Publish(source), LOCALHOST)?;
     let session = server.whip(ROOM, offered.offer.clone()).await?;
     let worker = Worker::start("publisher")?;
     worker.handle().add(0, offered.accept(session.answer())?);

@@ -9,7 +9,7 @@ use super::{CONNECT_TIMEOUT, bind_address, wait_until};
 use crate::cli::{Publish, Publishing};
 use crate::joiner::{Joined, Joiner, Protocol};
 use crate::report::{Published, Report};
-use crate::session::{PublisherTally, Role};
+use crate::session::{PublisherTally, SessionKind};
 use crate::signal::Signal;
 use crate::source::SourceConfig;
 use crate::tally::Window;
@@ -40,7 +40,7 @@ impl Publisher {
             chat: None,
         };
         let (joined, _) = joiner
-            .join(0, Role::Publish(source))
+            .join(0, SessionKind::Publish(source))
             .with_context(|| format!("cannot publish to {url}"))?;
         let publisher = Self {
             worker,

@@ -8,7 +8,7 @@ use str0m::format::Codec as Str0mCodec;
 use str0m::media::{Mid, Pt};
 use str0m::rtp::RtpWrite;
 
-use super::{Gauges, Session, Side};
+use super::{Gauges, Session, State};
 use crate::source::{MediaPacket, MediaSource, SourceConfig};
 use crate::stamp;
 use crate::tally::Burst;
@@ -66,7 +66,7 @@ pub(super) struct Sending {
 
 impl Session {
     pub(super) fn send_due(&mut self, now: Instant, gauges: &Gauges) {
-        let Side::Publish(publisher) = &mut self.side else {
+        let State::Publish(publisher) = &mut self.side else {
             return;
         };
         let Some(sending) = &mut publisher.sending else {

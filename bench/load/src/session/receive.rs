@@ -10,7 +10,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::{Extension, ExtensionMap, RtpPacket};
 use str0m::{Input, RtcConfig};
 
-use super::{Gauges, Session, Side};
+use super::{Gauges, Session, State};
 use crate::stamp;
 use crate::tally::{Arrival, Header};
 
@@ -139,8 +139,8 @@ impl Session {
 
     fn video_packets(&self) -> u64 {
         match &self.side {
-            Side::View(tally) => tally.video.packets,
-            Side::Publish(_) => 0,
+            State::View(tally) => tally.video.packets,
+            State::Publish(_) => 0,
         }
     }
 
@@ -152,7 +152,7 @@ impl Session {
         gauges: &mut Gauges,
     ) {
         let codec = self.codecs[usize::from(*packet.header.payload_type)];
-        if let (Side::View(tally), Some(codec)) = (&mut self.side, codec) {
+        if let (State::View(tally), Some(codec)) = (&mut self.side, codec) {
             let arrival = Arrival {
                 codec,
                 ssrc: *packet.header.ssrc,
@@ -170,7 +170,7 @@ impl Session {
     /// Counts an RTP packet that stays encrypted (RFC 3550 section 5.1).
     fn header(&mut self, datagram: &[u8], at: Instant, at_us: u64, gauges: &Gauges) {
         let codec = self.codecs[usize::from(datagram[1] & 0x7F)];
-        if let (Side::View(tally), Some(codec)) = (&mut self.side, codec) {
+        if let (State::View(tally), Some(codec)) = (&mut self.side, codec) {
             let header = Header {
                 kind: codec.kind(),
                 ssrc: u32::from_be_bytes([8, 9, 10, 11].map(|i| datagram[i])),

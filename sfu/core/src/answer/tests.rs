@@ -20,16 +20,16 @@ fn print() -> String {
 }
 
 fn answered(sdp: &str) -> Result<Answer, OfferError> {
-    answered_to(sdp, Side::Viewer)
+    answered_to(sdp, Role::Viewer)
 }
 
-fn answered_to(sdp: &str, side: Side) -> Result<Answer, OfferError> {
-    let offer = Offer::read(sdp, side)?;
+fn answered_to(sdp: &str, role: Role) -> Result<Answer, OfferError> {
+    let offer = Offer::read(sdp, role)?;
     let candidates = ["candidate:1 1 udp 1 127.0.0.1 7700 typ host".to_owned()];
     let mut ssrcs = (11..).step_by(11);
-    let streams = match side {
-        Side::Publisher => Vec::new(),
-        Side::Viewer => offer.streams(|| ssrcs.next().expect("a number")),
+    let streams = match role {
+        Role::Publisher => Vec::new(),
+        Role::Viewer => offer.streams(|| ssrcs.next().expect("a number")),
     };
     let local = Local {
         ufrag: "user",
@@ -47,8 +47,8 @@ fn answered_to(sdp: &str, side: Side) -> Result<Answer, OfferError> {
 }
 
 /// Why it is refused.
-fn refused(sdp: &str, side: Side) -> Reason {
-    match answered_to(sdp, side).map(|answer| answer.sdp) {
+fn refused(sdp: &str, role: Role) -> Reason {
+    match answered_to(sdp, role).map(|answer| answer.sdp) {
         Err(OfferError::Refused(refusal)) => refusal.reason,
         other => panic!("{other:?} for {sdp}"),
     }
@@ -128,7 +128,7 @@ fn sections_that_cannot_be_served_are_rejected_in_place() {
          m=text 9 UDP/TLS/RTP/SAVPF 98\r\na=mid:x\r\n",
         print()
     );
-    let outside = refused(&sdp, Side::Viewer);
+    let outside = refused(&sdp, Role::Viewer);
     assert_eq!(outside, Reason::NotBundled, "audio is outside");
     let answer = answered(&sdp.replace("BUNDLE d v x", "BUNDLE d v a x")).expect("answered");
     assert_eq!(
@@ -208,7 +208,7 @@ fn one_section_needs_no_bundle_and_no_name() {
 fn a_port_of_zero_is_answered_with_one() {
     let sdp = format!("{HEAD}{}{VIDEO}", print());
     let zero = sdp.replace("m=video 9", "m=video 0");
-    assert_eq!(refused(&zero, Side::Viewer), Reason::NoMedia);
+    assert_eq!(refused(&zero, Role::Viewer), Reason::NoMedia);
     let bundled = format!("{zero}a=bundle-only\r\n");
     assert_eq!(answered(&bundled).expect("answered").streams.len(), 1);
 }
@@ -255,7 +255,7 @@ const PUBLISHER: &str = "a=group:BUNDLE a v\r\na=msid-semantic:WMS s\r\n\
 #[test]
 fn a_publisher_is_asked_for_what_can_be_forwarded() {
     let sdp = format!("{HEAD}{}{PUBLISHER}", print());
-    let answer = answered_to(&sdp, Side::Publisher).expect("answered");
+    let answer = answered_to(&sdp, Role::Publisher).expect("answered");
     assert_eq!(
         values(&answer, "m="),
         [
@@ -302,21 +302,21 @@ fn a_publisher_is_asked_for_what_can_be_forwarded() {
 fn browsers_start_with_a_rate_that_their_picture_fits_into() {
     let browser = "a=rtcp-fb:96 goog-remb\r\na=rtcp-fb:96 transport-cc\r\n";
     let other = "a=rtcp-fb:96 transport-cc\r\n";
-    for (side, feedback, expected) in [
+    for (role, feedback, expected) in [
         (
-            Side::Publisher,
+            Role::Publisher,
             browser,
             &["96 x-google-start-bitrate=1500"][..],
         ),
-        (Side::Publisher, other, &[]),
-        (Side::Viewer, browser, &[]),
+        (Role::Publisher, other, &[]),
+        (Role::Viewer, browser, &[]),
     ] {
-        let video = match side {
-            Side::Publisher => VIDEO.replace("recvonly", "sendonly"),
-            Side::Viewer => VIDEO.to_owned(),
+        let video = match role {
+            Role::Publisher => VIDEO.replace("recvonly", "sendonly"),
+            Role::Viewer => VIDEO.to_owned(),
         };
         let sdp = format!("{HEAD}{}{video}{feedback}", print());
-        let answer = answered_to(&sdp, side).expect("answered");
+        let answer = answered_to(&sdp, role).expect("answered");
         assert_eq!(values(&answer, "a=fmtp:"), expected);
     }
 }
@@ -342,7 +342,7 @@ fn sections_beside_those_that_send_keep_their_places() {
         ),
         ("m=video 9", "m=text 9", "text 0 UDP/TLS/RTP/SAVPF 96 97 98"),
     ] {
-        let answer = answered_to(&sdp.replace(from, to), Side::Publisher).expect("answered");
+        let answer = answered_to(&sdp.replace(from, to), Role::Publisher).expect("answered");
         assert_eq!(values(&answer, "m=")[1], line);
         assert_eq!(values(&answer, "a=mid:"), ["a", "v"]);
         assert_eq!(values(&answer, "a=inactive").len(), 1, "{to}");
@@ -360,7 +360,7 @@ fn sections_beside_those_that_send_keep_their_places() {
         "{turned}a=setup:passive\r\na=ice-ufrag:video\r\na=ice-pwd:{}\r\n",
         "p".repeat(22)
     );
-    let answer = answered_to(&turned, Side::Publisher).expect("answered");
+    let answer = answered_to(&turned, Role::Publisher).expect("answered");
     assert_eq!(values(&answer, "a=group:"), ["BUNDLE v a"]);
     assert_eq!(answer.offer.ufrag, "video");
     assert_eq!(values(&answer, "a=setup:"), ["active", "active"]);

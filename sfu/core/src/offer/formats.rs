@@ -1,12 +1,9 @@
 //! Which formats of a section can be forwarded.
-
-use lightstick_types::{Codec, TrackKind};
-
-use super::Side;
 use super::refusal::{Reason, shown};
 use crate::egress::Accepted;
 use crate::packet::Format;
 use crate::sdp::{Described, Media, parameter};
+use lightstick_types::{Codec, Role, TrackKind};
 
 /// A format of a section that is taken, with what the answer says of it.
 #[derive(Clone, Debug)]
@@ -45,13 +42,13 @@ enum Judged {
 pub(super) fn choose(
     media: &Media<'_>,
     kind: TrackKind,
-    side: Side,
+    role: Role,
 ) -> Result<Vec<Chosen>, Reason> {
     let (mut chosen, mut worse) = (Vec::new(), Vec::new());
     let mut why = None;
     let mut foreign: Vec<&str> = Vec::new();
     for described in &media.described {
-        let (format, is_worse) = match judge(described, kind, side) {
+        let (format, is_worse) = match judge(described, kind, role) {
             Judged::Ours { format, worse } => (format, worse),
             Judged::Helper => continue,
             Judged::Foreign(Reason::Codec { .. }) => {
@@ -80,9 +77,9 @@ pub(super) fn choose(
     }
     if let Some(redundant) = redundant(media, kind, chosen[0].accepted.payload_type) {
         // Browsers send redundant audio only where it is preferred.
-        let at = match side {
-            Side::Publisher => 0,
-            Side::Viewer => chosen.len(),
+        let at = match role {
+            Role::Publisher => 0,
+            Role::Viewer => chosen.len(),
         };
         chosen.insert(at, redundant);
     }
@@ -98,7 +95,7 @@ fn taken(media: &Media<'_>, described: &Described<'_>, accepted: Accepted) -> Ch
     }
 }
 
-fn judge(described: &Described<'_>, kind: TrackKind, side: Side) -> Judged {
+fn judge(described: &Described<'_>, kind: TrackKind, role: Role) -> Judged {
     let name = name_of(described);
     let is = |known: &str| name.eq_ignore_ascii_case(known);
     if [
@@ -130,7 +127,7 @@ fn judge(described: &Described<'_>, kind: TrackKind, side: Side) -> Judged {
         (TrackKind::Video, "90000") if is("VP8") => (Codec::Vp8, 0),
         (TrackKind::Video, "90000") if is("VP9") => (Codec::Vp9, number("profile-id").unwrap_or(0)),
         (TrackKind::Video, "90000") if is("AV1") => (Codec::Av1, number("profile").unwrap_or(0)),
-        (TrackKind::Video, "90000") if is("H264") => match h264(described, side) {
+        (TrackKind::Video, "90000") if is("H264") => match h264(described, role) {
             Ok(profile) => (Codec::H264, profile),
             Err(reason) => return Judged::Foreign(reason),
         },
@@ -152,7 +149,7 @@ fn judge(described: &Described<'_>, kind: TrackKind, side: Side) -> Judged {
 
 /// Profile and constraints of H.264. The level is no reason to refuse: what is received is
 /// forwarded as it is (RFC 6184 section 8.2.2 lets the answer repeat it).
-fn h264(described: &Described<'_>, side: Side) -> Result<u32, Reason> {
+fn h264(described: &Described<'_>, role: Role) -> Result<u32, Reason> {
     // What a browser takes a missing one for; RFC 6184 section 8.1 says Baseline.
     const DEFAULT: u32 = 0x0042_e01f;
     let id = described.parameter("profile-level-id");
@@ -169,7 +166,7 @@ fn h264(described: &Described<'_>, side: Side) -> Result<u32, Reason> {
         // Baseline, Main and High, with any constraints.
         0x42 | 0x4d | 0x64 => Ok(profile),
         // A viewer says what it can play, and knows best.
-        _ if side == Side::Viewer => Ok(profile),
+        _ if role == Role::Viewer => Ok(profile),
         // Extended that is Constrained Baseline as well (RFC 6184 table 5).
         0x58 if constraints & 0xc0 == 0xc0 => Ok(profile),
         0x58 => unseen("Extended"),

@@ -13,8 +13,8 @@ fn print() -> String {
 }
 
 /// `Ok`: so many tracks. `Err`: the refusal's reason for programs, and its words.
-fn check(body: &str, side: Side, want: Result<usize, (&str, &str)>) {
-    let offer = Offer::read(&format!("{HEAD}{}{body}", print()), side);
+fn check(body: &str, role: Role, want: Result<usize, (&str, &str)>) {
+    let offer = Offer::read(&format!("{HEAD}{}{body}", print()), role);
     match (&offer, want) {
         (Ok(offer), Ok(tracks)) => assert_eq!(offer.tracks().count(), tracks, "{body}"),
         (Err(OfferError::Refused(refusal)), Err((code, words))) => {
@@ -27,72 +27,72 @@ fn check(body: &str, side: Side, want: Result<usize, (&str, &str)>) {
 
 #[test]
 fn offers_as_a_whole() {
-    use Side::{Publisher, Viewer};
+    use Role::{Publisher, Viewer};
     let both = format!("{BUNDLE}{ICE}{AUDIO}{VIDEO}");
-    for side in [Publisher, Viewer] {
-        check(&both, side, Ok(2));
+    for role in [Publisher, Viewer] {
+        check(&both, role, Ok(2));
         check(
             ICE,
-            side,
+            role,
             Err(("no_media", "it has neither an audio nor a video section")),
         );
         let text = format!("{ICE}m=text 9 UDP/TLS/RTP/SAVPF 98\r\n");
         check(
             &text,
-            side,
+            role,
             Err(("no_media", "it has neither an audio nor a video section")),
         );
         let no_ice = "it has no a=ice-ufrag and a=ice-pwd";
-        check(VIDEO, side, Err(("no_ice", no_ice)));
+        check(VIDEO, role, Err(("no_ice", no_ice)));
         check(
             &format!("a=ice-ufrag:abcd\r\n{VIDEO}"),
-            side,
+            role,
             Err(("no_ice", no_ice)),
         );
         let length = "a=ice-ufrag has 4 to 256 characters, a=ice-pwd 22 to 256";
         for (from, to) in [("abcd", "abc"), ("012345", "01234"), ("abcd", "ab:cd")] {
             let short = both.replace(from, to);
-            check(&short, side, Err(("ice_length", length)));
+            check(&short, role, Err(("ice_length", length)));
         }
         let long = both.replace("abcd", &"a".repeat(256));
-        check(&long, side, Ok(2));
+        check(&long, role, Ok(2));
         check(
             &long.replace("aaaa", "aaaaa"),
-            side,
+            role,
             Err(("ice_length", length)),
         );
         let lite = "a client with a=ice-lite cannot connect, as the server is ICE lite itself";
         check(
             &format!("a=ice-lite\r\n{both}"),
-            side,
+            role,
             Err(("ice_lite", lite)),
         );
         let outside = "video section 1 (mid 1): it is not in the BUNDLE group; bundle all media on \
             one transport";
         check(
             &both.replace("BUNDLE 0 1", "BUNDLE 0"),
-            side,
+            role,
             Err(("not_bundled", outside)),
         );
         let mux = "audio section 0 (mid 0): it has no a=rtcp-mux; RTP and RTCP share one transport";
         check(
             &both.replace("a=rtcp-mux\r\n", ""),
-            side,
+            role,
             Err(("rtcp_mux", mux)),
         );
-        check(&both.replacen("a=rtcp-mux\r\n", "", 1), side, Ok(2));
-        check(&both.replace("rtcp-mux", "rtcp-mux-only"), side, Ok(2));
+        check(&both.replacen("a=rtcp-mux\r\n", "", 1), role, Ok(2));
+        check(&both.replace("rtcp-mux", "rtcp-mux-only"), role, Ok(2));
         let same = "video section 1 (mid 0): another section has the same mid";
         check(
             &both.replace("mid:1", "mid:0"),
-            side,
+            role,
             Err(("same_mid", same)),
         );
         let direction = "video section 0 (mid 1): its direction is wrong: a publisher sends, a \
             viewer receives";
         check(
             &format!("a=inactive\r\n{ICE}{VIDEO}"),
-            side,
+            role,
             Err(("direction", direction)),
         );
     }
@@ -100,9 +100,9 @@ fn offers_as_a_whole() {
     check(&format!("{ICE}{VIDEO}a=recvonly\r\n"), Viewer, Ok(1));
     let direction = "video section 0 (mid 1): its direction is wrong: a publisher sends, a viewer \
         receives";
-    for (way, side) in [("sendonly", Viewer), ("recvonly", Publisher)] {
+    for (way, role) in [("sendonly", Viewer), ("recvonly", Publisher)] {
         let wrong = format!("{ICE}{VIDEO}a={way}\r\n");
-        check(&wrong, side, Err(("direction", direction)));
+        check(&wrong, role, Err(("direction", direction)));
     }
     // One that shows nothing without mids and groups.
     check(
@@ -116,7 +116,7 @@ fn offers_as_a_whole() {
 fn fingerprints() {
     let check = |line: &str, want: Option<Reason>| {
         let text = format!("{HEAD}{ICE}{line}{VIDEO}");
-        let found = Offer::read(&text, Side::Viewer).map(|offer| offer.fingerprints.is_empty());
+        let found = Offer::read(&text, Role::Viewer).map(|offer| offer.fingerprints.is_empty());
         let want = want.map_or(Ok(false), |reason| Err(OfferError::Refused(reason.into())));
         assert_eq!(found, want, "{line}");
     };
@@ -142,7 +142,7 @@ fn a_publisher_is_served_whole_or_told_why_not() {
         let video = VIDEO.replace("VP8/90000", "H264/90000");
         let body = format!("{BUNDLE}{ICE}{AUDIO}{video}a=fmtp:96 profile-level-id=42e01f\r\n");
         assert!(body.contains(from), "{from}");
-        check(&body.replace(from, to), Side::Publisher, want);
+        check(&body.replace(from, to), Role::Publisher, want);
     };
     let video = |words: &str| format!("video section 1 (mid 1): {words}");
     let audio = |words: &str| format!("audio section 0 (mid 0): {words}");
@@ -239,23 +239,23 @@ fn videos(count: usize) -> String {
 #[test]
 fn several_video_sections() {
     for count in 1..=VIDEO_TRACKS_MAX {
-        check(&videos(count), Side::Publisher, Ok(1 + count));
-        check(&videos(count), Side::Viewer, Ok(1 + count));
+        check(&videos(count), Role::Publisher, Ok(1 + count));
+        check(&videos(count), Role::Viewer, Ok(1 + count));
     }
     let many = videos(VIDEO_TRACKS_MAX + 1);
     let refusal = "video section 5 (mid 5): there are 4 video tracks before it; send no more";
-    check(&many, Side::Publisher, Err(("video_tracks", refusal)));
-    check(&many, Side::Viewer, Ok(1 + VIDEO_TRACKS_MAX));
+    check(&many, Role::Publisher, Err(("video_tracks", refusal)));
+    check(&many, Role::Viewer, Ok(1 + VIDEO_TRACKS_MAX));
     // A section that sends nothing is no track.
     let silent = many.replace("mid:2\r\n", "mid:2\r\na=inactive\r\n");
-    check(&silent, Side::Publisher, Ok(1 + VIDEO_TRACKS_MAX));
+    check(&silent, Role::Publisher, Ok(1 + VIDEO_TRACKS_MAX));
     // Nor is one with a simulcast of its own any less of a track.
     let simulcast = videos(2).replace(
         "mid:2\r\n",
         "mid:2\r\na=rid:h send\r\na=rid:l send\r\na=simulcast:send h;l\r\n",
     );
     let text = format!("{HEAD}{}{simulcast}", print());
-    let offer = Offer::read(&text, Side::Publisher).expect("an offer");
+    let offer = Offer::read(&text, Role::Publisher).expect("an offer");
     let encodings: Vec<_> = offer.tracks().map(|t| t.encodings().len()).collect();
     assert_eq!(encodings, [0, 0, 2]);
 }
@@ -272,7 +272,7 @@ fn one_number_that_repeats_two_formats() {
     for (second, resends) in [(96, [Some(97), Some(97)]), (98, [Some(97), None])] {
         let (first, second) = (video(0, 96), video(1, second));
         let text = format!("{HEAD}{}{BUNDLE}{ICE}{first}{second}", print());
-        let offer = Offer::read(&text, Side::Publisher).expect("an offer");
+        let offer = Offer::read(&text, Role::Publisher).expect("an offer");
         let formats = offer.tracks().flat_map(|track| track.accepted());
         let found: Vec<_> = formats.map(|a| a.resend_payload_type).collect();
         assert_eq!(found, resends);
@@ -283,7 +283,7 @@ fn one_number_that_repeats_two_formats() {
 fn what_is_shown_of_an_offer_is_bounded_and_clean() {
     let long = format!("{BUNDLE}{ICE}{AUDIO}{VIDEO}").replace("VP8", &"\u{202e}x".repeat(500));
     let text = format!("{HEAD}{}{long}", print());
-    let refusal = Offer::read(&text, Side::Publisher)
+    let refusal = Offer::read(&text, Role::Publisher)
         .map(|_| ())
         .unwrap_err()
         .to_string();
@@ -301,7 +301,7 @@ fn numbers_that_mean_two_things() {
         a=extmap:15 urn:ietf:params:rtp-hdrext:sdes:mid\r\n\
         a=extmap:4096 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n";
     let text = format!("{HEAD}{}{BUNDLE}{ICE}{audio}{video}", print());
-    let offer = Offer::read(&text, Side::Publisher).expect("an offer");
+    let offer = Offer::read(&text, Role::Publisher).expect("an offer");
     let [audio, video] = &offer.tracks().collect::<Vec<_>>()[..] else {
         panic!("two tracks");
     };
@@ -315,7 +315,7 @@ fn numbers_that_mean_two_things() {
 fn one_of_several_groups() {
     let text =
         format!("a=group:LS 0 1\r\na=group:BUNDLE x\r\na=group:BUNDLE 1 0\r\n{ICE}{AUDIO}{VIDEO}");
-    check(&text, Side::Publisher, Ok(2));
+    check(&text, Role::Publisher, Ok(2));
 }
 
 #[test]
@@ -332,7 +332,7 @@ fn transport_at_either_level() {
         ),
     ];
     for text in sections {
-        let offer = Offer::read(&text, Side::Publisher).expect("an offer");
+        let offer = Offer::read(&text, Role::Publisher).expect("an offer");
         assert_eq!(
             (&*offer.ufrag, offer.dtls_active),
             ("abcd", false),

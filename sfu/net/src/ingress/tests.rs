@@ -1,4 +1,4 @@
-use lightstick_sfu_core::offer::Side;
+use lightstick_types::Role;
 
 use super::*;
 
@@ -10,7 +10,7 @@ const OFFER: &str = "v=0\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901
 fn ingress() -> (Ingress, Rtc) {
     let print = ["AB"; 32].join(":");
     let text = format!("{OFFER}a=fingerprint:sha-256 {print}\r\n");
-    let offer = Offer::read(&text, Side::Publisher).expect("an offer");
+    let offer = Offer::read(&text, Role::Publisher).expect("an offer");
     let mut rtc = Rtc::builder().set_rtp_mode(true).build(Instant::now());
     let mut api = rtc.direct_api();
     api.declare_media(mid_of(TrackId::FIRST_VIDEO), kind_of(TrackKind::Video));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lightstick_chat_proto::{Effects, Part, Pong, ServerFrame, part};
 use lightstick_chat_wire::{Channel, Frame, Tick};
-use lightstick_sfu::{ChatCommand, ChatEvent, OpenSession, Role};
+use lightstick_sfu::{ChatCommand, ChatEvent, OpenSession, RoleConfig};
 use lightstick_types::{ChatMember, ChatRole, LayerChoice, RoomId, RoomName, SessionId, ShardId};
 use prost::Message as _;
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
@@ -84,7 +84,7 @@ pub(crate) fn numbers(parts: &[part::Part]) -> Vec<u64> {
 
 impl Fan {
     /// A connected viewer or publisher whose `ctl` channel is open, and those others.
-    pub(crate) fn join(plane: &mut Plane, id: u64, role: Role, channels: &[Channel]) -> Self {
+    pub(crate) fn join(plane: &mut Plane, id: u64, role: RoleConfig, channels: &[Channel]) -> Self {
         let mut fan = Self::offered(plane, id, role, channels, true);
         let open = fan.client.channels.len();
         fan.client.until("its channels", |client| {
@@ -107,20 +107,20 @@ impl Fan {
 
     pub(crate) fn viewer(plane: &mut Plane, id: u64, channels: &[Channel]) -> Self {
         let choice = LayerChoice::Auto;
-        Self::join(plane, id, Role::Viewer { choice }, channels)
+        Self::join(plane, id, RoleConfig::Viewer { choice }, channels)
     }
 
     /// A client that was answered and no more.
     pub(crate) fn offered(
         plane: &Plane,
         id: u64,
-        role: Role,
+        role: RoleConfig,
         channels: &[Channel],
         is_member: bool,
     ) -> Self {
         let direction = match role {
-            Role::Publisher { .. } => Direction::SendOnly,
-            Role::Viewer { .. } => Direction::RecvOnly,
+            RoleConfig::Publisher { .. } => Direction::SendOnly,
+            RoleConfig::Viewer { .. } => Direction::RecvOnly,
         };
         let configs: Vec<ChannelConfig> = channels.iter().copied().map(config).collect();
         let (mut client, offer) = Client::offer_with(direction, &configs);

@@ -3,8 +3,8 @@
 use std::thread;
 
 use lightstick_sfu::{
-    ChatEvent, MediaConfig, MediaEvent, MediaPlane, MediaThreads, OpenError, OpenSession, Role,
-    SessionOpened,
+    ChatEvent, MediaConfig, MediaEvent, MediaPlane, MediaThreads, OpenError, OpenSession,
+    RoleConfig, SessionOpened,
 };
 use lightstick_types::{Bitrate, LayerChoice, RoomId, SessionId};
 use str0m::media::Direction;
@@ -110,7 +110,7 @@ impl Plane {
     pub(crate) fn open(
         &self,
         room: u64,
-        role: Role,
+        role: RoleConfig,
         offer: String,
     ) -> Result<SessionOpened, OpenError> {
         let request = OpenSession {
@@ -125,7 +125,7 @@ impl Plane {
 
     pub(crate) fn publisher(&self, room: u64) -> Client {
         let (mut client, offer) = Client::offer(Direction::SendOnly);
-        let role = Role::Publisher {
+        let role = RoleConfig::Publisher {
             bitrate_max: Bitrate::kbps(20_000),
         };
         client.answer(&self.open(room, role, offer).expect("an answer").answer);
@@ -134,7 +134,7 @@ impl Plane {
 
     pub(crate) fn viewer(&self, room: u64) -> Client {
         let (mut client, offer) = Client::offer(Direction::RecvOnly);
-        let role = Role::Viewer {
+        let role = RoleConfig::Viewer {
             choice: LayerChoice::Auto,
         };
         client.answer(&self.open(room, role, offer).expect("an answer").answer);

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use lightstick_types::{Hint, RoomId, RoomName, SessionId, ShardId, TrackId};
+use lightstick_types::{Hint, Role, RoomId, RoomName, SessionId, ShardId, TrackId};
 use serde::Serialize;
 
-use super::{Participant, SessionNumber, SessionRole, VideoTrack};
+use super::{Participant, SessionNumber, VideoTrack};
 
 /// What the registry's owner must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub enum Event {
         /// Where.
         room: RoomName,
         /// As what.
-        role: SessionRole,
+        role: Role,
         /// Who.
         participant: Option<Participant>,
     },
@@ -89,7 +89,7 @@ pub enum Event {
         /// Where.
         room: RoomName,
         /// As what.
-        role: SessionRole,
+        role: Role,
         /// Who.
         participant: Option<Participant>,
         /// Why.

@@ -22,7 +22,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lightstick_types::{Hint, Network, RoomId, RoomName, SessionId, ShardId};
+use lightstick_types::{Hint, Network, Role, RoomId, RoomName, SessionId, ShardId};
 
 pub use events::{Effect, EndReason, Event, LeaveReason};
 use limits::TotalRate;
@@ -70,18 +70,6 @@ impl Default for RoomsConfig {
     }
 }
 
-/// What a session does in its room.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum SessionRole {
-    /// Sends media.
-    Publisher,
-    /// Receives media.
-    Viewer,
-}
-
 /// A request to join.
 #[derive(Clone, Debug)]
 pub struct Admission {
@@ -90,7 +78,7 @@ pub struct Admission {
     /// Into which room.
     pub room: RoomName,
     /// As what.
-    pub role: SessionRole,
+    pub role: Role,
     /// Who, where the token says so. Publishers always have one.
     pub participant: Option<Participant>,
     /// Whether a publisher may end another's session.
@@ -169,7 +157,7 @@ pub enum Opened {
 struct Session {
     number: SessionNumber,
     room: RoomId,
-    role: SessionRole,
+    role: Role,
     participant: Option<Participant>,
     address: Network,
     since: Instant,
@@ -258,12 +246,12 @@ impl Rooms {
 
         let known = self.by_name.get(&request.room).copied();
         match request.role {
-            SessionRole::Publisher => self.may_publish(known, &request)?,
-            SessionRole::Viewer => self.may_watch(known, &request)?,
+            Role::Publisher => self.may_publish(known, &request)?,
+            Role::Viewer => self.may_watch(known, &request)?,
         }
         // A session that this one replaces is about to make room.
         let replaced = match (request.role, known) {
-            (SessionRole::Publisher, Some(room)) => self.publishers_at(room, address),
+            (Role::Publisher, Some(room)) => self.publishers_at(room, address),
             _ => 0,
         };
         let held = self.by_address.get(&address).copied().unwrap_or_default();
@@ -296,8 +284,8 @@ impl Rooms {
         let room = self.rooms.get_mut(&id).expect("the room was just found");
         room.sessions.insert(number, request.session);
         match request.role {
-            SessionRole::Viewer => room.viewers += 1,
-            SessionRole::Publisher => self.park(now, id, request.session),
+            Role::Viewer => room.viewers += 1,
+            Role::Publisher => self.park(now, id, request.session),
         }
         self.settle(id);
         Ok(id)
@@ -347,12 +335,12 @@ impl Rooms {
         let room = self.room_mut(room_id);
         let name = room.name.clone();
         match role {
-            SessionRole::Viewer => {
+            Role::Viewer => {
                 room.watching += 1;
                 self.counts.viewers += 1;
                 self.count_changed(now, room_id);
             }
-            SessionRole::Publisher => {
+            Role::Publisher => {
                 debug_assert!(room.parked.contains(&id));
                 self.counts.publishers += 1;
             }
@@ -446,7 +434,7 @@ impl Rooms {
         room.sessions.remove(&session.number);
         let name = room.name.clone();
         match session.role {
-            SessionRole::Viewer => {
+            Role::Viewer => {
                 room.viewers -= 1;
                 room.watching -= usize::from(open);
                 self.counts.viewers -= usize::from(open);
@@ -454,7 +442,7 @@ impl Rooms {
                     self.count_changed(now, session.room);
                 }
             }
-            SessionRole::Publisher => {
+            Role::Publisher => {
                 room.parked.retain(|parked| *parked != id);
                 let published = room.publisher.take_if(|holder| *holder == id).is_some();
                 if published && !session.hints.is_empty() {

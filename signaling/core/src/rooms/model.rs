@@ -168,7 +168,7 @@ impl Run {
         Ok(())
     }
 
-    fn request(&mut self, room: &str, role: SessionRole) -> Admission {
+    fn request(&mut self, room: &str, role: Role) -> Admission {
         self.next += 1;
         Admission {
             session: SessionId::from_u128(self.next),
@@ -183,7 +183,7 @@ impl Run {
     fn publish(&mut self, room: &'static str) {
         let who = *self.random.choice(PEOPLE.iter()).unwrap();
         let takeover = self.random.u8(..5) == 0;
-        let mut request = self.request(room, SessionRole::Publisher);
+        let mut request = self.request(room, Role::Publisher);
         request.participant = Some(who.into());
         request.takeover = takeover;
         let session = request.session;
@@ -200,7 +200,7 @@ impl Run {
     }
 
     fn watch(&mut self, room: &'static str) {
-        let request = self.request(room, SessionRole::Viewer);
+        let request = self.request(room, Role::Viewer);
         let session = request.session;
         self.admit(room, request).expect("viewers may wait");
         self.models.get_mut(room).unwrap().viewers.insert(session);

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use lightstick_types::{Codec, RoomId, RoomName, SessionId, StreamId, TrackId};
+use lightstick_types::{Codec, Role, RoomId, RoomName, SessionId, StreamId, TrackId};
 
 use super::room::Phase;
-use super::{Effect, EndReason, Event, LeaveReason, Rooms, SessionNumber, SessionRole};
+use super::{Effect, EndReason, Event, LeaveReason, Rooms, SessionNumber};
 
 impl Rooms {
     /// The media plane has closed the session. A publisher's room waits for their return.
@@ -13,7 +13,7 @@ impl Rooms {
         let Some(session) = self.sessions.get(&id) else {
             return;
         };
-        let publishes = session.role == SessionRole::Publisher;
+        let publishes = session.role == Role::Publisher;
         let published = self.published_room(id).is_some();
         let Some(room) = self.remove(now, id, reason) else {
             return;
@@ -165,7 +165,7 @@ impl Rooms {
         let Some(session) = self.sessions.get(&id) else {
             return false;
         };
-        let publishes = session.role == SessionRole::Publisher;
+        let publishes = session.role == Role::Publisher;
         let published = self.published_room(id).is_some();
         let Some(room_id) = self.remove(now, id, reason) else {
             return false;

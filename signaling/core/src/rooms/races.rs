@@ -202,7 +202,7 @@ impl Race {
                 let request = Admission {
                     session: id,
                     room: name(),
-                    role: SessionRole::Publisher,
+                    role: Role::Publisher,
                     participant: Some("idol".into()),
                     takeover: false,
                     address: [192, 0, 2, 1].into(),

@@ -28,7 +28,7 @@ impl World {
         &mut self,
         room: &str,
         who: &str,
-        role: SessionRole,
+        role: Role,
         takeover: bool,
     ) -> Result<(SessionId, RoomId), Refusal> {
         self.next += 1;
@@ -40,13 +40,7 @@ impl World {
     }
 
     /// With the newest number.
-    fn admission(
-        &self,
-        room: &str,
-        who: Option<&str>,
-        role: SessionRole,
-        address: u8,
-    ) -> Admission {
+    fn admission(&self, room: &str, who: Option<&str>, role: Role, address: u8) -> Admission {
         Admission {
             session: SessionId::from_u128(self.next),
             room: name(room),
@@ -60,25 +54,25 @@ impl World {
     /// A viewer without a token.
     fn guest(&mut self, room: &str, address: u8) -> Result<SessionId, Refusal> {
         self.next += 1;
-        let request = self.admission(room, None, SessionRole::Viewer, address);
+        let request = self.admission(room, None, Role::Viewer, address);
         let session = request.session;
         self.rooms.admit(self.now, request)?;
         assert_eq!(self.rooms.opened(self.now, session, SHARD), Opened::Kept);
         Ok(session)
     }
 
-    fn join(&mut self, room: &str, who: &str, role: SessionRole) -> Result<SessionId, Refusal> {
+    fn join(&mut self, room: &str, who: &str, role: Role) -> Result<SessionId, Refusal> {
         let (session, _) = self.admit(room, who, role, false)?;
         assert_eq!(self.rooms.opened(self.now, session, SHARD), Opened::Kept);
         Ok(session)
     }
 
     fn publish(&mut self, room: &str, who: &str) -> Result<SessionId, Refusal> {
-        self.join(room, who, SessionRole::Publisher)
+        self.join(room, who, Role::Publisher)
     }
 
     fn watch(&mut self, room: &str) -> Result<SessionId, Refusal> {
-        self.join(room, "fan", SessionRole::Viewer)
+        self.join(room, "fan", Role::Viewer)
     }
 
     /// A publisher whose media flows.
@@ -94,7 +88,7 @@ impl World {
             .rooms
             .list_sessions(self.now, &name(room), 0, 1_000)
             .unwrap();
-        let publishes = |session: &&SessionSummary| session.role == SessionRole::Publisher;
+        let publishes = |session: &&SessionSummary| session.role == Role::Publisher;
         let session = sessions.iter().rfind(publishes).unwrap().session;
         self.ready(session);
     }
@@ -274,9 +268,7 @@ fn second_publishers() {
     world.news();
 
     // The same participant returns while the old session hangs.
-    let (second, _) = world
-        .admit("a", "idol", SessionRole::Publisher, false)
-        .unwrap();
+    let (second, _) = world.admit("a", "idol", Role::Publisher, false).unwrap();
     assert_eq!(world.rooms.opened(world.now, second, SHARD), Opened::Kept);
     world.rooms.connected(second);
     assert_eq!(world.news(), (vec!["joined"], vec![]));
@@ -296,17 +288,13 @@ fn second_publishers() {
     assert_eq!(world.news(), (vec![], vec![]), "a late report says nothing");
 
     // A bad offer of a return leaves the show alone.
-    let (bad, _) = world
-        .admit("a", "idol", SessionRole::Publisher, false)
-        .unwrap();
+    let (bad, _) = world.admit("a", "idol", Role::Publisher, false).unwrap();
     world.rooms.open_failed(world.now, bad);
     assert_eq!(world.activity("a"), Some(Activity::Live));
     assert_eq!(world.news(), (vec![], vec![]));
 
     // Somebody with the grant takes over.
-    let (third, _) = world
-        .admit("a", "manager", SessionRole::Publisher, true)
-        .unwrap();
+    let (third, _) = world.admit("a", "manager", Role::Publisher, true).unwrap();
     assert_eq!(world.rooms.opened(world.now, third, SHARD), Opened::Kept);
     assert_eq!(world.publish("a", "idol"), Err(Refusal::RoomBusy));
     world.media("a");
@@ -319,7 +307,7 @@ fn second_publishers() {
 fn of_parked_sessions_the_youngest_that_brings_media_wins() {
     let mut world = World::new(config());
     let live = world.live("a", "idol");
-    let publisher = SessionRole::Publisher;
+    let publisher = Role::Publisher;
     let (opening, _) = world.admit("a", "idol", publisher, false).unwrap();
     assert_eq!(
         world.admit("a", "rival", publisher, false),
@@ -462,9 +450,7 @@ fn a_return_that_is_deleted_before_its_media_ends_the_show() {
 fn a_reload_that_deletes_late_keeps_the_show() {
     let mut world = World::new(config());
     let old = world.live("a", "idol");
-    let (new, _) = world
-        .admit("a", "idol", SessionRole::Publisher, false)
-        .unwrap();
+    let (new, _) = world.admit("a", "idol", Role::Publisher, false).unwrap();
     assert!(world.rooms.delete(world.now, old));
     assert_eq!(world.activity("a"), Some(Activity::Interrupted));
     assert_eq!(world.rooms.opened(world.now, new, SHARD), Opened::Kept);
@@ -496,9 +482,7 @@ fn a_delete_after_the_connection_ends_the_show() {
     for (room, session) in [("a", first), ("b", second)] {
         assert!(!world.rooms.delete_lost(world.now, &name(room), session));
     }
-    let (third, _) = world
-        .admit("a", "idol", SessionRole::Publisher, false)
-        .unwrap();
+    let (third, _) = world.admit("a", "idol", Role::Publisher, false).unwrap();
     assert!(
         !world.rooms.delete_lost(world.now, &name("a"), second),
         "the idol is on the way back"
@@ -633,7 +617,7 @@ fn nonsense_takes_no_joins_from_others() {
     for round in 0..20 {
         for address in 100..200 {
             world.next += 1;
-            let request = world.admission("a", None, SessionRole::Viewer, address);
+            let request = world.admission("a", None, Role::Viewer, address);
             let session = request.session;
             match world.rooms.admit(world.now, request) {
                 Ok(_) => world.rooms.offer_refused(world.now, session),
@@ -707,7 +691,7 @@ fn room_ids_are_never_used_again() {
     let mut world = World::new(config());
     let mut last = RoomId(0);
     for _ in 0..3 {
-        let (fan, room) = world.admit("a", "fan", SessionRole::Viewer, false).unwrap();
+        let (fan, room) = world.admit("a", "fan", Role::Viewer, false).unwrap();
         assert!(room > last);
         last = room;
         world.rooms.open_failed(world.now, fan);
@@ -720,7 +704,7 @@ fn a_drain_refuses_and_a_close_empties() {
     let mut world = World::new(config());
     world.live("a", "idol");
     world.watch("a").unwrap();
-    let (opening, _) = world.admit("b", "fan", SessionRole::Viewer, false).unwrap();
+    let (opening, _) = world.admit("b", "fan", Role::Viewer, false).unwrap();
     world.rooms.drain();
     assert!(matches!(world.watch("a"), Err(Refusal::Draining { .. })));
     world.news();
@@ -893,9 +877,9 @@ fn a_session_is_found_by_room_role_and_id_together() {
     let fan = world.watch("a").unwrap();
     let (room, other) = (name("a"), name("b"));
     let find = |room, role| world.rooms.find(room, role, fan).map(|(_, shard)| shard);
-    assert_eq!(find(&room, SessionRole::Viewer), Some(SHARD));
-    assert_eq!(find(&room, SessionRole::Publisher), None);
-    assert_eq!(find(&other, SessionRole::Viewer), None);
+    assert_eq!(find(&room, Role::Viewer), Some(SHARD));
+    assert_eq!(find(&room, Role::Publisher), None);
+    assert_eq!(find(&other, Role::Viewer), None);
 }
 
 #[test]

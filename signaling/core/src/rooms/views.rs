@@ -3,11 +3,11 @@
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
-use lightstick_types::{Codec, Hint, Layer, RoomId, RoomName, SessionId, ShardId, TrackId};
+use lightstick_types::{Codec, Hint, Layer, Role, RoomId, RoomName, SessionId, ShardId, TrackId};
 use serde::Serialize;
 
 use super::room::{Phase, Room};
-use super::{Participant, Rooms, Session, SessionNumber, SessionRole};
+use super::{Participant, Rooms, Session, SessionNumber};
 
 /// Whether media flows in a room, and if not, why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
@@ -89,7 +89,7 @@ pub struct SessionSummary {
     /// The number that stands for it.
     pub number: SessionNumber,
     /// As what.
-    pub role: SessionRole,
+    pub role: Role,
     /// Who.
     pub participant: Option<Participant>,
     /// Where in the media plane.
@@ -192,12 +192,7 @@ impl Rooms {
 
     /// An opened session, if it is in that room and has that role.
     #[must_use]
-    pub fn find(
-        &self,
-        room: &RoomName,
-        role: SessionRole,
-        id: SessionId,
-    ) -> Option<(RoomId, ShardId)> {
+    pub fn find(&self, room: &RoomName, role: Role, id: SessionId) -> Option<(RoomId, ShardId)> {
         let session = self.sessions.get(&id)?;
         let matches = session.role == role && self.rooms[&session.room].name == *room;
         let shard = session.shard?;

@@ -6,10 +6,10 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use futures_util::stream::{self, StreamExt as _};
 use lightstick_sfu::SessionMedia;
-use lightstick_signaling_core::rooms::{SessionRole, SessionSummary};
+use lightstick_signaling_core::rooms::SessionSummary;
+use lightstick_types::{Layer, Role, TrackId};
 use std::collections::BTreeMap;
 
-use lightstick_types::{Layer, TrackId};
 use serde::Serialize;
 
 use super::access::Admin;
@@ -28,7 +28,7 @@ pub(crate) struct Session {
     /// Names the session in this API. It is not the one in the session's URL.
     id: String,
     /// What it does.
-    role: SessionRole,
+    role: Role,
     /// The `sub` of its token.
     participant: Option<String>,
     /// Whether ICE and DTLS have come up.

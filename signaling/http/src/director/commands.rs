@@ -7,12 +7,11 @@ use std::time::Instant;
 use lightstick_sfu::{OpenError, RemoteIce, ShardError};
 use lightstick_signaling_core::etag::{EntityTag, MatchError};
 use lightstick_signaling_core::rooms::{
-    Admission, NoMain, Participant, Refusal, RoomSummary, SessionNumber, SessionRole,
-    SessionSummary,
+    Admission, NoMain, Participant, Refusal, RoomSummary, SessionNumber, SessionSummary,
 };
 use lightstick_signaling_core::sdpfrag::Fragment;
 use lightstick_signaling_core::token::RoomPattern;
-use lightstick_types::{ChatMember, RoomId, RoomName, SessionId, ShardId, TrackId};
+use lightstick_types::{ChatMember, Role, RoomId, RoomName, SessionId, ShardId, TrackId};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -74,7 +73,7 @@ pub(crate) struct Watch {
 #[derive(Clone, Debug)]
 pub(crate) struct SessionUrl {
     pub(crate) room: RoomName,
-    pub(crate) role: SessionRole,
+    pub(crate) role: Role,
     pub(crate) session: SessionId,
     pub(crate) address: IpAddr,
 }

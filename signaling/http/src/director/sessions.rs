@@ -4,12 +4,12 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use lightstick_sfu::{
-    CommandError, LocalIce, OpenError, OpenSession, RemoteIce, Role, SessionOpened,
+    CommandError, LocalIce, OpenError, OpenSession, RemoteIce, RoleConfig, SessionOpened,
 };
 use lightstick_signaling_core::etag::{EntityTag, Match, MatchError, if_match};
-use lightstick_signaling_core::rooms::{LeaveReason, Opened, SessionNumber, SessionRole};
+use lightstick_signaling_core::rooms::{LeaveReason, Opened, SessionNumber};
 use lightstick_signaling_core::sdpfrag::Fragment;
-use lightstick_types::{LayerChoice, RoomId, SessionId, ShardId, TrackId};
+use lightstick_types::{LayerChoice, Role, RoomId, SessionId, ShardId, TrackId};
 use tokio::sync::watch;
 use tokio::task::{self, JoinError as TaskError};
 use tracing::Instrument as _;
@@ -145,10 +145,10 @@ impl Director {
             }
         };
         let span = match role {
-            SessionRole::Publisher => {
+            Role::Publisher => {
                 tracing::info_span!("session", ?session, room = %name, role = "publisher")
             }
-            SessionRole::Viewer => {
+            Role::Viewer => {
                 tracing::info_span!("session", ?session, room = %name, role = "viewer")
             }
         };
@@ -157,10 +157,10 @@ impl Director {
             session,
             room,
             role: match role {
-                SessionRole::Publisher => Role::Publisher {
+                Role::Publisher => RoleConfig::Publisher {
                     bitrate_max: self.parts.bitrate_max,
                 },
-                SessionRole::Viewer => Role::Viewer {
+                Role::Viewer => RoleConfig::Viewer {
                     choice: LayerChoice::Auto,
                 },
             },
@@ -328,7 +328,7 @@ impl Director {
             // connection first: what it wants is so, or is made so. Once: then there is nothing
             // left that could be deleted.
             Err(SessionError::NotFound) if self.ended.forget(url.session) => {
-                if url.role == SessionRole::Publisher {
+                if url.role == Role::Publisher {
                     self.rooms.delete_lost(now, &url.room, url.session);
                 }
                 Ok(())

@@ -12,7 +12,7 @@ use super::super::{CONNECT_TIMEOUT, wait_until};
 use super::Attack;
 use super::keys::Keys;
 use crate::cli;
-use crate::session::{Depth, Role, Session};
+use crate::session::{Depth, Session, SessionKind};
 use crate::signal::Signal;
 use crate::worker::Worker;
 
@@ -30,7 +30,7 @@ pub(super) fn start(
 ) -> Result<Vec<JoinHandle<()>>> {
     let token = args.publishing.common.watch_token.as_deref();
     let signal = Signal::new(&args.place.watching_url(), token);
-    let (offered, keys) = Keys::of(|| Session::offer(Role::View(Depth::Full), bind));
+    let (offered, keys) = Keys::of(|| Session::offer(SessionKind::View(Depth::Full), bind));
     let offered = offered?;
     let opened = signal.open(&offered.offer)?;
     let mut session = offered.accept(&opened.answer)?;

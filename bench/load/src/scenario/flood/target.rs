@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 use str0m::ice::{StunMessage, TransId};
 
 use crate::cli::Place;
-use crate::session::{Depth, Role, Session};
+use crate::session::{Depth, Session, SessionKind};
 use crate::signal::Signal;
 
 /// To a connection, and to an answer on it.
@@ -70,7 +70,7 @@ impl Target {
 
 /// An answer, where its session is ended, and the user fragment of the offer.
 fn join(signal: &Signal, bind: IpAddr) -> Result<(String, String, String)> {
-    let offered = Session::offer(Role::View(Depth::Light), bind)?;
+    let offered = Session::offer(SessionKind::View(Depth::Light), bind)?;
     let theirs = attribute(&offered.offer, "a=ice-ufrag:")?;
     let opened = signal.open(&offered.offer)?;
     Ok((opened.answer, opened.url, theirs))
