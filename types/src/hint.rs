@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 /// What a hint is about. Codes are never renamed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HintCode {
     /// The video has pictures that refer to later ones: WebRTC players show them in the wrong order

@@ -15,6 +15,8 @@ use lightstick_types::{Hint, HintCode, Layer, Role, RoomName, StreamId, TrackId}
 use serde::Serialize;
 use tokio::sync::broadcast;
 
+use crate::schema;
+
 /// What the viewers of a room are told.
 #[derive(Clone, Debug)]
 pub(crate) struct RoomView {
@@ -46,6 +48,7 @@ pub(crate) struct SessionView {
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub(crate) struct HintBody {
     /// What it is about: programs look at this.
+    #[schema(value_type = schema::HintCode)]
     code: HintCode,
     /// What is wrong and what to set, in English.
     message: String,
@@ -67,6 +70,7 @@ pub(crate) struct TrackBody {
     #[schema(value_type = String, example = "video-2")]
     id: TrackId,
     /// The layers of it that can be had, lowest first.
+    #[schema(value_type = Vec<schema::Layer>)]
     layers: Vec<Layer>,
 }
 
@@ -123,6 +127,7 @@ pub(crate) enum FeedKind {
     /// The show is over.
     RoomEnded {
         /// Why.
+        #[schema(value_type = schema::EndReason)]
         reason: EndReason,
     },
     /// The publisher's connection was lost, or was ended while another one comes up.
@@ -136,6 +141,7 @@ pub(crate) enum FeedKind {
     SessionJoined {
         /// Its id in this API.
         session: String,
+        #[schema(value_type = schema::Role)]
         role: Role,
         /// The `sub` of its token.
         #[schema(value_type = Option<String>)]
@@ -145,11 +151,13 @@ pub(crate) enum FeedKind {
     SessionLeft {
         /// Its id in this API.
         session: String,
+        #[schema(value_type = schema::Role)]
         role: Role,
         /// The `sub` of its token.
         #[schema(value_type = Option<String>)]
         participant: Option<Participant>,
         /// Why.
+        #[schema(value_type = schema::LeaveReason)]
         reason: LeaveReason,
         /// How long it was here, in seconds.
         after_seconds: f64,
@@ -157,6 +165,7 @@ pub(crate) enum FeedKind {
     /// Other layers can be had; those count that are paused because nobody watches them.
     LayersChanged {
         /// Those of the main track, lowest first.
+        #[schema(value_type = Vec<schema::Layer>)]
         layers: Vec<Layer>,
         /// Every video track.
         tracks: Vec<TrackBody>,

@@ -21,6 +21,7 @@ mod problem;
 mod publisher;
 mod refusals;
 mod router;
+mod schema;
 mod serve;
 mod session;
 mod stats;

@@ -23,6 +23,7 @@ use crate::director::Watch;
 use crate::extract::{ClientAddress, SessionPath, StreamPath, read_body, require_type};
 use crate::feed::TrackBody;
 use crate::problem::{Code, Problem, ProblemBody};
+use crate::schema;
 use crate::session::{command_problem, url};
 
 /// A comment goes out after this much silence, so that proxies and clients know the stream lives.
@@ -328,9 +329,11 @@ pub(crate) fn json(name: &'static str, data: &impl Serialize) -> Event {
 #[serde(deny_unknown_fields)]
 pub(crate) struct LayerRequest {
     /// What to send.
+    #[schema(value_type = Option<schema::LayerChoice>)]
     layer: Option<LayerChoice>,
     /// The same. Older drafts call it `encodingId`.
     #[serde(alias = "encodingId")]
+    #[schema(value_type = Option<schema::LayerChoice>)]
     rid: Option<LayerChoice>,
     /// The video track that the first video section carries, such as `video-2`; the other sections
     /// carry the other tracks in order. `auto`: the one that the room shows first.

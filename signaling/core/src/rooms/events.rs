@@ -123,7 +123,7 @@ pub enum Event {
 }
 
 /// Why a show is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// The publisher ended it.
@@ -139,7 +139,7 @@ pub enum EndReason {
 }
 
 /// Why a session is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeaveReason {
     /// The client's DELETE.

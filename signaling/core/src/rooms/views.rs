@@ -10,7 +10,7 @@ use super::room::{Phase, Room};
 use super::{Participant, Rooms, Session, SessionNumber};
 
 /// Whether media flows in a room, and if not, why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activity {
     /// It flows.

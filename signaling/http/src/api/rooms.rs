@@ -14,6 +14,7 @@ use super::access::{Admin, Artist};
 use crate::App;
 use crate::extract::{RoomPath, read_body, require_type};
 use crate::problem::{Code, Problem, ProblemBody};
+use crate::schema;
 use crate::viewer::{json_body, read_track};
 
 /// Entries of a page of a list, unless asked otherwise.
@@ -59,8 +60,10 @@ pub(crate) struct Track {
     #[schema(value_type = String, example = "video-2")]
     id: TrackId,
     /// Audio or video.
+    #[schema(value_type = schema::TrackKind)]
     kind: TrackKind,
     /// Its codec.
+    #[schema(value_type = schema::Codec)]
     codec: Codec,
     /// The layers that can be had, lowest first; only where one room is asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -72,6 +75,7 @@ pub(crate) struct Track {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TrackLayer {
     /// Which.
+    #[schema(value_type = schema::Layer)]
     layer: Layer,
     /// Its simulcast id on the wire.
     rid: Option<String>,
@@ -90,6 +94,7 @@ pub(crate) struct TrackLayer {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RoomHint {
     /// What it is about: programs look at this.
+    #[schema(value_type = schema::HintCode)]
     code: HintCode,
     /// What is wrong and what to set, in English.
     message: String,
@@ -104,10 +109,12 @@ pub(crate) struct Room {
     /// Its name.
     name: String,
     /// Whether media flows.
+    #[schema(value_type = schema::Activity)]
     state: Activity,
     /// Its tracks, audio first.
     tracks: Vec<Track>,
     /// The layers of the main video track that can be had, lowest first.
+    #[schema(value_type = Vec<schema::Layer>)]
     layers: Vec<Layer>,
     /// The video track that is shown first to viewers who have not chosen themselves.
     #[schema(value_type = Option<String>, example = "video-1")]

@@ -17,6 +17,7 @@ use super::rooms::Page;
 use crate::App;
 use crate::extract::{NumberedSessionPath, RoomPath};
 use crate::problem::{Problem, ProblemBody};
+use crate::schema;
 
 /// Questions to the media plane that one request keeps open at a time.
 const QUESTIONS_MAX: usize = 32;
@@ -28,6 +29,7 @@ pub(crate) struct Session {
     /// Names the session in this API. It is not the one in the session's URL.
     id: String,
     /// What it does.
+    #[schema(value_type = schema::Role)]
     role: Role,
     /// The `sub` of its token.
     participant: Option<String>,
@@ -58,9 +60,10 @@ pub(crate) struct Media {
     /// To the peer.
     bytes_sent: u64,
     /// The layer that a viewer gets in its first video section.
+    #[schema(value_type = Option<schema::Layer>)]
     layer: Option<Layer>,
     /// The layer that a viewer gets of each video track.
-    #[schema(value_type = BTreeMap<String, Layer>)]
+    #[schema(value_type = BTreeMap<String, schema::Layer>)]
     layers: BTreeMap<TrackId, Layer>,
     /// The last round trip seen.
     round_trip_seconds: Option<f64>,
