@@ -39,7 +39,7 @@ described! {
     #[serde(rename_all = "lowercase")]
     Role describes lightstick_types::Role { Publisher, Viewer }
 
-    /// What a track carries. A room has at most one track of each kind.
+    /// What a track carries.
     #[serde(rename_all = "lowercase")]
     TrackKind describes lightstick_types::TrackKind { Audio, Video }
 
