@@ -59,7 +59,7 @@ impl World {
         };
         let consent = Duration::from_secs(30);
         let agent = Agent::new(&secret, remote, Timing { consent }, now);
-        let local = agent.local().clone();
+        let local = agent.credentials().local.clone();
         Self {
             random,
             agent,
@@ -202,9 +202,9 @@ fn run(seed: u64) -> f64 {
         let pause = world.random.below(1_500);
         world.advance(Duration::from_millis(pause));
         if world.random.one_in(40) {
-            let remote = world.agent.remote().clone();
+            let remote = world.agent.credentials().remote.clone();
             world.agent.restart(remote);
-            let local = world.agent.local().clone();
+            let local = world.agent.credentials().local.clone();
             world.username = format!("{}:next", local.ufrag);
             world.password = local.password;
         }

@@ -148,8 +148,8 @@ impl Shard {
         let opened = SessionOpened {
             shard: self.id,
             answer,
-            local_ufrag: session.ice.local().ufrag.clone(),
-            remote_ufrag: session.ice.remote().ufrag.clone(),
+            local_ufrag: session.ice.credentials().local.ufrag.clone(),
+            remote_ufrag: session.ice.credentials().remote.ufrag.clone(),
             layers: named_layers(&session.role),
             video_tracks: video_tracks(&session.role),
         };

@@ -87,8 +87,8 @@ impl Session {
             RoleConfig::Viewer { .. } => offer.streams(distinct(|| *api.new_ssrc())),
         };
         let answer = offer.answer(&Local {
-            ufrag: &ice.local().ufrag,
-            password: &ice.local().password,
+            ufrag: &ice.credentials().local.ufrag,
+            password: &ice.credentials().local.password,
             fingerprint: &api.local_dtls_fingerprint().to_string(),
             candidates: &candidates.text,
             streams: &streams,

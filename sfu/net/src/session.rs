@@ -234,7 +234,7 @@ impl Session {
     /// own ICE has no part in where that goes.
     pub(crate) fn attach(&mut self, candidate: &Candidate) -> Result<(), str0m::RtcError> {
         let local = self.rtc.direct_api().local_ice_credentials();
-        let username = format!("{}:{}", local.ufrag, self.ice.remote().ufrag);
+        let username = format!("{}:{}", local.ufrag, self.ice.credentials().remote.ufrag);
         let check = stun::nomination([0; 12], &username, &local.pass);
         let (address, now) = (candidate.addr(), self.opened_at);
         if let Ok(receive) = Receive::new(Protocol::Udp, address, address, &check) {

@@ -65,7 +65,7 @@ impl Sessions {
     pub(crate) fn insert(&mut self, session: Session) {
         let key = self.next_key();
         self.by_id.insert(session.id, key);
-        let ufrag = session.ice.local().ufrag.clone();
+        let ufrag = session.ice.credentials().local.ufrag.clone();
         self.by_ufrag.insert(ufrag, key);
         self.slab.insert(Box::new(session));
     }

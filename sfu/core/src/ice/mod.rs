@@ -3,15 +3,19 @@
 //! [`stun`] reads and writes the messages. [`Agent`] answers the peer's checks and, as an
 //! ICE-lite agent may, sends some of its own: an address that repeats the transaction id of one
 //! has proven that it hears us. `Path` keeps what an address may be sent until then, and when
-//! it was last heard: the evidence by which the agent chooses its route and keeps its consent.
+//! it was last heard: the evidence by which `Paths` chooses the route and keeps its consent.
+//! `Identity` knows both sides' credentials over ICE restarts.
 
 mod agent;
 mod credentials;
+mod identity;
 mod path;
+mod paths;
 pub mod stun;
 
 pub use agent::{Agent, Output, Timing};
 pub use credentials::Credentials;
+pub use identity::Pair;
 pub use path::Route;
 
-use path::{Ask, Path};
+use path::Path;

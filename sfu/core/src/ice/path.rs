@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::agent::RTO;
 use super::stun::TransactionId;
 
 /// The way to a remote address: a candidate pair (RFC 8445 section 2.2).
@@ -32,6 +33,9 @@ impl Route {
 /// An address that has not proven itself gets so many times the bytes that it sent (as RFC 9000
 /// section 8.1): enough for a whole DTLS flight, too little to be worth an attack.
 const AMPLIFICATION_MAX: u64 = 3;
+
+/// A check is sent so often at most unless its address shows more signs of life: within 7.5 s.
+const TRIES_MAX: u32 = 5;
 
 /// An outstanding connectivity check.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +98,49 @@ impl Path {
             self.sent = sent;
         }
         admitted
+    }
+
+    /// Authentic media or data has come from here.
+    #[inline]
+    pub(super) fn spoke(&mut self, now: Instant) {
+        self.heard_at = now;
+        self.spoke_at = Some(now);
+        self.fresh_at = now;
+    }
+
+    /// It has shown that it hears us.
+    pub(super) fn prove(&mut self, now: Instant) {
+        if !self.proven {
+            self.proven = true;
+            self.fresh_at = now;
+        }
+    }
+
+    /// Whether a check is under way that will be sent again.
+    pub(super) fn is_asked(&self) -> bool {
+        self.ask.is_some_and(|ask| ask.again_at.is_some())
+    }
+
+    /// Begins a check.
+    pub(super) fn ask(&mut self, id: TransactionId, now: Instant) {
+        self.ask = Some(Ask {
+            id,
+            began_at: now,
+            sent_at: None,
+            again_at: Some(now + RTO),
+            tries: 1,
+        });
+    }
+
+    /// Whether its check is to be sent again now; counts that.
+    pub(super) fn repeat(&mut self, now: Instant) -> bool {
+        let due = |ask: &&mut Ask| ask.again_at.is_some_and(|again| again <= now);
+        let Some(ask) = self.ask.as_mut().filter(due) else {
+            return false;
+        };
+        ask.again_at = (ask.tries < TRIES_MAX - 1).then(|| now + RTO * (1 << ask.tries));
+        ask.tries += 1;
+        true
     }
 
     /// Revokes its validation: it must be validated again.

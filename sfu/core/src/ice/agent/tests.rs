@@ -47,7 +47,7 @@ impl World {
     fn new() -> Self {
         let now = Instant::now();
         let agent = Agent::new(&[7; 32], remote(REMOTE), Timing { consent: CONSENT }, now);
-        let local = agent.local().clone();
+        let local = agent.credentials().local.clone();
         Self {
             agent,
             now,
