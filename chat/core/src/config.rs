@@ -6,32 +6,7 @@ use lightstick_chat_proto::Settings;
 use lightstick_types::duration;
 use serde::{Deserialize, Serialize};
 
-use crate::screen::Screen;
-
-/// What no room wants to read, and what every room may.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FilterSettings {
-    /// Block the few strong terms that come with Lightstick.
-    pub built_in_terms: bool,
-    /// Terms that are blocked in all rooms: `word`, `word*`, `*word`, `*word*` or `"word"`.
-    pub blocked_terms: Vec<String>,
-    /// Words in which a blocked term is fine.
-    pub allowed_terms: Vec<String>,
-    /// Hosts, with their subdomains, that may be linked to where links are off.
-    pub link_hosts: Vec<String>,
-}
-
-impl Default for FilterSettings {
-    fn default() -> Self {
-        Self {
-            built_in_terms: true,
-            blocked_terms: Vec::new(),
-            allowed_terms: Vec::new(),
-            link_hosts: Vec::new(),
-        }
-    }
-}
+use crate::screen::{FilterSettings, Screen};
 
 /// Limits of every room. All are explicit; none can be switched off.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

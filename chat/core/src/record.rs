@@ -1,12 +1,24 @@
 //! What a room says and does, as it is kept and told to integrators.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lightstick_chat_proto as proto;
 use lightstick_types::ChatRole;
 
 use crate::refusal::Refusal;
-use crate::room::ClientKey;
+
+/// A connection of a client; the shell gives them out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientKey(pub u64);
+
+/// Who uses their power.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    /// The user, or the name of a token.
+    pub user: String,
+    pub role: ChatRole,
+}
 
 /// Who waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +77,12 @@ pub enum Record {
         value: Option<String>,
     },
 }
+
+/// The state that outlives a process: see [`Record::State`].
+///
+/// Two keys are not the room's to keep, but what the archive knows: `last_id`, the highest id it has
+/// seen, and `posted`, a list of [`KeptPost`](crate::room::KeptPost).
+pub type Stored = BTreeMap<String, String>;
 
 /// A message as it is kept.
 #[derive(Clone, Debug)]

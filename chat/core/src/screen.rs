@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use lightstick_chat_filter::{
     Action, Filter, FilterConfig, Flood, FloodSettings, Flooding, LinkPolicy, Reason, Scratch,
-    Term, TermError, TextError, TextLimits, sanitise,
+    Term, TermError, TextError, TextLimits, Verdict, sanitise,
 };
 use lightstick_chat_proto::{PollStart, Settings};
+use serde::{Deserialize, Serialize};
 
-use crate::config::FilterSettings;
 use crate::refusal::{Code, Refusal};
 
 /// Longest name, in characters.
@@ -20,9 +20,34 @@ const CHOICES_CLEANED_MAX: usize = 11;
 /// Bytes of UTF-8 that a character takes at most.
 const CHAR_BYTES: usize = 4;
 
+/// What no room wants to read, and what every room may.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FilterSettings {
+    /// Block the few strong terms that come with Lightstick.
+    pub built_in_terms: bool,
+    /// Terms that are blocked in all rooms: `word`, `word*`, `*word`, `*word*` or `"word"`.
+    pub blocked_terms: Vec<String>,
+    /// Words in which a blocked term is fine.
+    pub allowed_terms: Vec<String>,
+    /// Hosts, with their subdomains, that may be linked to where links are off.
+    pub link_hosts: Vec<String>,
+}
+
+impl Default for FilterSettings {
+    fn default() -> Self {
+        Self {
+            built_in_terms: true,
+            blocked_terms: Vec::new(),
+            allowed_terms: Vec::new(),
+            link_hosts: Vec::new(),
+        }
+    }
+}
+
 /// What is thought of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Judgement {
     Clean,
     /// A moderator should look at it, for this reason.
     Suspected(String),
@@ -119,21 +144,20 @@ impl Screen {
     }
 
     /// What the filter thinks of a text that is clean.
-    pub(crate) fn judge(&mut self, now: Instant, author: u64, text: &str) -> Verdict {
-        use lightstick_chat_filter::Verdict as Judged;
+    pub(crate) fn judge(&mut self, now: Instant, author: u64, text: &str) -> Judgement {
         let judged = self.filter.judge(text, &mut self.scratch);
         let print = self.scratch.fingerprint();
         match judged {
-            Judged::Blocked(Reason::Link) => Verdict::Blocked(Code::LinksOff),
-            Judged::Blocked(_) => Verdict::Blocked(Code::Blocked),
-            Judged::Suspected(reason) => Verdict::Suspected(match reason {
+            Verdict::Blocked(Reason::Link) => Judgement::Blocked(Code::LinksOff),
+            Verdict::Blocked(_) => Judgement::Blocked(Code::Blocked),
+            Verdict::Suspected(reason) => Judgement::Suspected(match reason {
                 Reason::Term(_) => "term".to_owned(),
                 Reason::Link => "link".to_owned(),
                 _ => "too_much".to_owned(),
             }),
-            Judged::Clean => match self.flood.check(author, print, now) {
-                Flooding::No => Verdict::Clean,
-                Flooding::Repeat { .. } | Flooding::Crowd { .. } => Verdict::Blocked(Code::Flood),
+            Verdict::Clean => match self.flood.check(author, print, now) {
+                Flooding::No => Judgement::Clean,
+                Flooding::Repeat { .. } | Flooding::Crowd { .. } => Judgement::Blocked(Code::Flood),
             },
         }
     }

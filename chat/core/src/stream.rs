@@ -20,6 +20,10 @@ pub(crate) struct Stream {
     ring: VecDeque<Slot>,
     entries_max: usize,
     removed: Bytes,
+    /// Rises with every change.
+    version: u64,
+    /// Whoever comes back after the same fault asks from the same place.
+    recovery: Option<(Position, u64, Frame)>,
 }
 
 #[derive(Debug)]
@@ -41,7 +45,14 @@ impl Stream {
             ring: VecDeque::new(),
             entries_max,
             removed: removed.encode_to_vec().into(),
+            version: 0,
+            recovery: None,
         }
+    }
+
+    /// A number that differs after every change.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
     }
 
     /// The place of the last entry.
@@ -62,6 +73,7 @@ impl Stream {
             user: Arc::clone(user),
             entry,
         });
+        self.version += 1;
         self.next += 1;
         self.next - 1
     }
@@ -75,6 +87,9 @@ impl Stream {
                 slot.id = 0;
                 slot.entry = self.removed.clone();
             }
+        }
+        if !ids.is_empty() {
+            self.version += 1;
         }
         ids
     }
@@ -122,8 +137,24 @@ impl Stream {
         messages
     }
 
+    /// All that was shown after a place; `None` where not all of it is here, or it is longer than
+    /// `bytes_max`.
+    pub(crate) fn recover(&mut self, position: Position, bytes_max: usize) -> Option<Frame> {
+        if let Some((known, version, frame)) = &self.recovery
+            && (known, *version) == (&position, self.version)
+        {
+            return Some(frame.clone());
+        }
+        let frame = self.since(position)?;
+        if frame.len() > bytes_max {
+            return None;
+        }
+        self.recovery = Some((position, self.version, frame.clone()));
+        Some(frame)
+    }
+
     /// All that was shown after a place, or `None` where not all of it is here.
-    pub(crate) fn since(&self, position: Position) -> Option<Frame> {
+    fn since(&self, position: Position) -> Option<Frame> {
         let first = self.next - self.ring.len() as u64;
         let known = position.epoch == self.epoch
             && position.offset < self.next
@@ -261,6 +292,29 @@ mod tests {
             });
             assert_eq!(got, expected, "{epoch} {offset}");
         }
+    }
+
+    #[test]
+    fn what_is_recovered_is_as_new_as_the_stream() {
+        let mut stream = filled(10, 10);
+        let from = Position {
+            epoch: 9,
+            offset: 8,
+        };
+        let count = |frame: Option<Frame>| read(&frame.unwrap()).len();
+        assert_eq!(count(stream.recover(from, 1_000)), 2);
+        stream.push(entry(11).encode_to_vec().into(), 11, &"user-2".into());
+        assert_eq!(count(stream.recover(from, 1_000)), 3);
+        stream.remove(|id, _| id == 11);
+        let frame = stream.recover(from, 1_000).unwrap();
+        let removed = Some(entry::Entry::Removed(Removed {}));
+        assert_eq!(read(&frame)[2], (11, removed));
+        assert!(stream.recover(from, frame.len()).is_some());
+        let earlier = Position {
+            epoch: 9,
+            offset: 2,
+        };
+        assert!(stream.recover(earlier, frame.len()).is_none(), "too long");
     }
 
     #[test]

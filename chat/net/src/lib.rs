@@ -43,10 +43,10 @@ use hub::{Hub, Opener, RoomLimits};
 use keep::Keeper;
 pub use lightstick_chat_archive as archive;
 pub use lightstick_chat_core as core;
+pub use lightstick_chat_core::room::Overview;
 pub use lightstick_chat_proto as proto;
 pub use lightstick_chat_wire as wire;
 use review::Reviewer;
-pub use room::Overview;
 use room::{Command, Common, Reply};
 use shards::Shards;
 pub use socket::{Heard, Place, Refused, Shown, Socket};
@@ -273,9 +273,25 @@ impl ChatPlane {
     /// # Errors
     /// [`NoRoom`].
     pub async fn look(&self, room: RoomName) -> Result<Overview, NoRoom> {
+        self.read(room, |reply| Command::Look { reply }).await
+    }
+
+    /// The last captions of a room, oldest first.
+    ///
+    /// # Errors
+    /// [`NoRoom`].
+    pub async fn captions(&self, room: RoomName) -> Result<Vec<CaptionCue>, NoRoom> {
+        self.read(room, |reply| Command::Captions { reply }).await
+    }
+
+    async fn read<T>(
+        &self,
+        room: RoomName,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, NoRoom> {
         let (reply, answer) = oneshot::channel();
         let room = self.hub.open(room, Opener::Known).await?;
-        let asked = room.commands.send(Command::Look { reply }).await;
+        let asked = room.commands.send(command(reply)).await;
         asked.map_err(|_| NoRoom::Closing)?;
         answer.await.map_err(|_| NoRoom::Closing)
     }

@@ -1,6 +1,6 @@
 //! One room's task: the core's only caller.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,9 +13,8 @@ use lightstick_chat_core::now::Now;
 use lightstick_chat_core::record::{Answer, Asker, Done, RoomEvent};
 use lightstick_chat_core::refusal::{Code, Refusal};
 use lightstick_chat_core::room::{
-    Actor, ClientKey, Output, Posted, Review, Reviewed, Room, answer_frame,
+    Actor, ClientKey, Output, Overview, Posted, Review, Reviewed, Room, answer_frame,
 };
-use lightstick_chat_core::sanctions::Sanction;
 use lightstick_chat_proto as proto;
 use lightstick_chat_proto::client_frame::Frame as Request;
 use lightstick_chat_proto::moderate::Action;
@@ -105,31 +104,13 @@ pub(crate) enum Command {
     Look {
         reply: oneshot::Sender<Overview>,
     },
+    /// The last captions, oldest first.
+    Captions {
+        reply: oneshot::Sender<Vec<proto::CaptionCue>>,
+    },
 }
 
 pub(crate) type Reply = oneshot::Sender<Result<Done, Refusal>>;
-
-/// A room's chat as integrators and moderators see it.
-#[derive(Clone, Debug)]
-pub struct Overview {
-    pub present: usize,
-    /// The settings in force.
-    pub settings: proto::Settings,
-    /// The place of the last entry that was shown.
-    pub position: proto::Position,
-    pub pinned: Option<proto::Message>,
-    /// The poll that runs.
-    pub poll: Option<proto::Poll>,
-    pub announcement: Option<proto::Announcement>,
-    /// Held messages and open appeals.
-    pub queue: proto::Queue,
-    /// Bans, timeouts and shadows, by user.
-    pub sanctions: BTreeMap<String, Sanction>,
-    /// What was counted since the room's chat was opened.
-    pub totals: lightstick_chat_core::room::Totals,
-    /// The last captions, oldest first.
-    pub captions: Vec<proto::CaptionCue>,
-}
 
 /// What happened in a room, for webhooks.
 #[derive(Clone, Debug)]
@@ -358,22 +339,11 @@ impl RoomTask {
             }
             Command::Reviewed { id, reviewed } => self.room.reviewed(now, id, reviewed),
             Command::Look { reply } => {
-                let sanctions = self.room.sanctions();
                 // Whoever asked may have stopped waiting.
-                let _ = reply.send(Overview {
-                    present: self.room.present(),
-                    settings: self.room.settings().clone(),
-                    position: self.room.position(),
-                    pinned: self.room.pinned().cloned(),
-                    poll: self.room.poll_running(),
-                    announcement: self.room.announcement().cloned(),
-                    queue: self.room.queue(),
-                    sanctions: sanctions
-                        .map(|(user, s)| (user.to_owned(), s.clone()))
-                        .collect(),
-                    totals: self.room.totals(),
-                    captions: self.captions.iter().cloned().collect(),
-                });
+                let _ = reply.send(self.room.overview());
+            }
+            Command::Captions { reply } => {
+                let _ = reply.send(self.captions.iter().cloned().collect());
             }
         }
     }

@@ -1,8 +1,7 @@
 //! The audit log: what somebody did with their power.
 
-use super::Actor;
 use crate::now::Now;
-use crate::record::AuditRecord;
+use crate::record::{Actor, AuditRecord};
 
 /// Somebody uses their power.
 #[derive(Clone, Copy, Debug)]

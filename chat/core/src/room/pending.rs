@@ -11,10 +11,8 @@ use std::time::Duration;
 use lightstick_chat_proto::moderate::Action;
 use lightstick_types::ChatMember;
 
-use super::apply::Change;
-use super::{Actor, Output, Room};
-use crate::now::Now;
-use crate::record::{Answer, Asker, AuditRecord, Done, Record};
+use super::plan::Plan;
+use crate::record::{Actor, Asker};
 use crate::refusal::{Code, Refusal};
 
 /// Actions that wait for the one that is being kept. More are refused.
@@ -24,7 +22,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// What somebody wants done.
 #[derive(Debug)]
-pub(super) enum Request {
+pub(super) enum Wish {
     Moderate {
         actor: Actor,
         action: Box<Action>,
@@ -40,52 +38,9 @@ pub(super) enum Request {
     },
 }
 
-/// What a request changes once its records are kept.
-#[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) records: Vec<Record>,
-    pub(super) changes: Vec<Change>,
-    pub(super) done: Done,
-}
-
-impl Plan {
-    pub(super) fn new(done: Done) -> Self {
-        Self {
-            records: Vec::new(),
-            changes: Vec::new(),
-            done,
-        }
-    }
-
-    pub(super) fn audit(&mut self, record: AuditRecord) -> AuditRecord {
-        self.records.push(Record::Audit(record.clone()));
-        record
-    }
-
-    pub(super) fn state(&mut self, key: impl Into<String>, value: Option<&impl serde::Serialize>) {
-        let value = value.and_then(|value| serde_json::to_string(value).ok());
-        let key = key.into();
-        self.records.push(Record::State { key, value });
-    }
-
-    pub(super) fn clear(&mut self, user: String, actor: &Actor) {
-        let by = actor.user.clone();
-        self.changes.push(Change::Clear { user, by });
-    }
-
-    pub(super) fn notice(&mut self, user: String, code: &'static str, detail: &str, seconds: u32) {
-        self.changes.push(Change::Notice {
-            user,
-            code,
-            detail: detail.to_owned(),
-            seconds,
-        });
-    }
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    waiting: VecDeque<(Request, Asker)>,
+    waiting: VecDeque<(Wish, Asker)>,
     /// What the archive is given.
     keeping: Option<(u64, Plan, Asker)>,
     last: u64,
@@ -95,83 +50,75 @@ impl Pending {
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.keeping.is_none()
     }
+
+    pub(super) fn push(&mut self, wish: Wish, to: Asker) -> Result<(), Refusal> {
+        if self.waiting.len() >= WAITING_MAX {
+            return Err(Refusal::later(Code::Full, AGAIN));
+        }
+        self.waiting.push_back((wish, to));
+        Ok(())
+    }
+
+    /// The next to be planned, if none is with the archive.
+    pub(super) fn next(&mut self) -> Option<(Wish, Asker)> {
+        match self.keeping {
+            Some(_) => None,
+            None => self.waiting.pop_front(),
+        }
+    }
+
+    /// A plan waits for its records. Returns the number that the archive's answer comes with.
+    pub(super) fn keep(&mut self, plan: Plan, to: Asker) -> u64 {
+        self.last += 1;
+        self.keeping = Some((self.last, plan, to));
+        self.last
+    }
+
+    /// The archive has answered.
+    pub(super) fn take(&mut self, action: u64) -> Option<(Plan, Asker)> {
+        let kept = self.keeping.take_if(|(id, ..)| *id == action);
+        kept.map(|(_, plan, to)| (plan, to))
+    }
 }
 
-impl Room {
-    /// Does what is asked for, once its records are kept.
-    pub(super) fn request(&mut self, now: Now, request: Request, to: Asker) {
-        if self.pending.waiting.len() >= WAITING_MAX {
-            return self.refuse(to, Refusal::later(Code::Full, AGAIN));
-        }
-        self.pending.waiting.push_back((request, to));
-        self.next_request(now);
-    }
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
 
-    /// The shell has heard of the records of an action: see [`Output::Commit`].
-    pub fn kept(&mut self, now: Now, action: u64, kept: bool) {
-        let Some((_, plan, to)) = self.pending.keeping.take_if(|(id, ..)| *id == action) else {
-            return;
+    use lightstick_types::ChatRole;
+
+    use super::*;
+    use crate::now::Now;
+
+    fn wish() -> Wish {
+        let actor = Actor {
+            user: "mod".into(),
+            role: ChatRole::Moderator,
         };
-        self.finish(now, plan, to, kept);
-        self.next_request(now);
+        let user = "mina".into();
+        Wish::Erase { actor, user }
     }
 
-    fn finish(&mut self, now: Now, plan: Plan, to: Asker, kept: bool) {
-        let result = match kept {
-            true => Ok(plan.done),
-            false => Err(Code::NotKept.into()),
+    #[test]
+    fn one_action_at_a_time_is_with_the_archive() {
+        let now = Now {
+            at: Instant::now(),
+            unix_ms: 0,
         };
-        for change in plan.changes {
-            match kept {
-                true => self.apply(now, change),
-                false => self.give_up(change),
-            }
+        let mut pending = Pending::default();
+        for n in 0..WAITING_MAX as u64 {
+            assert!(pending.push(wish(), Asker::Request(n)).is_ok());
         }
-        match result {
-            Ok(done) => self.outputs.push_back(Output::Answer(Answer {
-                to,
-                binding: false,
-                result: Ok(done),
-            })),
-            Err(refusal) => self.refuse(to, refusal),
-        }
-    }
-
-    fn next_request(&mut self, now: Now) {
-        while self.pending.keeping.is_none() {
-            let Some((request, to)) = self.pending.waiting.pop_front() else {
-                return;
-            };
-            let mut plan = match self.plan(now, request, to) {
-                Ok(plan) => plan,
-                Err(refusal) => {
-                    self.refuse(to, refusal);
-                    continue;
-                }
-            };
-            if plan.records.is_empty() {
-                self.finish(now, plan, to, true);
-                continue;
-            }
-            self.pending.last += 1;
-            self.outputs.push_back(Output::Commit {
-                records: std::mem::take(&mut plan.records),
-                answers: Vec::new(),
-                action: Some(self.pending.last),
-            });
-            self.pending.keeping = Some((self.pending.last, plan, to));
-        }
-    }
-
-    fn plan(&mut self, now: Now, request: Request, to: Asker) -> Result<Plan, Refusal> {
-        match request {
-            Request::Moderate {
-                actor,
-                action,
-                reason,
-            } => self.plan_action(now, &actor, *action, &reason, to),
-            Request::Appeal { member, text } => self.plan_appeal(now, &member, &text),
-            Request::Erase { actor, user } => Ok(self.plan_erasure(now, &actor, &user)),
-        }
+        let refused = pending.push(wish(), Asker::Request(999)).unwrap_err();
+        assert_eq!(refused, Refusal::later(Code::Full, AGAIN));
+        let (_, to) = pending.next().unwrap();
+        let action = pending.keep(Plan::new(now), to);
+        assert!(pending.next().is_none());
+        assert!(pending.take(action + 1).is_none(), "another action's");
+        let (_, to) = pending.take(action).unwrap();
+        assert_eq!(to, Asker::Request(0));
+        assert!(pending.take(action).is_none());
+        assert_eq!(pending.next().unwrap().1, Asker::Request(1));
+        assert!(!pending.is_empty());
     }
 }

@@ -1,19 +1,17 @@
 //! Requests of the integrator's server that may come twice: what was answered to them.
 
-use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash as _, Hasher as _};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::draft::Draft;
 use super::posting::Posted;
-use super::write::{Draft, user_of};
 use crate::record::{Asker, Done};
 use crate::refusal::{Code, Refusal};
 
-/// Longest key, in bytes.
-pub const POSTED_KEY_BYTES_MAX: usize = 128;
 /// Keys that are remembered: of highlighted messages, and of others. The oldest are forgotten.
 const KEYS_MAX: usize = 1_000;
 /// When to ask again about a request that is being worked on.
@@ -50,6 +48,8 @@ pub(super) struct Posts {
     /// Kept apart: many free messages must not push out one that costs money when it comes twice.
     paid: VecDeque<Post>,
     free: VecDeque<Post>,
+    /// Messages that are shown and not kept yet.
+    unkept: HashMap<Asker, u64>,
 }
 
 impl Posts {
@@ -71,6 +71,7 @@ impl Posts {
         Self {
             paid: posts.collect(),
             free: VecDeque::new(),
+            unkept: HashMap::new(),
         }
     }
 
@@ -93,6 +94,7 @@ impl Posts {
 
     /// A message was accepted and is not kept yet.
     pub(super) fn begin(&mut self, draft: &Draft, print: u64, to: Asker) {
+        self.unkept.insert(to, draft.message.id);
         if draft.key.is_empty() {
             return;
         }
@@ -106,20 +108,21 @@ impl Posts {
         }
         ring.push_back(Post {
             key: draft.key.clone(),
-            user: user_of(message).to_owned(),
+            user: draft.user().to_owned(),
             print: Some(print),
             waiting: Some(to),
-            done: Done {
-                id: message.id,
-                held: false,
-                at_ms: message.at_ms,
-                text: Some(message.text.clone()),
-            },
+            done: draft.done(false),
         });
     }
 
-    /// What somebody waited for is kept, or could not be: then the key is free again.
-    pub(super) fn settle(&mut self, to: Asker, kept: bool) {
+    /// What somebody waited for is kept, or could not be: then the key is free again, and the
+    /// message that is to be taken away is returned.
+    pub(super) fn settle(&mut self, to: Asker, kept: bool) -> Option<u64> {
+        self.free_key(to, kept);
+        self.unkept.remove(&to).filter(|_| !kept)
+    }
+
+    fn free_key(&mut self, to: Asker, kept: bool) {
         for ring in [&mut self.paid, &mut self.free] {
             let mut newest = ring.iter_mut().rev();
             if let Some(post) = newest.find(|post| post.waiting == Some(to)) {
@@ -144,7 +147,7 @@ impl Posts {
     }
 }
 
-/// Says whether two requests ask for the same.
+/// The same number for requests that ask for the same.
 pub(super) fn print_of(posted: &Posted) -> u64 {
     let mut hasher = DefaultHasher::new();
     let paid = posted.paid.as_ref();
@@ -152,4 +155,76 @@ pub(super) fn print_of(posted: &Posted) -> u64 {
     let said = (&posted.user, &posted.name, &posted.text, posted.reply_to);
     (said, paid).hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use lightstick_chat_proto as proto;
+    use lightstick_types::ChatRole;
+
+    use super::*;
+
+    fn draft(id: u64, key: &str, paid: bool) -> Draft {
+        let message = proto::Message {
+            id,
+            author: Some(proto::Author {
+                user: "mina".into(),
+                ..Default::default()
+            }),
+            text: "hello".into(),
+            paid: paid.then(proto::Paid::default),
+            ..Default::default()
+        };
+        Draft {
+            message,
+            role: ChatRole::Server,
+            visible: true,
+            suspicion: None,
+            to: None,
+            key: key.into(),
+            audit: None,
+        }
+    }
+
+    fn code(found: Option<Result<Done, Refusal>>) -> Option<Result<u64, Code>> {
+        found.map(|found| found.map(|done| done.id).map_err(|refusal| refusal.code))
+    }
+
+    #[test]
+    fn a_key_is_one_message_once_it_is_kept() {
+        let mut posts = Posts::new(Vec::new());
+        let to = Asker::Request(1);
+        posts.begin(&draft(5, "a", true), 99, to);
+        assert_eq!(code(posts.find("a", 99)), Some(Err(Code::InProgress)));
+        assert_eq!(code(posts.find("a", 98)), Some(Err(Code::KeyReused)));
+        assert_eq!(posts.settle(to, true), None);
+        assert_eq!(code(posts.find("a", 99)), Some(Ok(5)));
+        assert_eq!(code(posts.find("", 99)), None, "no key is no key");
+        posts.erase("mina");
+        assert_eq!(posts.find("a", 99).unwrap().unwrap().text, None);
+    }
+
+    #[test]
+    fn a_message_that_is_not_kept_frees_its_key() {
+        let mut posts = Posts::new(Vec::new());
+        let to = Asker::Request(1);
+        posts.begin(&draft(5, "a", false), 99, to);
+        assert_eq!(posts.settle(to, false), Some(5));
+        assert_eq!(code(posts.find("a", 99)), None);
+        posts.begin(&draft(6, "", false), 99, to);
+        assert_eq!(posts.settle(to, false), Some(6), "without a key as well");
+    }
+
+    #[test]
+    fn free_messages_push_out_no_paid_one() {
+        let mut posts = Posts::new(Vec::new());
+        posts.begin(&draft(1, "paid", true), 9, Asker::Request(1));
+        for n in 0..=KEYS_MAX as u64 {
+            let key = format!("free-{n}");
+            posts.begin(&draft(2 + n, &key, false), 9, Asker::Request(2 + n));
+        }
+        posts.settle(Asker::Request(1), true);
+        assert_eq!(code(posts.find("paid", 9)), Some(Ok(1)));
+        assert_eq!(code(posts.find("free-0", 9)), None);
+    }
 }

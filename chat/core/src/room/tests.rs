@@ -5,14 +5,17 @@ mod moderation;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use lightstick_chat_proto::ServerFrame;
 use lightstick_chat_proto::entry::Entry;
 use lightstick_chat_proto::moderate::Action;
-use lightstick_types::ChatMember;
+use lightstick_types::ChatRole;
 use prost::Message as _;
 
+use super::crowd::LINGER;
 use super::*;
+use crate::record::Record;
 
 /// A room, its clock, and what everybody heard.
 struct World {
@@ -679,11 +682,11 @@ fn an_erased_user_leaves_bans_and_nothing_else() {
     world.collect();
     world.pass(SECOND);
     assert!(world.answer(6).is_ok());
-    assert!(world.room.queue().appeals.is_empty());
-    assert!(world.room.pinned().is_none());
-    let (user, sanction) = world.room.sanctions().next().unwrap();
+    assert!(world.room.overview().queue.appeals.is_empty());
+    assert!(world.room.overview().pinned.is_none());
+    let (user, sanction) = world.room.overview().sanctions.pop_first().unwrap();
     assert_eq!(
-        (user, &*sanction.reason, &*sanction.by),
+        (&*user, &*sanction.reason, &*sanction.by),
         ("mina", "", "hana")
     );
     let text = format!("{:?}", world.records);
@@ -698,7 +701,7 @@ fn an_erased_user_leaves_bans_and_nothing_else() {
         .room
         .erase(world.now, &admin, "hana", Asker::Request(7));
     world.collect();
-    let (_, sanction) = world.room.sanctions().next().unwrap();
+    let (_, sanction) = world.room.overview().sanctions.pop_first().unwrap();
     assert_eq!(&*sanction.by, "");
 }
 
@@ -787,5 +790,5 @@ fn a_room_forgets_who_has_left() {
     world.room.disconnect(world.now, ClientKey(7));
     world.pass(2 * LINGER);
     assert!(world.room.is_idle());
-    assert!(world.room.users.is_empty() && world.room.names.is_empty());
+    assert!(world.room.state.talk.crowd.is_empty());
 }

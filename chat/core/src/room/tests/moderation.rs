@@ -57,7 +57,7 @@ fn a_message_deleted_before_its_tick_is_never_shown() {
     world.send(1, 1, "oops");
     world.send(4, 2, "from the idol");
     world.act(4, 3, Action::ClearUser("mina".into()));
-    let idols = world.room.accepted[1].record.message.id;
+    let idols = world.room.state.talk.last_id;
     world.act(4, 4, Action::Delete(idols));
     world.pass(SECOND);
     assert!(world.texts().is_empty());
@@ -257,7 +257,8 @@ fn held_messages_wait_for_a_moderator() {
     world.pass(SECOND);
     let ids: Vec<_> = world
         .room
-        .queue()
+        .overview()
+        .queue
         .held
         .iter()
         .map(|h| h.message.as_ref().unwrap().id)
@@ -274,7 +275,7 @@ fn held_messages_wait_for_a_moderator() {
         .filter(|part| matches!(part, Part::Queue(_)));
     assert_eq!(queues.count(), 1);
     world.pass(600 * SECOND);
-    assert!(world.room.queue().held.is_empty());
+    assert!(world.room.overview().queue.held.is_empty());
     assert_eq!(world.texts(), ["good"]);
 }
 
@@ -293,7 +294,7 @@ fn an_appeal_is_heard_once() {
     world.ask(1, appeal(3));
     world.pass(SECOND);
     assert!(world.answer(3).is_ok());
-    assert_eq!(world.room.queue().appeals.len(), 1);
+    assert_eq!(world.room.overview().queue.appeals.len(), 1);
     let decision = |accepted| {
         Action::Appeal(proto::AppealDecision {
             user: "mina".into(),
@@ -362,7 +363,7 @@ fn blocked_terms_are_for_moderators_to_know() {
     };
     world.act(4, 1, Action::Settings(terms));
     world.pass(SECOND);
-    assert_eq!(world.room.settings().blocked_terms, ["secret"]);
+    assert_eq!(world.room.overview().settings.blocked_terms, ["secret"]);
     assert!(world.snapshot(1).settings.unwrap().blocked_terms.is_empty());
 }
 
@@ -380,7 +381,11 @@ fn an_action_is_in_force_once_its_record_is_kept() {
     world.send(1, 3, "held");
     world.pass(SECOND);
     world.act(4, 4, Action::Settings(proto::Settings::default()));
-    let held = world.room.queue().held[0].message.as_ref().unwrap().id;
+    let held = world.room.overview().queue.held[0]
+        .message
+        .as_ref()
+        .unwrap()
+        .id;
     let poll = proto::PollStart {
         question: "?".into(),
         choices: vec!["a".into(), "b".into()],
@@ -421,9 +426,9 @@ fn an_action_is_in_force_once_its_record_is_kept() {
         entries(before),
         "nothing has happened"
     );
-    assert_eq!(world.room.sanctions().count(), 0);
-    assert_eq!(world.room.queue().held.len(), 1);
-    assert!(world.room.pinned().is_none() && world.room.poll_running().is_none());
+    assert_eq!(world.room.overview().sanctions.len(), 0);
+    assert_eq!(world.room.overview().queue.held.len(), 1);
+    assert!(world.room.overview().pinned.is_none() && world.room.overview().poll.is_none());
     assert!(
         !world.told[&1]
             .iter()
@@ -447,16 +452,16 @@ fn actions_wait_for_each_other() {
     }
     world.act(4, 3, Action::Ban("mina".into()));
     assert_eq!(world.actions.len(), 1, "one at a time is being kept");
-    assert!(world.answers.is_empty() && world.room.poll_running().is_none());
+    assert!(world.answers.is_empty() && world.room.overview().poll.is_none());
     world.room.kept(world.now, world.actions[0], true);
     world.collect();
-    assert!(world.answer(1).is_ok() && world.room.poll_running().is_some());
+    assert!(world.answer(1).is_ok() && world.room.overview().poll.is_some());
     assert_eq!(
         world.refused(2),
         Some(Code::Full),
         "judged by what the first left"
     );
-    assert_eq!(world.room.sanctions().count(), 0);
+    assert_eq!(world.room.overview().sanctions.len(), 0);
     assert_eq!(world.actions.len(), 2);
     // Nobody waits for what is told twice, or of nothing.
     world.room.kept(world.now, world.actions[0], false);
@@ -471,7 +476,7 @@ fn actions_wait_for_each_other() {
     world.keeps = Some(true);
     world.room.kept(world.now, world.actions[1], true);
     world.collect();
-    assert_eq!(world.room.sanctions().count(), 1);
+    assert_eq!(world.room.overview().sanctions.len(), 1);
     assert!(world.answer(3).is_ok() && world.answer(100).is_ok());
     assert!(world.room.pending.is_empty());
 }
@@ -523,7 +528,7 @@ fn the_largest_settings_are_kept_with_what_was_there_before() {
             "{term}: {:?}",
             world.answer(nonce)
         );
-        assert_eq!(world.room.settings(), &settings);
+        assert_eq!(world.room.overview().settings, settings);
     }
     let mut audits = 0;
     for record in &world.records {
@@ -610,7 +615,7 @@ fn a_guest_who_comes_back_finds_slow_mode_and_sanctions() {
     assert!(world.answer(6).is_ok());
     world.ask(next(), appeal(7));
     assert_eq!(world.refused(7), Some(Code::NoAppeal));
-    let queue = world.room.queue();
+    let queue = world.room.overview().queue;
     assert_eq!(queue.appeals.len(), 1);
     assert_eq!(queue.appeals[0].user, "guest-0");
     world.pass(600 * SECOND);
@@ -635,7 +640,7 @@ fn an_address_has_one_vote_for_all_its_guests() {
         world.ask(client, vote(0));
     }
     world.ask(5, vote(1));
-    let votes: Vec<_> = world.room.poll_running().unwrap().choices;
+    let votes: Vec<_> = world.room.overview().poll.unwrap().choices;
     let votes: Vec<_> = votes.iter().map(|choice| choice.votes).collect();
     assert_eq!(votes, [1, 1]);
 }
@@ -649,7 +654,7 @@ fn polls_are_cleaned_as_messages_are() {
         seconds: 0,
     };
     world.act(4, 1, Action::PollStart(poll));
-    let poll = world.room.poll_running().unwrap();
+    let poll = world.room.overview().poll.unwrap();
     assert_eq!(poll.question, "Encore [31m?");
     let choices: Vec<_> = poll.choices.iter().map(|choice| &*choice.text).collect();
     assert_eq!(choices, ["yes", "no"]);

@@ -84,7 +84,7 @@ pub(crate) async fn webvtt(
         language,
         origin_ms,
     } = query(cues)?;
-    let mut kept = plane.look(room.clone()).await?.captions;
+    let mut kept = plane.captions(room.clone()).await?;
     kept.retain(|cue| {
         language
             .as_ref()
