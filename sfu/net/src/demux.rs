@@ -148,7 +148,9 @@ impl Shard {
 
     fn is_connecting(&self, key: u32) -> bool {
         let session = self.sessions.get(key);
-        session.is_some_and(|s| !s.connected && matches!(s.role, RoleState::Viewer { .. }))
+        session.is_some_and(|s| {
+            !s.connection.is_connected && matches!(s.role, RoleState::Viewer { .. })
+        })
     }
 
     /// Takes media or a report from an address that nothing is known of, if it turns out to be that
@@ -201,7 +203,7 @@ impl Shard {
             return;
         }
         let _entered = session.span.clone().entered();
-        session.bytes_received += datagram.len() as u64;
+        session.totals.bytes_received += datagram.len() as u64;
         let bytes = datagram.len();
         match session.contained(|session| Ok(session.ice.handle_stun(&message, from, bytes, now))) {
             Ok(true) => {}
@@ -234,9 +236,9 @@ impl Shard {
         }
         let span = session.span.clone();
         let _entered = span.enter();
-        session.bytes_received += datagram.len() as u64;
+        session.totals.bytes_received += datagram.len() as u64;
         session.ice.received(from, datagram.len());
-        let (was_connected, known) = (session.connected, session.route == Some(from));
+        let (was_connected, known) = (session.connection.is_connected, session.route == Some(from));
         let handshake = kind == Kind::Dtls && !was_connected;
         if handshake {
             session.ice.handle_handshake(from, now);
@@ -253,7 +255,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        if session.connected && !was_connected {
+        if session.connection.is_connected && !was_connected {
             session.ice.handle_connected(from, now);
         } else if authentic {
             session.ice.handle_media(from, datagram.len(), now);
@@ -281,7 +283,10 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return false;
         };
-        if kind == Kind::Rtp && session.connected && !session.admit(datagram, self.now) {
+        if kind == Kind::Rtp
+            && session.connection.is_connected
+            && !session.admit(datagram, self.now)
+        {
             self.on_signal(key, Signal::Foreign);
             return false;
         }
@@ -291,7 +296,7 @@ impl Shard {
             self.io.stats.drop_refused.add(1);
             return false;
         };
-        session.authentic = false;
+        session.connection.authentic = false;
         let opened = dtls::opened();
         // Timers are of this turn; what is reported of media to its sender is when it came.
         let at = match kind {
@@ -303,7 +308,10 @@ impl Shard {
             self.io.stats.drop_refused.add(1);
         }
         self.poll_session(key);
-        let media = self.sessions.get(key).is_some_and(|s| s.authentic);
+        let media = self
+            .sessions
+            .get(key)
+            .is_some_and(|s| s.connection.authentic);
         media || (kind == Kind::Dtls && dtls::opened() != opened)
     }
 
@@ -318,7 +326,7 @@ impl Shard {
             match output {
                 Some(Output::Transmit(to, message)) => self.io.send(session, to, &message),
                 Some(Output::Known(from)) => {
-                    session.prepare_to_begin(self.now);
+                    session.connection.prepare_to_begin(self.now);
                     self.sessions.by_addr.insert(from, key);
                     if let Route::Tcp(remote) = from {
                         self.io.tcp.authenticated(remote);
@@ -334,8 +342,8 @@ impl Shard {
                 }
                 Some(Output::Routed(to)) => {
                     tracing::debug!(to = %to.destination(), "route");
-                    let begun = session.begin();
-                    for contents in std::mem::take(&mut session.held) {
+                    let begun = session.connection.begin();
+                    for contents in session.waiting.take_held() {
                         self.io.transmit(session, contents, Withheld::Hold);
                     }
                     if begun {

@@ -213,7 +213,7 @@ impl Shard {
         };
         if let RoleState::Publisher { ingress, .. } = &session.role {
             for stream in streams.iter() {
-                if ingress.request_keyframe(&mut session.rtc, stream) {
+                if ingress.request_keyframe(&mut session.connection.rtc, stream) {
                     self.io.stats.keyframe_requests_out.add(1);
                 }
             }

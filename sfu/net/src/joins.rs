@@ -90,11 +90,11 @@ impl Shard {
             return;
         };
         let handshakes = self.joins.waiting.len() - self.joins.offers;
-        if handshakes >= WAITING_MAX || session.handshakes_waiting >= WAITING_OF_ONE_MAX {
+        if handshakes >= WAITING_MAX || session.waiting.handshakes >= WAITING_OF_ONE_MAX {
             self.io.stats.joins_shed.add(1);
             return;
         }
-        session.handshakes_waiting += 1;
+        session.waiting.handshakes += 1;
         self.joins.waiting.push_back(Join::Handshake {
             from,
             datagram: datagram.into(),
@@ -116,8 +116,8 @@ impl Shard {
                     // It may be gone by now, and another in its place.
                     if let Some(key) = self.session_at(from) {
                         if let Some(session) = self.sessions.get_mut(key) {
-                            session.handshakes_waiting =
-                                session.handshakes_waiting.saturating_sub(1);
+                            session.waiting.handshakes =
+                                session.waiting.handshakes.saturating_sub(1);
                         }
                         self.session_datagram(key, Kind::Dtls, from, self.now, &datagram);
                     }

@@ -8,6 +8,7 @@ mod api;
 mod chat;
 mod command;
 mod config;
+mod connection;
 mod control;
 mod demux;
 mod dtls;

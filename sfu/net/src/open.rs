@@ -19,9 +19,10 @@ use str0m::{Candidate, IceCreds, Rtc, RtcConfig};
 use crate::api::{CommandError, LocalIce, OpenError, RemoteIce, RoleConfig};
 use crate::chat::{Chat, UNSENT_BYTES_MAX};
 use crate::command::Opening;
+use crate::connection::{Begins, Connection};
 use crate::dtls::{KeyDrop, Peer};
 use crate::ingress::{Ingress, kind_of, mid_of};
-use crate::session::{Begins, Handshake, RoleState, Session, Shared};
+use crate::session::{RoleState, Session, Shared};
 
 /// How often str0m reports a publisher's loss and round-trip time.
 const STATS_EVERY: Duration = Duration::from_secs(1);
@@ -125,12 +126,12 @@ impl Session {
                 (publisher(&offer, &mut rtc, bitrate_max), None)
             }
         };
-        let handshake = Handshake { peer, begins };
-        let mut session = Self::new(session, room, rtc, role, ice, handshake, now);
-        session.chat = member.map(|member| Box::new(Chat::new(member)));
+        let mut connection = Connection::new(rtc, peer, begins, now);
         if let Some(candidate) = candidates.list.first() {
-            session.attach(candidate).map_err(failed)?;
+            connection.attach(candidate, &offer.ufrag).map_err(failed)?;
         }
+        let mut session = Self::new(session, room, role, connection, ice);
+        session.chat = member.map(|member| Box::new(Chat::new(member)));
         Ok((session, viewer, answer))
     }
 

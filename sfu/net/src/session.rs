@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::demux::{self, Kind};
-use lightstick_sfu_core::ice::{Agent, Route, stun};
+use lightstick_sfu_core::ice::{Agent, Route};
 use lightstick_sfu_core::inflow::Inflow;
 use lightstick_sfu_core::meter::Allowance;
 use lightstick_sfu_core::parked::Parked;
@@ -14,13 +14,15 @@ use lightstick_sfu_core::uptrack::Incoming;
 use lightstick_types::{Bitrate, RoomId, SessionId};
 use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::media::{Mid, Rid};
-use str0m::net::{DatagramSend, Protocol, Receive};
-use str0m::{Candidate, Event, Input, Output, Rtc};
+use str0m::net::DatagramSend;
+use str0m::stats::MediaIngressStats;
+use str0m::{Event, Input, Output};
 
 use crate::api::{CloseReason, SessionMedia};
 use crate::chat::{ChannelEvent, Chat};
 use crate::config::MediaConfig;
-use crate::dtls::{KeyDrop, Peer};
+use crate::connection::Connection;
+use crate::dtls::KeyDrop;
 use crate::ingress::Ingress;
 use crate::stats::{Cell, ShardStats};
 use crate::viewer::Seat;
@@ -28,10 +30,6 @@ use crate::viewer::Seat;
 /// Datagrams kept back for an address that has not proven itself yet: a DTLS flight and its
 /// repetitions. The oldest goes.
 const HELD_MAX: usize = 16;
-/// A handshake that is ours to begin waits so long for an answer to our check. Clients that send
-/// one check alone answer ours before the handshake or not at all, and may drop what comes at once.
-const BEGIN_AFTER: Duration = Duration::from_millis(50);
-
 /// What every session of a process shares.
 #[derive(Clone)]
 pub(crate) struct Shared {
@@ -44,40 +42,66 @@ pub(crate) struct Shared {
 pub(crate) struct Session {
     pub(crate) id: SessionId,
     pub(crate) room: RoomId,
-    pub(crate) rtc: Rtc,
     pub(crate) role: RoleState,
     /// Its part in the room's chat, where it may have one.
     pub(crate) chat: Option<Box<Chat>>,
+    pub(crate) connection: Connection,
     pub(crate) ice: Agent,
-    /// What the peer may make us verify and decrypt.
-    pub(crate) inflow: Inflow,
-    peer: Peer,
-    pub(crate) held: VecDeque<DatagramSend>,
     /// The agent's route: where a viewer's media goes.
     pub(crate) route: Option<Route>,
     /// SSRCs under which the shard finds this session at another address.
     pub(crate) ssrcs: Vec<u32>,
-    /// What str0m was given last held authentic media.
-    pub(crate) authentic: bool,
-    pub(crate) opened_at: Instant,
-    pub(crate) connected: bool,
-    /// When str0m wants to be called.
-    pub(crate) rtc_deadline: Instant,
-    /// Datagrams of its handshake that wait for their turn.
-    pub(crate) handshakes_waiting: u8,
-    /// On the shard's list of sessions with something to send.
+    /// What the peer may make us verify and decrypt.
+    pub(crate) inflow: Inflow,
+    pub(crate) waiting: Waiting,
+    pub(crate) totals: Totals,
+    pub(crate) span: tracing::Span,
+}
+
+/// What of a session waits for its turn.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    /// Datagrams of its handshake that came in.
+    pub(crate) handshakes: u8,
+    /// Datagrams for an address that has not proven itself yet.
+    held: VecDeque<DatagramSend>,
+    /// It is on the shard's list of sessions with something to send.
     pub(crate) dirty: bool,
+}
+
+impl Waiting {
+    /// Keeps a datagram back until its address has proven itself.
+    pub(crate) fn hold(&mut self, contents: DatagramSend) {
+        if self.held.len() == HELD_MAX {
+            self.held.pop_front();
+        }
+        self.held.push_back(contents);
+    }
+
+    /// What was kept back.
+    pub(crate) fn take_held(&mut self) -> VecDeque<DatagramSend> {
+        std::mem::take(&mut self.held)
+    }
+}
+
+/// What went over a session's transport, and how well, as far as its shard sees it.
+#[derive(Default)]
+pub(crate) struct Totals {
     pub(crate) bytes_received: u64,
     pub(crate) bytes_sent: u64,
-    pub(crate) span: tracing::Span,
-    /// We are the DTLS client, and wait for an address to begin with.
-    begins: Option<Begins>,
-    /// When it begins at the latest.
-    begins_at: Option<Instant>,
     round_trip: Option<Duration>,
     loss: Option<f32>,
     reported: Vec<Reported>,
-    has_panicked: bool,
+}
+
+impl Totals {
+    /// Hears how a publisher's stream arrives. How many NACKs were sent since it was heard last.
+    fn note(&mut self, stats: &MediaIngressStats) -> u64 {
+        self.round_trip = stats.rtt.or(self.round_trip);
+        self.loss = stats.loss.or(self.loss);
+        let reported = Reported::of(&mut self.reported, stats.mid, stats.rid);
+        grown(&mut reported.nacks, stats.nacks)
+    }
 }
 
 /// What the session is for.
@@ -104,20 +128,6 @@ impl RoleState {
             Self::Viewer { .. } => &stats.viewers,
         }
     }
-}
-
-/// What a session knows of its handshake before it begins.
-pub(crate) struct Handshake {
-    pub(crate) peer: Peer,
-    /// Where it is ours to begin.
-    pub(crate) begins: Option<Begins>,
-}
-
-/// A handshake that we begin.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Begins {
-    /// SCTP follows.
-    pub(crate) data: bool,
 }
 
 /// What a stream's running totals were when they were last counted.
@@ -181,11 +191,9 @@ impl Session {
     pub(crate) fn new(
         id: SessionId,
         room: RoomId,
-        rtc: Rtc,
         role: RoleState,
+        connection: Connection,
         ice: Agent,
-        handshake: Handshake,
-        now: Instant,
     ) -> Self {
         let (role_name, media_packets) = match role {
             // What is repaired comes on top.
@@ -203,74 +211,17 @@ impl Session {
         Self {
             id,
             room,
-            rtc,
             role,
             chat: None,
+            connection,
             ice,
-            inflow: Inflow::new(media_packets),
-            peer: handshake.peer,
-            held: VecDeque::new(),
             route: None,
             ssrcs: Vec::new(),
-            authentic: false,
-            opened_at: now,
-            connected: false,
-            rtc_deadline: now,
-            handshakes_waiting: 0,
-            dirty: false,
-            bytes_received: 0,
-            bytes_sent: 0,
+            inflow: Inflow::new(media_packets),
+            waiting: Waiting::default(),
+            totals: Totals::default(),
             span,
-            begins: handshake.begins,
-            begins_at: None,
-            round_trip: None,
-            loss: None,
-            reported: Vec::new(),
-            has_panicked: false,
         }
-    }
-
-    /// Lets str0m believe that its peer is reached, so that it hands out what it has to send. Its
-    /// own ICE has no part in where that goes.
-    pub(crate) fn attach(&mut self, candidate: &Candidate) -> Result<(), str0m::RtcError> {
-        let local = self.rtc.direct_api().local_ice_credentials();
-        let username = format!("{}:{}", local.ufrag, self.ice.credentials().remote.ufrag);
-        let check = stun::nomination([0; 12], &username, &local.pass);
-        let (address, now) = (candidate.addr(), self.opened_at);
-        if let Ok(receive) = Receive::new(Protocol::Udp, address, address, &check) {
-            self.rtc.handle_input(Input::Receive(now, receive))?;
-        }
-        Ok(())
-    }
-
-    /// There is an address to begin the handshake with. It waits until that has answered our check,
-    /// or for [`BEGIN_AFTER`].
-    pub(crate) fn prepare_to_begin(&mut self, now: Instant) {
-        if self.begins.is_some() {
-            self.begins_at.get_or_insert(now + BEGIN_AFTER);
-        }
-    }
-
-    /// Whether the handshake has waited for long enough.
-    pub(crate) fn is_to_begin(&self, now: Instant) -> bool {
-        self.begins_at.is_some_and(|at| at <= now)
-    }
-
-    /// Begins the handshake: its first flight leaves with the next timeout. False: it is not ours to
-    /// begin, or has begun.
-    pub(crate) fn begin(&mut self) -> bool {
-        let Some(begins) = self.begins.take() else {
-            return false;
-        };
-        self.begins_at = None;
-        let mut api = self.rtc.direct_api();
-        if let Err(error) = api.start_dtls(true) {
-            tracing::debug!(%error, "DTLS does not start");
-        }
-        if begins.data {
-            api.start_sctp(true);
-        }
-        true
     }
 
     /// Makes sure that str0m knows the stream of a publisher's packet. False: it is of none that was
@@ -278,7 +229,7 @@ impl Session {
     pub(crate) fn admit(&mut self, datagram: &[u8], now: Instant) -> bool {
         let admitted = self.contained(|session| match &mut session.role {
             RoleState::Publisher { ingress, .. } => {
-                Ok(ingress.admit(&mut session.rtc, datagram, now))
+                Ok(ingress.admit(&mut session.connection.rtc, datagram, now))
             }
             RoleState::Viewer { .. } => Ok(true),
         });
@@ -291,7 +242,7 @@ impl Session {
     /// # Errors
     /// Why it did not. The next [`poll`](Self::poll) says whether the session can go on.
     pub(crate) fn handle_input(&mut self, input: Input<'_>) -> Result<(), Failed> {
-        self.contained(|session| Ok(session.rtc.handle_input(input)?))
+        self.contained(|session| Ok(session.connection.rtc.handle_input(input)?))
     }
 
     /// Takes str0m's next output: a datagram to transmit, or `None` when it has nothing more.
@@ -305,9 +256,9 @@ impl Session {
     ) -> Result<Option<DatagramSend>, Failed> {
         self.contained(|session| {
             loop {
-                match session.rtc.poll_output()? {
+                match session.connection.rtc.poll_output()? {
                     Output::Timeout(at) => {
-                        session.rtc_deadline = at;
+                        session.connection.deadline = at;
                         return Ok(None);
                     }
                     Output::Transmit(transmit) => {
@@ -327,11 +278,11 @@ impl Session {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, Failed>,
     ) -> Result<T, Failed> {
-        if self.has_panicked {
+        if self.connection.has_panicked {
             return Err(Failed::Panicked);
         }
         catch_unwind(AssertUnwindSafe(|| work(self))).unwrap_or_else(|_| {
-            self.has_panicked = true;
+            self.connection.has_panicked = true;
             Err(Failed::Panicked)
         })
     }
@@ -340,8 +291,12 @@ impl Session {
     pub(crate) fn close(&mut self) -> Vec<DatagramSend> {
         let mut ignored = Vec::new();
         let mut goodbye = Vec::new();
-        let is_alive = self.rtc.is_alive();
-        if is_alive && self.contained(|session| Ok(session.rtc.close()?)).is_ok() {
+        let is_alive = self.connection.rtc.is_alive();
+        if is_alive
+            && self
+                .contained(|session| Ok(session.connection.rtc.close()?))
+                .is_ok()
+        {
             while let Ok(Some(contents)) = self.poll(&mut ignored) {
                 goodbye.push(contents);
             }
@@ -352,21 +307,18 @@ impl Session {
     fn on_event(&mut self, event: Event, signals: &mut Vec<Signal>) {
         match event {
             Event::Connected => {
-                self.connected = true;
+                self.connection.is_connected = true;
                 signals.push(Signal::Connected);
             }
             Event::RtpPacket(packet) => {
-                self.authentic = true;
+                self.connection.authentic = true;
                 if let RoleState::Publisher { ingress, .. } = &mut self.role {
-                    let signal = ingress.place(&mut self.rtc, packet);
+                    let signal = ingress.place(&mut self.connection.rtc, packet);
                     signals.push(signal.map_or(Signal::Foreign, Signal::Packet));
                 }
             }
             Event::MediaIngressStats(stats) => {
-                self.round_trip = stats.rtt.or(self.round_trip);
-                self.loss = stats.loss.or(self.loss);
-                let reported = Reported::of(&mut self.reported, stats.mid, stats.rid);
-                signals.push(Signal::NacksSent(grown(&mut reported.nacks, stats.nacks)));
+                signals.push(Signal::NacksSent(self.totals.note(&stats)));
             }
             Event::ChannelOpen(id, label) => {
                 signals.push(Signal::Channel(ChannelEvent::Opened(id, label)));
@@ -376,7 +328,7 @@ impl Session {
             Event::ChannelBufferedAmountLow(_) => {
                 signals.push(Signal::Channel(ChannelEvent::Drained));
             }
-            Event::Closed if self.peer.is_refused() => {
+            Event::Closed if self.connection.is_refused() => {
                 tracing::info!("the certificate is not the one of the offer");
                 signals.push(Signal::Closed(CloseReason::TransportError));
             }
@@ -385,19 +337,10 @@ impl Session {
         }
     }
 
-    /// Keeps a datagram back until its address has proven itself.
-    pub(crate) fn hold(&mut self, contents: DatagramSend) {
-        if self.held.len() == HELD_MAX {
-            self.held.pop_front();
-        }
-        self.held.push_back(contents);
-    }
-
     /// When the session itself next needs a look: str0m's timers, the agent's, and the limits on
     /// connecting and on consent. Of a viewer, its hop has others.
     pub(crate) fn deadline(&self, config: &MediaConfig) -> Instant {
-        let deadline = self.rtc_deadline.min(self.limit(config).0);
-        let deadline = self.begins_at.map_or(deadline, |at| at.min(deadline));
+        let deadline = self.connection.poll_timeout().min(self.limit(config).0);
         self.ice
             .poll_timeout()
             .map_or(deadline, |at| at.min(deadline))
@@ -405,8 +348,8 @@ impl Session {
 
     /// The limit that is running, and what it means.
     pub(crate) fn limit(&self, config: &MediaConfig) -> (Instant, CloseReason) {
-        if !self.connected {
-            let at = self.opened_at + config.connect_timeout;
+        if !self.connection.is_connected {
+            let at = self.connection.opened_at + config.connect_timeout;
             return (at, CloseReason::ConnectTimeout);
         }
         let consent = (self.ice.expires_at(), CloseReason::ConsentExpired);
@@ -443,31 +386,19 @@ impl Session {
     /// What the API shows of it, but for what a viewer's hop knows.
     pub(crate) fn media(&mut self) -> SessionMedia {
         let remote = self.ice.destination();
-        let dtls = self
-            .rtc
-            .direct_api()
-            .dtls_protocol_version()
-            .map(|version| {
-                use str0m::crypto::dtls::ProtocolVersion;
-                if version == ProtocolVersion::DTLS1_3 {
-                    "1.3"
-                } else {
-                    "1.2"
-                }
-            });
         SessionMedia {
-            connected: self.connected,
+            connected: self.connection.is_connected,
             remote: remote.map(Route::destination),
             transport: match remote {
                 Some(Route::Tcp(_)) => "tcp",
                 Some(Route::Udp(..)) | None => "udp",
             },
-            dtls: dtls.filter(|_| self.connected),
-            bytes_received: self.bytes_received,
-            bytes_sent: self.bytes_sent,
+            dtls: self.connection.dtls_version(),
+            bytes_received: self.totals.bytes_received,
+            bytes_sent: self.totals.bytes_sent,
             streams: Vec::new(),
-            round_trip: self.round_trip,
-            loss: self.loss,
+            round_trip: self.totals.round_trip,
+            loss: self.totals.loss,
             estimate: None,
         }
     }

@@ -111,7 +111,7 @@ impl Sessions {
     pub(crate) fn note_silent(&mut self, now: Instant) {
         self.senders.forget_silent();
         for (key, session) in &self.slab {
-            if session.connected && session.ice.is_silent(now) {
+            if session.connection.is_connected && session.ice.is_silent(now) {
                 for ssrc in &session.ssrcs {
                     self.senders.note_silent(*ssrc, key as u32);
                 }
@@ -137,7 +137,7 @@ impl Sessions {
     /// Puts a session on the list of those with something to send.
     pub(crate) fn mark_dirty(&mut self, key: u32) {
         if let Some(session) = self.slab.get_mut(key as usize)
-            && !std::mem::replace(&mut session.dirty, true)
+            && !std::mem::replace(&mut session.waiting.dirty, true)
         {
             self.dirty.push_back(key);
         }
@@ -147,7 +147,7 @@ impl Sessions {
     pub(crate) fn next_dirty(&mut self) -> Option<u32> {
         while let Some(key) = self.dirty.pop_front() {
             if let Some(session) = self.slab.get_mut(key as usize) {
-                session.dirty = false;
+                session.waiting.dirty = false;
                 return Some(key);
             }
         }

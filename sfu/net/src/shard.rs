@@ -328,7 +328,9 @@ impl Shard {
         let (id, is_viewer) = (session.id, session.seat().is_some());
         match signal {
             Signal::Connected => {
-                let after = self.now.saturating_duration_since(session.opened_at);
+                let after = self
+                    .now
+                    .saturating_duration_since(session.connection.opened_at);
                 tracing::debug!(?after, "connected");
                 self.control
                     .emit(MediaEvent::SessionConnected { session: id, after });
@@ -365,8 +367,8 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        let begins = session.is_to_begin(self.now) && session.begin();
-        if session.rtc_deadline > self.now && !begins {
+        let begins = session.connection.is_to_begin(self.now) && session.connection.begin();
+        if session.connection.deadline > self.now && !begins {
             self.arm(key);
             return;
         }

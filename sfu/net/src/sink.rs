@@ -67,7 +67,7 @@ impl Io {
 
     /// Sends a message of a session's agent.
     pub(crate) fn send(&mut self, session: &mut Session, to: Route, message: &[u8]) {
-        session.bytes_sent += message.len() as u64;
+        session.totals.bytes_sent += message.len() as u64;
         let written = self.datagram(to, |out, _| {
             out.extend_from_slice(message);
             Ok::<(), std::convert::Infallible>(())
@@ -88,7 +88,7 @@ impl Io {
     ) {
         let bytes = contents.len();
         let to = session.ice.destination();
-        let admitted = to.is_some_and(|to| match session.connected {
+        let admitted = to.is_some_and(|to| match session.connection.is_connected {
             true => session.ice.admit(to, bytes),
             false => session.ice.admit_flight(to, bytes),
         });
@@ -97,7 +97,7 @@ impl Io {
             None => {
                 self.stats.drop_unproven.add(bytes as u64);
                 if withheld == Withheld::Hold {
-                    session.hold(contents);
+                    session.waiting.hold(contents);
                 }
             }
         }

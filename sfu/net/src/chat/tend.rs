@@ -65,19 +65,23 @@ impl Shard {
         let replaced = match &mut session.chat {
             None => {
                 stats.channels_ignored.add(1);
-                session.rtc.direct_api().close_data_channel(id);
+                session.connection.rtc.direct_api().close_data_channel(id);
                 None
             }
             Some(chat) => match chat.open(id, label) {
                 Opened::Unknown => {
                     stats.channels_refused.add(1);
-                    session.rtc.direct_api().close_data_channel(id);
+                    session.connection.rtc.direct_api().close_data_channel(id);
                     None
                 }
                 Opened::Taken(channel, before) => {
-                    channels::prepare(&mut session.rtc, id);
+                    channels::prepare(&mut session.connection.rtc, id);
                     match before {
-                        Some(before) => session.rtc.direct_api().close_data_channel(before),
+                        Some(before) => session
+                            .connection
+                            .rtc
+                            .direct_api()
+                            .close_data_channel(before),
                         None => {
                             let open = &stats.channels[channel as usize];
                             open.set(open.get() + 1);
@@ -309,7 +313,7 @@ impl Shard {
         };
         let open: Vec<ChannelId> = chat.open_channels().map(|(_, id)| id).collect();
         for id in open {
-            session.rtc.direct_api().close_data_channel(id);
+            session.connection.rtc.direct_api().close_data_channel(id);
         }
         // `ChannelClosed` follows for each.
         self.drive(key);
@@ -348,7 +352,7 @@ impl Shard {
             let Some(chat) = session.chat.as_mut().filter(|chat| chat.place.is_some()) else {
                 return Ok((Given::default(), false));
             };
-            let (reader, mut link) = chat.split(&mut session.rtc, stats);
+            let (reader, mut link) = chat.split(&mut session.connection.rtc, stats);
             let mut given = Given::default();
             let mut add = |more: Given| {
                 given.frames += more.frames;
