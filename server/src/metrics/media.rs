@@ -234,6 +234,39 @@ pub(super) const METRICS: &[Definition] = &[
             ("ring", |s| s.drop_ring.get() as f64),
             ("join", |s| s.joins_shed.get() as f64),
             ("behind", |s| s.drop_behind.get() as f64),
+            ("tap", |s| s.attached.taps_missed.get() as f64),
+        ]),
+    ),
+    gauge(
+        "lightstick_attached",
+        "Taps and sources without SDP that are attached to rooms",
+        &["shard", "kind"],
+        Source::ShardBy(&[
+            ("tap", |s| s.attached.taps.get() as f64),
+            ("source", |s| s.attached.sources.get() as f64),
+        ]),
+    ),
+    counter(
+        "lightstick_taps_ended_total",
+        "Taps that have ended, by reason",
+        &["shard", "reason"],
+        Source::ShardBy(&[
+            ("room_ended", |s| s.attached.taps_room_ended.get() as f64),
+            ("overrun", |s| s.attached.taps_overrun.get() as f64),
+            ("detached", |s| s.attached.taps_detached.get() as f64),
+        ]),
+    ),
+    counter(
+        "lightstick_sources_ended_total",
+        "Sources without SDP that have ended, by reason",
+        &["shard", "reason"],
+        Source::ShardBy(&[
+            ("room_ended", |s| s.attached.sources_room_ended.get() as f64),
+            ("replaced", |s| s.attached.sources_replaced.get() as f64),
+            ("bitrate_exceeded", |s| {
+                s.attached.sources_bitrate.get() as f64
+            }),
+            ("detached", |s| s.attached.sources_detached.get() as f64),
         ]),
     ),
     gauge(

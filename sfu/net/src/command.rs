@@ -11,6 +11,7 @@ use crate::api::{
     CloseReason, CommandError, LocalIce, OpenError, RemoteIce, RoleConfig, RoomMedia, SessionMedia,
     SessionOpened, ViewerChoice,
 };
+use crate::attached::{AttachError, SourceOpening, TapSeat};
 use crate::joins::Reply;
 use crate::session::Session;
 use crate::shard::Shard;
@@ -55,6 +56,14 @@ pub(crate) enum Command {
         session: SessionId,
         reply: oneshot::Sender<Option<SessionMedia>>,
     },
+    AttachTap {
+        seat: Box<TapSeat>,
+        reply: oneshot::Sender<Result<(), AttachError>>,
+    },
+    AttachSource {
+        opening: Box<SourceOpening>,
+        reply: oneshot::Sender<Result<(), AttachError>>,
+    },
 }
 
 /// What a shard must do, without an answer.
@@ -65,6 +74,8 @@ pub(crate) enum Order {
     Close(SessionId),
     /// This video track of a room is shown first; `None`: the first one.
     Main(RoomId, Option<TrackId>),
+    /// The room's show is over.
+    EndAttached(RoomId),
 }
 
 impl Shard {
@@ -105,6 +116,12 @@ impl Shard {
                 let key = self.sessions.by_id.get(&session).copied();
                 let _ = reply.send(key.and_then(|key| self.session_media(key)));
             }
+            Command::AttachTap { seat, reply } => {
+                let _ = reply.send(self.attach_tap(*seat));
+            }
+            Command::AttachSource { opening, reply } => {
+                let _ = reply.send(self.attach_source(*opening));
+            }
         }
     }
 
@@ -113,6 +130,7 @@ impl Shard {
             Order::Promote(session) => self.promote(session),
             Order::Close(session) => self.close(session),
             Order::Main(room, track) => self.set_main(room, track),
+            Order::EndAttached(room) => self.end_attached(room),
         }
     }
 

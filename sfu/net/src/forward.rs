@@ -11,6 +11,7 @@ use lightstick_sfu_core::uptrack::{Incoming, Refused};
 use lightstick_types::{RoomId, SessionId, ShardId, StreamId, TrackId};
 
 use crate::api::{CloseReason, LayerMedia, MediaEvent, RoomMedia, TrackMedia};
+use crate::attached::{Feeder, TapEnd, Wish};
 use crate::link::Message;
 use crate::rooms::{RoomKey, peer_of, shard_of};
 use crate::session::{RoleState, Session};
@@ -160,14 +161,19 @@ impl Shard {
                 }
             }
             Output::Down(peer, down) => self.links.send(shard_of(peer), Message::Down(id, down)),
-            Output::Keyframe(feeder, streams) => self.ask_for_keyframes(feeder, streams),
-            Output::Pause(feeder, streams) => {
-                let streams = streams.iter().collect();
-                self.tell(feeder.0, |session| MediaEvent::LayersPaused {
-                    session,
-                    streams,
-                });
-            }
+            Output::Keyframe(feeder, streams) => match Feeder::from(feeder) {
+                Feeder::Session(key) => self.ask_for_keyframes(key, streams),
+                Feeder::Source(source) => self.ask_source(source, Wish::Keyframes(streams)),
+            },
+            Output::Pause(feeder, streams) => match Feeder::from(feeder) {
+                Feeder::Session(key) => {
+                    let streams = streams.iter().collect();
+                    self.tell(key, |session| MediaEvent::LayersPaused { session, streams });
+                }
+                Feeder::Source(source) => self.ask_source(source, Wish::Pause(streams)),
+            },
+            Output::Tap(tap, batch) => self.feed_tap(room, tap, batch),
+            Output::TapOverrun(tap) => self.end_tap(tap, TapEnd::Overrun),
             Output::TrackStarted(feeder, track, codec) => {
                 self.tell(feeder.0, |session| MediaEvent::TrackStarted {
                     session,
@@ -207,8 +213,8 @@ impl Shard {
         }
     }
 
-    fn ask_for_keyframes(&mut self, feeder: FeederId, streams: StreamSet) {
-        let Some(session) = self.sessions.get_mut(feeder.0) else {
+    fn ask_for_keyframes(&mut self, key: u32, streams: StreamSet) {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         if let RoleState::Publisher { ingress, .. } = &session.role {
@@ -218,7 +224,7 @@ impl Shard {
                 }
             }
         }
-        self.sessions.mark_dirty(feeder.0);
+        self.sessions.mark_dirty(key);
     }
 
     /// Shows a video track of a room first.
@@ -236,7 +242,13 @@ impl Shard {
         let room = self.rooms.find(id)?;
         let (hop, _) = self.rooms.get(room)?;
         let (feeder, source) = hop.source_mut()?;
-        let session = self.sessions.get(feeder.0)?;
+        let ingress = match Feeder::from(feeder) {
+            Feeder::Session(key) => match &self.sessions.get(key)?.role {
+                RoleState::Publisher { ingress, .. } => Some(ingress),
+                RoleState::Viewer { .. } => None,
+            },
+            Feeder::Source(_) => None,
+        };
         let mut tracks = Vec::new();
         let formats: Vec<_> = source.formats().collect();
         for (track, format) in formats {
@@ -245,10 +257,7 @@ impl Shard {
                     track,
                     layer: view.layer,
                 };
-                let rid = match &session.role {
-                    RoleState::Publisher { ingress, .. } => ingress.rid(stream),
-                    RoleState::Viewer { .. } => None,
-                };
+                let rid = ingress.and_then(|ingress| ingress.rid(stream));
                 let rid = rid.map(str::to_owned);
                 LayerMedia {
                     layer: view.layer,

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -40,6 +40,8 @@ pub struct MediaPlane {
     /// Where the next viewer goes, if all shards hold equally many.
     next: Arc<AtomicUsize>,
     chat_events: Arc<Mutex<Option<mpsc::Receiver<ChatEvent>>>>,
+    /// Counts what is attached.
+    pub(crate) attached: Arc<AtomicU32>,
 }
 
 /// The running media threads.
@@ -191,6 +193,7 @@ impl MediaPlane {
             stats,
             next: Arc::default(),
             chat_events: Arc::new(Mutex::new(Some(chat_receiver))),
+            attached: Arc::default(),
         };
         Ok((plane, receiver, MediaThreads(threads)))
     }
@@ -202,7 +205,7 @@ impl MediaPlane {
     /// [`OpenError`]; nothing stays allocated. The same holds when the future is dropped.
     pub async fn open(&self, request: OpenSession) -> Result<SessionOpened, OpenError> {
         // Without its home a room has no media, wherever its viewers are.
-        let home = request.room.home(self.shards.len());
+        let home = self.home(request.room);
         self.running(home)?;
         let (side, shard) = match request.role {
             RoleConfig::Publisher { .. } => (Role::Publisher, home),
@@ -295,7 +298,7 @@ impl MediaPlane {
     }
 
     /// Orders are followed in the order in which they were given.
-    fn order(&self, shard: ShardId, order: Order) {
+    pub(crate) fn order(&self, shard: ShardId, order: Order) {
         let port = self.port(shard);
         // A shard that has ended holds no session.
         if port.orders.send(order).is_ok() {
@@ -305,7 +308,7 @@ impl MediaPlane {
 
     /// What a room sends now; `None` while nobody publishes, or its shard does not answer.
     pub async fn room_media(&self, room: RoomId) -> Option<RoomMedia> {
-        let home = self.port(room.home(self.shards.len()));
+        let home = self.port(self.home(room));
         let asked = home.ask(|reply| Command::RoomMedia { room, reply });
         asked.await.ok().flatten()
     }
@@ -371,11 +374,16 @@ impl MediaPlane {
         .is_some()
     }
 
-    fn port(&self, shard: ShardId) -> &Port {
+    /// The shard that a room comes from.
+    pub(crate) fn home(&self, room: RoomId) -> ShardId {
+        room.home(self.shards.len())
+    }
+
+    pub(crate) fn port(&self, shard: ShardId) -> &Port {
         &self.shards[usize::from(shard.0)]
     }
 
-    fn running(&self, shard: ShardId) -> Result<(), ShardError> {
+    pub(crate) fn running(&self, shard: ShardId) -> Result<(), ShardError> {
         let port = self.port(shard);
         if port.is_running() {
             return Ok(());
@@ -548,6 +556,7 @@ mod tests {
             stats,
             next: Arc::default(),
             chat_events: Arc::default(),
+            attached: Arc::default(),
         };
         (plane, asleep)
     }

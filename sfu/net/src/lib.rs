@@ -5,6 +5,7 @@
 //! `lightstick-sfu-core`.
 
 mod api;
+mod attached;
 mod chat;
 mod command;
 mod config;
@@ -33,6 +34,10 @@ mod udp;
 mod viewer;
 
 pub use api::*;
+pub use attached::{
+    AttachError, AttachedStats, SourceConfig, SourceEnd, SourceHandle, SourceRefused, SourceWish,
+    TapEnd, TapReceiver,
+};
 pub use chat::{
     CHAT_COMMANDS_MAX, CHAT_EVENTS_MAX, ChatCommand, ChatEvent, ChatRefused, ChatStats,
 };

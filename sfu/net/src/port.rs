@@ -41,7 +41,7 @@ pub struct UnansweredStats {
 pub(crate) struct Port {
     pub(crate) commands: Sender<Command>,
     /// Without a bound, as these must neither be lost nor wait: there are at most two of each
-    /// session.
+    /// session, and one of each show.
     pub(crate) orders: Sender<Order>,
     pub(crate) chat: Sender<ChatCommand>,
     /// The shard was woken for the chat, and has not looked yet.

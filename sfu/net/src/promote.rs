@@ -56,6 +56,7 @@ impl Shard {
             health: promoted.health,
         };
         let room = self.rooms.open(session.room, now);
+        self.replace_source(room);
         if let Some((hop, _)) = self.rooms.touch(room) {
             hop.attach_source(FeederId(key), setup, now);
         }

@@ -235,6 +235,7 @@ impl Rooms {
             (&stats.drop_behind, tally.drop_behind),
             (&stats.drop_refused, tally.drop_refused),
             (&stats.drop_flood, tally.drop_flood),
+            (&stats.attached.taps_missed, tally.tap_missed),
             (&stats.panics, tally.panics),
         ] {
             if count > 0 {

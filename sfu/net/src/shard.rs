@@ -1,7 +1,7 @@
 //! One media thread: its sockets, its sessions and its share of every room.
 //!
 //! A turn of its loop is, in order: commands, messages from other shards, timers, datagrams,
-//! rooms, sessions with something to send, flush; then slices of time for TCP, for the chat and for
+//! packets of attached sources, rooms, sessions with something to send, flush; then slices of time for TCP, for the chat and for
 //! those who join. Each of these has a bound, and goes on in the next turn.
 
 use std::io;
@@ -18,6 +18,7 @@ use str0m::{Candidate, Input};
 use tokio::sync::mpsc;
 
 use crate::api::{CloseReason, MediaEvent};
+use crate::attached::Attached;
 use crate::chat::Desk;
 use crate::command::{Command, Order};
 use crate::control::Control;
@@ -78,6 +79,7 @@ pub(crate) struct Shard {
     pub(crate) now: Instant,
     pub(crate) io: Io,
     pub(crate) joins: Joins,
+    pub(crate) attached: Attached,
     signals: Vec<Signal>,
     /// A viewer's report, while it is opened: reused.
     pub(crate) report: Vec<u8>,
@@ -134,6 +136,7 @@ impl Shard {
             now,
             io,
             joins: Joins::default(),
+            attached: Attached::default(),
             signals: Vec::new(),
             report: Vec::new(),
             survey_at: now + SURVEY_EVERY,
@@ -189,7 +192,9 @@ impl Shard {
         self.hear_shards();
         self.fire_timers();
         self.receive_udp(udp);
+        self.take_from_sources();
         self.survey();
+        self.tend_taps();
         self.tend_rooms();
         self.send_dirty();
         self.flush();
@@ -215,6 +220,7 @@ impl Shard {
             || !self.joins.is_empty()
             || self.chat_waits()
             || self.rooms.has_more()
+            || self.attached.has_more()
             || self.sessions.has_more()
             || !inboxes.commands.is_empty()
             || !inboxes.orders.is_empty()
@@ -425,6 +431,7 @@ impl Shard {
         self.sessions.count_held(stats);
         stats.joins_waiting.set(self.joins.len() as u64);
         self.count_chat();
+        self.count_attached();
     }
 
     /// Ends a session: it says goodbye, and nothing of it stays.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use lightstick_types::HintCode;
 
+use crate::attached::AttachedStats;
 use crate::chat::ChatStats;
 use crate::port::UnansweredStats;
 use crate::tcp::TcpStats;
@@ -138,6 +139,8 @@ pub struct ShardStats {
     pub estimates_bps: Cell,
     /// Commands of the control plane that were not answered.
     pub unanswered: UnansweredStats,
+    /// The part of taps and of sources without SDP.
+    pub attached: AttachedStats,
     /// The part of TCP.
     pub tcp: TcpStats,
     /// The chat's part.

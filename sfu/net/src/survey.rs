@@ -21,6 +21,7 @@ impl Shard {
         self.io.stats.history_bytes.set(bytes);
         self.survey_links();
         self.sessions.note_silent(self.now);
+        self.survey_attached();
     }
 
     /// Counts what is wrong with this shard's publishers. Of those that are parked, tells where that

@@ -7,6 +7,7 @@ use lightstick_types::{Codec, Hint, LayerChoice, StreamId, TrackId};
 use super::buffer::{BatchedPacket, Buffer};
 use super::downstream::{Peers, ViewerKey, Viewers, contained};
 use super::message::{Down, PeerId, Up};
+use super::tap::{TapBatch, TapConfig, TapId, Taps};
 use super::upstream::{FeederId, Local, Remote, SourceSetup, Upstream};
 use super::viewer::{Demand, Viewer};
 use super::{Outlet, Outputs, Tally, Turn};
@@ -57,6 +58,10 @@ pub enum Output {
     LayersChanged(FeederId, StreamSet),
     /// Other things are wrong with a source than before.
     Hints(FeederId, Vec<Hint>),
+    /// Packets for a tap. [`Hop::handle_tap_overflow`] is to be told where they do not fit.
+    Tap(TapId, TapBatch),
+    /// A tap that may miss nothing has missed something: it has ended.
+    TapOverrun(TapId),
     /// A viewer is given another layer of a track. Viewers go by the number that their owner gave
     /// them.
     ViewerLayer(u32, StreamId),
@@ -95,6 +100,7 @@ pub struct Hop {
     upstream: Upstream,
     viewers: Viewers,
     peers: Peers,
+    taps: Taps,
     buffer: Buffer,
     /// The streams that can be had, as last heard.
     supply: Supply,
@@ -128,6 +134,7 @@ impl Hop {
             upstream: above.map_or(Upstream::None, remote),
             viewers: Viewers::default(),
             peers: Peers::default(),
+            taps: Taps::default(),
             buffer: Buffer::default(),
             supply: Supply::default(),
             sources: 0,
@@ -143,7 +150,7 @@ impl Hop {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let has_source = matches!(self.upstream, Upstream::Local(_));
-        !has_source && self.viewers.is_empty() && self.peers.is_empty()
+        !has_source && !self.is_wanted()
     }
 
     /// What is kept for newcomers and for lost packets.
@@ -327,6 +334,33 @@ impl Hop {
         viewer
     }
 
+    /// From now on a tap gets what it is to get, video from its streams' next keyframes on.
+    pub fn attach_tap(&mut self, tap: TapId, config: TapConfig, now: Instant) {
+        self.taps.insert(tap, config);
+        self.subscribe();
+        let watched = config.watched();
+        self.ask(watched.and(self.supply.available), watched, now);
+    }
+
+    /// Lets a tap go. One that has ended is no error.
+    pub fn detach_tap(&mut self, tap: TapId) {
+        self.taps.remove(tap);
+        self.subscribe();
+    }
+
+    /// A batch for a tap was dropped, because its queue is full.
+    pub fn handle_tap_overflow(&mut self, tap: TapId, lost: &TapBatch, tally: &mut Tally) {
+        self.taps
+            .handle_overflow(tap, lost, &mut self.outputs, tally);
+        self.subscribe();
+    }
+
+    /// The reader of a tap whose queue was full has taken everything in it.
+    pub fn handle_tap_ready(&mut self, tap: TapId, now: Instant) {
+        let needed = self.taps.handle_ready(tap);
+        self.ask(needed.and(self.supply.available), StreamSet::default(), now);
+    }
+
     /// Those whom it has taken in.
     pub fn viewers_mut(&mut self) -> &mut Viewers {
         &mut self.viewers
@@ -401,10 +435,11 @@ impl Hop {
         true
     }
 
-    /// Gives the viewers what was [released](Self::release).
+    /// Gives the viewers what was [released](Self::release), and after them the taps.
     pub fn fan_out<O: Outlet>(&mut self, turn: &mut Turn<'_, O>) {
         let batch = &mut self.scratch.batch;
         self.viewers.fan_out(batch, &mut self.outputs, turn);
+        self.taps.send(batch, &mut self.outputs, turn.tally);
         batch.clear();
     }
 
@@ -470,8 +505,11 @@ impl Hop {
     }
 
     fn survey(&mut self, now: Instant, tally: &mut Tally) {
-        self.ask(self.viewers.waiting(now), StreamSet::default(), now);
+        let waiting = self.taps.waiting().and(self.supply.available);
+        let waiting = self.viewers.waiting(now).or(waiting);
+        self.ask(waiting, StreamSet::default(), now);
         let watched = self.viewers.watched().or(self.peers.watched());
+        let watched = watched.or(self.taps.watched());
         match &mut self.upstream {
             Upstream::None => {}
             Upstream::Remote(remote) => {
@@ -517,6 +555,7 @@ impl Hop {
         }
         self.buffer.rates.set_flowing(supply.flowing(), now);
         let wanted = self.viewers.set_supply(supply);
+        let wanted = wanted.or(self.taps.waiting().and(supply.available));
         self.ask(wanted, StreamSet::default(), now);
     }
 
@@ -533,7 +572,11 @@ impl Hop {
 
     /// Gets the room from the hop above as long as somebody is there for it.
     fn subscribe(&mut self) {
-        let wanted = !self.viewers.is_empty() || !self.peers.is_empty();
+        let wanted = self.is_wanted();
         self.outputs.extend(self.upstream.subscribe(wanted));
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.viewers.is_empty() || !self.peers.is_empty() || !self.taps.is_empty()
     }
 }

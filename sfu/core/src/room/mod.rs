@@ -12,6 +12,7 @@ mod hop;
 mod message;
 mod rates;
 mod tally;
+mod tap;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -26,6 +27,7 @@ pub use downstream::{ViewerKey, Viewers};
 pub use hop::{Hop, HopConfig, Output, ViewerEvent};
 pub use message::{Batch, Down, PeerId, Up};
 pub use tally::Tally;
+pub use tap::{Policy, TapBatch, TapConfig, TapId};
 pub use upstream::{FeederId, SourceSetup};
 pub use viewer::{Viewer, ViewerMedia};
 

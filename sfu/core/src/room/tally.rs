@@ -41,6 +41,8 @@ pub struct Tally {
     pub drop_refused: u64,
     /// Lost packets asked for beyond a viewer's budget.
     pub drop_flood: u64,
+    /// Packets that taps have missed, because their readers were slow.
+    pub tap_missed: u64,
     /// Panics in the handling of one viewer.
     pub panics: u64,
     /// What was forwarded: when it arrived, and to how many viewers it went.

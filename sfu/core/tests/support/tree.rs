@@ -1,6 +1,8 @@
 //! Hops of one room in virtual time: a tree of them, with links that delay, fill up and break, a
 //! publisher at the root, and fans anywhere. Invariants are checked as it runs.
 
+#![allow(dead_code)] // Each test file uses its part.
+
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -12,8 +14,8 @@ use lightstick_sfu_core::health::Health;
 use lightstick_sfu_core::ice::Route;
 use lightstick_sfu_core::packet::{Format, MediaPacket, PacketExtensions};
 use lightstick_sfu_core::room::{
-    Down, FeederId, Hop, HopConfig, Outlet, Output, PeerId, SourceSetup, Tally, Turn, Up, Viewer,
-    ViewerEvent, ViewerKey,
+    Down, FeederId, Hop, HopConfig, Outlet, Output, PeerId, SourceSetup, Tally, TapId, Turn, Up,
+    Viewer, ViewerEvent, ViewerKey,
 };
 use lightstick_sfu_core::srtp::{self, End, Profile, RtcpOpener, Sealer};
 use lightstick_sfu_core::streams::StreamSet;
@@ -21,6 +23,10 @@ use lightstick_sfu_core::uptrack::Incoming;
 use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, StreamId, TrackId, TrackKind};
 
 use super::support::{FRAME, Publisher, Random};
+use taps::Tap;
+
+#[path = "taps.rs"]
+pub(crate) mod taps;
 
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 const VIDEO: u32 = 0x0B0B_0001;
@@ -72,7 +78,8 @@ pub(crate) struct Fan {
 #[derive(Default)]
 pub(crate) struct Seen {
     highest: Option<u64>,
-    pub(crate) numbers: HashSet<u64>,
+    /// Its numbers, and when each came.
+    pub(crate) numbers: BTreeMap<u64, Instant>,
     pub(crate) last_at: Option<Instant>,
     pub(crate) layer: Option<Layer>,
 }
@@ -109,8 +116,15 @@ pub(crate) struct Tree {
     /// Percent of the publisher's packets that are lost, and that change places.
     pub(crate) loss: u64,
     pub(crate) disorder: u64,
+    /// Packets may be missing.
+    pub(crate) is_lossy: bool,
+    pub(crate) taps: BTreeMap<u32, Tap>,
+    tap_count: u32,
+    tap_random: Random,
+    /// Taps that have ended because they would have missed something.
+    pub(crate) overruns: u32,
     air: Air,
-    tally: Tally,
+    pub(crate) tally: Tally,
     packets: Vec<Weak<MediaPacket>>,
 }
 
@@ -213,6 +227,11 @@ impl Tree {
             audio: 0,
             loss: 0,
             disorder: 0,
+            is_lossy: false,
+            taps: BTreeMap::new(),
+            tap_count: 0,
+            tap_random: Random::new(seed ^ 0x7a9),
+            overruns: 0,
             air: Air::default(),
             tally: Tally::default(),
             packets: Vec::new(),
@@ -221,6 +240,10 @@ impl Tree {
 
     fn node(&mut self, node: usize) -> &mut Node {
         self.nodes[node].as_mut().expect("the hop lives")
+    }
+
+    pub(crate) fn node_count(&self) -> usize {
+        self.nodes.len()
     }
 
     /// A hop that lives, the root among them.
@@ -324,6 +347,7 @@ impl Tree {
             return;
         };
         self.fans.retain(|_, fan| fan.node != node);
+        self.taps.retain(|_, tap| tap.node != node);
         let now = self.now;
         // Whoever noticed tells the hop above.
         self.node(above)
@@ -351,6 +375,8 @@ impl Tree {
         hop.handle_up(stranger, Up::Watched(all), now);
         hop.handle_up(stranger, Up::Unsubscribe, now);
         hop.handle_overflow(stranger, now);
+        hop.handle_tap_ready(TapId(9_999), now);
+        hop.detach_tap(TapId(9_999));
         hop.handle_down(stranger, Down::Supply(Default::default()), now);
         hop.detach_source(FeederId(9_999), now);
         self.settle(node);
@@ -391,6 +417,8 @@ impl Tree {
                     let fan = self.fans.get_mut(&fan).expect("a fan that is there");
                     fan.seen.layer = Some(stream.layer);
                 }
+                Output::Tap(tap, batch) => self.feed_tap(node, tap, batch),
+                Output::TapOverrun(tap) => self.tap_overrun(tap),
                 Output::ViewerFailed(fan) => panic!("the handling of fan {fan} panicked"),
                 // Fans are looked at as their timeouts say.
                 Output::ViewerBehind(_) => {}
@@ -450,6 +478,11 @@ impl Tree {
                 .expect("a fan that is there");
             at = viewer.poll_timeout().map_or(at, |fan| at.min(fan));
         }
+        at = self
+            .taps
+            .values()
+            .filter_map(Tap::next_at)
+            .fold(at, Instant::min);
         at.max(self.now)
     }
 
@@ -511,6 +544,7 @@ impl Tree {
             }
         }
         self.watch();
+        self.read_taps();
     }
 
     /// The publisher's next frame.
@@ -605,7 +639,8 @@ impl Tree {
             let ahead = sequence.wrapping_sub(before as u16).cast_signed();
             let number = before.wrapping_add_signed(i64::from(ahead));
             seen.highest = Some(before.max(number));
-            assert!(seen.numbers.insert(number), "number {number} came twice");
+            let before = seen.numbers.insert(number, self.now);
+            assert_eq!(before, None, "number {number} came twice");
             seen.last_at = Some(self.now);
         }
     }
@@ -616,6 +651,8 @@ impl Tree {
         for fan in fans {
             self.leave(fan);
         }
+        let taps: Vec<u32> = self.taps.keys().copied().collect();
+        taps.into_iter().for_each(|tap| self.detach_tap(tap));
         self.run(Duration::from_secs(1));
         self.unpublish();
         self.run(Duration::from_secs(1));
@@ -656,9 +693,12 @@ impl Link {
 }
 
 /// Numbers that are missing between the first and the last.
-pub(crate) fn missing(numbers: &HashSet<u64>) -> Vec<u64> {
-    let (Some(first), Some(last)) = (numbers.iter().min(), numbers.iter().max()) else {
+pub(crate) fn missing(numbers: &BTreeMap<u64, Instant>) -> Vec<u64> {
+    let (first, last) = (numbers.first_key_value(), numbers.last_key_value());
+    let Some(((first, _), (last, _))) = first.zip(last) else {
         return Vec::new();
     };
-    (*first..=*last).filter(|n| !numbers.contains(n)).collect()
+    (*first..=*last)
+        .filter(|n| !numbers.contains_key(n))
+        .collect()
 }

@@ -32,6 +32,8 @@ pub enum Effect {
         /// Which. `None`: the first one.
         track: Option<TrackId>,
     },
+    /// A room's show is over: end what is attached to it in the media plane.
+    EndShow(RoomId),
     /// A room's [`RoomStatus`](super::RoomStatus) has changed: tell its viewers.
     RoomChanged(RoomId),
     /// A room is gone; nobody is in it.

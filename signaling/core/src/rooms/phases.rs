@@ -214,6 +214,7 @@ impl Rooms {
         let room = room.name.clone();
         self.effects
             .push_back(Effect::Event(Event::RoomEnded { room, reason }));
+        self.effects.push_back(Effect::EndShow(id));
         self.effects.push_back(Effect::RoomChanged(id));
     }
 

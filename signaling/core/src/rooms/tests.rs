@@ -153,7 +153,10 @@ impl World {
                     assert_eq!(shard, SHARD);
                     events.push("promoted");
                 }
-                Effect::Main { .. } | Effect::RoomChanged(_) | Effect::RoomGone(_) => {}
+                Effect::Main { .. }
+                | Effect::EndShow(_)
+                | Effect::RoomChanged(_)
+                | Effect::RoomGone(_) => {}
             }
         }
         (events, closed)

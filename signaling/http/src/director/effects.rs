@@ -88,6 +88,7 @@ impl Director {
                     }
                 }
                 Effect::Main { room, track } => self.parts.media.set_main(room, track),
+                Effect::EndShow(id) => self.parts.media.end_attached(id),
                 Effect::RoomChanged(id) => {
                     if let Some(view) = self.views.get(&id)
                         && let Some(status) = self.rooms.status(id)

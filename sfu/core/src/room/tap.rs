@@ -1,0 +1,240 @@
+//! Taps: readers of a room's packets that are no viewers, such as a packager or a recorder.
+//!
+//! A tap stands beside the viewers and cannot hold them up: its packets go into a bounded queue, and
+//! what does not fit is dropped, or ends the tap. The queue itself is the owner's, who says when it
+//! is full ([`Hop::handle_tap_overflow`](super::Hop::handle_tap_overflow)) and when its reader has
+//! caught up ([`Hop::handle_tap_ready`](super::Hop::handle_tap_ready)).
+
+use std::collections::BTreeMap;
+
+use lightstick_types::{StreamId, TrackKind};
+
+use super::buffer::BatchedPacket;
+use super::hop::Output;
+use super::message::Batch;
+use super::{Outputs, Tally};
+use crate::streams::StreamSet;
+
+/// What a packet takes in a queue beside its payload, in bytes, about.
+const PACKET_OVERHEAD: u64 = 256;
+
+/// A tap, as the hop's owner numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TapId(pub u32);
+
+/// What a tap is to get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TapConfig {
+    /// Its streams. Those of video count as watched.
+    pub streams: StreamSet,
+    pub policy: Policy,
+    /// What may wait for its reader, as [`TapBatch::bytes`] counts.
+    pub bytes_max: u64,
+}
+
+impl TapConfig {
+    /// Streams that the publisher is to send for it.
+    pub(super) fn watched(&self) -> StreamSet {
+        self.streams.without(StreamId::AUDIO.into())
+    }
+
+    /// Batches that may wait for its reader: as many as the bytes allow, however small they are.
+    #[must_use]
+    pub fn batches_max(&self) -> usize {
+        let batches = usize::try_from(self.bytes_max / PACKET_OVERHEAD);
+        batches.unwrap_or(usize::MAX).clamp(1, 1 << 24)
+    }
+}
+
+/// What happens to a tap whose reader is slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// It misses what comes until its reader has caught up, and then what comes before the next
+    /// keyframe.
+    DropToKeyframe,
+    /// It ends.
+    Lossless,
+}
+
+/// Packets for a tap. Each stream of video begins with a keyframe, and begins anew where the
+/// generation or its source changes, or something was missed.
+#[derive(Clone, Debug)]
+pub struct TapBatch {
+    /// Packets that the tap has missed right before these, because its reader was slow.
+    pub missed: u64,
+    pub batch: Batch,
+}
+
+impl TapBatch {
+    /// What it takes in a queue, about.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let packets = self.batch.packets.iter();
+        let bytes = packets.map(|packet| packet.payload.len() as u64 + PACKET_OVERHEAD);
+        bytes.sum()
+    }
+}
+
+/// A hop's taps.
+#[derive(Debug, Default)]
+pub(super) struct Taps(BTreeMap<TapId, TapGate>);
+
+/// What passes to one tap.
+#[derive(Debug)]
+struct TapGate {
+    config: TapConfig,
+    streams: [Passage; StreamId::COUNT],
+    /// Its queue is full: nothing passes before its reader has caught up.
+    is_full: bool,
+    /// Packets that it has missed since the last batch.
+    missed: u64,
+}
+
+/// Where a tap is in one stream.
+#[derive(Clone, Copy, Debug, Default)]
+struct Passage {
+    /// Source and generation that it is in.
+    segment: (u32, u32),
+    /// The keyframe that it has begun with. None: it waits for one.
+    begins: Option<u64>,
+    /// It waits because packets were dropped.
+    is_broken: bool,
+}
+
+impl Taps {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn insert(&mut self, tap: TapId, config: TapConfig) {
+        let gate = TapGate {
+            config,
+            streams: Default::default(),
+            is_full: false,
+            missed: 0,
+        };
+        self.0.insert(tap, gate);
+    }
+
+    pub(super) fn remove(&mut self, tap: TapId) {
+        self.0.remove(&tap);
+    }
+
+    pub(super) fn watched(&self) -> StreamSet {
+        let watched = self.0.values().map(|gate| gate.config.watched());
+        watched.fold(StreamSet::default(), StreamSet::or)
+    }
+
+    /// The streams whose keyframes are waited for. A tap whose reader stands still waits for none:
+    /// it must not cost anybody a keyframe.
+    pub(super) fn waiting(&self) -> StreamSet {
+        let waiting = self.0.values().map(TapGate::waiting);
+        waiting.fold(StreamSet::default(), StreamSet::or)
+    }
+
+    /// Sends what was released to all of them.
+    pub(super) fn send(
+        &mut self,
+        batch: &[BatchedPacket],
+        outputs: &mut Outputs,
+        tally: &mut Tally,
+    ) {
+        for (tap, gate) in &mut self.0 {
+            for run in batch.chunk_by(|a, b| a.generation == b.generation) {
+                let passing = run.iter().filter(|batched| gate.passes(batched, tally));
+                let packets: Vec<_> = passing.map(|batched| batched.packet.clone()).collect();
+                if packets.is_empty() {
+                    continue;
+                }
+                let batch = TapBatch {
+                    missed: std::mem::take(&mut gate.missed),
+                    batch: Batch {
+                        generation: run[0].generation,
+                        packets: packets.into(),
+                    },
+                };
+                outputs.push_back(Output::Tap(*tap, batch));
+            }
+        }
+    }
+
+    /// A batch did not fit into a tap's queue.
+    pub(super) fn handle_overflow(
+        &mut self,
+        tap: TapId,
+        lost: &TapBatch,
+        outputs: &mut Outputs,
+        tally: &mut Tally,
+    ) {
+        let Some(gate) = self.0.get_mut(&tap) else {
+            return;
+        };
+        let packets = lost.batch.packets.len() as u64;
+        tally.tap_missed += packets;
+        gate.missed += lost.missed + packets;
+        gate.is_full = true;
+        if gate.config.policy == Policy::Lossless {
+            self.0.remove(&tap);
+            outputs.push_back(Output::TapOverrun(tap));
+        }
+    }
+
+    /// A tap's reader has caught up. The streams whose keyframes it needs to go on.
+    pub(super) fn handle_ready(&mut self, tap: TapId) -> StreamSet {
+        let Some(gate) = self.0.get_mut(&tap).filter(|gate| gate.is_full) else {
+            return StreamSet::default();
+        };
+        gate.is_full = false;
+        for passage in &mut gate.streams {
+            passage.is_broken |= passage.begins.take().is_some();
+        }
+        gate.waiting()
+    }
+}
+
+impl TapGate {
+    fn waiting(&self) -> StreamSet {
+        let waits = |stream: &StreamId| self.streams[stream.index()].begins.is_none();
+        let streams = self.config.watched().iter();
+        streams
+            .filter(|stream| !self.is_full && waits(stream))
+            .collect()
+    }
+
+    /// Whether the tap gets a packet.
+    fn passes(&mut self, batched: &BatchedPacket, tally: &mut Tally) -> bool {
+        let packet = &batched.packet;
+        if !self.config.streams.contains(packet.stream()) {
+            return false;
+        }
+        if packet.kind() == TrackKind::Audio {
+            self.note(self.is_full, tally);
+            return !self.is_full;
+        }
+        let passage = &mut self.streams[packet.stream().index()];
+        let segment = (packet.source, batched.generation);
+        if passage.segment != segment {
+            passage.segment = segment;
+            passage.begins = None;
+        }
+        if self.is_full {
+            self.note(true, tally);
+            return false;
+        }
+        // What follows a keyframe that is late has gone by.
+        if passage.begins.is_none() && packet.starts_keyframe() && !batched.is_late {
+            passage.begins = Some(packet.sequence);
+            passage.is_broken = false;
+        }
+        let Passage {
+            begins, is_broken, ..
+        } = *passage;
+        self.note(is_broken, tally);
+        begins.is_some_and(|begins| packet.sequence >= begins)
+    }
+
+    fn note(&mut self, is_missed: bool, tally: &mut Tally) {
+        self.missed += u64::from(is_missed);
+        tally.tap_missed += u64::from(is_missed);
+    }
+}
