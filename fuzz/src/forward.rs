@@ -256,6 +256,7 @@ fn source(number: u32, now: Instant) -> Source {
     };
     let mut source = Source::new(number, config, now);
     // Keyframes without parameter sets of their own get these, and packets are numbered around them.
-    source.offer_parameter_sets(ParameterSets::offered(["Z0LAHpWg,aM48gA=="]));
+    let sets = ParameterSets::offered(["Z0LAHpWg,aM48gA=="]);
+    source.offer_parameter_sets(vec![(TrackId::FIRST_VIDEO, sets)]);
     source
 }

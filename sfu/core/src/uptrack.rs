@@ -103,8 +103,8 @@ pub struct Source {
     /// Video tracks that were announced, or have come all the same.
     video_tracks: u8,
     main: Option<TrackId>,
-    /// H.264 parameter sets of the offer.
-    offered_sets: ParameterSets,
+    /// H.264 parameter sets of the offer, of each track that has some.
+    offered_sets: Vec<(TrackId, ParameterSets)>,
     health: Health,
 }
 
@@ -205,7 +205,7 @@ impl Source {
             tracks: Default::default(),
             video_tracks: 0,
             main: None,
-            offered_sets: ParameterSets::default(),
+            offered_sets: Vec::new(),
             health: Health::default(),
         }
     }
@@ -221,7 +221,7 @@ impl Source {
     }
 
     /// Hears the H.264 parameter sets of the offer, for layers that send none.
-    pub fn offer_parameter_sets(&mut self, sets: ParameterSets) {
+    pub fn offer_parameter_sets(&mut self, sets: Vec<(TrackId, ParameterSets)>) {
         self.offered_sets = sets;
     }
 
@@ -309,7 +309,9 @@ impl Source {
         track.format = packet.format;
         let source = self.number.wrapping_add(u32::from(track.changes) << 16);
         let layer = track.layers[packet.layer.index()].get_or_insert_with(|| {
-            let sets = self.offered_sets.clone();
+            let mut offered = self.offered_sets.iter();
+            let sets = offered.find(|(track, _)| *track == packet.track);
+            let sets = sets.map(|(_, sets)| sets.clone()).unwrap_or_default();
             UpLayer::new(&packet, Starts::new(sets, now), self.keyframe_interval)
         });
         let counted = layer.count(&packet);

@@ -93,7 +93,8 @@ struct Show {
 impl Show {
     fn new(now: Instant, offered: &str) -> Self {
         let mut source = source(1, now);
-        source.offer_parameter_sets(ParameterSets::offered([offered]));
+        let sets = ParameterSets::offered([offered]);
+        source.offer_parameter_sets(vec![(TrackId::FIRST_VIDEO, sets)]);
         let mut viewer = DownTrack::new(TrackId::FIRST_VIDEO, 90_000, LayerChoice::Auto);
         viewer.set_live([Layer::High].into_iter().collect());
         Self {
@@ -260,4 +261,28 @@ fn a_newcomer_replays_the_sets_and_finds_lost_ones_in_the_history() {
     assert!(replayed[1].1.info.nals.contains(Nals::IDR));
     assert!(replayed.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1));
     assert_eq!(replayed.len(), 1 + 5 + 14 * 2);
+}
+
+/// Two encoders may give their sets the same numbers.
+#[test]
+fn each_track_has_the_sets_of_its_own_section() {
+    let second = TrackId::video(1).unwrap();
+    let mut encoder = Encoder::new(|_| false);
+    let mut source = source(1, encoder.now);
+    let others = "Z0LAH5Wg,aM48gA==";
+    source.offer_parameter_sets(vec![
+        (TrackId::FIRST_VIDEO, ParameterSets::offered([OFFERED])),
+        (second, ParameterSets::offered([others])),
+    ]);
+    let keyframe = encoder.frame();
+    for (track, level) in [(TrackId::FIRST_VIDEO, 0x1e), (second, 0x1f)] {
+        let packet = Incoming {
+            track,
+            ..keyframe[0].clone()
+        };
+        let (_, changes) = source.ingest(packet, std::time::UNIX_EPOCH).unwrap();
+        let inserted = changes.inserted.expect("sets go before it");
+        // Of a STAP-A: its type, the length of the SPS, and the SPS.
+        assert_eq!(inserted.payload[6], level, "{track}");
+    }
 }

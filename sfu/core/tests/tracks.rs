@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use lightstick_sfu_core::codec::h264::ParameterSets;
 use lightstick_sfu_core::egress::{Accepted, ExtensionIds, StreamConfig};
 use lightstick_sfu_core::health::Health;
 use lightstick_sfu_core::ice::Route;
@@ -94,7 +93,7 @@ fn setup(tracks: usize) -> SourceSetup {
     SourceSetup {
         bitrate_max: Bitrate::kbps(50_000),
         video_tracks: tracks as u8,
-        parameter_sets: ParameterSets::default(),
+        parameter_sets: Vec::new(),
         health: Health::default(),
     }
 }

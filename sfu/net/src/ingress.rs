@@ -13,7 +13,7 @@ use lightstick_sfu_core::bucket::{Bucket, Limit};
 use lightstick_sfu_core::clock::SenderReport;
 use lightstick_sfu_core::codec::h264::ParameterSets;
 use lightstick_sfu_core::health::Promise;
-use lightstick_sfu_core::offer::Offer;
+use lightstick_sfu_core::offer::{Offer, Track};
 use lightstick_sfu_core::packet::PacketExtensions;
 use lightstick_sfu_core::uptrack::Incoming;
 use lightstick_types::{Layer, StreamId, TrackId, TrackKind};
@@ -56,7 +56,7 @@ pub(crate) struct Ingress {
     /// A stream has gone on under another SSRC.
     ssrc_changed: bool,
     promise: Promise,
-    parameter_sets: ParameterSets,
+    parameter_sets: Vec<(TrackId, ParameterSets)>,
 }
 
 /// A stream of media that str0m knows.
@@ -130,11 +130,7 @@ impl Ingress {
             new_repairs: Bucket::default(),
             ssrc_changed: false,
             promise: Promise::read(offer),
-            parameter_sets: ParameterSets::offered(
-                offer
-                    .tracks()
-                    .flat_map(|track| track.parameters("sprop-parameter-sets")),
-            ),
+            parameter_sets: offer.numbered().map(offered_sets).collect(),
         }
     }
 
@@ -148,8 +144,8 @@ impl Ingress {
         self.video_tracks
     }
 
-    /// The H.264 parameter sets of the offer.
-    pub(crate) fn parameter_sets(&self) -> &ParameterSets {
+    /// The H.264 parameter sets of the offer, of each track.
+    pub(crate) fn parameter_sets(&self) -> &[(TrackId, ParameterSets)] {
         &self.parameter_sets
     }
 
@@ -329,6 +325,11 @@ impl Ingress {
         stream.request_keyframe(self.request);
         true
     }
+}
+
+fn offered_sets((id, track): (TrackId, &Track)) -> (TrackId, ParameterSets) {
+    let sets = track.parameters("sprop-parameter-sets");
+    (id, ParameterSets::offered(sets))
 }
 
 fn extensions(packet: &RtpPacket) -> PacketExtensions {

@@ -52,7 +52,7 @@ impl Shard {
         let setup = SourceSetup {
             bitrate_max: *bitrate_max,
             video_tracks: ingress.video_tracks(),
-            parameter_sets: ingress.parameter_sets().clone(),
+            parameter_sets: ingress.parameter_sets().to_vec(),
             health: promoted.health,
         };
         let room = self.rooms.open(session.room, now);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lightstick_types::{Bitrate, StreamId, TrackKind};
+use lightstick_types::{Bitrate, StreamId, TrackId, TrackKind};
 
 use super::hop::Output;
 use super::message::{Batch, PeerId, Up};
@@ -26,8 +26,8 @@ pub struct SourceSetup {
     pub bitrate_max: Bitrate,
     /// Video tracks that it has announced.
     pub video_tracks: u8,
-    /// H.264 parameter sets of its offer.
-    pub parameter_sets: ParameterSets,
+    /// H.264 parameter sets of its offer, of each track that has some.
+    pub parameter_sets: Vec<(TrackId, ParameterSets)>,
     /// What is known of its health so far.
     pub health: Health,
 }

@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use lightstick_sfu_core::codec::h264::ParameterSets;
 use lightstick_sfu_core::egress::{Accepted, ExtensionIds, StreamConfig};
 use lightstick_sfu_core::health::Health;
 use lightstick_sfu_core::ice::Route;
@@ -169,7 +168,7 @@ pub(crate) fn setup() -> SourceSetup {
     SourceSetup {
         video_tracks: 1,
         bitrate_max: Bitrate::kbps(50_000),
-        parameter_sets: ParameterSets::default(),
+        parameter_sets: Vec::new(),
         health: Health::default(),
     }
 }
