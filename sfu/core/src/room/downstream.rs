@@ -69,7 +69,7 @@ impl Viewers {
     pub(super) fn set_supply(&mut self, supply: Supply) -> StreamSet {
         let mut wanted = StreamSet::default();
         for (_, viewer) in &mut self.slab {
-            let wants = viewer.set_supply(supply);
+            let wants = viewer.video.set_supply(supply);
             if viewer.is_connected() {
                 wanted = wanted.or(wants);
             }
@@ -81,7 +81,7 @@ impl Viewers {
     /// have been lost.
     pub(super) fn waiting(&self, now: Instant) -> StreamSet {
         let connected = self.iter().filter(|viewer| viewer.is_connected());
-        let waiting = connected.map(|viewer| viewer.impatient(now));
+        let waiting = connected.map(|viewer| viewer.video.impatient(now));
         waiting.fold(StreamSet::default(), StreamSet::or)
     }
 
@@ -101,7 +101,7 @@ impl Viewers {
         };
         let watched = viewer.watched();
         for place in 0..VIDEO_TRACKS_MAX {
-            let Some(section) = viewer.fresh_section(place) else {
+            let Some(section) = viewer.video.fresh_mut(place) else {
                 continue;
             };
             let Some(stream) = section.wanted() else {
@@ -172,7 +172,7 @@ pub(super) fn contained<O: Outlet>(
     turn: &mut Turn<'_, O>,
     work: impl FnOnce(&mut Viewer, &mut Turn<'_, O>) -> Demand,
 ) -> Demand {
-    let (owner, before) = (viewer.owner(), viewer.streams_sent());
+    let (owner, before) = (viewer.owner(), viewer.video.sent());
     let worked = catch_unwind(AssertUnwindSafe(|| work(viewer, turn)));
     let Ok(demand) = worked else {
         turn.tally.panics += 1;
@@ -180,7 +180,7 @@ pub(super) fn contained<O: Outlet>(
         outputs.push_back(Output::ViewerFailed(owner));
         return Demand::default();
     };
-    for (stream, before) in viewer.streams_sent().into_iter().zip(before) {
+    for (stream, before) in viewer.video.sent().into_iter().zip(before) {
         if let Some(stream) = stream.filter(|_| stream != before) {
             turn.tally.layer_switches += 1;
             outputs.push_back(Output::ViewerLayer(owner, stream));

@@ -321,7 +321,7 @@ impl Hop {
     /// Takes a viewer in. It gets media once it is connected and has a route.
     pub fn add_viewer(&mut self, mut viewer: Box<Viewer>) -> ViewerKey {
         // The keyframe is asked for when there is a connection to send it on.
-        viewer.set_supply(self.supply);
+        viewer.video.set_supply(self.supply);
         let key = self.viewers.insert(viewer);
         self.subscribe();
         key
@@ -397,12 +397,12 @@ impl Hop {
                 ..Demand::default()
             },
             ViewerEvent::Choice(choice) => Demand {
-                keyframes: viewer.choose(choice),
+                keyframes: viewer.video.choose(choice),
                 watched: viewer.watched(),
                 ..Demand::default()
             },
             ViewerEvent::Main(main) => Demand {
-                keyframes: viewer.choose_main(main),
+                keyframes: viewer.video.choose_main(main),
                 watched: viewer.watched(),
                 ..Demand::default()
             },

@@ -20,9 +20,7 @@ use crate::packet::MediaPacket;
 use crate::rewrite::Rewritten;
 use crate::srtp::{RtcpOpener, Sealer};
 use crate::streams::StreamSet;
-use crate::watched::Supply;
 use probing::Probing;
-pub(super) use section::Section;
 use section::VideoSections;
 
 /// A viewer that has reported nothing for this long is judged by that: a link that has fallen
@@ -42,7 +40,7 @@ pub struct Viewer {
     /// Where its datagrams go. Nothing is sent without.
     route: Option<Route>,
     audio: Option<DownTrack>,
-    video: VideoSections,
+    pub(super) video: VideoSections,
     sending: Sending,
     probe: Option<Probing>,
     /// When its estimate is looked at, though it has reported nothing.
@@ -214,35 +212,6 @@ impl Viewer {
 
     pub(super) fn is_connected(&self) -> bool {
         self.sending.egress().is_some()
-    }
-
-    /// A video section that has shown no picture yet, and to which none is on its way, by its place
-    /// from 0 on.
-    pub(super) fn fresh_section(&mut self, place: usize) -> Option<&mut Section> {
-        let section = self.video.get_mut(place);
-        section.filter(|section| section.track.is_fresh())
-    }
-
-    /// The stream that each of its video sections carries.
-    pub(super) fn streams_sent(&self) -> [Option<StreamId>; VIDEO_TRACKS_MAX] {
-        self.video.sent()
-    }
-
-    /// The keyframes that it waits for. What a newcomer waits for patiently is on its way.
-    pub(super) fn impatient(&self, now: Instant) -> StreamSet {
-        self.video.impatient(now)
-    }
-
-    pub(super) fn choose(&mut self, choice: LayerChoice) -> StreamSet {
-        self.video.choose(choice)
-    }
-
-    pub(super) fn choose_main(&mut self, main: Option<TrackId>) -> StreamSet {
-        self.video.choose_main(main)
-    }
-
-    pub(super) fn set_supply(&mut self, supply: Supply) -> StreamSet {
-        self.video.set_supply(supply)
     }
 
     /// Gives it what it gets of a batch. `longest` is the longest payload of each stream's packets,

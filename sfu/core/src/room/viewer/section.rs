@@ -92,7 +92,7 @@ impl Section {
 
 /// All video sections of a viewer.
 #[derive(Debug)]
-pub(super) struct VideoSections {
+pub(in crate::room) struct VideoSections {
     sections: Sections<Section>,
     /// The track that the viewer wants to see first. `None`: the room's main one.
     main: Option<TrackId>,
@@ -118,6 +118,12 @@ impl VideoSections {
         self.sections.get_mut(place)
     }
 
+    /// A section that has shown no picture yet, and to which none is on its way.
+    pub(in crate::room) fn fresh_mut(&mut self, place: usize) -> Option<&mut Section> {
+        let section = self.get_mut(place);
+        section.filter(|section| section.track.is_fresh())
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Section> {
         self.sections.iter()
     }
@@ -128,7 +134,7 @@ impl VideoSections {
     }
 
     /// Hears which streams can be had. The keyframes that are wanted then.
-    pub(super) fn set_supply(&mut self, supply: Supply) -> StreamSet {
+    pub(in crate::room) fn set_supply(&mut self, supply: Supply) -> StreamSet {
         self.supply = supply;
         let mut wanted = StreamSet::default();
         for (place, section) in self.sections.iter_mut().enumerate() {
@@ -146,14 +152,14 @@ impl VideoSections {
     }
 
     /// The viewer wants to see this track first.
-    pub(super) fn choose_main(&mut self, main: Option<TrackId>) -> StreamSet {
+    pub(in crate::room) fn choose_main(&mut self, main: Option<TrackId>) -> StreamSet {
         self.main = main;
         self.set_supply(self.supply)
     }
 
     /// The viewer asks for another layer. Whoever wants the best whatever the network says wants it
     /// of the first section.
-    pub(super) fn choose(&mut self, choice: LayerChoice) -> StreamSet {
+    pub(in crate::room) fn choose(&mut self, choice: LayerChoice) -> StreamSet {
         let mut wanted = StreamSet::default();
         for (place, section) in self.sections.iter_mut().enumerate() {
             let choice = match choice {
@@ -227,14 +233,14 @@ impl VideoSections {
     }
 
     /// The streams that the publisher must send for this viewer.
-    pub(super) fn watched(&self) -> StreamSet {
+    pub(in crate::room) fn watched(&self) -> StreamSet {
         let watched = self.iter().map(|section| section.down().watched());
         watched.fold(StreamSet::default(), StreamSet::or)
     }
 
     /// The stream that each section carries.
     #[inline]
-    pub(super) fn sent(&self) -> [Option<StreamId>; VIDEO_TRACKS_MAX] {
+    pub(in crate::room) fn sent(&self) -> [Option<StreamId>; VIDEO_TRACKS_MAX] {
         let mut sent = [None; VIDEO_TRACKS_MAX];
         for (sent, section) in sent.iter_mut().zip(self.iter()) {
             *sent = section.down().stream();
@@ -257,7 +263,7 @@ impl VideoSections {
     }
 
     /// The same, without those that newcomers wait for patiently: they are on their way.
-    pub(super) fn impatient(&self, now: Instant) -> StreamSet {
+    pub(in crate::room) fn impatient(&self, now: Instant) -> StreamSet {
         let impatient = self.iter().filter(|section| !section.is_patient(now));
         impatient.filter_map(Section::wanted).collect()
     }
