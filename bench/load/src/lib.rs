@@ -6,10 +6,10 @@
 //!
 //! - [`source`], [`payload`], [`stamp`], [`clip`], [`tally`]: media and its counting, without
 //!   clocks;
-//! - [`session`]: one peer and its socket; [`worker`]: a thread that drives many of them;
+//! - [`session`]: one peer and its socket, which looks at what comes to some [`depth`]; [`worker`]: a thread that drives many of them;
 //! - [`signal`]: WHIP and WHEP; [`janus`]: Janus; [`joiner`]: paced joins and leaves;
 //! - [`process`], [`metrics`]: what the machine and the server spend; [`circumstances`],
-//!   [`report`], [`table`]: what is printed;
+//!   [`generator`], [`millis`], [`report`], [`table`]: what is printed;
 //! - [`sweep`]: steps, limits and the knee, and [`plot`], their picture, without IO;
 //! - [`playback`]: what viewers would have seen, and what was sent again;
 //! - [`storm`]: many joins against those already there; [`flood`]: attacks on the media ports;
@@ -18,10 +18,13 @@
 pub mod circumstances;
 pub mod cli;
 pub mod clip;
+pub mod depth;
 pub mod flood;
+pub mod generator;
 pub mod janus;
 pub mod joiner;
 pub mod metrics;
+pub mod millis;
 pub mod payload;
 pub mod playback;
 pub mod plot;

@@ -1,52 +1,20 @@
 //! What is printed: a table for people, JSON for programs. Both hold the same figures.
 
-mod generator;
 mod server;
 mod viewers;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-pub use self::generator::{Generator, Strain};
 pub use self::server::{Left, Leftovers, Server, SocketCosts};
 pub use self::viewers::{Chat, Delivery, Joins, Link};
 use crate::circumstances::Circumstances;
 use crate::flood::Flood;
+use crate::generator::Generator;
 use crate::session::PublisherTally;
 use crate::storm::Storm;
 use crate::sweep::{Step, Sweep};
-use crate::tally::Times;
-
-/// Durations in milliseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Millis {
-    /// How many there were. The rest is 0 where there was none.
-    pub count: u64,
-    /// Half took no longer.
-    pub p50: f64,
-    /// 95 of 100 took no longer.
-    pub p95: f64,
-    /// 99 of 100 took no longer.
-    pub p99: f64,
-    /// 999 of 1,000 took no longer.
-    pub p999: f64,
-    pub max: f64,
-}
-
-impl From<&Times> for Millis {
-    fn from(times: &Times) -> Self {
-        Self {
-            count: times.len(),
-            p50: times.quantile_ms(0.5),
-            p95: times.quantile_ms(0.95),
-            p99: times.quantile_ms(0.99),
-            p999: times.quantile_ms(0.999),
-            max: times.max_ms(),
-        }
-    }
-}
 
 /// What the publisher did.
 #[derive(Clone, Copy, Debug, Default, Serialize)]

@@ -5,6 +5,7 @@ mod chat;
 mod link;
 mod publish;
 mod receive;
+mod text;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -23,13 +24,15 @@ pub use self::attack::Attack;
 pub(crate) use self::attack::harm;
 use self::chat::Chat;
 pub use self::chat::ChatConfig;
-pub(crate) use self::chat::{count as count_part, text as chat_text, unix_ms};
+pub(crate) use self::chat::{count as count_part, unix_ms};
 use self::link::Link;
 pub use self::link::LinkConfig;
 pub use self::publish::PublisherTally;
 use self::publish::{Publisher, Sending};
 use self::receive::without_feedback;
 pub use self::receive::{LIGHT_READS_EVERY, ReceiveBuffers};
+pub(crate) use self::text::text as chat_text;
+pub use crate::depth::Depth;
 use crate::source::{MediaSource, SourceConfig};
 use crate::stamp;
 use crate::tally::{Burst, ChatTally, Times, ViewerTally, Window, WireLog};
@@ -42,19 +45,6 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 pub enum SessionKind {
     Publish(SourceConfig),
     View(Depth),
-}
-
-/// How closely a viewer looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// Decrypts, checks and times every packet, asks again for lost ones (NACK), and tells the
-    /// server when each came (transport-wide feedback).
-    Full,
-    /// The same client without transport-wide feedback. From its first whole keyframe on it reads
-    /// RTP headers only: losses count and are not asked for again, stamps are out of sight. Its
-    /// receiver reports go on, and keep saying what they said then. It reads its socket every
-    /// [`LIGHT_READS_EVERY`], many datagrams at once.
-    Light,
 }
 
 /// What sessions of one thread share.

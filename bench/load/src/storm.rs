@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::report::Millis;
+use crate::millis::Millis;
 use crate::sweep::Step;
 
 /// What came with the newcomers.

@@ -4,7 +4,8 @@ mod table;
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::{Generator, Millis};
+use crate::generator::Generator;
+use crate::millis::Millis;
 
 /// How many viewers each step has.
 #[derive(Clone, Copy, Debug)]

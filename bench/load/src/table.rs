@@ -3,9 +3,10 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::circumstances::Circumstances;
+use crate::generator::Generator;
+use crate::millis::Millis;
 use crate::report::{
-    Chat, Delivery, Generator, Joins, Left, Leftovers, Link, Millis, Published, Report, Server,
-    SocketCosts,
+    Chat, Delivery, Joins, Left, Leftovers, Link, Published, Report, Server, SocketCosts,
 };
 
 const MIB: f64 = 1_048_576.0;

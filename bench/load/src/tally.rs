@@ -14,9 +14,9 @@ pub use self::burst::Burst;
 pub use self::chat::ChatTally;
 pub use self::playback::{HELD_BACK, Piece, Player, Shown};
 pub use self::wire::{SLICE, Wire, WireLog};
-use crate::payload;
 #[cfg(doc)]
-use crate::session::Depth;
+use crate::depth::Depth;
+use crate::payload;
 
 /// Sequence numbers that are told apart from duplicates, counted back from the highest.
 const WINDOW: u64 = 1_024;

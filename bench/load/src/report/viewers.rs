@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Millis;
 use crate::joiner::Outcome;
+use crate::millis::Millis;
 use crate::playback::{Playback, Repair};
 use crate::session::{LinkConfig, PublisherTally};
 use crate::tally::{ChatTally, Times, ViewerTally};

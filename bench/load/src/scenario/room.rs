@@ -13,10 +13,12 @@ use super::{
     wait_until,
 };
 use crate::cli::{Common, Place, Publishing};
+use crate::generator::{Generator, Strain};
 use crate::joiner::{Joiner, Outcome};
 use crate::metrics::Counter;
+use crate::millis::Millis;
 use crate::process::Threads;
-use crate::report::{Generator, Joins, Millis, Published, Strain};
+use crate::report::{Joins, Published};
 use crate::sweep::{Counted, Loss, Sends, Spent, Step};
 use crate::tally::{Times, ViewerTally, Window};
 use crate::worker::Measured;

@@ -20,7 +20,8 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::{LOOK, Reading};
 use crate::cli::Sockets;
-use crate::report::{Chat, Delivery, Generator, Report, Server, SocketCosts, Strain};
+use crate::generator::{Generator, Strain};
+use crate::report::{Chat, Delivery, Report, Server, SocketCosts};
 use crate::session::{chat_text, count_part, unix_ms};
 use crate::tally::ChatTally;
 

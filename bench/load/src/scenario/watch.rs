@@ -11,11 +11,12 @@ use super::publish::Publisher;
 use super::wait_until;
 use super::{CONNECT_TIMEOUT, DRAIN, Reading, Workers, bind_address, next_window, sleep_until};
 use crate::cli::{Common, Crowd, Publishing, Run, View};
+use crate::generator::{Generator, Strain};
 use crate::joiner::{Joiner, Outcome, Protocol};
 use crate::metrics::{Counter, read_all};
 use crate::playback::{Playback, Repair};
 use crate::process::Usage;
-use crate::report::{Chat, Delivery, Generator, Joins, Link, Published, Report, Server, Strain};
+use crate::report::{Chat, Delivery, Joins, Link, Published, Report, Server};
 use crate::signal::Signal;
 use crate::tally::{ChatTally, SLICE, Times, Window, WireLog};
 

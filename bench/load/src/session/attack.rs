@@ -7,7 +7,7 @@ use prost::Message as _;
 use str0m::Rtc;
 use str0m::channel::{ChannelConfig, ChannelId};
 
-use super::chat::text;
+use super::text::text;
 use crate::tally::ChatTally;
 
 /// How a viewer misuses its channels.

@@ -11,6 +11,7 @@ use str0m::change::SdpApi;
 use str0m::channel::{ChannelConfig, ChannelData, ChannelId, Reliability};
 
 use super::attack::{Attack, Attacker};
+use super::text::text;
 use crate::tally::ChatTally;
 
 /// How a viewer takes part.
@@ -145,22 +146,6 @@ impl Chat {
         let channel = rtc.channel(self.ctl);
         channel.is_some_and(|mut channel| matches!(channel.write(true, &frame), Ok(true)))
     }
-}
-
-/// A text that is like no other: what many write alike is taken for a flood.
-pub(crate) fn text(seed: u64) -> String {
-    const SYLLABLES: [&str; 16] = [
-        "ba", "do", "fi", "ga", "hu", "jo", "ki", "la", "me", "no", "pu", "ra", "si", "to", "ve",
-        "zu",
-    ];
-    let mut random = fastrand::Rng::with_seed(seed);
-    let words = (0..random.usize(3..8)).map(|_| {
-        let syllables = 2..random.usize(4..6);
-        let word = syllables.map(|_| SYLLABLES[random.usize(..SYLLABLES.len())]);
-        word.collect::<String>()
-    });
-    let words: Vec<String> = words.collect();
-    words.join(" ")
 }
 
 /// Counts what a frame brought.

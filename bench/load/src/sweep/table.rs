@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{Ending, Estimate, Step, Sweep};
-use crate::report::Millis;
+use crate::millis::Millis;
 
 /// Stands in place of a figure that there is none of.
 const NONE: &str = "-";

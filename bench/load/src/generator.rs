@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Millis;
+use crate::millis::Millis;
 use crate::process::{Machine, Usage};
 use crate::tally::Times;
 use crate::worker::WorkerReport;
