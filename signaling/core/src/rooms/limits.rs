@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use lightstick_types::Network;
 use serde::{Deserialize, Serialize};
 
+use super::Refusal;
+
 /// Limits of the registry. A refusal names the limit it met.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -75,6 +77,52 @@ impl Rate {
     /// What one event costs; none without a limit.
     fn interval(self) -> Option<Duration> {
         (self.per_minute > 0).then(|| Duration::from_secs(60) / self.per_minute)
+    }
+}
+
+/// What addresses may ask for, and how much of it is left.
+#[derive(Debug)]
+pub(super) struct Budgets {
+    joins_per_address: AddressRates,
+    joins: TotalRate,
+    refused_offers: AddressRates,
+    requests: AddressRates,
+}
+
+impl Budgets {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let per_address = |rate| AddressRates::new(rate, limits.addresses_max);
+        Self {
+            joins_per_address: per_address(limits.joins_per_address),
+            joins: TotalRate::new(limits.joins),
+            refused_offers: per_address(limits.refused_offers_per_address),
+            requests: per_address(limits.requests_per_address),
+        }
+    }
+
+    /// Takes one join.
+    pub(super) fn take_join(&mut self, now: Instant, address: Network) -> Result<(), Refusal> {
+        self.refused_offers
+            .check(now, address)
+            .map_err(|retry_after| Refusal::OffersRefused { retry_after })?;
+        self.joins_per_address
+            .take(now, address)
+            .map_err(|retry_after| Refusal::AddressRate { retry_after })?;
+        self.joins
+            .take(now)
+            .map_err(|retry_after| Refusal::JoinRate { retry_after })
+    }
+
+    /// A join came to nothing, as its offer was refused.
+    pub(super) fn offer_refused(&mut self, now: Instant, address: Network) {
+        self.joins_per_address.give_back(address);
+        self.joins.give_back();
+        // Its refusals are counted in a budget that may be used up meanwhile.
+        let _ = self.refused_offers.take(now, address);
+    }
+
+    pub(super) fn take_request(&mut self, now: Instant, address: Network) -> Result<(), Duration> {
+        self.requests.take(now, address)
     }
 }
 
@@ -153,24 +201,24 @@ impl AddressRates {
 
 /// One rate for all.
 #[derive(Debug)]
-pub(super) struct TotalRate {
+struct TotalRate {
     rate: Rate,
     whole_at: Option<Instant>,
 }
 
 impl TotalRate {
-    pub(super) fn new(rate: Rate) -> Self {
+    fn new(rate: Rate) -> Self {
         Self {
             rate,
             whole_at: None,
         }
     }
 
-    pub(super) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+    fn take(&mut self, now: Instant) -> Result<(), Duration> {
         take(self.rate, now, self.whole_at.get_or_insert(now))
     }
 
-    pub(super) fn give_back(&mut self) {
+    fn give_back(&mut self) {
         give_back(self.rate, self.whole_at.as_mut());
     }
 }

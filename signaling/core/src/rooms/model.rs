@@ -280,7 +280,7 @@ impl Run {
     }
 
     fn close_room(&mut self, room: &'static str) {
-        let there = self.rooms.room(self.now, &name(room)).is_some();
+        let there = self.rooms.view().room(self.now, &name(room)).is_some();
         assert_eq!(self.rooms.close_room(self.now, &name(room)), there);
         self.models.insert(room, Model::default());
     }
@@ -333,7 +333,7 @@ impl Run {
         let mut publishers = 0;
         let mut all = 0;
         for (room, model) in &self.models {
-            let summary = self.rooms.room(self.now, &name(room));
+            let summary = self.rooms.view().room(self.now, &name(room));
             let activity = summary.as_ref().map(|room| room.activity);
             let expected = match model.show {
                 Show::NotStarted if model.is_empty() => None,
@@ -357,15 +357,20 @@ impl Run {
             publishers += model.publishers().filter(open).count();
             all += model.viewers.len() + model.publishers().count();
         }
-        let counts = self.rooms.counts();
+        let counts = self.rooms.view().counts();
         assert_eq!((counts.viewers, counts.publishers), (viewers, publishers));
-        assert_eq!(self.rooms.session_count(), all);
-        let held: usize = self.rooms.by_address.values().sum();
+        assert_eq!(self.rooms.view().session_count(), all);
+        let held: usize = self.rooms.registry.by_address.values().sum();
         assert_eq!(held, all, "every session is counted at its address");
-        let started = self.rooms.rooms.values().filter(|room| room.is_started());
+        let started = self
+            .rooms
+            .registry
+            .rooms
+            .values()
+            .filter(|room| room.is_started());
         assert_eq!(counts.rooms_started, started.count());
-        assert_eq!(counts.rooms, self.rooms.rooms.len());
-        assert_eq!(counts.rooms, self.rooms.by_name.len());
+        assert_eq!(counts.rooms, self.rooms.registry.rooms.len());
+        assert_eq!(counts.rooms, self.rooms.registry.by_name.len());
     }
 
     fn room_of(&self, session: SessionId) -> Option<&'static str> {
@@ -394,8 +399,8 @@ impl Run {
         self.pass();
         self.apply();
         self.check();
-        assert_eq!(self.rooms.counts(), Counts::default());
-        assert!(self.rooms.rooms.is_empty() && self.rooms.by_address.is_empty());
+        assert_eq!(self.rooms.view().counts(), Counts::default());
+        assert!(self.rooms.registry.rooms.is_empty() && self.rooms.registry.by_address.is_empty());
         assert_eq!(self.rooms.poll_timeout(), None);
     }
 }

@@ -4,27 +4,28 @@ use std::time::Instant;
 
 use lightstick_types::{Codec, Role, RoomId, RoomName, SessionId, StreamId, TrackId};
 
+use super::registry::Registry;
 use super::room::Phase;
 use super::{Effect, EndReason, Event, LeaveReason, Rooms, SessionNumber};
 
 impl Rooms {
     /// The media plane has closed the session. A publisher's room waits for their return.
     pub fn closed(&mut self, now: Instant, id: SessionId, reason: LeaveReason) {
-        let Some(session) = self.sessions.get(&id) else {
+        let Some(session) = self.registry.sessions.get(&id) else {
             return;
         };
         let publishes = session.role == Role::Publisher;
-        let published = self.published_room(id).is_some();
-        let Some(room) = self.remove(now, id, reason) else {
+        let published = self.registry.published_room(id).is_some();
+        let Some(room) = self.registry.remove(now, id, reason) else {
             return;
         };
         if publishes && reason.is_medias() {
-            self.room_mut(room).lost = Some(id);
+            self.registry.room_mut(room).lost = Some(id);
         }
         if published {
-            self.interrupt(now, room);
+            self.registry.interrupt(now, room);
         }
-        self.settle(room);
+        self.registry.settle(room);
     }
 
     /// The client has ended its session (DELETE). A publisher's show is over, unless another session
@@ -32,7 +33,7 @@ impl Rooms {
     ///
     /// Returns whether there was such a session.
     pub fn delete(&mut self, now: Instant, id: SessionId) -> bool {
-        self.end_session(now, id, LeaveReason::Deleted)
+        self.registry.end_session(now, id, LeaveReason::Deleted)
     }
 
     /// A client ends a publisher's session (DELETE) whose connection is gone already: the show
@@ -41,16 +42,16 @@ impl Rooms {
     ///
     /// Returns whether a show waited for that session.
     pub fn delete_lost(&mut self, now: Instant, room: &RoomName, id: SessionId) -> bool {
-        let Some(room_id) = self.by_name.get(room).copied() else {
+        let Some(room_id) = self.registry.by_name.get(room).copied() else {
             return false;
         };
-        let room = self.room_mut(room_id);
-        let waits = matches!(room.phase, Phase::Interrupted { .. });
+        let room = self.registry.room_mut(room_id);
+        let waits = matches!(room.show.phase, Phase::Interrupted { .. });
         if !waits || room.lost != Some(id) || room.has_publisher() {
             return false;
         }
-        self.end(now, room_id, EndReason::PublisherLeft);
-        self.settle(room_id);
+        self.registry.end(now, room_id, EndReason::PublisherLeft);
+        self.registry.settle(room_id);
         true
     }
 
@@ -58,28 +59,30 @@ impl Rooms {
     ///
     /// Returns whether there was such a session.
     pub fn kick(&mut self, now: Instant, room: &RoomName, number: SessionNumber) -> bool {
-        let Some(id) = self.session_by_number(room, number) else {
+        let Some(id) = self.registry.session_by_number(room, number) else {
             return false;
         };
-        self.end_session(now, id, LeaveReason::Kicked)
+        self.registry.end_session(now, id, LeaveReason::Kicked)
     }
 
     /// An administrator has closed a room: everybody leaves, and it is gone.
     ///
     /// Returns whether there was such a room.
     pub fn close_room(&mut self, now: Instant, room: &RoomName) -> bool {
-        let Some(id) = self.by_name.get(room).copied() else {
+        let Some(id) = self.registry.by_name.get(room).copied() else {
             return false;
         };
-        self.empty_room(now, id, EndReason::Closed, LeaveReason::RoomClosed);
+        self.registry
+            .empty_room(now, id, EndReason::Closed, LeaveReason::RoomClosed);
         true
     }
 
     /// Closes every room: the time to drain is over.
     pub fn close_all(&mut self, now: Instant) {
-        let ids: Vec<RoomId> = self.rooms.keys().copied().collect();
+        let ids: Vec<RoomId> = self.registry.rooms.keys().copied().collect();
         for id in ids {
-            self.empty_room(now, id, EndReason::Drained, LeaveReason::Drained);
+            self.registry
+                .empty_room(now, id, EndReason::Drained, LeaveReason::Drained);
         }
     }
 
@@ -92,41 +95,72 @@ impl Rooms {
         codec: Codec,
     ) {
         // An event of a publisher who has left since says nothing about the show.
-        let Some(id) = self.published_room(session) else {
+        let Some(id) = self.registry.published_room(session) else {
             return;
         };
-        let room = self.room_mut(id);
-        room.tracks.retain(|(other, _)| *other != track);
-        room.tracks.push((track, codec));
-        room.tracks.sort_by_key(|(track, _)| *track);
+        let room = self.registry.room_mut(id);
+        room.show.tracks.retain(|(other, _)| *other != track);
+        room.show.tracks.push((track, codec));
+        room.show.tracks.sort_by_key(|(track, _)| *track);
         let name = room.name.clone();
-        let event = match room.phase {
+        let event = match room.show.phase {
             Phase::Live => return,
             Phase::Interrupted { .. } => Event::PublisherReturned { room: name },
             Phase::NotStarted | Phase::Ended { .. } => {
-                room.live_since = Some(now);
+                room.show.live_since = Some(now);
                 Event::RoomStarted { room: name }
             }
         };
-        room.phase = Phase::Live;
-        self.effects.push_back(Effect::Event(event));
-        self.effects.push_back(Effect::RoomChanged(id));
-        self.settle(id);
+        room.show.phase = Phase::Live;
+        self.registry.effects.push_back(Effect::Event(event));
+        self.registry.effects.push_back(Effect::RoomChanged(id));
+        self.registry.settle(id);
     }
 
     /// The video streams that a publisher sends have changed.
     pub fn layers_changed(&mut self, session: SessionId, streams: Vec<StreamId>) {
-        if let Some(id) = self.published_room(session) {
-            self.set_streams(id, streams);
+        if let Some(id) = self.registry.published_room(session) {
+            self.registry.set_streams(id, streams);
         }
     }
 
-    fn set_streams(&mut self, id: RoomId, streams: Vec<StreamId>) {
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((at, id)) = self.registry.deadlines.first().copied()
+            && at <= now
+        {
+            let room = self.registry.room_mut(id);
+            if room.audience.count_due.is_some_and(|due| due <= now) {
+                room.audience.count_due = None;
+                room.audience.counted_at = Some(now);
+                self.registry.effects.push_back(Effect::RoomChanged(id));
+            }
+            let room = self.registry.room_mut(id);
+            if room.phase_due().is_some_and(|due| due <= now) {
+                match room.show.phase {
+                    Phase::Interrupted { .. } => {
+                        self.registry.end(now, id, EndReason::GraceExpired)
+                    }
+                    _ => self.registry.empty_room(
+                        now,
+                        id,
+                        EndReason::GraceExpired,
+                        LeaveReason::RoomExpired,
+                    ),
+                }
+            }
+            self.registry.settle(id);
+        }
+    }
+}
+
+impl Registry {
+    pub(super) fn set_streams(&mut self, id: RoomId, streams: Vec<StreamId>) {
         let room = self.room_mut(id);
-        if room.streams == streams {
+        if room.show.streams == streams {
             return;
         }
-        room.streams = streams;
+        room.show.streams = streams;
         let room = &self.rooms[&id];
         let event = Event::LayersChanged {
             room: room.name.clone(),
@@ -137,31 +171,7 @@ impl Rooms {
         self.effects.push_back(Effect::RoomChanged(id));
     }
 
-    /// Does what is due at `now`.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((at, id)) = self.deadlines.first().copied()
-            && at <= now
-        {
-            let room = self.room_mut(id);
-            if room.count_due.is_some_and(|due| due <= now) {
-                room.count_due = None;
-                room.counted_at = Some(now);
-                self.effects.push_back(Effect::RoomChanged(id));
-            }
-            let room = self.room_mut(id);
-            if room.phase_due().is_some_and(|due| due <= now) {
-                match room.phase {
-                    Phase::Interrupted { .. } => self.end(now, id, EndReason::GraceExpired),
-                    _ => {
-                        self.empty_room(now, id, EndReason::GraceExpired, LeaveReason::RoomExpired)
-                    }
-                }
-            }
-            self.settle(id);
-        }
-    }
-
-    fn end_session(&mut self, now: Instant, id: SessionId, reason: LeaveReason) -> bool {
+    pub(super) fn end_session(&mut self, now: Instant, id: SessionId, reason: LeaveReason) -> bool {
         let Some(session) = self.sessions.get(&id) else {
             return false;
         };
@@ -188,10 +198,10 @@ impl Rooms {
         self.set_streams(id, Vec::new());
         let grace = self.config.grace;
         let room = self.room_mut(id);
-        if !matches!(room.phase, Phase::Live) {
+        if !matches!(room.show.phase, Phase::Live) {
             return;
         }
-        room.phase = Phase::Interrupted { until: now + grace };
+        room.show.phase = Phase::Interrupted { until: now + grace };
         let room = room.name.clone();
         self.effects
             .push_back(Effect::Event(Event::PublisherInterrupted { room, grace }));
@@ -199,18 +209,18 @@ impl Rooms {
     }
 
     /// The show is over. A show that had not begun has not begun still.
-    fn end(&mut self, now: Instant, id: RoomId, reason: EndReason) {
+    pub(super) fn end(&mut self, now: Instant, id: RoomId, reason: EndReason) {
         let until = now + self.config.ended_linger;
         let room = self.room_mut(id);
-        if !matches!(room.phase, Phase::Live | Phase::Interrupted { .. }) {
+        if !matches!(room.show.phase, Phase::Live | Phase::Interrupted { .. }) {
             return;
         }
-        room.phase = Phase::Ended { until };
-        room.owner = None;
-        room.live_since = None;
-        room.tracks.clear();
-        room.streams.clear();
-        room.main = None;
+        room.show.phase = Phase::Ended { until };
+        room.show.owner = None;
+        room.show.live_since = None;
+        room.show.tracks.clear();
+        room.show.streams.clear();
+        room.show.main = None;
         let room = room.name.clone();
         self.effects
             .push_back(Effect::Event(Event::RoomEnded { room, reason }));
@@ -218,65 +228,18 @@ impl Rooms {
         self.effects.push_back(Effect::RoomChanged(id));
     }
 
-    fn empty_room(&mut self, now: Instant, id: RoomId, end: EndReason, leave: LeaveReason) {
+    pub(super) fn empty_room(
+        &mut self,
+        now: Instant,
+        id: RoomId,
+        end: EndReason,
+        leave: LeaveReason,
+    ) {
         self.end(now, id, end);
         let sessions: Vec<SessionId> = self.room_mut(id).sessions.values().copied().collect();
         for session in sessions {
             self.remove(now, session, leave);
         }
         self.settle(id);
-    }
-
-    /// The number of viewers has changed: tell them now, or when the interval is over.
-    pub(super) fn count_changed(&mut self, now: Instant, id: RoomId) {
-        let interval = self.config.count_interval;
-        let room = self.room_mut(id);
-        match room.counted_at.map(|at| at + interval) {
-            Some(next) if next > now => room.count_due = Some(next),
-            _ => {
-                room.counted_at = Some(now);
-                room.count_due = None;
-                self.effects.push_back(Effect::RoomChanged(id));
-            }
-        }
-    }
-
-    /// Brings counts and deadlines in line with a room that has changed, and drops it where
-    /// nothing is left of it.
-    pub(super) fn settle(&mut self, id: RoomId) {
-        let Some(room) = self.rooms.get_mut(&id) else {
-            return;
-        };
-        let idle = room.is_idle();
-        let started = room.is_started() && !idle;
-        if (started || idle)
-            && let Some(opener) = room.opener.take()
-        {
-            self.waiting.remove(&opener);
-        }
-        if started != room.counted_started {
-            room.counted_started = started;
-            if started {
-                self.counts.rooms_started += 1;
-            } else {
-                self.counts.rooms_started -= 1;
-            }
-        }
-        let due = if idle { None } else { room.due() };
-        if due != room.scheduled {
-            if let Some(at) = room.scheduled {
-                self.deadlines.remove(&(at, id));
-            }
-            if let Some(at) = due {
-                self.deadlines.insert((at, id));
-            }
-            room.scheduled = due;
-        }
-        if idle {
-            let room = self.rooms.remove(&id).expect("it was just here");
-            self.by_name.remove(&room.name);
-            self.counts.rooms -= 1;
-            self.effects.push_back(Effect::RoomGone(id));
-        }
     }
 }

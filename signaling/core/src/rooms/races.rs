@@ -246,7 +246,7 @@ impl Race {
                 }
             }
             Act::Kick => {
-                if let Some(number) = self.rooms.number(id) {
+                if let Some(number) = self.rooms.view().number(id) {
                     assert!(self.rooms.kick(self.now, &name(), number));
                 }
                 self.model.go(id);
@@ -304,7 +304,7 @@ impl Race {
     }
 
     fn check(&self) {
-        let room = self.rooms.rooms.values().next();
+        let room = self.rooms.registry.rooms.values().next();
         let publisher = room.and_then(|room| room.publisher);
         assert_eq!(publisher, self.model.live);
         let here: Vec<SessionId> = room.iter().flat_map(|room| room.publishers()).collect();
@@ -332,7 +332,7 @@ impl Race {
         assert_eq!(self.shard.live, self.model.live);
         let held: Vec<SessionId> = self.shard.sessions.keys().copied().collect();
         assert_eq!(held, self.model.present);
-        let room = self.rooms.room(self.now, &name());
+        let room = self.rooms.view().room(self.now, &name());
         let live = room.is_some_and(|room| room.activity == Activity::Live);
         assert_eq!(live, self.model.live.is_some());
     }
@@ -349,8 +349,8 @@ impl Race {
             self.rooms.handle_timeout(self.now);
             self.apply();
         }
-        assert_eq!(self.rooms.counts(), Counts::default());
-        assert!(self.rooms.rooms.is_empty() && self.rooms.by_address.is_empty());
+        assert_eq!(self.rooms.view().counts(), Counts::default());
+        assert!(self.rooms.registry.rooms.is_empty() && self.rooms.registry.by_address.is_empty());
         assert!(self.shard.sessions.is_empty());
     }
 

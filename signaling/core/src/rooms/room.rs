@@ -27,18 +27,10 @@ pub(super) enum Phase {
     },
 }
 
-pub(super) struct Room {
-    pub(super) name: RoomName,
-    pub(super) created: Instant,
-    pub(super) live_since: Option<Instant>,
+/// What there is of a room's show.
+pub(super) struct Show {
     pub(super) phase: Phase,
-    /// The session that publishes: promoted, one at most.
-    pub(super) publisher: Option<SessionId>,
-    /// Sessions that will publish with their first media, oldest first. All are younger than the
-    /// publisher.
-    pub(super) parked: Vec<SessionId>,
-    /// The publisher's or parked session whose connection was lost last.
-    pub(super) lost: Option<SessionId>,
+    pub(super) live_since: Option<Instant>,
     /// Who published last.
     pub(super) owner: Option<Participant>,
     /// Tracks that have carried media.
@@ -47,16 +39,34 @@ pub(super) struct Room {
     pub(super) streams: Vec<StreamId>,
     /// The track to show first, where one was chosen.
     pub(super) main: Option<TrackId>,
-    /// Every session, publishers included, oldest first.
-    pub(super) sessions: BTreeMap<SessionNumber, SessionId>,
-    /// Viewers admitted.
-    pub(super) viewers: usize,
+}
+
+/// A room's viewers, and when they are told how many they are.
+#[derive(Default)]
+pub(super) struct Audience {
+    pub(super) admitted: usize,
     /// Those of them that the media plane has opened.
     pub(super) watching: usize,
     /// When viewers were last told their number.
     pub(super) counted_at: Option<Instant>,
     /// When they must be told again.
     pub(super) count_due: Option<Instant>,
+}
+
+pub(super) struct Room {
+    pub(super) name: RoomName,
+    pub(super) created: Instant,
+    pub(super) show: Show,
+    /// The session that publishes: promoted, one at most.
+    pub(super) publisher: Option<SessionId>,
+    /// Sessions that will publish with their first media, oldest first. All are younger than the
+    /// publisher.
+    pub(super) parked: Vec<SessionId>,
+    /// The publisher's or parked session whose connection was lost last.
+    pub(super) lost: Option<SessionId>,
+    /// Every session, publishers included, oldest first.
+    pub(super) sessions: BTreeMap<SessionNumber, SessionId>,
+    pub(super) audience: Audience,
     /// This room's entry in the registry's deadlines.
     pub(super) scheduled: Option<Instant>,
     /// Whether the registry counts it as started.
@@ -70,20 +80,19 @@ impl Room {
         Self {
             name,
             created: now,
-            live_since: None,
-            phase: Phase::NotStarted,
+            show: Show {
+                phase: Phase::NotStarted,
+                live_since: None,
+                owner: None,
+                tracks: Vec::new(),
+                streams: Vec::new(),
+                main: None,
+            },
             publisher: None,
             parked: Vec::new(),
             lost: None,
-            owner: None,
-            tracks: Vec::new(),
-            streams: Vec::new(),
-            main: None,
             sessions: BTreeMap::new(),
-            viewers: 0,
-            watching: 0,
-            counted_at: None,
-            count_due: None,
+            audience: Audience::default(),
             scheduled: None,
             counted_started: false,
             opener: Some(opener),
@@ -101,25 +110,26 @@ impl Room {
 
     /// Whether it has, or had, a publisher.
     pub(super) fn is_started(&self) -> bool {
-        self.has_publisher() || !matches!(self.phase, Phase::NotStarted)
+        self.has_publisher() || !matches!(self.show.phase, Phase::NotStarted)
     }
 
     /// Whether nothing would be lost without it.
     pub(super) fn is_idle(&self) -> bool {
-        self.sessions.is_empty() && matches!(self.phase, Phase::NotStarted | Phase::Ended { .. })
+        self.sessions.is_empty()
+            && matches!(self.show.phase, Phase::NotStarted | Phase::Ended { .. })
     }
 
     /// For whom the room is kept while they are away.
     pub(super) fn held_for(&self) -> Option<&Participant> {
-        match self.phase {
-            Phase::Interrupted { .. } => self.owner.as_ref(),
+        match self.show.phase {
+            Phase::Interrupted { .. } => self.show.owner.as_ref(),
             _ => None,
         }
     }
 
     /// When the phase ends by itself. While a publisher is here, or coming, it does not.
     pub(super) fn phase_due(&self) -> Option<Instant> {
-        match self.phase {
+        match self.show.phase {
             _ if self.has_publisher() => None,
             Phase::Interrupted { until } | Phase::Ended { until } => Some(until),
             Phase::NotStarted | Phase::Live => None,
@@ -128,7 +138,7 @@ impl Room {
 
     /// The earlier of the phase's end and the next count.
     pub(super) fn due(&self) -> Option<Instant> {
-        [self.phase_due(), self.count_due]
+        [self.phase_due(), self.audience.count_due]
             .into_iter()
             .flatten()
             .min()

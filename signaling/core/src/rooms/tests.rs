@@ -86,6 +86,7 @@ impl World {
     fn media(&mut self, room: &str) {
         let sessions = self
             .rooms
+            .view()
             .list_sessions(self.now, &name(room), 0, 1_000)
             .unwrap();
         let publishes = |session: &&SessionSummary| session.role == Role::Publisher;
@@ -103,6 +104,7 @@ impl World {
     fn publishing(&self, room: &str) -> Vec<SessionId> {
         let sessions = self
             .rooms
+            .view()
             .list_sessions(self.now, &name(room), 0, 1_000)
             .unwrap();
         let publishing = sessions.iter().filter(|session| session.publishing);
@@ -121,6 +123,7 @@ impl World {
 
     fn activity(&self, room: &str) -> Option<Activity> {
         self.rooms
+            .view()
             .room(self.now, &name(room))
             .map(|room| room.activity)
     }
@@ -195,10 +198,10 @@ fn a_show_from_first_viewer_to_end() {
     // A new show in the same room finds the same viewers there.
     world.live("a", "idol");
     assert_eq!(world.news().0, ["joined", "promoted", "started"]);
-    let room = world.rooms.room(world.now, &name("a")).unwrap();
+    let room = world.rooms.view().room(world.now, &name("a")).unwrap();
     assert_eq!((room.viewers, room.activity), (1, Activity::Live));
     world.lose(fan);
-    assert_eq!(world.rooms.counts().viewers, 0);
+    assert_eq!(world.rooms.view().counts().viewers, 0);
     assert_eq!(world.news().1, [], "the media plane has closed it");
 }
 
@@ -213,10 +216,10 @@ fn a_lost_publisher_may_return_within_the_grace() {
     world.pass(GRACE - MOMENT);
     assert_eq!(world.activity("a"), Some(Activity::Interrupted));
     world.news();
-    let before = world.rooms.room(world.now, &name("a")).unwrap().id;
+    let before = world.rooms.view().room(world.now, &name("a")).unwrap().id;
     world.live("a", "idol");
     assert_eq!(world.news().0, ["joined", "promoted", "returned"]);
-    let room = world.rooms.room(world.now, &name("a")).unwrap();
+    let room = world.rooms.view().room(world.now, &name("a")).unwrap();
     assert_eq!((room.id, room.viewers), (before, 1));
     // The grace that was running is over with the return.
     world.pass(2 * GRACE);
@@ -241,7 +244,7 @@ fn the_grace_ends_and_so_does_the_lingering() {
     world.pass(config().ended_linger);
     assert_eq!(world.activity("a"), None);
     assert_eq!(world.news(), (vec!["left"], vec![fan]));
-    assert_eq!(world.rooms.session_count(), 0);
+    assert_eq!(world.rooms.view().session_count(), 0);
     assert_eq!(world.rooms.poll_timeout(), None);
 }
 
@@ -279,7 +282,7 @@ fn second_publishers() {
     world
         .rooms
         .track_started(world.now, second, TrackId::AUDIO, Codec::Opus);
-    let idol = world.rooms.room(world.now, &name("a")).unwrap();
+    let idol = world.rooms.view().room(world.now, &name("a")).unwrap();
     assert_eq!(idol.tracks, [(TrackId::FIRST_VIDEO, Codec::H264)]);
     world.ready(second);
     assert_eq!(world.news(), (vec!["promoted", "left"], vec![first]));
@@ -303,7 +306,7 @@ fn second_publishers() {
     world.media("a");
     assert_eq!(world.news().1, [second]);
     assert_eq!(world.publish("a", "idol"), Err(Refusal::RoomBusy));
-    assert_eq!(world.rooms.counts().publishers, 1);
+    assert_eq!(world.rooms.view().counts().publishers, 1);
 }
 
 #[test]
@@ -324,7 +327,7 @@ fn of_parked_sessions_the_youngest_that_brings_media_wins() {
     assert_eq!(world.news(), (vec![], vec![opening]));
     let fourth = world.publish("a", "idol").unwrap();
     assert_eq!(world.news(), (vec!["left", "joined"], vec![second]));
-    assert_eq!(world.rooms.counts().publishers, 1 + PARKED_MAX);
+    assert_eq!(world.rooms.view().counts().publishers, 1 + PARKED_MAX);
 
     // An older one comes first, and the youngest all the same.
     world.ready(third);
@@ -339,7 +342,7 @@ fn of_parked_sessions_the_youngest_that_brings_media_wins() {
     let (events, closed) = world.news();
     assert_eq!(events, ["promoted", "left", "left"]);
     assert_eq!(closed, [fifth, fourth]);
-    assert_eq!(world.rooms.counts().publishers, 1);
+    assert_eq!(world.rooms.view().counts().publishers, 1);
     assert_eq!(world.activity("a"), Some(Activity::Live));
 }
 
@@ -374,7 +377,7 @@ fn a_parked_session_that_goes_leaves_the_show_alone() {
         (
             "it is kicked",
             Box::new(|world, session| {
-                let number = world.rooms.number(session).unwrap();
+                let number = world.rooms.view().number(session).unwrap();
                 assert!(world.rooms.kick(world.now, &name("a"), number));
             }),
         ),
@@ -395,7 +398,7 @@ fn a_parked_session_that_goes_leaves_the_show_alone() {
             assert_eq!(world.publishing("a"), [live], "{what}");
             assert_eq!(world.activity("a"), Some(Activity::Live), "{what}");
             assert!(!world.rooms.delete_lost(world.now, &name("a"), parked));
-            assert_eq!(world.rooms.counts().publishers, 1);
+            assert_eq!(world.rooms.view().counts().publishers, 1);
         }
     }
 }
@@ -412,7 +415,7 @@ fn a_room_waits_for_one_that_is_parked() {
             0 => world.lose(live),
             1 => assert!(world.rooms.delete(world.now, live)),
             _ => {
-                let number = world.rooms.number(live).unwrap();
+                let number = world.rooms.view().number(live).unwrap();
                 assert!(world.rooms.kick(world.now, &name("a"), number));
             }
         }
@@ -515,7 +518,7 @@ fn a_show_without_media_neither_starts_nor_ends() {
         assert_eq!(world.news().0, ["left"]);
         assert_eq!(world.activity("a"), Some(Activity::NotStarted));
     }
-    assert_eq!(world.rooms.counts().rooms_started, 0);
+    assert_eq!(world.rooms.view().counts().rooms_started, 0);
 }
 
 #[test]
@@ -596,16 +599,16 @@ fn waiting_rooms_are_shared_among_clients() {
     world.watch("e").unwrap();
     world.watch("f").unwrap();
     assert_eq!(world.watch("g"), full);
-    assert_eq!(world.rooms.waiting.counts(), (6, 3));
+    assert_eq!(world.rooms.registry.waiting.counts(), (6, 3));
     // A room that is gone, and one that has begun, make room.
     world.rooms.delete(world.now, first);
     world.guest("h", 1).unwrap();
     world.publish("b", "idol").unwrap();
     world.guest("i", 1).unwrap();
     assert_eq!(world.guest("j", 1), full);
-    assert_eq!(world.rooms.waiting.counts(), (6, 3));
+    assert_eq!(world.rooms.registry.waiting.counts(), (6, 3));
     world.rooms.close_all(world.now);
-    assert_eq!(world.rooms.waiting.counts(), (0, 0));
+    assert_eq!(world.rooms.registry.waiting.counts(), (0, 0));
 }
 
 #[test]
@@ -671,7 +674,7 @@ fn administrators_kick_and_close() {
     let fan = world.watch("a").unwrap();
     let other = world.watch("a").unwrap();
     let idol = world.live("a", "idol");
-    let number = |world: &World, id| world.rooms.number(id).unwrap();
+    let number = |world: &World, id| world.rooms.view().number(id).unwrap();
     world.news();
     let (room, elsewhere) = (name("a"), name("b"));
     let n = number(&world, fan);
@@ -686,7 +689,7 @@ fn administrators_kick_and_close() {
     assert!(world.rooms.close_room(world.now, &room));
     assert_eq!(world.news(), (vec!["left"], vec![other]));
     assert!(!world.rooms.close_room(world.now, &room));
-    assert_eq!(world.rooms.counts(), Counts::default());
+    assert_eq!(world.rooms.view().counts(), Counts::default());
 }
 
 #[test]
@@ -712,8 +715,8 @@ fn a_drain_refuses_and_a_close_empties() {
     assert!(matches!(world.watch("a"), Err(Refusal::Draining { .. })));
     world.news();
     world.rooms.close_all(world.now);
-    assert_eq!(world.rooms.session_count(), 0);
-    assert_eq!(world.rooms.counts(), Counts::default());
+    assert_eq!(world.rooms.view().session_count(), 0);
+    assert_eq!(world.rooms.view().counts(), Counts::default());
     let (events, closed) = world.news();
     assert_eq!((events.len(), closed.len()), (3, 2));
     assert_eq!(world.rooms.opened(world.now, opening, SHARD), Opened::Gone);
@@ -738,8 +741,8 @@ fn counts_are_told_at_most_once_an_interval() {
     world.pass(config().count_interval);
     assert_eq!(told(&mut world), 1);
     assert_eq!(world.rooms.poll_timeout(), None);
-    let id = world.rooms.room(world.now, &name("a")).unwrap().id;
-    assert_eq!(world.rooms.status(id).unwrap().viewers, 100);
+    let id = world.rooms.view().room(world.now, &name("a")).unwrap().id;
+    assert_eq!(world.rooms.view().status(id).unwrap().viewers, 100);
 }
 
 #[test]
@@ -774,8 +777,8 @@ fn another_track_is_shown_first() {
     let mut world = World::new(config());
     let [first, second, third] = [0, 1, 2].map(|index| TrackId::video(index).unwrap());
     let main = |world: &World| {
-        let room = world.rooms.room(world.now, &name("a")).unwrap();
-        let status = world.rooms.status(room.id).unwrap();
+        let room = world.rooms.view().room(world.now, &name("a")).unwrap();
+        let status = world.rooms.view().status(room.id).unwrap();
         assert_eq!(status.main, room.main);
         (room.main, status.tracks.len())
     };
@@ -855,23 +858,32 @@ fn lists_go_page_by_page() {
         world.watch(room).unwrap();
         world.watch(room).unwrap();
     }
-    let all = world.rooms.list_rooms(world.now, None, 10, |_| true);
+    let all = world.rooms.view().list_rooms(world.now, None, 10, |_| true);
     let names: Vec<_> = all.iter().map(|room| room.name.as_str()).collect();
     assert_eq!(names, ["a", "b", "c"]);
     let rest = world
         .rooms
+        .view()
         .list_rooms(world.now, Some(all[0].id), 1, |room| room.as_str() != "b");
     assert_eq!(rest[0].name.as_str(), "c");
     let page = world
         .rooms
+        .view()
         .list_sessions(world.now, &name("b"), 0, 1)
         .unwrap();
     let next = world
         .rooms
+        .view()
         .list_sessions(world.now, &name("b"), page[0].number, 5)
         .unwrap();
     assert_eq!((page.len(), next.len()), (1, 1));
-    assert_eq!(world.rooms.list_sessions(world.now, &name("x"), 0, 5), None);
+    assert_eq!(
+        world
+            .rooms
+            .view()
+            .list_sessions(world.now, &name("x"), 0, 5),
+        None
+    );
 }
 
 #[test]
@@ -879,7 +891,13 @@ fn a_session_is_found_by_room_role_and_id_together() {
     let mut world = World::new(config());
     let fan = world.watch("a").unwrap();
     let (room, other) = (name("a"), name("b"));
-    let find = |room, role| world.rooms.find(room, role, fan).map(|(_, shard)| shard);
+    let find = |room, role| {
+        world
+            .rooms
+            .view()
+            .find(room, role, fan)
+            .map(|(_, shard)| shard)
+    };
     assert_eq!(find(&room, Role::Viewer), Some(SHARD));
     assert_eq!(find(&room, Role::Publisher), None);
     assert_eq!(find(&other, Role::Viewer), None);
@@ -890,7 +908,14 @@ fn hints_are_the_present_publishers_and_keep_their_age() {
     let mut world = World::new(config());
     let idol = world.live("stage", "idol");
     world.news();
-    let hints = |world: &World| world.rooms.room(world.now, &name("stage")).unwrap().hints;
+    let hints = |world: &World| {
+        world
+            .rooms
+            .view()
+            .room(world.now, &name("stage"))
+            .unwrap()
+            .hints
+    };
     let (b_frames, mono) = (HintCode::BFrames.into(), HintCode::MonoAudio.into());
     let hint = |world: &mut World, session, hints| {
         world.rooms.hints_changed(world.now, session, hints);

@@ -1,7 +1,8 @@
 //! A room's video tracks, and which of them is shown first.
 
-use lightstick_types::{Layer, RoomId, RoomName, SessionId, TrackId};
+use lightstick_types::{Layer, RoomName, SessionId, TrackId};
 
+use super::registry::Registry;
 use super::room::Room;
 use super::{Effect, Event, Participant, Rooms, VideoTrack};
 
@@ -22,7 +23,7 @@ pub enum NoMain {
 impl Rooms {
     /// How many video tracks a publisher has announced.
     pub fn announced(&mut self, session: SessionId, video_tracks: usize) {
-        if let Some(session) = self.sessions.get_mut(&session) {
+        if let Some(session) = self.registry.sessions.get_mut(&session) {
             session.video_tracks = video_tracks;
         }
     }
@@ -38,38 +39,39 @@ impl Rooms {
         track: Option<TrackId>,
         publisher: Option<&Participant>,
     ) -> Result<(), NoMain> {
-        let id = *self.by_name.get(room).ok_or(NoMain::Room)?;
-        let publishes = self.rooms[&id].publisher;
-        let live = publishes.and_then(|id| self.sessions[&id].participant.as_ref());
+        let id = *self.registry.by_name.get(room).ok_or(NoMain::Room)?;
+        let publishes = self.registry.rooms[&id].publisher;
+        let live = publishes.and_then(|id| self.registry.sessions[&id].participant.as_ref());
         if publisher.is_some() && live.is_some() && publisher != live {
             return Err(NoMain::Busy);
         }
-        if track.is_some_and(|track| !self.has_track(id, track)) {
+        if track.is_some_and(|track| !self.view().has_track(id, track)) {
             return Err(NoMain::Track);
         }
-        let before = self.main_of(&self.rooms[&id]);
-        self.room_mut(id).main = track;
-        self.effects.push_back(Effect::Main { room: id, track });
-        let room = &self.rooms[&id];
-        if let Some(main) = self.main_of(room).filter(|main| Some(*main) != before) {
+        let before = self.registry.main_of(&self.registry.rooms[&id]);
+        self.registry.room_mut(id).show.main = track;
+        self.registry
+            .effects
+            .push_back(Effect::Main { room: id, track });
+        let room = &self.registry.rooms[&id];
+        if let Some(main) = self
+            .registry
+            .main_of(room)
+            .filter(|main| Some(*main) != before)
+        {
             let room = room.name.clone();
             let event = Event::MainChanged { room, main };
-            self.effects.push_back(Effect::Event(event));
-            self.effects.push_back(Effect::RoomChanged(id));
+            self.registry.effects.push_back(Effect::Event(event));
+            self.registry.effects.push_back(Effect::RoomChanged(id));
         }
         Ok(())
     }
+}
 
-    /// Whether a room's publisher has announced a video track.
-    #[must_use]
-    pub fn has_track(&self, room: RoomId, track: TrackId) -> bool {
-        let room = self.rooms.get(&room);
-        room.is_some_and(|room| self.videos(room).any(|known| known == track))
-    }
-
+impl Registry {
     /// The track that is shown first. `None`: there is no video.
     pub(super) fn main_of(&self, room: &Room) -> Option<TrackId> {
-        let chosen = |track: &TrackId| Some(*track) == room.main;
+        let chosen = |track: &TrackId| Some(*track) == room.show.main;
         self.videos(room).find(chosen).or(self.videos(room).next())
     }
 
@@ -81,7 +83,7 @@ impl Rooms {
         self.videos(room).map(track).collect()
     }
 
-    fn videos(&self, room: &Room) -> impl Iterator<Item = TrackId> + use<> {
+    pub(super) fn videos(&self, room: &Room) -> impl Iterator<Item = TrackId> + use<> {
         let announced = room
             .publisher
             .map_or(0, |id| self.sessions[&id].video_tracks);
@@ -92,7 +94,11 @@ impl Rooms {
 impl Room {
     /// The layers of a video track that can be had, lowest first.
     pub(super) fn layers_of(&self, track: TrackId) -> Vec<Layer> {
-        let streams = self.streams.iter().filter(|stream| stream.track == track);
+        let streams = self
+            .show
+            .streams
+            .iter()
+            .filter(|stream| stream.track == track);
         streams.map(|stream| stream.layer).collect()
     }
 }

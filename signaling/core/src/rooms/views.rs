@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use lightstick_types::{Codec, Hint, Layer, Role, RoomId, RoomName, SessionId, ShardId, TrackId};
 use serde::Serialize;
 
+use super::registry::{Registry, Session};
 use super::room::{Phase, Room};
-use super::{Participant, Rooms, Session, SessionNumber};
+use super::{Participant, Rooms, SessionNumber};
 
 /// Whether media flows in a room, and if not, why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -115,40 +116,47 @@ pub struct Counts {
     pub viewers: usize,
 }
 
+/// What can be read of [`Rooms`].
+#[derive(Clone, Copy)]
+pub struct View<'a>(&'a Registry);
+
 impl Rooms {
+    /// What can be read.
+    #[must_use]
+    pub fn view(&self) -> View<'_> {
+        View(&self.registry)
+    }
+}
+
+impl View<'_> {
     /// How many of what there are.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.counts
+        self.0.counts
     }
 
     /// Sessions, those included that are being opened.
     #[must_use]
     pub fn session_count(&self) -> usize {
-        self.sessions.len()
+        self.0.sessions.len()
     }
 
     /// What a room's viewers are told.
     #[must_use]
     pub fn status(&self, id: RoomId) -> Option<RoomStatus> {
-        self.rooms.get(&id).map(|room| RoomStatus {
+        self.0.rooms.get(&id).map(|room| RoomStatus {
             activity: room.activity(),
-            tracks: self.video_tracks(room),
-            main: self.main_of(room),
-            viewers: room.watching,
+            tracks: self.0.video_tracks(room),
+            main: self.0.main_of(room),
+            viewers: room.audience.watching,
         })
-    }
-
-    /// Every room's id.
-    pub fn room_ids(&self) -> impl Iterator<Item = RoomId> {
-        self.rooms.keys().copied()
     }
 
     /// One room.
     #[must_use]
     pub fn room(&self, now: Instant, name: &RoomName) -> Option<RoomSummary> {
-        let id = *self.by_name.get(name)?;
-        Some(self.summary(now, id, &self.rooms[&id]))
+        let id = *self.0.by_name.get(name)?;
+        Some(self.summary(now, id, &self.0.rooms[&id]))
     }
 
     /// Up to `limit` rooms after one, oldest first, of those that `wanted` takes.
@@ -160,7 +168,8 @@ impl Rooms {
         mut wanted: impl FnMut(&RoomName) -> bool,
     ) -> Vec<RoomSummary> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.rooms
+        self.0
+            .rooms
             .range((start, Bound::Unbounded))
             .filter(|(_, room)| wanted(&room.name))
             .take(limit)
@@ -177,13 +186,13 @@ impl Rooms {
         after: SessionNumber,
         limit: usize,
     ) -> Option<Vec<SessionSummary>> {
-        let room = &self.rooms[self.by_name.get(room)?];
+        let room = &self.0.rooms[self.0.by_name.get(room)?];
         let listed = room
             .sessions
             .range((Bound::Excluded(after), Bound::Unbounded))
             .filter_map(|(_, id)| {
                 let publishing = room.publisher == Some(*id);
-                session_summary(now, *id, &self.sessions[id], publishing)
+                session_summary(now, *id, &self.0.sessions[id], publishing)
             })
             .take(limit)
             .collect();
@@ -193,8 +202,8 @@ impl Rooms {
     /// An opened session, if it is in that room and has that role.
     #[must_use]
     pub fn find(&self, room: &RoomName, role: Role, id: SessionId) -> Option<(RoomId, ShardId)> {
-        let session = self.sessions.get(&id)?;
-        let matches = session.role == role && self.rooms[&session.room].name == *room;
+        let session = self.0.sessions.get(&id)?;
+        let matches = session.role == role && self.0.rooms[&session.room].name == *room;
         let shard = session.shard?;
         matches.then_some((session.room, shard))
     }
@@ -202,42 +211,41 @@ impl Rooms {
     /// The number of an admitted session.
     #[must_use]
     pub fn number(&self, id: SessionId) -> Option<SessionNumber> {
-        self.sessions.get(&id).map(|session| session.number)
-    }
-
-    pub(super) fn session_by_number(
-        &self,
-        room: &RoomName,
-        number: SessionNumber,
-    ) -> Option<SessionId> {
-        let room = &self.rooms[self.by_name.get(room)?];
-        room.sessions.get(&number).copied()
+        self.0.sessions.get(&id).map(|session| session.number)
     }
 
     fn summary(&self, now: Instant, id: RoomId, room: &Room) -> RoomSummary {
-        let main = self.main_of(room);
+        let main = self.0.main_of(room);
         RoomSummary {
             id,
             name: room.name.clone(),
             activity: room.activity(),
-            tracks: room.tracks.clone(),
+            tracks: room.show.tracks.clone(),
             layers: main.map_or_else(Vec::new, |main| room.layers_of(main)),
             main,
             hints: room
                 .publisher
                 .iter()
-                .flat_map(|id| &self.sessions[id].hints)
+                .flat_map(|id| &self.0.sessions[id].hints)
                 .map(|(hint, since)| (*hint, now.saturating_duration_since(*since)))
                 .collect(),
-            viewers: room.watching,
+            viewers: room.audience.watching,
             publisher: room
                 .publisher
-                .and_then(|id| self.sessions[&id].participant.clone()),
+                .and_then(|id| self.0.sessions[&id].participant.clone()),
             age: now.saturating_duration_since(room.created),
             live_for: room
+                .show
                 .live_since
                 .map(|since| now.saturating_duration_since(since)),
         }
+    }
+
+    /// Whether a room's publisher has announced a video track.
+    #[must_use]
+    pub fn has_track(&self, room: RoomId, track: TrackId) -> bool {
+        let room = self.0.rooms.get(&room);
+        room.is_some_and(|room| self.0.videos(room).any(|known| known == track))
     }
 }
 
@@ -261,7 +269,7 @@ fn session_summary(
 
 impl Room {
     fn activity(&self) -> Activity {
-        match self.phase {
+        match self.show.phase {
             Phase::Live => Activity::Live,
             Phase::NotStarted => Activity::NotStarted,
             Phase::Interrupted { .. } => Activity::Interrupted,
