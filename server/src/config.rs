@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use self::explain::explain;
 use crate::logging;
+pub use crate::logging::{LogConfig, LogFormat};
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "lightstick.toml";
@@ -193,36 +194,6 @@ impl fmt::Debug for KeyConfig {
             .field("public_key_file", &self.public_key_file)
             .field("private_key_file", &self.private_key_file)
             .finish_non_exhaustive()
-    }
-}
-
-/// How a log line looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Pretty,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Logging, to standard error.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LogConfig {
-    /// `pretty` or `json`.
-    pub format: LogFormat,
-    /// A filter: `info`, or `info,lightstick_sfu=debug`. Personal data only from `debug` on.
-    pub level: String,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self {
-            format: LogFormat::Pretty,
-            level: "info".to_owned(),
-        }
     }
 }
 

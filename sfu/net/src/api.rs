@@ -106,16 +106,13 @@ impl From<OfferError> for OpenError {
     }
 }
 
-/// ICE details of a peer's trickle fragment (RFC 8840), parsed by the caller.
+/// The credentials with which a peer restarts ICE.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemoteIce {
     /// `ice-ufrag`.
     pub ufrag: String,
     /// `ice-pwd`.
     pub pwd: String,
-    /// The `a=candidate:` values, each from `candidate:` on. Unusable ones (`.local`, other
-    /// transports) are skipped by the media plane, not refused.
-    pub candidates: Vec<String>,
 }
 
 /// Our side of an ICE restart.

@@ -34,10 +34,6 @@ pub(crate) enum Command {
         opening: Box<Opening>,
         reply: Reply,
     },
-    AddCandidates {
-        session: SessionId,
-        reply: oneshot::Sender<Result<(), CommandError>>,
-    },
     RestartIce {
         session: SessionId,
         ice: RemoteIce,
@@ -83,16 +79,6 @@ impl Shard {
     pub(crate) fn obey(&mut self, command: Command) {
         match command {
             Command::Open { opening, reply } => self.queue_offer(opening, reply),
-            Command::AddCandidates { session, reply } => {
-                // Nothing to add: an agent that is lite learns its peer's addresses from the
-                // checks that come in (RFC 8445 section 2.4).
-                let known = self.sessions.by_id.contains_key(&session);
-                let _ = reply.send(if known {
-                    Ok(())
-                } else {
-                    Err(CommandError::NoSession)
-                });
-            }
             Command::RestartIce {
                 session,
                 ice,

@@ -224,21 +224,6 @@ impl MediaPlane {
             .await?
     }
 
-    /// Adds trickled candidates (RFC 8840).
-    ///
-    /// # Errors
-    /// [`CommandError`].
-    pub async fn add_candidates(
-        &self,
-        shard: ShardId,
-        session: SessionId,
-        _ice: RemoteIce,
-    ) -> Result<(), CommandError> {
-        self.port(shard)
-            .ask(|reply| Command::AddCandidates { session, reply })
-            .await?
-    }
-
     /// Restarts ICE with the peer's new credentials. The old path goes on until the new one works.
     ///
     /// # Errors

@@ -398,7 +398,6 @@ fn channels_outlive_an_ice_restart() {
     let ice = RemoteIce {
         ufrag: creds.ufrag.clone(),
         pwd: creds.pass.clone(),
-        candidates: Vec::new(),
     };
     let restarted = plane.plane().restart_ice(fan.shard, fan.session, ice);
     let local = plane.runtime.block_on(restarted).expect("a restart");

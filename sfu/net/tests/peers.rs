@@ -148,7 +148,6 @@ fn a_port_may_change_while_a_peer_joins_or_restarts() {
     let ice = RemoteIce {
         ufrag: creds.ufrag.clone(),
         pwd: creds.pass.clone(),
-        candidates: Vec::new(),
     };
     let restarted = plane.plane().restart_ice(shard, session, ice);
     let local = plane.runtime.block_on(restarted).expect("a restart");

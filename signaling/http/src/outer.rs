@@ -14,12 +14,9 @@ use utoipa::openapi::OpenApi;
 use crate::App;
 use crate::origin::is_local;
 use crate::problem::{Code, Problem};
+use crate::serve::METHODS;
 use crate::stats::Route;
 
-/// Methods that some resource knows. CORS allows them all everywhere: whether the resource has the
-/// method is its own answer, in `Allow`. Page libraries look here for PATCH, before they have a
-/// session whose resource could be asked.
-pub(crate) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /// Request headers that pages may set.
 const REQUEST_HEADERS: &str = "Authorization, Content-Type, If-Match, Accept, ETag, Link, \
                                Last-Event-ID, Idempotency-Key, Cache-Control";

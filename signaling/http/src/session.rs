@@ -121,20 +121,13 @@ async fn patch_session(
     require_type(headers, sdpfrag::CONTENT_TYPE)?;
     let body = read_body(app, body, sdpfrag::FRAGMENT_BYTES_MAX).await?;
     let fragment = Fragment::parse(&body)?;
-    let session = url.session;
     let patch = Patch {
         if_match: if_match(headers)?,
         fragment,
     };
     match app.director.patch(url, patch).await? {
-        Patched::Trickle { shard, ice } => {
-            app.media
-                .add_candidates(shard, session, ice)
-                .await
-                .map_err(command_problem)?;
-            // RFC 9725 section 4.3.2: no ETag here.
-            Ok(StatusCode::NO_CONTENT.into_response())
-        }
+        // RFC 9725 section 4.3.2: no ETag here.
+        Patched::Trickle => Ok(StatusCode::NO_CONTENT.into_response()),
         Patched::Restarted { fragment, etag } => {
             let etag = HeaderValue::try_from(etag.to_string())
                 .map_err(|_| Problem::internal("the ETag could not be written"))?;

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -19,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::App;
-use crate::director::Watch;
+use crate::director::{EventKinds, Watch};
 use crate::extract::{ClientAddress, SessionPath, StreamPath, read_body, require_type};
 use crate::feed::TrackBody;
 use crate::problem::{Code, Problem, ProblemBody};
@@ -32,26 +31,14 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const LAYER_BYTES_MAX: usize = 1_024;
 const KINDS_BYTES_MAX: usize = 1_024;
 
-/// The events that a stream is to say: all, or some.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct EventKinds(Option<Arc<[String]>>);
-
-impl EventKinds {
-    /// Reads the body of a POST: nothing, or a JSON array of names. Names that no event has are of
-    /// other servers.
-    fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, Problem> {
-        if body.is_empty() {
-            return Ok(Self::default());
-        }
-        require_type(headers, "application/json")?;
-        json_body(body).map(|names: Vec<String>| Self(Some(names.into())))
+/// Reads the body of a POST: nothing, or a JSON array of names. Names that no event has are of other
+/// servers.
+fn event_kinds(headers: &HeaderMap, body: &[u8]) -> Result<EventKinds, Problem> {
+    if body.is_empty() {
+        return Ok(EventKinds::default());
     }
-
-    fn has(&self, name: &str) -> bool {
-        self.0
-            .as_ref()
-            .is_none_or(|names| names.iter().any(|known| known == name))
-    }
+    require_type(headers, "application/json")?;
+    json_body(body).map(EventKinds::only)
 }
 
 /// Reads a JSON body.
@@ -114,7 +101,7 @@ pub(crate) async fn make_stream(
     body: Body,
 ) -> Result<Response, Problem> {
     let body = read_body(&app, body, KINDS_BYTES_MAX).await?;
-    let kinds = EventKinds::read(&headers, &body)?;
+    let kinds = event_kinds(&headers, &body)?;
     let base = format!("/whep/{}/{}", path.room, path.session);
     let url = url(Role::Viewer, path, client);
     let stream = app.director.add_stream(url, kinds).await?;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lightstick_sfu::{OpenError, RemoteIce, ShardError};
+use lightstick_sfu::{OpenError, ShardError};
 use lightstick_signaling_core::etag::{EntityTag, MatchError};
 use lightstick_signaling_core::rooms::{
     Admission, NoMain, Participant, Refusal, RoomSummary, SessionNumber, SessionSummary,
@@ -12,14 +12,12 @@ use lightstick_signaling_core::rooms::{
 use lightstick_signaling_core::sdpfrag::Fragment;
 use lightstick_signaling_core::token::RoomPattern;
 use lightstick_types::{ChatMember, Role, RoomId, RoomName, SessionId, ShardId, TrackId};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::handle::JoinGuard;
-use super::streams::StreamNumber;
+use super::streams::{EventKinds, StreamNumber};
 use crate::feed::{RoomView, SessionView};
 use crate::problem::{Code, Problem};
-use crate::viewer::EventKinds;
 
 /// A POST.
 pub(crate) struct Join {
@@ -38,6 +36,39 @@ pub(crate) struct Joined {
     pub(crate) guard: JoinGuard,
 }
 
+/// Ends a session whose POST was not answered after all.
+///
+/// It asks without waiting. Should the director's queue be full, the session ends when it does
+/// not connect in time.
+pub(crate) struct JoinGuard {
+    commands: mpsc::WeakSender<Command>,
+    session: Option<SessionId>,
+}
+
+impl JoinGuard {
+    pub(super) fn new(commands: mpsc::WeakSender<Command>, session: SessionId) -> Self {
+        Self {
+            commands,
+            session: Some(session),
+        }
+    }
+
+    /// The answer is on its way: the session stays.
+    pub(crate) fn keep(mut self) {
+        self.session = None;
+    }
+}
+
+impl Drop for JoinGuard {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take()
+            && let Some(commands) = self.commands.upgrade()
+        {
+            let _ = commands.try_send(Command::Abandon(session));
+        }
+    }
+}
+
 /// A PATCH.
 pub(crate) struct Patch {
     pub(crate) if_match: Option<String>,
@@ -46,8 +77,9 @@ pub(crate) struct Patch {
 
 /// What a PATCH comes to.
 pub(crate) enum Patched {
-    /// Candidates for the media plane.
-    Trickle { shard: ShardId, ice: RemoteIce },
+    /// Candidates, which change nothing: a lite agent learns its peer's addresses from the checks that come
+    /// in (RFC 8445 section 2.4).
+    Trickle,
     /// ICE was restarted.
     Restarted { fragment: Fragment, etag: EntityTag },
 }

@@ -91,7 +91,7 @@ impl Director {
                 Effect::EndShow(id) => self.parts.media.end_attached(id),
                 Effect::RoomChanged(id) => {
                     if let Some(view) = self.views.get(&id)
-                        && let Some(status) = self.rooms.status(id)
+                        && let Some(status) = self.rooms.view().status(id)
                     {
                         view.send_if_modified(|view| {
                             let changed = view.status != status;
@@ -110,7 +110,7 @@ impl Director {
             }
         }
         if changed {
-            self.parts.stats.set_counts(self.rooms.counts());
+            self.parts.stats.set_counts(self.rooms.view().counts());
         }
     }
 

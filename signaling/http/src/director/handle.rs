@@ -4,52 +4,18 @@ use std::time::{Duration, Instant};
 
 use lightstick_signaling_core::rooms::{Participant, RoomSummary, SessionNumber, SessionSummary};
 use lightstick_signaling_core::token::RoomPattern;
-use lightstick_types::{RoomId, RoomName, SessionId, TrackId};
+use lightstick_types::{RoomId, RoomName, TrackId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::commands::{Command, Found, Join, Joined, Patch, Patched, Reply, SessionUrl, Watch};
-use super::streams::StreamNumber;
+use super::streams::{EventKinds, StreamNumber};
 use crate::problem::Problem;
-use crate::viewer::EventKinds;
 
 /// Asks the director. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct DirectorHandle {
     commands: mpsc::Sender<Command>,
     retry_after: Duration,
-}
-
-/// Ends a session whose POST was not answered after all.
-///
-/// It asks without waiting. Should the director's queue be full, the session ends when it does
-/// not connect in time.
-pub(crate) struct JoinGuard {
-    commands: mpsc::WeakSender<Command>,
-    session: Option<SessionId>,
-}
-
-impl JoinGuard {
-    pub(super) fn new(commands: mpsc::WeakSender<Command>, session: SessionId) -> Self {
-        Self {
-            commands,
-            session: Some(session),
-        }
-    }
-
-    /// The answer is on its way: the session stays.
-    pub(crate) fn keep(mut self) {
-        self.session = None;
-    }
-}
-
-impl Drop for JoinGuard {
-    fn drop(&mut self) {
-        if let Some(session) = self.session.take()
-            && let Some(commands) = self.commands.upgrade()
-        {
-            let _ = commands.try_send(Command::Abandon(session));
-        }
-    }
 }
 
 impl DirectorHandle {

@@ -31,7 +31,7 @@ pub(crate) use commands::{Command, Join, Joined, Patch, Patched, SessionUrl, Wat
 use ended::RecentlyEnded;
 pub(crate) use handle::DirectorHandle;
 use sessions::{Done, SessionState};
-pub(crate) use streams::StreamNumber;
+pub(crate) use streams::{EventKinds, StreamNumber};
 
 /// Capacity of the command channel. Full: a join is refused as overload, everything else waits.
 pub(crate) const COMMANDS_MAX: usize = 1_024;
@@ -130,7 +130,7 @@ impl Director {
 
     fn is_drained(&self) -> bool {
         self.draining.as_ref().is_some_and(|draining| {
-            self.rooms.session_count() == 0
+            self.rooms.view().session_count() == 0
                 || !self.media_runs
                 || Instant::now() >= draining.deadline
         })

@@ -15,14 +15,12 @@ use tokio::task::{self, JoinError as TaskError};
 use tracing::Instrument as _;
 
 use super::commands::{
-    Command, Found, Join, JoinError, Joined, Patch, PatchError, Patched, Reply, SessionError,
-    SessionUrl, Watch,
+    Command, Found, Join, JoinError, JoinGuard, Joined, Patch, PatchError, Patched, Reply,
+    SessionError, SessionUrl, Watch,
 };
-use super::handle::JoinGuard;
-use super::streams::{StreamNumber, Streams};
+use super::streams::{EventKinds, StreamNumber, Streams};
 use super::{Director, Draining};
 use crate::feed::{NamedLayer, RoomView, SessionView};
-use crate::viewer::EventKinds;
 
 /// What the shell keeps of an opened session.
 pub(super) struct SessionState {
@@ -97,10 +95,10 @@ impl Director {
                 reply,
             } => {
                 let wanted = |name: &_| pattern.as_ref().is_none_or(|p| p.matches(name));
-                let _ = reply.send(self.rooms.list_rooms(now, after, limit, wanted));
+                let _ = reply.send(self.rooms.view().list_rooms(now, after, limit, wanted));
             }
             Command::Room(room, reply) => {
-                let _ = reply.send(self.rooms.room(now, &room));
+                let _ = reply.send(self.rooms.view().room(now, &room));
             }
             Command::Sessions {
                 room,
@@ -108,7 +106,7 @@ impl Director {
                 limit,
                 reply,
             } => {
-                let _ = reply.send(self.rooms.list_sessions(now, &room, after, limit));
+                let _ = reply.send(self.rooms.view().list_sessions(now, &room, after, limit));
             }
             Command::Kick(room, number, reply) => {
                 let _ = reply.send(self.rooms.kick(now, &room, number));
@@ -251,7 +249,7 @@ impl Director {
             return Err(JoinError::Gone);
         }
         self.rooms.announced(session, opened.video_tracks);
-        let number = self.rooms.number(session).ok_or(JoinError::Gone)?;
+        let number = self.rooms.view().number(session).ok_or(JoinError::Gone)?;
         let etag = EntityTag::new(0, &opened.local_ufrag);
         span.in_scope(|| tracing::debug!(%address, "peer"));
         let named = |(stream, rid)| NamedLayer {
@@ -294,6 +292,7 @@ impl Director {
             .map_err(|retry_after| SessionError::RateLimited { retry_after })?;
         let (room, shard) = self
             .rooms
+            .view()
             .find(&url.room, url.role, url.session)
             .ok_or(SessionError::NotFound)?;
         let state = self
@@ -311,7 +310,7 @@ impl Director {
     ) -> Result<Found, SessionError> {
         let (room, shard, state) = self.find(now, url)?;
         let etag = state.etag.clone();
-        match self.rooms.has_track(room, track) {
+        match self.rooms.view().has_track(room, track) {
             true => Ok(Found { shard, etag }),
             false => Err(SessionError::NoTrack),
         }
@@ -353,8 +352,8 @@ impl Director {
             .map_err(PatchError::Session)
             .and_then(|(_, shard, state)| plan(shard, state, value.as_deref(), &fragment));
         match planned {
-            Ok(Plan::Trickle(shard, ice)) => {
-                let _ = reply.send(Ok(Patched::Trickle { shard, ice }));
+            Ok(Plan::Trickle) => {
+                let _ = reply.send(Ok(Patched::Trickle));
             }
             Err(error) => {
                 let _ = reply.send(Err(error));
@@ -429,7 +428,11 @@ impl Director {
             None => (EventKinds::default(), None),
         };
         let (number, session) = (state.number, state.view.subscribe());
-        let status = self.rooms.status(room).ok_or(SessionError::NotFound)?;
+        let status = self
+            .rooms
+            .view()
+            .status(room)
+            .ok_or(SessionError::NotFound)?;
         let reconnect_after = self
             .draining
             .is_some()
@@ -472,7 +475,7 @@ impl Director {
 }
 
 enum Plan {
-    Trickle(ShardId, RemoteIce),
+    Trickle,
     Restart(ShardId, RemoteIce, tracing::Span),
 }
 
@@ -487,31 +490,17 @@ fn plan(
     let ice = RemoteIce {
         ufrag: fragment.ufrag.clone().unwrap_or_default(),
         pwd: fragment.pwd.clone().unwrap_or_default(),
-        candidates: fragment.candidates.clone(),
     };
     let same = ice.ufrag == state.remote_ufrag;
     match allowed {
-        // A fragment without credentials means the session that its tag names.
-        Match::Current if same || ice.ufrag.is_empty() => Ok(Plan::Trickle(
-            shard,
-            RemoteIce {
-                ufrag: state.remote_ufrag.clone(),
-                ..ice
-            },
-        )),
-        // Nothing but the fragment says which ICE session it means.
-        Match::Absent if same || ice.ufrag.is_empty() => Ok(Plan::Trickle(
-            shard,
-            RemoteIce {
-                ufrag: state.remote_ufrag.clone(),
-                ..ice
-            },
-        )),
+        // A fragment without credentials means the ICE session that its tag names, or, without a tag, the
+        // present one.
+        Match::Current | Match::Absent if same || ice.ufrag.is_empty() => Ok(Plan::Trickle),
         Match::Absent => Err(PatchError::Match(MatchError::Required)),
         Match::Current => Err(PatchError::OtherSession),
         // Clients of servers without tags send `*` with every fragment; the credentials tell a
         // trickle from a restart.
-        Match::Any if same => Ok(Plan::Trickle(shard, ice)),
+        Match::Any if same => Ok(Plan::Trickle),
         Match::Any if ice.ufrag.is_empty() || ice.pwd.is_empty() => Err(PatchError::NoCredentials),
         Match::Any if state.restarting => Err(PatchError::Restarting),
         Match::Any => {

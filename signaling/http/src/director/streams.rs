@@ -1,13 +1,28 @@
 //! Event streams that a viewer has asked for by POST: which events go where.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::viewer::EventKinds;
-
 /// A stream's number within its session.
 pub(crate) type StreamNumber = u64;
+
+/// The events that a stream is to say: all, or some.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EventKinds(Option<Arc<[String]>>);
+
+impl EventKinds {
+    pub(crate) fn only(names: Vec<String>) -> Self {
+        Self(Some(names.into()))
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0
+            .as_ref()
+            .is_none_or(|names| names.iter().any(|known| known == name))
+    }
+}
 
 /// The streams of one session. They end with it.
 #[derive(Default)]

@@ -20,9 +20,12 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use tower::ServiceExt as _;
 
 use crate::origin;
-use crate::outer::METHODS;
 use crate::problem::{Code, Problem};
 
+/// Methods that some resource knows. CORS allows them all everywhere: whether the resource has the
+/// method is its own answer, in `Allow`. Page libraries look here for PATCH, before they have a
+/// session whose resource could be asked.
+pub(crate) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /// How much of a body that nobody wanted is read, in bytes, and for how long, so that the
 /// connection can be used on. Beyond that it is closed.
 const DRAINED_BYTES_MAX: u64 = 64 * 1_024;

@@ -26,6 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use front::METHODS;
 use linger::Lingering;
 use places::Places;
 pub use places::{ConnectionLimit, ConnectionStats};
