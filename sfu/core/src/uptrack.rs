@@ -1,42 +1,25 @@
 //! A room's source: the publisher's packets are read once here, and become [`MediaPacket`]s.
 
+mod layer;
 mod starts;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use lightstick_types::{
-    Bitrate, Codec, Hint, HintCode, Layer, StreamId, TrackId, TrackKind, VIDEO_TRACKS_MAX,
-};
+use lightstick_types::{Bitrate, Codec, Layer, StreamId, TrackId, TrackKind, VIDEO_TRACKS_MAX};
 
 use crate::clock::{SenderClock, SenderReport};
 use crate::codec::h264::{Nals, ParameterSets};
 use crate::codec::{self, PayloadInfo, inspect};
 use crate::health::{Fault, Health, Hints};
-use crate::keyframe::{KeyframeGate, KeyframeHabit};
-use crate::meter::{Allowance, Meter, Verdict};
+use crate::keyframe::KeyframeHabit;
+use crate::meter::{Allowance, Verdict};
 use crate::packet::{Format, HEADERS, MediaPacket, PacketExtensions};
 use crate::streams::StreamSet;
 use crate::watched::Supply;
-use starts::{Numbers, Start, Starts};
+use layer::UpLayer;
+use starts::Starts;
 
-/// A layer that brings nothing for this long is dead, as long as nothing else explains it.
-const SILENCE: Duration = Duration::from_millis(1_500);
-/// How long a layer may take to come back once it is wanted again: the wish goes over HTTP, and
-/// the encoder starts anew.
-const WAKING: Duration = Duration::from_secs(5);
-/// Keyframes further apart than this make late viewers wait, or replay a lot.
-const INTERVAL_MAX: Duration = Duration::from_secs(4);
-/// Keyframes no further apart than this make up for requests that are ignored.
-const INTERVAL_SHORT: Duration = Duration::from_millis(2_500);
-/// Until then a keyframe has come, or something is wrong.
-const KEYFRAME_WITHIN: Duration = Duration::from_secs(5);
-/// A gap of more than this backwards, or of more than 16 bits forwards, is no loss: the publisher
-/// numbers anew.
-const JUMP_MAX: u64 = 3_000;
-/// A timestamp that goes back by less stands for a picture that is shown before others; by more it
-/// is another clock. Two seconds.
-const REORDER_MAX: u32 = 180_000;
 /// `abs-capture-time` is added this often where the publisher sends none.
 const CAPTURE_TIME_EVERY: Duration = Duration::from_secs(1);
 
@@ -115,56 +98,6 @@ pub struct UpTrack {
     /// Changes of its codec.
     changes: u16,
     layers: [Option<UpLayer>; Layer::COUNT],
-}
-
-#[derive(Debug)]
-struct UpLayer {
-    meter: Meter,
-    gate: KeyframeGate,
-    last_packet: Instant,
-    keyframe_at: Option<Instant>,
-    /// Between the last two keyframes.
-    keyframe_gap: Option<Duration>,
-    keyframe_timestamp: Option<u32>,
-    timestamp: Option<u32>,
-    pictures: Pictures,
-    highest: u64,
-    numbers: Numbers,
-    starts: Starts,
-    /// Since when it is live, or comes again.
-    began: Instant,
-    capture_time_at: Option<Instant>,
-    live: bool,
-    rest: Rest,
-}
-
-/// The temporal layers of the last pictures. Not every packet tells its picture's: a fragment of
-/// AV1 does not, nor does a delimiter of H.264. So it is what the first packet says.
-#[derive(Clone, Debug, Default)]
-struct Pictures {
-    last: [Option<(u32, u8)>; 4],
-    newest: usize,
-}
-
-impl Pictures {
-    fn layer_of(&mut self, timestamp: u32, told: u8) -> u8 {
-        if let Some((_, layer)) = self.last.iter().flatten().find(|(at, _)| *at == timestamp) {
-            return *layer;
-        }
-        self.newest = (self.newest + 1) % self.last.len();
-        self.last[self.newest] = Some((timestamp, told));
-        told
-    }
-}
-
-/// Whether a layer's silence is our own wish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rest {
-    None,
-    /// The publisher is asked not to send it.
-    Paused,
-    /// It is asked to send it again, and has time to until then.
-    Waking(Instant),
 }
 
 /// One available layer, for the API.
@@ -247,7 +180,7 @@ impl Source {
     ) -> bool {
         let mut hints = Hints::default();
         for stream in videos() {
-            if let Some(layer) = self.layer_mut(stream).filter(|layer| layer.live) {
+            if let Some(layer) = self.layer_mut(stream).filter(|layer| layer.presence.live) {
                 layer.diagnose(now, &habits[stream.index()], &mut hints);
             }
         }
@@ -256,7 +189,7 @@ impl Source {
             let tracks = tracks.filter(|track| track.kind() == kind);
             let layers = tracks.filter_map(|track| self.tracks[track.index()].as_ref());
             let layers = layers.flat_map(|track| track.layers.iter().flatten());
-            layers.map(|layer| layer.last_packet).max()
+            layers.map(|layer| layer.presence.last_packet).max()
         };
         self.health.look(now, last_packet, hints)
     }
@@ -329,23 +262,14 @@ impl Source {
         let sets = sets.map(|sets| (layer.numbers.insert(packet.sequence), sets));
         let sequence = layer.numbers.of(packet.sequence).ok_or(Refused::TooLate)?;
         // H.264 may call several packets of one picture its start; the first one is.
-        if info.keyframe && layer.keyframe_timestamp == Some(packet.timestamp) {
+        if info.keyframe && layer.keyframes.is_of(packet.timestamp) {
             info.starts_frame = false;
         }
-        changes.layers = kind == TrackKind::Video && !layer.live;
-        if !layer.live {
-            layer.began = now;
-        }
-        layer.live = true;
+        let comes_alive = layer.presence.packet(now);
+        changes.layers = kind == TrackKind::Video && comes_alive;
         if info.keyframe && (info.starts_frame || sets.is_some()) {
-            let before = layer.keyframe_at.replace(now);
-            layer.keyframe_gap = before.map(|before| now.saturating_duration_since(before));
-            layer.keyframe_timestamp = Some(packet.timestamp);
-            layer.gate.keyframe();
-            // An encoder that starts anew starts with a keyframe.
-            if matches!(layer.rest, Rest::Waking(_)) {
-                layer.rest = Rest::None;
-            }
+            layer.keyframes.begin(packet.timestamp, now);
+            layer.presence.keyframe();
         }
 
         let sampled_at = self.clock.sampled_at(
@@ -438,13 +362,13 @@ impl Source {
     /// A viewer asks for a keyframe of `stream`.
     pub fn request_keyframe(&mut self, stream: StreamId) {
         if let Some(layer) = self.layer_mut(stream).filter(|_| is_video(stream)) {
-            layer.gate.request();
+            layer.keyframes.gate.request();
         }
     }
 
     /// The streams whose keyframe request must go to the publisher now.
     pub fn poll_keyframe_requests(&mut self, now: Instant) -> StreamSet {
-        let due = |layer: &mut UpLayer| layer.can_be_asked() && layer.gate.poll(now);
+        let due = |layer: &mut UpLayer| layer.poll_keyframe_request(now);
         videos()
             .filter(|stream| self.layer_mut(*stream).is_some_and(due))
             .collect()
@@ -455,16 +379,8 @@ impl Source {
     pub fn poll_silence(&mut self, now: Instant) -> bool {
         let mut changed = false;
         for stream in videos() {
-            let Some(state) = self.layer_mut(stream) else {
-                continue;
-            };
-            if state.live && now.saturating_duration_since(state.last_packet) >= SILENCE {
-                state.live = false;
-                changed = true;
-            }
-            if matches!(state.rest, Rest::Waking(until) if until <= now) {
-                state.rest = Rest::None;
-                changed |= !state.live;
+            if let Some(layer) = self.layer_mut(stream) {
+                changed |= layer.presence.poll_silence(now);
             }
         }
         changed
@@ -474,12 +390,8 @@ impl Source {
     /// they stay available.
     pub fn set_paused(&mut self, now: Instant, paused: StreamSet) {
         for stream in videos() {
-            if let Some(state) = self.layer_mut(stream) {
-                state.rest = match state.rest {
-                    _ if paused.contains(stream) => Rest::Paused,
-                    Rest::Paused => Rest::Waking(now + WAKING),
-                    rest => rest,
-                };
+            if let Some(layer) = self.layer_mut(stream) {
+                layer.presence.set_paused(now, paused.contains(stream));
             }
         }
     }
@@ -493,14 +405,15 @@ impl Source {
             ..Supply::default()
         };
         for stream in videos() {
-            let Some(state) = self.layer(stream).filter(|layer| layer.is_available()) else {
+            let layer = self.layer(stream).map(|layer| &layer.presence);
+            let Some(presence) = layer.filter(|presence| presence.is_available()) else {
                 continue;
             };
             supply.available.insert(stream);
-            if !state.live {
+            if !presence.live {
                 supply.asleep.insert(stream);
             }
-            if state.rest == Rest::Paused {
+            if presence.is_paused() {
                 supply.paused.insert(stream);
             }
         }
@@ -510,27 +423,14 @@ impl Source {
     /// When to poll again.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        videos()
-            .filter_map(|stream| self.layer(stream))
-            .flat_map(|layer| {
-                let waking = match layer.rest {
-                    Rest::Waking(until) => Some(until),
-                    Rest::None | Rest::Paused => None,
-                };
-                [
-                    layer.gate.deadline().filter(|_| layer.can_be_asked()),
-                    layer.live.then_some(layer.last_packet + SILENCE),
-                    waking,
-                ]
-            })
-            .flatten()
-            .min()
+        let layers = videos().filter_map(|stream| self.layer(stream));
+        layers.filter_map(UpLayer::poll_timeout).min()
     }
 
     /// The live video streams.
     #[must_use]
     pub fn live_streams(&self) -> StreamSet {
-        let live = |stream: &StreamId| self.layer(*stream).is_some_and(|layer| layer.live);
+        let live = |stream: &StreamId| self.layer(*stream).is_some_and(|layer| layer.presence.live);
         videos().filter(live).collect()
     }
 
@@ -550,19 +450,20 @@ impl Source {
             let Some(state) = &mut track.layers[layer.index()] else {
                 continue;
             };
-            if !state.is_available() {
+            if !state.presence.is_available() {
                 continue;
             }
             let (bitrate, frames_per_second) = state.meter.rates(now);
             let keyframe_age = state
-                .keyframe_at
+                .keyframes
+                .at
                 .map(|at| now.saturating_duration_since(at));
             views.push(LayerView {
                 layer,
                 bitrate,
                 frames_per_second,
                 keyframe_age,
-                paused: state.rest == Rest::Paused,
+                paused: state.presence.is_paused(),
             });
         }
         views
@@ -585,130 +486,4 @@ fn is_video(stream: StreamId) -> bool {
 
 fn videos() -> impl Iterator<Item = StreamId> {
     StreamId::all().filter(|stream| is_video(*stream))
-}
-
-impl UpLayer {
-    fn new(packet: &Incoming, starts: Starts, keyframe_interval: Duration) -> Self {
-        Self {
-            meter: Meter::default(),
-            gate: KeyframeGate::new(keyframe_interval),
-            last_packet: packet.received_at,
-            keyframe_at: None,
-            keyframe_gap: None,
-            keyframe_timestamp: None,
-            timestamp: None,
-            pictures: Pictures::default(),
-            highest: packet.sequence.wrapping_sub(1),
-            numbers: Numbers::default(),
-            starts,
-            began: packet.received_at,
-            capture_time_at: None,
-            live: false,
-            rest: Rest::None,
-        }
-    }
-
-    fn is_available(&self) -> bool {
-        self.live || self.rest != Rest::None
-    }
-
-    /// An encoder at rest starts with a keyframe by itself, and some answer requests for it with
-    /// keyframes of all layers.
-    fn can_be_asked(&self) -> bool {
-        self.live || self.rest == Rest::None
-    }
-
-    fn count(&mut self, packet: &Incoming) -> Counted {
-        self.last_packet = packet.received_at;
-        let before = self.timestamp.replace(packet.timestamp);
-        let frames = u32::from(before != Some(packet.timestamp));
-        self.meter
-            .add(packet.received_at, packet.payload.len(), frames);
-        let ahead = packet.sequence.wrapping_sub(self.highest);
-        if ahead > u64::from(u16::MAX) && packet.sequence.abs_diff(self.highest) > JUMP_MAX {
-            self.numbers.restart();
-            self.highest = packet.sequence;
-            return Counted {
-                ahead: true,
-                ..Counted::default()
-            };
-        }
-        if ahead == 0 || ahead > u64::from(u16::MAX) {
-            return Counted::default();
-        }
-        self.highest = packet.sequence;
-        let back = before.map_or(0, |before| before.wrapping_sub(packet.timestamp));
-        Counted {
-            ahead: true,
-            missing: ahead - 1,
-            goes_back: !packet.payload.is_empty() && (1..REORDER_MAX).contains(&back),
-        }
-    }
-
-    /// Finds out whether a decoder can start with an H.264 packet; gives the parameter sets that go
-    /// before it.
-    fn find_start(
-        &mut self,
-        packet: &Incoming,
-        info: &mut PayloadInfo,
-        ahead: bool,
-    ) -> Option<Arc<[u8]>> {
-        let (timestamp, now) = (packet.timestamp, packet.received_at);
-        let what = (timestamp, info.nals);
-        let (start, keyframe) = self.starts.take(&packet.payload, what, ahead, now);
-        info.keyframe = keyframe;
-        match start {
-            // Later packets of such a picture are none to start from.
-            Start::No => info.starts_frame &= !keyframe,
-            Start::Here => info.starts_frame = true,
-            Start::After(sets) => {
-                info.starts_frame = false;
-                return Some(sets);
-            }
-        }
-        None
-    }
-
-    /// What its keyframes give reason to tell the artist.
-    fn diagnose(&mut self, now: Instant, habit: &KeyframeHabit, hints: &mut Hints) {
-        if self.starts.lacks_sets() {
-            hints.add(HintCode::NoParameterSets);
-            return;
-        }
-        let age = now.saturating_duration_since(self.keyframe_at.unwrap_or(self.began));
-        if self.keyframe_at.is_none() && age >= KEYFRAME_WITHIN {
-            hints.add(HintCode::NoKeyframes);
-        }
-        if age > INTERVAL_MAX && self.rest == Rest::None && !habit.is_known() {
-            self.gate.request();
-        }
-        if !habit.is_deaf() {
-            return;
-        }
-        // Whatever was asked for, keyframes come by themselves only.
-        let interval = self.keyframe_gap;
-        // One that is overdue says more than the last interval.
-        let apart = interval.map_or(age, |interval| interval.max(age));
-        if apart > INTERVAL_SHORT {
-            hints.add(HintCode::KeyframeRequestsIgnored);
-        }
-        if apart > INTERVAL_MAX && self.keyframe_at.is_some() {
-            let known = interval.filter(|interval| age <= *interval + *interval / 2);
-            hints.add(Hint {
-                code: HintCode::LongKeyframeInterval,
-                seconds: known.map(|interval| (interval.as_secs_f64().round()) as u32),
-            });
-        }
-    }
-}
-
-/// What a packet's number and timestamp say.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counted {
-    /// No later packet has come before it.
-    ahead: bool,
-    /// Packets missing right before it.
-    missing: u64,
-    /// Its timestamp lies before that of the packet before it.
-    goes_back: bool,
 }
