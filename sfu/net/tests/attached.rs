@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lightstick_sfu::{SourceConfig, SourceEnd, SourceHandle, SourceRefused, TapEnd, TapReceiver};
-use lightstick_sfu_core::codec::h264::ParameterSets;
 use lightstick_sfu_core::packet::{Format, MediaPacket, PacketExtensions};
 use lightstick_sfu_core::room::{Policy, TapBatch, TapConfig};
 use lightstick_sfu_core::streams::StreamSet;
@@ -206,7 +205,7 @@ fn attach_source(plane: &Plane, room: u64) -> SourceHandle {
     let config = SourceConfig {
         bitrate_max: Bitrate::kbps(50_000),
         video_tracks: 1,
-        parameter_sets: ParameterSets::default(),
+        parameter_sets: Vec::new(),
     };
     let attached = plane.plane().attach_source(RoomId(room), config);
     plane.runtime.block_on(attached).expect("a source")
@@ -312,7 +311,7 @@ fn sources_end_with_the_show_over_their_rate_or_with_their_handle() {
     let config = SourceConfig {
         bitrate_max: Bitrate::kbps(10),
         video_tracks: 1,
-        parameter_sets: ParameterSets::default(),
+        parameter_sets: Vec::new(),
     };
     let flood = plane.plane().attach_source(RoomId(3), config);
     let flood = plane.runtime.block_on(flood).expect("a source");

@@ -9,7 +9,7 @@ use lightstick_sfu_core::health::Health;
 use lightstick_sfu_core::room::{FeederId, SourceSetup};
 use lightstick_sfu_core::streams::StreamSet;
 use lightstick_sfu_core::uptrack::{Incoming, Refused};
-use lightstick_types::{Bitrate, RoomId};
+use lightstick_types::{Bitrate, RoomId, TrackId};
 use mio::Waker;
 use tokio::sync::mpsc;
 
@@ -32,8 +32,8 @@ pub struct SourceConfig {
     pub bitrate_max: Bitrate,
     /// Video tracks that it will have.
     pub video_tracks: u8,
-    /// H.264 parameter sets that its keyframes may lack.
-    pub parameter_sets: ParameterSets,
+    /// H.264 parameter sets that keyframes may lack, of each track that has some.
+    pub parameter_sets: Vec<(TrackId, ParameterSets)>,
 }
 
 /// Why a source has ended.
