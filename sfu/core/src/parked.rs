@@ -1,10 +1,13 @@
 //! A publisher's media while its session is parked: connected, and not in its room yet.
 //!
-//! The session is ready to be promoted with its first media packet. From then on packets are kept
-//! for the room, so that the time until the promotion costs no picture.
+//! The session is ready to be promoted with its first packet of video, or where none is promised or
+//! comes, of audio: a take-over must not freeze the picture for longer than it has to. From its first
+//! packet on everything is kept for the room, so that the time until the promotion costs no picture.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use lightstick_types::TrackKind;
 
 use crate::codec::inspect;
 use crate::health::{Fault, Health, Hints, Promise};
@@ -14,24 +17,40 @@ use crate::uptrack::Incoming;
 /// hundred milliseconds. A promotion takes less than one. What comes beyond is dropped.
 const PACKETS_MAX: usize = 512;
 const BYTES_MAX: usize = 512 << 10;
+/// A session whose audio comes waits so long for the video that it has promised.
+const VIDEO_WITHIN: Duration = Duration::from_millis(500);
 
 /// A parked publisher's media and health.
 #[derive(Debug)]
 pub struct Parked {
     health: Health,
+    promises_video: bool,
     connected_at: Option<Instant>,
+    readiness: Readiness,
     packets: VecDeque<Incoming>,
     bytes: usize,
     /// Something had no room.
     cut: bool,
 }
 
+/// Whether the session can be promoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Readiness {
+    /// No media has come.
+    Silent,
+    /// Audio has come, and there is still time for video until then.
+    Until(Instant),
+    Ready,
+}
+
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Taken {
-    /// It is kept, and the first: the session can be promoted.
+    /// It is kept, and the session can be promoted from now on.
     Ready,
+    /// It is kept, and the session can be promoted when [`Parked::poll_timeout`] has come.
+    Waits,
     /// It is kept, or is padding before any media.
     Noted,
     /// It is not of its codec, or there is no room for it.
@@ -57,7 +76,9 @@ impl Parked {
         health.promise(promise);
         Self {
             health,
+            promises_video: promise.video,
             connected_at: None,
+            readiness: Readiness::Silent,
             packets: VecDeque::new(),
             bytes: 0,
             cut: false,
@@ -95,11 +116,38 @@ impl Parked {
             return Taken::Dropped;
         }
         self.bytes = bytes;
+        let (kind, at) = (packet.track.kind(), packet.received_at);
         self.packets.push_back(packet);
-        match is_first {
-            true => Taken::Ready,
-            false => Taken::Noted,
+        match self.readiness {
+            Readiness::Ready => Taken::Noted,
+            _ if kind == TrackKind::Video || !self.promises_video => {
+                self.readiness = Readiness::Ready;
+                Taken::Ready
+            }
+            Readiness::Silent => {
+                self.readiness = Readiness::Until(at + VIDEO_WITHIN);
+                Taken::Waits
+            }
+            Readiness::Until(_) => Taken::Noted,
         }
+    }
+
+    /// When it need not wait for video any longer.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.readiness {
+            Readiness::Until(at) => Some(at),
+            Readiness::Silent | Readiness::Ready => None,
+        }
+    }
+
+    /// Lets time pass. True: the session can be promoted from now on.
+    pub fn handle_timeout(&mut self, now: Instant) -> bool {
+        let over = self.poll_timeout().is_some_and(|at| at <= now);
+        if over {
+            self.readiness = Readiness::Ready;
+        }
+        over
     }
 
     /// A packet shows a fault.
@@ -195,6 +243,45 @@ mod tests {
         let promoted = parked.promote();
         let kept: Vec<u64> = promoted.packets.iter().map(|p| p.sequence).collect();
         assert_eq!((kept, promoted.cut), (vec![3, 4, 5], false));
+    }
+
+    #[test]
+    fn audio_waits_for_promised_video_for_half_a_second() {
+        let now = Instant::now();
+        let audio = |sequence| Incoming {
+            track: TrackId::AUDIO,
+            format: Format {
+                codec: Codec::Opus,
+                profile: 0,
+            },
+            ..packet(now, sequence, 50)
+        };
+        let mut parked = Parked::new(BOTH);
+        assert_eq!(parked.push(audio(1)), Taken::Waits);
+        assert_eq!(parked.push(audio(2)), Taken::Noted);
+        assert!(!parked.handle_timeout(now + VIDEO_WITHIN / 2));
+        assert_eq!(parked.push(packet(now, 7, 100)), Taken::Ready);
+        assert_eq!(parked.poll_timeout(), None);
+        assert!(!parked.handle_timeout(now + VIDEO_WITHIN));
+        assert_eq!(parked.promote().packets.len(), 3);
+
+        // The camera brings nothing.
+        let mut parked = Parked::new(BOTH);
+        assert_eq!(parked.push(audio(1)), Taken::Waits);
+        let at = parked.poll_timeout().unwrap();
+        assert_eq!(at, now + VIDEO_WITHIN);
+        assert!(parked.handle_timeout(at) && !parked.handle_timeout(at));
+        assert_eq!(parked.push(packet(now, 7, 100)), Taken::Noted);
+
+        let mut parked = Parked::new(Promise {
+            video: false,
+            ..BOTH
+        });
+        assert_eq!(
+            parked.push(audio(1)),
+            Taken::Ready,
+            "nothing else will come"
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A publisher's way into its room: parked while it connects, ready with its first media, in the
+//! A publisher's way into its room: parked while it connects, ready with its first picture, in the
 //! room when the control plane has promoted it.
 
 use lightstick_sfu_core::parked::Taken;
@@ -21,8 +21,22 @@ impl Shard {
             Some(Taken::Ready) => self
                 .control
                 .emit(MediaEvent::PublisherReady { session: id }),
+            Some(Taken::Waits) => self.arm(key),
             Some(Taken::Noted) | None => {}
             Some(Taken::Dropped) => self.io.stats.drop_media.add(1),
+        }
+    }
+
+    /// Lets time pass for a publisher that is not in its room yet.
+    pub(crate) fn tend_parked(&mut self, key: u32) {
+        let now = self.now;
+        if let Some(session) = self.sessions.get_mut(key)
+            && session
+                .parked_mut()
+                .is_some_and(|parked| parked.handle_timeout(now))
+        {
+            let session = session.id;
+            self.control.emit(MediaEvent::PublisherReady { session });
         }
     }
 

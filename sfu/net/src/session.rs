@@ -341,9 +341,9 @@ impl Session {
     /// connecting and on consent. Of a viewer, its hop has others.
     pub(crate) fn deadline(&self, config: &MediaConfig) -> Instant {
         let deadline = self.connection.poll_timeout().min(self.limit(config).0);
-        self.ice
-            .poll_timeout()
-            .map_or(deadline, |at| at.min(deadline))
+        let parked = self.parked().and_then(Parked::poll_timeout);
+        let others = [self.ice.poll_timeout(), parked].into_iter().flatten();
+        others.fold(deadline, Instant::min)
     }
 
     /// The limit that is running, and what it means.

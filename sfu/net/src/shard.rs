@@ -370,6 +370,7 @@ impl Shard {
             self.tend_ice(key);
         }
         self.tend_viewer(key);
+        self.tend_parked(key);
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
