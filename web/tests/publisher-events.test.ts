@@ -4,6 +4,7 @@ import { RETRY_MS, followPublisher, parseAudience, parseHints, parseWishes, type
 
 for (const [data, unwanted] of [
   ['{"layers":[{"layer":"low","rid":"l","wanted":true},{"layer":"high","rid":"h","wanted":false}]}', ["h"]],
+  ['{"layers":[{"track":"video-1","rid":"l","wanted":false},{"track":"video-2","rid":"h","wanted":false}]}', ["l"]],
   ['{"layers":[]}', []],
   ['{"layers":[null,7,{"rid":"l"},{"wanted":false},{"rid":"h","wanted":"false"}]}', []],
   ['{"layers":{}}', undefined],

@@ -45,6 +45,14 @@ const report = (...stats: (Partial<Stat> & { id: string; type: string })[]) =>
   new Map(stats.map((stat) => [stat.id, { timestamp: 0, ...stat } as Stat]));
 const video = (timestamp: number, more: object) => ({ id: "v", type: "inbound-rtp", kind: "video", timestamp, codecId: "c", ...more });
 
+test("figures are those of the main picture", () => {
+  const beside = { ...video(0, { mid: "2", frameWidth: 640 }), id: "w" };
+  const main = video(0, { mid: "1", frameWidth: 1280 });
+  for (const both of [report(beside, main), report(main, beside)]) {
+    assert.equal(watchFigures(new Map(), both, undefined, 0).width, 1280);
+  }
+});
+
 test("figures between two reports", () => {
   const before = report(video(1_000, {
     bytesReceived: 1_000, packetsReceived: 100, packetsLost: 0, framesDecoded: 30, totalProcessingDelay: 1,

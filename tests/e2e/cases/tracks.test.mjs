@@ -1,9 +1,14 @@
 // A camera and a screen beside it: viewers see both, or the main one of them, and the main one changes without
 // renegotiation, for one viewer and for all.
 import assert from 'node:assert/strict';
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
 import { test } from 'node:test';
-import { Publisher, Viewer } from '../lib/party.mjs';
+import { assertAccessible } from '../lib/accessible.mjs';
+import { openWatched } from '../lib/faults.mjs';
+import { Publisher, Viewer, pictureOf } from '../lib/party.mjs';
 import { scene } from '../lib/scene.mjs';
+import { OUT } from '../lib/server.mjs';
 import { until } from '../lib/wait.mjs';
 
 const WIDE = 1280;
@@ -109,3 +114,47 @@ test('a section without a track stays silent until a publisher brings one', asyn
   await publish(room);
   await viewer.shows(['camera', 'screen'], 30_000);
 });
+
+/** Waits until the watch page shows these pictures, the large one first. */
+async function pageShows(page, pictures) {
+  await until(`the page shows ${pictures}`, async () => {
+    const seen = await page.evaluate(() => ['video', 'beside-video'].map((id) => {
+      const context = new OffscreenCanvas(1, 1).getContext('2d');
+      context.drawImage(document.querySelector(`[data-testid="${id}"]`), 0, 0, 1, 1);
+      return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
+    }));
+    return { ok: seen.map(pictureOf).join() === pictures.join(), value: seen };
+  }, { within: 20_000 });
+}
+
+for (const [what, options] of [
+  ['desk', { viewport: { width: 1280, height: 800 } }],
+  ['phone', { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true }],
+]) {
+  test(`the watch page on a ${what} shows the second picture small, and a tap swaps them`, async () => {
+    const room = here.room();
+    const first = await Publisher.start(await here.page(), here.server.whip(room), { codec: 'VP8', token: here.server.token });
+    const page = await openWatched(here.chromium.browser, options);
+    here.keep(page);
+    await page.goto(`${here.server.base}/watch/${room}`);
+    await page.waitForFunction(() => document.documentElement.dataset.state === 'live');
+    const beside = page.locator('[data-testid="beside"]');
+    assert.ok(await beside.isHidden(), 'there is one picture');
+    await first.remove();
+
+    await publish(room);
+    await beside.waitFor();
+    await pageShows(page, ['camera', 'screen']);
+    await assertAccessible(page);
+    await mkdir(OUT, { recursive: true });
+    await page.screenshot({ path: path.join(OUT, `watch-${what}-beside.png`) });
+    await beside.click();
+    await pageShows(page, ['screen', 'camera']);
+    await beside.click();
+    await pageShows(page, ['camera', 'screen']);
+    await setMain(room, 'video-2');
+    await beside.click();
+    await pageShows(page, ['screen', 'camera']);
+    assert.deepEqual(page.faults, []);
+  });
+}

@@ -8,7 +8,7 @@ const run = (page, method, ...args) =>
   page.evaluate(([name, given]) => globalThis.stage[name](...given), [method, args]);
 
 /** Which of a publisher's pictures has this mean colour: its screen is red, the fake camera is green. */
-function pictureOf([red, green, blue]) {
+export function pictureOf([red, green, blue]) {
   if (red > 130 && green < 70 && blue < 70) return 'screen';
   if (green > 70 && green > red + 30) return 'camera';
   return 'none';

@@ -9,15 +9,23 @@ export type LayerChoice = Layer | "auto";
 /** Why no media flows. */
 export type InactiveReason = "not_started" | "interrupted" | "ended";
 
+/** A video track of the show. */
+export interface VideoTrack {
+  readonly id: string;
+  /** Whether it brings a picture. */
+  readonly live: boolean;
+}
+
 /** An event, read and checked. */
 export type ShowEvent =
   | { readonly type: "active" }
   | { readonly type: "inactive"; readonly reason: InactiveReason }
   | { readonly type: "layers"; readonly layers: readonly Layer[]; readonly current: Layer | undefined }
+  | { readonly type: "tracks"; readonly tracks: readonly VideoTrack[]; readonly main: string | undefined }
   | { readonly type: "viewercount"; readonly viewers: number }
   | { readonly type: "reconnect"; readonly retryAfterMs: number };
 
-const NAMES: readonly ShowEvent["type"][] = ["active", "inactive", "layers", "viewercount", "reconnect"];
+const NAMES: readonly ShowEvent["type"][] = ["active", "inactive", "layers", "tracks", "viewercount", "reconnect"];
 
 /** Reads one event. What is not known or does not fit gives `undefined`: newer servers may say more. */
 export function parseShowEvent(type: string, data: string): ShowEvent | undefined {
@@ -41,6 +49,15 @@ export function parseShowEvent(type: string, data: string): ShowEvent | undefine
       const current = field("current");
       if (!Array.isArray(layers)) return undefined;
       return { type, layers: LAYERS.filter((layer) => layers.includes(layer)), current: LAYERS.find((layer) => layer === current) };
+    }
+    case "tracks": {
+      const tracks = field("tracks");
+      const main = field("main");
+      if (!Array.isArray(tracks)) return undefined;
+      const known = tracks.flatMap((track: { id?: unknown; layers?: unknown } | null) =>
+        typeof track?.id === "string" ? [{ id: track.id, live: Array.isArray(track.layers) && track.layers.length > 0 }] : [],
+      );
+      return { type, tracks: known, main: typeof main === "string" ? main : undefined };
     }
     case "viewercount": {
       const viewers = field("viewers");

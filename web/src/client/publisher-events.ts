@@ -32,13 +32,16 @@ export interface PublisherListener {
   onHints(hints: readonly Hint[]): void;
 }
 
+/** The track that a session of ours sends: it has one picture. */
+const TRACK = "video-1";
+
 /** Reads a `layers` event: the ids of the layers that are not wanted. `undefined`: it is none that we know. */
 export function parseWishes(data: string): ReadonlySet<string> | undefined {
   const layers = field(data, "layers");
   if (!Array.isArray(layers)) return undefined;
   const unwanted = layers.flatMap((layer: unknown) => {
-    const { rid, wanted } = record(layer);
-    return typeof rid === "string" && wanted === false ? [rid] : [];
+    const { track = TRACK, rid, wanted } = record(layer);
+    return track === TRACK && typeof rid === "string" && wanted === false ? [rid] : [];
   });
   return new Set(unwanted);
 }

@@ -13,6 +13,8 @@ import { offerAbsCaptureTime, withStereoOpus } from "./sdp.ts";
 export interface PlayOptions {
   readonly endpoint: Endpoint;
   readonly iceServers: RTCIceServer[];
+  /** Pictures that can be shown at a time: 1 unless set. */
+  readonly videoTracks?: number;
 }
 
 /**
@@ -32,14 +34,18 @@ interface TunableReceiver {
 export class PlaySession implements Connection {
   private constructor(
     readonly peer: Peer,
+    /** The sound, and the main picture. */
     readonly stream: MediaStream,
+    /** The pictures beside it, where there are some. */
+    readonly others: readonly MediaStream[],
     /** The chat's; they open if the server has a chat. */
     readonly channels: ChatChannels | undefined,
   ) {}
 
-  /** POSTs an offer for one video and one audio track. Throws as [`Peer.open`] does. */
+  /** POSTs an offer for the sound and the pictures. Throws as [`Peer.open`] does. */
   static async open(options: PlayOptions, signal: AbortSignal): Promise<PlaySession> {
     const stream = new MediaStream();
+    const others: MediaStream[] = [];
     let channels: ChatChannels | undefined;
     const peer = await Peer.open(
       {
@@ -47,12 +53,16 @@ export class PlaySession implements Connection {
         endpoint: options.endpoint,
         iceServers: options.iceServers,
         prepare: (pc) => {
-          for (const kind of ["audio", "video"] as const) {
+          const receive = (kind: "audio" | "video") => {
             const transceiver = pc.addTransceiver(kind, { direction: "recvonly" });
             offerAbsCaptureTime(transceiver);
             keepShort(transceiver.receiver);
-            stream.addTrack(transceiver.receiver.track);
-          }
+            return transceiver.receiver.track;
+          };
+          stream.addTrack(receive("audio"));
+          // The first section is the one with the main picture.
+          stream.addTrack(receive("video"));
+          for (let more = 1; more < (options.videoTracks ?? 1); more += 1) others.push(new MediaStream([receive("video")]));
           channels = openChannels(pc);
         },
         // Browsers decode Opus to mono unless their own description asks for stereo.
@@ -62,7 +72,7 @@ export class PlaySession implements Connection {
       },
       signal,
     );
-    return new PlaySession(peer, stream, channels);
+    return new PlaySession(peer, stream, others, channels);
   }
 
   onState(listener: (state: RTCPeerConnectionState) => void): void {
@@ -83,6 +93,12 @@ export class PlaySession implements Connection {
   async chooseLayer(layer: LayerChoice): Promise<void> {
     const url = this.layerUrl;
     if (url) await this.peer.resource.post(url, { layer });
+  }
+
+  /** Asks for a track as the main picture; `undefined`: the one that the room shows. Throws `ProblemError`. */
+  async setMain(track: string | undefined): Promise<void> {
+    const url = this.layerUrl;
+    if (url) await this.peer.resource.post(url, { main: track ?? "auto" });
   }
 
   async vitals(): Promise<Vitals> {

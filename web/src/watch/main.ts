@@ -9,6 +9,7 @@ import { byId, byTestId, setOptions, setText } from "../ui/dom.ts";
 import { problemKey, wantsToken } from "../ui/problems.ts";
 import { keepToken, roomOfPath, takeToken } from "../ui/room.ts";
 import { followSurroundings } from "../ui/surroundings.ts";
+import { Beside } from "./beside.ts";
 import type { WatchChat } from "./chat.ts";
 import { showOverlay } from "./overlay.ts";
 import { Player } from "./player.ts";
@@ -49,7 +50,10 @@ let channels: ChatChannels | undefined;
 
 const soundOnly = new SoundOnly();
 const player = new Player({ i: toggleStats, q: () => quality.focus(), c: () => chat?.toggle() });
-const viewing = new Viewing(
+const beside = new Beside(() => {
+  viewing.swap().catch(() => toast(t("watch.swap.failed")));
+});
+const viewing: Viewing = new Viewing(
   new URL(`/whep/${encodeURIComponent(room ?? "")}`, location.href).href,
   () => token,
   {
@@ -60,6 +64,7 @@ const viewing = new Viewing(
       latencies.clear();
       player.play(soundOnly.shown ? latest.sound() : latest.stream);
       watchFrames();
+      beside.play(latest.others[0]);
     },
     onChannels(latest) {
       channels = latest;
@@ -111,6 +116,7 @@ function render(): void {
   byId("on-air", HTMLElement).hidden = now !== "live";
   showKinds(now);
   byId("slow", HTMLElement).hidden = now !== "live" || !viewing.slow;
+  beside.shown = now === "live" && !viewing.known.soundOnly && viewing.beside !== undefined;
   const viewers = byTestId("viewers", HTMLElement);
   viewers.hidden = viewing.viewers === undefined;
   setText(viewers, t("watch.viewers", { count: viewing.viewers ?? 0 }));

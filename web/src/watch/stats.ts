@@ -60,7 +60,8 @@ export function watchFigures(
   nowMs: number,
 ): WatchFigures {
   const inbound = [...now.values()].filter((stat) => stat.type === "inbound-rtp");
-  const video = inbound.find((stat) => stat["kind"] === "video");
+  // Of several pictures the main one, which is in the first section.
+  const [video] = inbound.filter((stat) => stat["kind"] === "video").sort((a, b) => Number(a["mid"] ?? 0) - Number(b["mid"] ?? 0));
   const old = video && before.get(video.id);
   const pair = activePair(now);
   const rtt = num(pair?.["currentRoundTripTime"]);

@@ -2,7 +2,7 @@
 
 import { Backoff, VIEWER_BACKOFF } from "../client/backoff.ts";
 import type { ChatChannels } from "../client/channels.ts";
-import { followEvents, type Layer, type LayerChoice, type ShowEvent } from "../client/events.ts";
+import { followEvents, type Layer, type LayerChoice, type ShowEvent, type VideoTrack } from "../client/events.ts";
 import { Keeper, type KeeperStatus } from "../client/keeper.ts";
 import { ProblemError } from "../client/problem.ts";
 import { PlaySession } from "../client/whep.ts";
@@ -27,6 +27,8 @@ export interface ViewingListener {
 
 /** How often figures are read. */
 const STATS_MS = 1_000;
+/** The main picture, and one beside it. */
+const VIDEO_TRACKS = 2;
 /** How long an interruption has to last before it is shown. */
 const INTERRUPTED_AFTER_MS = 1_000;
 /**
@@ -51,6 +53,10 @@ export class Viewing {
   #layers: readonly Layer[] = [];
   #current: Layer | undefined;
   #choice: LayerChoice = "auto";
+  #tracks: readonly VideoTrack[] = [];
+  #main: string | undefined;
+  /** The track that this viewer wants first. */
+  #chosen: string | undefined;
   #iceServers: RTCIceServer[] = [];
   #leaveEvents: () => void = () => {};
   #cancelStats: () => void = () => {};
@@ -71,7 +77,8 @@ export class Viewing {
       open: (signal) => {
         this.#painted = false;
         this.#leaveEvents();
-        return PlaySession.open({ endpoint: { url: this.url, token: this.token() }, iceServers: this.#iceServers }, signal);
+        const endpoint = { url: this.url, token: this.token() };
+        return PlaySession.open({ endpoint, iceServers: this.#iceServers, videoTracks: VIDEO_TRACKS }, signal);
       },
       onOpen: (session) => this.#opened(session),
       onStatus: (status) => {
@@ -129,6 +136,12 @@ export class Viewing {
     return this.#choice;
   }
 
+  /** The track beside the main one, which the second section carries; none while it brings no picture. */
+  get beside(): string | undefined {
+    const second = this.#main === undefined ? undefined : this.#tracks.find(({ id }) => id !== this.#main);
+    return second?.live ? second.id : undefined;
+  }
+
   /** Whether the server lets this viewer choose. */
   get canChoose(): boolean {
     return this.#keeper.connection?.layerUrl !== undefined;
@@ -175,12 +188,28 @@ export class Viewing {
     }
   }
 
+  /** Makes the picture beside the main one the main one; a later session asks for it again. Throws `ProblemError`. */
+  async swap(): Promise<void> {
+    const before = this.#chosen;
+    const wanted = this.beside;
+    if (wanted === undefined) return;
+    this.#chosen = wanted;
+    try {
+      await this.#keeper.connection?.setMain(wanted);
+    } catch (error) {
+      this.#chosen = before;
+      throw error;
+    }
+  }
+
   #opened(session: PlaySession): void {
     this.#iceServers = session.peer.resource.iceServers;
     this.#cancelInterrupted();
     this.#show = "unknown";
     this.#layers = [];
     this.#current = undefined;
+    this.#tracks = [];
+    this.#main = undefined;
     this.#before = new Map();
     this.#bytes = 0;
     this.#kinds.begin();
@@ -194,6 +223,10 @@ export class Viewing {
         this.#choice = "auto";
         this.listener.onChange();
       });
+    }
+    if (this.#chosen !== undefined) {
+      // The artist may have come back with fewer pictures.
+      void session.setMain(this.#chosen).catch(() => (this.#chosen = undefined));
     }
     const url = session.eventsUrl;
     if (url) {
@@ -239,6 +272,10 @@ export class Viewing {
       case "layers":
         this.#layers = event.layers;
         this.#current = event.current;
+        break;
+      case "tracks":
+        this.#tracks = event.tracks;
+        this.#main = event.main;
         break;
       case "viewercount":
         this.#viewers = event.viewers;
