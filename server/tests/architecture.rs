@@ -1,9 +1,12 @@
-//! Whatever docs/ARCHITECTURE.md names is there: files, folders, types, functions and settings. No
+//! Whatever docs/ARCHITECTURE.md and docs/bounds.md name is there: files, folders, types, functions and settings. No
 //! crate reaches another that it must not know.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// Words of docs/ARCHITECTURE.md.
+const WORDS_MAX: usize = 2_500;
 
 /// Folders of what is made or downloaded.
 const NOT_OURS: [&str; 5] = ["target", "node_modules", "dist", ".git", "corpus"];
@@ -63,8 +66,15 @@ fn all_that_the_architecture_names_is_there() {
         .filter_map(|path| path.strip_prefix(root()).ok())
         .map(|path| format!("/{}", path.display()))
         .collect();
-    let text = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).expect("the document");
-    let spans = code_spans(&text);
+    let read = |name| fs::read_to_string(root().join("docs").join(name)).expect("the document");
+    let (architecture, bounds) = (read("ARCHITECTURE.md"), read("bounds.md"));
+    let length = architecture.split_whitespace().count();
+    assert!(
+        length <= WORDS_MAX,
+        "{length} words: it is read in a quarter of an hour"
+    );
+    let mut spans = code_spans(&architecture);
+    spans.extend(code_spans(&bounds));
     assert!(spans.len() > 200, "only {} names were found", spans.len());
     let mut missing = Vec::new();
     for span in spans {
