@@ -5,7 +5,7 @@ use super::definition::{Definition, Source, counter, gauge, shard};
 pub(super) const METRICS: &[Definition] = &[
     gauge(
         "lightstick_chat_members",
-        "Sessions that take part in a chat, and of those the ones whose links are too slow for it",
+        "Sessions in a chat over data channels, and those of them whose links are too slow for it",
         &["shard", "state"],
         Source::ShardBy(&[
             ("here", |s| s.chat.members.get() as f64),
@@ -25,7 +25,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     counter(
         "lightstick_chat_frames_sent_total",
-        "Frames written to data channels, by the channel that they are meant for",
+        "Frames written to data channels",
         &["shard", "channel"],
         Source::ShardBy(&[
             ("ctl", |s| s.chat.frames_out[0].get() as f64),
@@ -40,7 +40,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     shard(
         "lightstick_chat_frames_received_total",
-        "Frames taken from data channels",
+        "Frames read from data channels",
         |s| s.chat.frames_in.get() as f64,
     ),
     shard(
@@ -50,7 +50,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     shard(
         "lightstick_chat_missed_total",
-        "Messages that members were not sent because their links were too slow; each is told how many",
+        "Messages not sent to members because their links were too slow; each member is told how many",
         |s| s.chat.missed.get() as f64,
     ),
     shard(
@@ -60,7 +60,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     counter(
         "lightstick_chat_late_ticks_total",
-        "Ticks that met others not shown to all yet: shown together with them, or lost for some",
+        "Ticks that arrived before the one before was sent to all: merged with it, or lost for some",
         &["shard", "outcome"],
         Source::ShardBy(&[
             ("merged", |s| s.chat.late.get() as f64),
@@ -69,7 +69,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     counter(
         "lightstick_chat_dropped_total",
-        "Chat frames and SCTP packets that were not processed or not sent, by reason",
+        "Chat frames and SCTP packets dropped, by reason",
         &["shard", "reason"],
         Source::ShardBy(&[
             ("flood", |s| s.chat.drop_flood.get() as f64),
@@ -83,7 +83,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     counter(
         "lightstick_chat_channels_closed_total",
-        "Data channels closed by us: of unknown labels or too many, and of sessions without a chat",
+        "Data channels closed by the server: unknown or too many, or of a session without a chat",
         &["shard", "reason"],
         Source::ShardBy(&[
             ("refused", |s| s.chat.channels_refused.get() as f64),
@@ -92,31 +92,31 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     gauge(
         "lightstick_chat_rooms",
-        "Rooms with a chat",
+        "Rooms with an open chat",
         &[],
         Source::Chat(|s| s.rooms.get() as f64),
     ),
     gauge(
         "lightstick_chat_clients",
-        "Connections to chats over whatever transport",
+        "Clients of chats over all transports",
         &[],
         Source::Chat(|s| s.clients.get() as f64),
     ),
     gauge(
         "lightstick_chat_websockets",
-        "WebSockets of chats",
+        "Open chat WebSockets",
         &[],
         Source::Chat(|s| s.sockets.get() as f64),
     ),
     counter(
         "lightstick_chat_accepted_total",
-        "Messages that were accepted",
+        "Chat messages accepted",
         &[],
         Source::Chat(|s| s.accepted.get() as f64),
     ),
     counter(
         "lightstick_chat_messages_total",
-        "Accepted messages by what became of them: shown to all, left out for want of room, or hidden",
+        "Accepted messages by outcome: shown, skipped to stay within the bit rate, or hidden",
         &["outcome"],
         Source::ChatBy(&[
             ("shown", |s| s.shown.get() as f64),
@@ -126,19 +126,19 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     counter(
         "lightstick_chat_held_total",
-        "Messages that waited for a moderator",
+        "Messages held for a moderator",
         &[],
         Source::Chat(|s| s.held.get() as f64),
     ),
     counter(
         "lightstick_chat_refused_total",
-        "Requests that chats refused",
+        "Chat requests refused",
         &[],
         Source::Chat(|s| s.refused.get() as f64),
     ),
     counter(
         "lightstick_chat_reactions_total",
-        "Reactions, counted and not",
+        "Reactions, counted or dropped",
         &["outcome"],
         Source::ChatBy(&[
             ("counted", |s| s.reactions.get() as f64),
@@ -147,7 +147,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     counter(
         "lightstick_chat_lost_total",
-        "What chats could not take or pass on: unreadable frames, frames for a room that is behind, commands for a shard that is behind, records that could not be kept, events that webhooks were not told of",
+        "Losses in the chat, by reason: unreadable frames, a room or shard that is behind, records not stored, events not sent to webhooks",
         &["reason"],
         Source::ChatBy(&[
             ("malformed", |s| s.malformed.get() as f64),
@@ -165,19 +165,19 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     counter(
         "lightstick_chat_websocket_missed_total",
-        "Messages that slow WebSockets were not sent",
+        "Messages not sent to slow WebSockets",
         &[],
         Source::Chat(|s| s.socket_missed.get() as f64),
     ),
     gauge(
         "lightstick_chat_webhooks_waiting",
-        "Events that wait for a receiver of webhooks, or are on their way",
+        "Webhook events waiting or being sent",
         &[],
         Source::Chat(|s| s.webhooks_waiting.get() as f64),
     ),
     counter(
         "lightstick_chat_webhooks_total",
-        "Webhooks by outcome: delivered, one try failed, given up and kept, given up and not kept, not sent",
+        "Webhook deliveries by outcome; dead: given up and stored, lost: given up and not stored, dropped: never tried",
         &["outcome"],
         Source::ChatBy(&[
             ("delivered", |s| s.webhooks_delivered.get() as f64),
@@ -189,7 +189,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     counter(
         "lightstick_chat_reviews_total",
-        "Messages by what the review hook said in time",
+        "Messages by verdict of the review hook",
         &["verdict"],
         Source::ChatBy(&[
             ("allow", |s| s.reviews_allowed.get() as f64),
@@ -200,7 +200,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     counter(
         "lightstick_chat_archive_records_total",
-        "Records of the chat's archive: in the journal, in the database, messages left out, refused, there already, unreadable",
+        "Records of the chat archive by outcome",
         &["outcome"],
         Source::ArchiveBy(&[
             ("journalled", |s| s.journalled as f64),
@@ -213,7 +213,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     counter(
         "lightstick_chat_archive_errors_total",
-        "Failed writes of the chat's archive, each tried again",
+        "Failed writes of the chat archive; each is retried",
         &["where"],
         Source::ArchiveBy(&[
             ("disk", |s| s.disk_errors as f64),
@@ -222,19 +222,19 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     gauge(
         "lightstick_chat_archive_journal_bytes",
-        "What the chat's journal takes on the disk",
+        "Size of the chat's journal on disk",
         &[],
         Source::Archive(|s| s.journal_bytes as f64),
     ),
     gauge(
         "lightstick_chat_archive_lag_bytes",
-        "What of the chat's journal the database does not have yet",
+        "Bytes of the chat's journal that are not in the database yet",
         &[],
         Source::Archive(|s| s.lag_bytes as f64),
     ),
     gauge(
         "lightstick_chat_archive_lag_seconds",
-        "How long the oldest of that has been waiting",
+        "Age of the oldest record that is not in the database yet",
         &[],
         Source::Archive(|s| s.lag.as_secs_f64()),
     ),

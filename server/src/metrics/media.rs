@@ -33,13 +33,13 @@ const HINTS: &[(&str, ShardValue); HintCode::COUNT] = &[
 pub(super) const METRICS: &[Definition] = &[
     gauge(
         "lightstick_build_info",
-        "Always 1; the version is a label",
+        "Always 1. The version is a label",
         &["version"],
         Source::Build,
     ),
     gauge(
         "lightstick_rooms",
-        "Rooms by whether an artist has been there",
+        "Rooms by state: started once a publisher has joined, waiting before",
         &["state"],
         Source::Signaling(|s| {
             let waiting = s.rooms.saturating_sub(s.rooms_started);
@@ -51,7 +51,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     gauge(
         "lightstick_sessions",
-        "Sessions that hold a WebRTC connection or make one",
+        "WebRTC sessions, connecting ones included",
         &["shard", "role"],
         Source::ShardBy(&[
             ("publisher", |s| s.publishers.get() as f64),
@@ -60,7 +60,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     gauge(
         "lightstick_shard_entries",
-        "What a shard holds, by table; without sessions, every table is empty",
+        "Entries in a shard's tables; every table is empty without sessions",
         &["shard", "table"],
         Source::ShardBy(&[
             ("rooms", |s| s.held_rooms.get() as f64),
@@ -73,7 +73,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     counter(
         "lightstick_joins_total",
-        "POSTs to WHIP and WHEP by outcome",
+        "WHIP and WHEP joins by outcome",
         &["role", "outcome"],
         Source::Signaling(|s| {
             let row = |(role, outcome, n): &(
@@ -97,7 +97,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     counter(
         "lightstick_http_requests_total",
-        "Requests by route and class of status",
+        "HTTP requests by route and status class",
         &["route", "class"],
         Source::Signaling(|s| {
             const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -110,13 +110,13 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     gauge(
         "lightstick_http_connections",
-        "Connections of the public listener, WebSockets among them",
+        "Open connections of the public listener, WebSockets included",
         &[],
         Source::Signaling(|s| vec![(vec![], s.connections as f64)]),
     ),
     counter(
         "lightstick_http_connections_refused_total",
-        "Connections of the public listener closed at once, by the limit that they met",
+        "Connections refused by the public listener, by the limit reached",
         &["limit"],
         Source::Signaling(|s| {
             s.connections_refused
@@ -127,7 +127,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     counter(
         "lightstick_refusals_total",
-        "Problems sent, by their code",
+        "Problem details sent, by code",
         &["code"],
         Source::Signaling(|s| {
             s.refusals
@@ -159,60 +159,62 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     shard(
         "lightstick_rtp_received_total",
-        "RTP packets from publishers",
+        "RTP packets received from publishers",
         |s| s.rtp_in.get() as f64,
     ),
     shard(
         "lightstick_rtp_forwarded_total",
-        "RTP packets given to viewers",
+        "RTP packets forwarded to viewers",
         |s| s.rtp_out.get() as f64,
     ),
     shard(
         "lightstick_rtp_paced_total",
-        "Of those, packets that pacing sent later than they came: of keyframes, and to newcomers",
+        "Forwarded RTP packets that were delayed by pacing: keyframes, and the start of new viewers",
         |s| s.paced_out.get() as f64,
     ),
     shard(
         "lightstick_rtp_missing_total",
-        "Packets missing from publishers when the next ones came; some are repaired later",
+        "RTP packets missing from publishers when a later one arrived; some are repaired afterwards",
         |s| s.rtp_in_lost.get() as f64,
     ),
     shard(
         "lightstick_viewer_lost_total",
-        "Packets that viewers reported lost",
+        "RTP packets that viewers reported as lost",
         |s| s.rtp_out_lost.get() as f64,
     ),
     shard(
         "lightstick_retransmissions_sent_total",
-        "Packets sent to viewers again",
+        "Packets retransmitted to viewers",
         |s| s.rtx_out.get() as f64,
     ),
     shard(
         "lightstick_nacks_received_total",
-        "NACKs from viewers",
+        "NACKs received from viewers",
         |s| s.nacks_in.get() as f64,
     ),
-    shard("lightstick_nacks_sent_total", "NACKs to publishers", |s| {
-        s.nacks_out.get() as f64
-    }),
+    shard(
+        "lightstick_nacks_sent_total",
+        "NACKs sent to publishers",
+        |s| s.nacks_out.get() as f64,
+    ),
     shard(
         "lightstick_keyframe_requests_received_total",
-        "PLI and FIR from viewers",
+        "PLI and FIR received from viewers",
         |s| s.keyframe_requests_in.get() as f64,
     ),
     shard(
         "lightstick_keyframe_requests_sent_total",
-        "PLI to publishers, after merging",
+        "PLI sent to publishers, after merging",
         |s| s.keyframe_requests_out.get() as f64,
     ),
     shard(
         "lightstick_layer_switches_total",
-        "Times a viewer was given another layer, its first included",
+        "Layer switches of viewers, the first layer included",
         |s| s.layer_switches.get() as f64,
     ),
     counter(
         "lightstick_layer_wishes_total",
-        "Layers that publishers were asked to pause, and to send again",
+        "Requests to publishers to pause or resume a layer",
         &["shard", "wish"],
         Source::ShardBy(&[
             ("pause", |s| s.layers_paused.get() as f64),
@@ -221,7 +223,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     counter(
         "lightstick_dropped_total",
-        "What was not processed or not sent, by reason",
+        "Datagrams and packets dropped, by reason",
         &["shard", "reason"],
         Source::ShardBy(&[
             ("junk", |s| s.drop_junk.get() as f64),
@@ -239,7 +241,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     gauge(
         "lightstick_attached",
-        "Taps and sources without SDP that are attached to rooms",
+        "Taps and sources without SDP attached to rooms",
         &["shard", "kind"],
         Source::ShardBy(&[
             ("tap", |s| s.attached.taps.get() as f64),
@@ -248,7 +250,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     counter(
         "lightstick_taps_ended_total",
-        "Taps that have ended, by reason",
+        "Ended taps by reason",
         &["shard", "reason"],
         Source::ShardBy(&[
             ("room_ended", |s| s.attached.taps_room_ended.get() as f64),
@@ -258,7 +260,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     counter(
         "lightstick_sources_ended_total",
-        "Sources without SDP that have ended, by reason",
+        "Ended sources without SDP, by reason",
         &["shard", "reason"],
         Source::ShardBy(&[
             ("room_ended", |s| s.attached.sources_room_ended.get() as f64),
@@ -271,19 +273,19 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     gauge(
         "lightstick_tcp_connections",
-        "TCP connections to the media ports",
+        "Open TCP connections to the media ports",
         &["shard"],
         Source::Shard(|s| s.tcp.connections.get() as f64),
     ),
     gauge(
         "lightstick_tcp_queued_bytes",
-        "Bytes that wait for slow TCP connections",
+        "Bytes queued for slow TCP connections",
         &["shard"],
         Source::Shard(|s| s.tcp.queued_bytes.get() as f64),
     ),
     counter(
         "lightstick_tcp_refused_total",
-        "TCP connections to the media ports that were refused, by reason",
+        "TCP connections to the media ports refused, by reason",
         &["shard", "reason"],
         Source::ShardBy(&[
             ("network", |s| s.tcp.refused_network.get() as f64),
@@ -293,7 +295,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     counter(
         "lightstick_tcp_closed_total",
-        "TCP connections to the media ports that ended, by reason",
+        "TCP connections to the media ports closed, by reason",
         &["shard", "reason"],
         Source::ShardBy(&[
             ("junk", |s| s.tcp.closed_junk.get() as f64),
@@ -306,7 +308,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     counter(
         "lightstick_starts_total",
-        "What newcomers started from; one who waited in vain counts again",
+        "Starts of new viewers, by the keyframe they started from; a viewer that waited in vain counts again",
         &["shard", "from"],
         Source::ShardBy(&[
             ("replay", |s| s.starts_replayed.get() as f64),
@@ -316,24 +318,24 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     gauge(
         "lightstick_history_bytes",
-        "Payload of the video packets kept for newcomers and to be sent again; shards share packets",
+        "Payload bytes of video kept for new viewers and retransmissions; shards share packets",
         &["shard"],
         Source::Shard(|s| s.history_bytes.get() as f64),
     ),
     gauge(
         "lightstick_publishers_hinted",
-        "Publishers whose streams have a fault that the artist is told of, by its code",
+        "Publishers with a fault in their stream, by the hint sent to the artist",
         &["shard", "hint"],
         Source::ShardBy(HINTS),
     ),
     shard(
         "lightstick_withheld_bytes_total",
-        "Bytes kept back from addresses that have not proven themselves",
+        "Bytes not sent to addresses that are not validated yet",
         |s| s.drop_unproven.get() as f64,
     ),
     counter(
         "lightstick_shard_commands_unanswered_total",
-        "Commands to a shard that got no answer, by why",
+        "Commands to a shard that were not answered, by reason",
         &["shard", "reason"],
         Source::ShardBy(&[
             ("full", |s| s.unanswered.full.load(Relaxed) as f64),
@@ -343,7 +345,7 @@ pub(super) const METRICS: &[Definition] = &[
     ),
     shard(
         "lightstick_session_panics_total",
-        "Sessions whose handling failed and was contained",
+        "Sessions ended by a contained panic",
         |s| s.panics.get() as f64,
     ),
     shard(
@@ -354,7 +356,7 @@ pub(super) const METRICS: &[Definition] = &[
     Definition {
         name: "lightstick_forward_delay_seconds",
         kind: Kind::Histogram,
-        help: "From the publisher's datagram to the viewers' sockets, a packet and viewer; without what pacing held",
+        help: "Time from a publisher's datagram to a viewer's socket, per packet and viewer, without pacing",
         labels: &["shard"],
         source: Source::Histogram(|s| {
             let bounds = DELAY_BOUNDS_US.iter().map(|us| *us as f64 / 1e6);
@@ -368,7 +370,7 @@ pub(super) const METRICS: &[Definition] = &[
     Definition {
         name: "lightstick_viewer_estimate_bits_per_second",
         kind: Kind::Histogram,
-        help: "Viewers of now by what their links are estimated to carry; no counters, so without rate()",
+        help: "Current viewers by estimated bandwidth; a gauge histogram, so do not use rate()",
         labels: &["shard"],
         source: Source::Histogram(|s| {
             let bounds = ESTIMATE_BOUNDS_KBPS.iter().map(|kbps| *kbps as f64 * 1e3);

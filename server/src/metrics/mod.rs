@@ -248,6 +248,44 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_lists_the_catalogue() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md");
+        let manual = std::fs::read_to_string(path).expect("the manual");
+        let rows: Vec<String> = catalogue()
+            .map(|definition| {
+                let kind = match definition.kind {
+                    Kind::Counter => "counter",
+                    Kind::Gauge => "gauge",
+                    Kind::Histogram => "histogram",
+                };
+                let (name, help) = (definition.name, definition.help);
+                let labels = definition.labels.join(", ");
+                let labels = if labels.is_empty() {
+                    " "
+                } else {
+                    &format!(" {labels} ")
+                };
+                format!("| `{name}` | {kind} |{labels}| {help} |")
+            })
+            .collect();
+        let is_row = |line: &&str| line.starts_with("| `lightstick_");
+        if std::env::var("METRICS_TABLE").is_ok_and(|wish| wish == "write") {
+            let before = manual.lines().take_while(|line| !is_row(line));
+            let after = manual.lines().skip_while(|line| !is_row(line));
+            let after = after.skip_while(is_row);
+            let rows = rows.iter().map(String::as_str);
+            let lines: Vec<&str> = before.chain(rows).chain(after).collect();
+            std::fs::write(path, lines.join("\n") + "\n").expect("the manual is written");
+            return;
+        }
+        let listed: Vec<&str> = manual.lines().filter(is_row).collect();
+        assert_eq!(
+            listed, rows,
+            "METRICS_TABLE=write updates docs/operations.md"
+        );
+    }
+
+    #[test]
     fn dashboards_and_alerts_use_what_exists() {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../grafana");
         let known: BTreeSet<&str> = catalogue().map(|definition| definition.name).collect();
