@@ -12,12 +12,12 @@ use crate::config::LogFormat;
 
 /// A low-latency WebRTC media server for idol live sessions.
 ///
-/// Settings come from lightstick.toml, then from the environment (LIGHTSTICK_HTTP__BIND stands
-/// for bind in the section http), then from flags; later ones win. lightstick.example.toml explains each.
+/// Settings are read from lightstick.toml, from the environment (LIGHTSTICK_HTTP__BIND sets `bind` in
+/// [http]) and from flags; later sources override earlier ones. lightstick.example.toml documents them all.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "lightstick", version)]
 pub struct Cli {
-    /// Configuration file. Without it, lightstick.toml in the working directory, if there is one.
+    /// Configuration file [default: lightstick.toml in the working directory, if it exists].
     #[arg(
         long,
         short,
@@ -26,41 +26,39 @@ pub struct Cli {
         value_name = "FILE"
     )]
     pub config: Option<PathBuf>,
-    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Serve until SIGTERM or SIGINT.
     Serve(ServeFlags),
     /// Check the configuration and exit.
     CheckConfig,
-    /// Mint a token (a JWT) with a key of the configuration and print it.
+    /// Print a token (JWT) signed with a configured key.
     Token(TokenRequest),
 }
 
 /// Settings that are often wanted on the command line.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ServeFlags {
-    /// Public HTTP: pages, WHIP, WHEP, API [default: 127.0.0.1:8080].
+    /// Address of the public listener: pages, WHIP, WHEP, API [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDR")]
     pub http_bind: Option<SocketAddr>,
-    /// Operations: metrics, health [default: 127.0.0.1:9464].
+    /// Address of the operations listener: metrics, health [default: 127.0.0.1:9464].
     #[arg(long, value_name = "ADDR")]
     pub operations_bind: Option<SocketAddr>,
-    /// Address to receive media on; may be given several times [default: 127.0.0.1 and ::1].
+    /// Address to receive media on; can be repeated [default: 127.0.0.1 and ::1].
     #[arg(long, value_name = "IP")]
     pub media_bind: Vec<IpAddr>,
-    /// Address that clients send media to, where it differs; may be given twice.
+    /// Address that clients send media to, if it differs; at most one each of IPv4 and IPv6.
     #[arg(long, value_name = "IP")]
     pub media_advertise: Vec<IpAddr>,
-    /// First media port, UDP and TCP; 0 takes free ones [default: 7700].
+    /// First media port, UDP and TCP; 0 uses free ports [default: 7700].
     #[arg(long, value_name = "PORT")]
     pub media_port: Option<u16>,
-    /// Media threads; 0 takes one for each core [default: 0].
+    /// Media threads; 0 uses one per core [default: 0].
     #[arg(long, value_name = "N")]
     pub shards: Option<u16>,
     /// Log format [default: pretty].
@@ -107,23 +105,23 @@ impl ServeFlags {
 /// What a token shall say.
 #[derive(Args, Clone, Debug)]
 pub struct TokenRequest {
-    /// Room, or a prefix of rooms such as "idol-*"; "*" for every room.
+    /// Room, a prefix of rooms such as "idol-*", or "*" for every room.
     #[arg(long)]
     pub room: String,
-    /// Who: the participant's name, the same over reconnects.
+    /// Id of the participant, the same over reconnects.
     #[arg(long, default_value = "cli")]
     pub name: String,
-    /// What is shown in the chat, if it is not the name.
+    /// Name shown in the chat, if it differs from --name.
     #[arg(long)]
     pub display_name: Option<String>,
-    /// What they are in the chat: guest, member, bot, moderator, lead-moderator or idol
-    /// [default: as the grants say].
+    /// Role in the chat: guest, member, bot, moderator, lead-moderator or idol
+    /// [default: derived from the grants].
     #[arg(long, value_parser = parse_role)]
     pub role: Option<ChatRole>,
-    /// How long the token is valid: 90m, 12h, 30d.
+    /// Lifetime, such as 90m, 12h or 30d.
     #[arg(long, default_value = "12h", value_parser = parse_ttl)]
     pub ttl: Duration,
-    /// Which key of [auth.keys] signs it. Needed where there are several.
+    /// Key of [auth.keys] to sign with; required if there are several.
     #[arg(long)]
     pub kid: Option<String>,
     /// Allow publishing.
@@ -141,7 +139,7 @@ pub struct TokenRequest {
     /// Allow the JSON API.
     #[arg(long)]
     pub admin: bool,
-    /// Allow publishing where somebody else publishes.
+    /// Allow replacing another publisher.
     #[arg(long)]
     pub takeover: bool,
 }

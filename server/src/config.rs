@@ -32,21 +32,15 @@ pub const ENV_PREFIX: &str = "LIGHTSTICK_";
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The public listener.
     pub http: HttpConfig,
-    /// The listener for operators.
     pub operations: OperationsConfig,
-    /// Who may do what.
     pub auth: AuthConfig,
     /// Media threads and sockets.
     pub media: MediaConfig,
     /// WHIP, WHEP, the API and their limits.
     pub signaling: SignalingConfig,
-    /// The chat.
     pub chat: ChatConfig,
-    /// Logging.
     pub log: LogConfig,
-    /// Stopping.
     pub shutdown: ShutdownConfig,
     /// The file that this came from, if any: read again when keys are reloaded.
     #[serde(skip)]
@@ -197,7 +191,6 @@ impl fmt::Debug for KeyConfig {
     }
 }
 
-/// Stopping.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShutdownConfig {
@@ -222,7 +215,7 @@ impl Default for ShutdownConfig {
 pub fn load(file: Option<&Path>, overrides: &[(&str, Value)]) -> anyhow::Result<Config> {
     let default_file = Path::new(DEFAULT_FILE);
     let file = match file {
-        Some(file) if !file.is_file() => bail!("there is no configuration file {}", file.display()),
+        Some(file) if !file.is_file() => bail!("no such configuration file: {}", file.display()),
         Some(file) => Some(file),
         None => default_file.is_file().then_some(default_file),
     };
@@ -275,7 +268,7 @@ fn environment_is_sound(names: &[String]) -> anyhow::Result<()> {
         };
         if let Some((section, key)) = SECTIONS.iter().find_map(|s| Some((s, key(s)?))) {
             bail!(
-                "the environment variable {ENV_PREFIX}{name} is no setting: \
+                "the environment variable {ENV_PREFIX}{name} is not a setting: \
                  write {ENV_PREFIX}{section}__{key}"
             );
         }
@@ -308,7 +301,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
         {
             bail!(
                 "{key} has the address {ip}, which others can reach, but no keys are configured.\n\
-                 Without keys anybody may watch, and the API is open. Set at least one, for example:\n\n\
+                 Without keys, anyone can watch and use the API. Set at least one, for example:\n\n\
                  [auth.keys.main]\nsecret_file = \"/etc/lightstick/main.key\"  # made by: openssl rand -hex 32"
             );
         }

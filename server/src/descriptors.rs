@@ -11,7 +11,7 @@ pub(crate) fn raise(wanted: u64) {
         maximum: limit.maximum,
     };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, "the soft limit of open files stays as it is");
+        tracing::warn!(%error, "cannot raise the limit of open files");
     }
     let now = getrlimit(Resource::Nofile).current;
     if let Some(now) = now.filter(|now| *now < wanted) {

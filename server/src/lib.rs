@@ -50,7 +50,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             descriptors::raise(config.descriptors());
             // Sessions are many and small: in huge pages, what lies between them stays resident.
             if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-                tracing::warn!(%error, "huge pages stay on: more memory is resident than is used");
+                tracing::warn!(%error, "cannot disable transparent huge pages: memory use will be higher");
             }
             let priority =
                 getpriority_process(None).context("cannot read the process's priority")?;
@@ -71,6 +71,6 @@ const NICE: i32 = 5;
 /// Not by what it inherits: threads start one another.
 fn after_media(priority: i32) {
     if let Err(error) = setpriority_process(None, priority + NICE) {
-        tracing::debug!(%error, "a thread keeps the priority of media threads");
+        tracing::debug!(%error, "cannot lower the priority of a thread");
     }
 }

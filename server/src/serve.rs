@@ -71,8 +71,8 @@ pub async fn serve_until_signal(config: Config) -> anyhow::Result<()> {
     };
     tokio::select! {
         end = &mut serving => end,
-        _ = terminate.recv() => bail!("ended at once by a second signal"),
-        _ = interrupt.recv() => bail!("ended at once by a second signal"),
+        _ = terminate.recv() => bail!("stopped at once by a second signal"),
+        _ = interrupt.recv() => bail!("stopped at once by a second signal"),
     }
 }
 
@@ -257,10 +257,14 @@ async fn reload_keys(
             match config::load(config.file.as_deref(), &[]) {
                 Ok(fresh) if !fresh.auth.keys.is_empty() => auth = fresh.auth,
                 Ok(_) => {
-                    tracing::warn!("the configuration has no keys: nothing is reloaded");
+                    tracing::warn!("the configuration has no keys; keeping the old ones");
                     continue;
                 }
-                Err(error) => tracing::warn!("keeping the old keys: {error:#}"),
+                // The files of the old keys are looked at again with the next tick.
+                Err(error) => {
+                    tracing::warn!("the keys were not reloaded: {error:#}");
+                    continue;
+                }
             }
         }
         let now = keys::fingerprint(&auth);
@@ -273,7 +277,7 @@ async fn reload_keys(
                 live.replace(keys);
                 before = now;
             }
-            Err(error) => tracing::warn!("keeping the old keys: {error:#}"),
+            Err(error) => tracing::warn!("the keys were not reloaded: {error:#}"),
         }
     }
 }
@@ -285,7 +289,7 @@ fn banner(public_url: Option<&str>, running: &Running) {
     println!("Lightstick {} is ready.", env!("CARGO_PKG_VERSION"));
     match &running.publish_token {
         Some(token) => {
-            println!("  Development mode: watching is open, keys are not configured.");
+            println!("  Development mode: no keys are configured, anyone may watch.");
             println!("  Studio:  {base}/studio/{DEMO_ROOM}#token={token}");
             println!("  Watch:   {base}/watch/{DEMO_ROOM}");
             println!("  WHIP:    {base}/whip/{DEMO_ROOM}");

@@ -75,7 +75,7 @@ impl Supervisor {
         });
         let drained = self.drain(deadline).await;
         let ended = self.end(deadline).await;
-        tracing::info!("ended");
+        tracing::info!("stopped");
         stopped.and(drained).and(ended)
     }
 

@@ -32,9 +32,9 @@ fn explain_secret(kind: &Kind) -> &'static str {
     match kind {
         // Digits of an environment variable are taken for a number.
         Kind::InvalidType(..) => {
-            "it is no text: put it into double quotes, in the environment too ('\"0123\"')"
+            "it is not a string: put it in double quotes, in the environment too ('\"0123\"')"
         }
-        _ => "it cannot be used",
+        _ => "invalid value",
     }
 }
 
@@ -46,7 +46,7 @@ fn without_quotation(text: &str) -> String {
 
 /// Every error of a configuration on a line of its own.
 pub(super) fn explain(figment: &Figment, errors: figment::Error) -> String {
-    let mut lines = vec!["the configuration cannot be used:".to_owned()];
+    let mut lines = vec!["invalid configuration:".to_owned()];
     for error in errors {
         let place = error.path.join(".");
         let source = error.metadata.as_ref().and_then(|m| m.source.as_ref());
@@ -60,16 +60,16 @@ pub(super) fn explain(figment: &Figment, errors: figment::Error) -> String {
         let what = match &error.kind {
             kind if secret => explain_secret(kind).to_owned(),
             Kind::UnknownField(_, known) => renamed(figment, &place).unwrap_or_else(|| {
-                format!("there is no such setting; there are: {}", known.join(", "))
-            }),
-            Kind::UnknownVariant(found, known) => {
                 format!(
-                    "{found:?} does not exist: write one of {}",
+                    "unknown setting; the settings here are: {}",
                     known.join(", ")
                 )
+            }),
+            Kind::UnknownVariant(found, known) => {
+                format!("unknown value {found:?}: write one of {}", known.join(", "))
             }
             Kind::InvalidType(found, wanted) | Kind::InvalidValue(found, wanted) => {
-                format!("it is {found}: write {}", in_words(wanted))
+                format!("found {found}: write {}", in_words(wanted))
             }
             Kind::Message(text) => match figment
                 .find_value(&place)

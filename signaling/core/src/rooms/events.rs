@@ -11,23 +11,12 @@ use super::{Participant, SessionNumber, VideoTrack};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Close a session in the media plane.
-    Close {
-        /// Which.
-        session: SessionId,
-        /// Where it is.
-        shard: ShardId,
-    },
+    Close { session: SessionId, shard: ShardId },
     /// Make a parked session its room's publisher in the media plane, before the one that it replaces
     /// is closed.
-    Promote {
-        /// Which.
-        session: SessionId,
-        /// Where it is.
-        shard: ShardId,
-    },
+    Promote { session: SessionId, shard: ShardId },
     /// Tell the media plane which of a room's video tracks is shown first.
     Main {
-        /// Where.
         room: RoomId,
         /// Which. `None`: the first one.
         track: Option<TrackId>,
@@ -46,62 +35,38 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Media flows in a room where nothing was on.
-    RoomStarted {
-        /// Where.
-        room: RoomName,
-    },
+    RoomStarted { room: RoomName },
     /// The show is over.
-    RoomEnded {
-        /// Where.
-        room: RoomName,
-        /// Why.
-        reason: EndReason,
-    },
+    RoomEnded { room: RoomName, reason: EndReason },
     /// The publisher's connection was lost, or was ended while another one comes up.
     PublisherInterrupted {
-        /// Where.
         room: RoomName,
         /// How long the room waits.
         grace: Duration,
     },
     /// Media flows again.
-    PublisherReturned {
-        /// Where.
-        room: RoomName,
-    },
+    PublisherReturned { room: RoomName },
     /// A session was opened.
     SessionJoined {
-        /// Which.
         session: SessionId,
-        /// Its number in lists.
         number: SessionNumber,
-        /// Where.
         room: RoomName,
-        /// As what.
         role: Role,
-        /// Who.
         participant: Option<Participant>,
     },
     /// An opened session is gone. Follows each [`Event::SessionJoined`] exactly once.
     SessionLeft {
-        /// Which.
         session: SessionId,
-        /// Its number in lists.
         number: SessionNumber,
-        /// Where.
         room: RoomName,
-        /// As what.
         role: Role,
-        /// Who.
         participant: Option<Participant>,
-        /// Why.
         reason: LeaveReason,
         /// How long it was here.
         after: Duration,
     },
     /// Other layers can be had.
     LayersChanged {
-        /// Where.
         room: RoomName,
         /// All of the room's video tracks.
         tracks: Vec<VideoTrack>,
@@ -109,19 +74,9 @@ pub enum Event {
         main: Option<TrackId>,
     },
     /// Another video track is shown first.
-    MainChanged {
-        /// Where.
-        room: RoomName,
-        /// Which.
-        main: TrackId,
-    },
+    MainChanged { room: RoomName, main: TrackId },
     /// What is wrong with the publisher's stream is something else than before, or nothing.
-    HintsChanged {
-        /// Where.
-        room: RoomName,
-        /// All of them.
-        hints: Vec<Hint>,
-    },
+    HintsChanged { room: RoomName, hints: Vec<Hint> },
 }
 
 /// Why a show is over.

@@ -53,7 +53,6 @@ pub struct RoomsConfig {
     pub retry_after: Duration,
     /// The viewers of a room are told their number at most once in this time.
     pub count_interval: Duration,
-    /// Limits.
     pub limits: Limits,
 }
 
@@ -73,17 +72,13 @@ impl Default for RoomsConfig {
 /// A request to join.
 #[derive(Clone, Debug)]
 pub struct Admission {
-    /// A fresh id.
     pub session: SessionId,
-    /// Into which room.
     pub room: RoomName,
-    /// As what.
     pub role: Role,
     /// Who, where the token says so. Publishers always have one.
     pub participant: Option<Participant>,
     /// Whether a publisher may end another's session.
     pub takeover: bool,
-    /// From where.
     pub address: IpAddr,
 }
 
@@ -95,53 +90,29 @@ pub enum Refusal {
     RoomBusy,
     /// No publisher, and viewers do not wait here.
     #[error("nobody is live in this room")]
-    NotLive {
-        /// When to come again.
-        retry_after: Duration,
-    },
+    NotLive { retry_after: Duration },
     /// [`Limits::rooms_max`], [`Limits::waiting_rooms_max`] or
     /// [`Limits::waiting_rooms_per_client_max`].
     #[error("the server holds as many rooms as it may")]
-    RoomsFull {
-        /// When to come again.
-        retry_after: Duration,
-    },
+    RoomsFull { retry_after: Duration },
     /// [`Limits::viewers_per_room_max`].
     #[error("the room is full")]
-    RoomFull {
-        /// When to come again.
-        retry_after: Duration,
-    },
+    RoomFull { retry_after: Duration },
     /// [`Limits::sessions_per_address_max`].
     #[error("too many sessions from this address")]
-    AddressFull {
-        /// When to come again.
-        retry_after: Duration,
-    },
+    AddressFull { retry_after: Duration },
     /// [`Limits::joins_per_address`].
     #[error("too many joins from this address")]
-    AddressRate {
-        /// When to come again.
-        retry_after: Duration,
-    },
+    AddressRate { retry_after: Duration },
     /// [`Limits::refused_offers_per_address`].
     #[error("too many offers from this address were refused")]
-    OffersRefused {
-        /// When to come again.
-        retry_after: Duration,
-    },
+    OffersRefused { retry_after: Duration },
     /// [`Limits::joins`].
     #[error("too many joins at once")]
-    JoinRate {
-        /// When to come again.
-        retry_after: Duration,
-    },
+    JoinRate { retry_after: Duration },
     /// The server is about to stop.
     #[error("the server is shutting down")]
-    Draining {
-        /// When to come again.
-        retry_after: Duration,
-    },
+    Draining { retry_after: Duration },
 }
 
 /// Whether an opened session may stay.

@@ -27,7 +27,6 @@ pub enum Activity {
 /// A video track of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VideoTrack {
-    /// Which.
     pub id: TrackId,
     /// The layers of it that can be had, lowest first.
     pub layers: Vec<Layer>,
@@ -60,7 +59,6 @@ impl RoomStatus {
 pub struct RoomSummary {
     /// Its id in the media plane.
     pub id: RoomId,
-    /// Its name.
     pub name: RoomName,
     /// Whether media flows.
     pub activity: Activity,
@@ -89,9 +87,7 @@ pub struct SessionSummary {
     pub session: SessionId,
     /// The number that stands for it.
     pub number: SessionNumber,
-    /// As what.
     pub role: Role,
-    /// Who.
     pub participant: Option<Participant>,
     /// Where in the media plane.
     pub shard: ShardId,
@@ -106,7 +102,6 @@ pub struct SessionSummary {
 /// How many of what there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Rooms.
     pub rooms: usize,
     /// Those that have or had a publisher.
     pub rooms_started: usize,
@@ -152,7 +147,6 @@ impl View<'_> {
         })
     }
 
-    /// One room.
     #[must_use]
     pub fn room(&self, now: Instant, name: &RoomName) -> Option<RoomSummary> {
         let id = *self.0.by_name.get(name)?;

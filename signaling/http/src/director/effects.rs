@@ -38,7 +38,7 @@ impl Director {
                 if let Some(state) = self.sessions.get(&session) {
                     state
                         .span
-                        .in_scope(|| tracing::debug!(?streams, "nobody watches these"));
+                        .in_scope(|| tracing::debug!(?streams, "layers without viewers"));
                     state.view.send_modify(|view| {
                         for named in &mut view.layers {
                             named.paused = streams.contains(&named.stream);
@@ -124,7 +124,7 @@ impl Director {
                 if let Some(state) = self.sessions.get(session) {
                     state.span.in_scope(|| {
                         tracing::info!(number = state.number, "joined");
-                        tracing::debug!(?participant, "participant");
+                        tracing::debug!(?participant, "participant of the session");
                     });
                 }
             }
@@ -146,23 +146,23 @@ impl Director {
                         .in_scope(|| tracing::info!(?reason, after_ms, "left"));
                 }
             }
-            Event::RoomStarted { room } => tracing::info!(%room, "the show has started"),
+            Event::RoomStarted { room } => tracing::info!(%room, "show started"),
             Event::RoomEnded { room, reason } => {
-                tracing::info!(%room, ?reason, "the show is over");
+                tracing::info!(%room, ?reason, "show ended");
             }
             Event::PublisherInterrupted { room, grace } => {
-                tracing::info!(%room, ?grace, "the publisher is gone; the room waits");
+                tracing::info!(%room, ?grace, "publisher disconnected; waiting for it to return");
             }
-            Event::PublisherReturned { room } => tracing::info!(%room, "the publisher is back"),
+            Event::PublisherReturned { room } => tracing::info!(%room, "publisher returned"),
             Event::LayersChanged { room, tracks, .. } => tracing::debug!(%room, ?tracks, "layers"),
-            Event::MainChanged { room, main } => tracing::info!(%room, %main, "another main track"),
+            Event::MainChanged { room, main } => tracing::info!(%room, %main, "main track changed"),
             Event::HintsChanged { room, hints } => {
                 let codes: Vec<&str> = hints.iter().map(|hint| hint.code.as_str()).collect();
                 if codes.is_empty() {
-                    tracing::info!(%room, "nothing is wrong with the publisher's stream any more");
+                    tracing::info!(%room, "publisher's stream has no faults any more");
                 } else {
                     let hints = codes.join(",");
-                    tracing::warn!(%room, %hints, "the publisher's stream has faults");
+                    tracing::warn!(%room, %hints, "publisher's stream has faults");
                 }
             }
         }

@@ -209,7 +209,7 @@ impl Director {
             }
             Err(error) => {
                 // The media plane's handle panicked: our bug, but not the other sessions'.
-                tracing::error!(%error, "a task about a session has failed");
+                tracing::error!(%error, "the task of a session failed");
                 let Some(session) = self.task_sessions.remove(&error.id()) else {
                     return;
                 };
@@ -233,7 +233,7 @@ impl Director {
         let opened = match result {
             Ok(opened) => opened,
             Err(error) => {
-                span.in_scope(|| tracing::debug!(%error, "not opened"));
+                span.in_scope(|| tracing::debug!(%error, "the session was not opened"));
                 match error {
                     OpenError::Malformed(_) | OpenError::Unacceptable(_) => {
                         self.rooms.offer_refused(now, session);
@@ -463,7 +463,7 @@ impl Director {
             view.send_modify(|view| view.reconnect_after = Some(after));
         }
         let draining = self.draining.get_or_insert_with(|| {
-            tracing::info!("draining: no new sessions");
+            tracing::info!("draining: new sessions are refused");
             Draining {
                 deadline,
                 replies: Vec::new(),
