@@ -3,6 +3,8 @@
 //! Nothing here does IO or reads a clock. Ids are `Copy` newtypes; units live in types.
 
 #![warn(missing_docs)]
+// Virtual time starts somewhere.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 mod bitrate;
 pub mod duration;
@@ -11,6 +13,7 @@ mod ids;
 mod media;
 mod member;
 mod network;
+pub mod rate;
 mod role;
 
 pub use bitrate::Bitrate;

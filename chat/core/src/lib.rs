@@ -7,7 +7,6 @@
 // Virtual time starts somewhere.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
-mod bucket;
 pub mod command;
 pub mod config;
 mod effects;

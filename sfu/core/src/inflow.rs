@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::bucket::{Bucket, Limit};
+use lightstick_types::rate::{Bucket, Limit};
+
 use crate::demux::Kind;
 
 /// Connectivity checks, and answers to ours, from an address that has authenticated itself: agents

@@ -16,7 +16,7 @@
 //! certificate, [`admission`] bounds connections over TCP. `sdp` reads a session description,
 //! [`offer`] says what an offer asks for and whether it can be served, [`answer`] answers it;
 //! [`binding`] tells which of its streams a publisher's packet is of. [`inflow`] bounds what a peer
-//! may make us decrypt, [`sctp`] and [`bucket`] what it may send on data channels.
+//! may make us decrypt, [`sctp`] what it may send on data channels.
 
 // Virtual time starts somewhere.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
@@ -24,7 +24,6 @@
 pub mod admission;
 pub mod answer;
 pub mod binding;
-pub mod bucket;
 pub mod bwe;
 pub mod clock;
 pub mod codec;

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::bucket::{Bucket, Limit};
+use lightstick_types::rate::{Bucket, Limit};
 
 /// Streams that data may come in on: peers number theirs from 0 and reuse them, and a client of
 /// ours opens three.

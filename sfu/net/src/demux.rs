@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use lightstick_sfu_core::bucket::Limit;
 use lightstick_sfu_core::demux::{self, Kind};
 use lightstick_sfu_core::ice::stun::{Class, Message};
 use lightstick_sfu_core::ice::{Output, Route};
+use lightstick_types::rate::Limit;
 use str0m::Input;
 use str0m::net::{Protocol, Receive};
 

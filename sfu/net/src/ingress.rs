@@ -9,13 +9,13 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::binding::Binding;
-use lightstick_sfu_core::bucket::{Bucket, Limit};
 use lightstick_sfu_core::clock::SenderReport;
 use lightstick_sfu_core::codec::h264::ParameterSets;
 use lightstick_sfu_core::health::Promise;
 use lightstick_sfu_core::offer::{Offer, Track};
 use lightstick_sfu_core::packet::PacketExtensions;
 use lightstick_sfu_core::uptrack::Incoming;
+use lightstick_types::rate::{Bucket, Limit};
 use lightstick_types::{Layer, StreamId, TrackId, TrackKind};
 use str0m::Rtc;
 use str0m::media::{KeyframeRequestKind, MediaKind, MediaTime, Mid, Rid};

@@ -3,10 +3,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
-use lightstick_sfu_core::bucket::Bucket;
 use lightstick_sfu_core::ice::Route;
 use lightstick_sfu_core::timer::TimerWheel;
 use lightstick_types::SessionId;
+use lightstick_types::rate::Bucket;
 use slab::Slab;
 
 use crate::demux::Senders;

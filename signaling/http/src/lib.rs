@@ -34,8 +34,8 @@ use std::time::Instant;
 
 use lightstick_chat::ChatPlane;
 use lightstick_sfu::{MediaEvent, MediaPlane};
-use lightstick_signaling_core::rooms::AddressRates;
 use lightstick_tasks::{Ended, Tasks};
+use lightstick_types::rate::AddressRates;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lightstick_types::ChatMember;
+use lightstick_types::rate::Bucket;
 
-use crate::bucket::Bucket;
 use crate::config::RoomConfig;
 use crate::settings::SLOW_SECONDS_MAX;
 
@@ -48,7 +48,7 @@ impl LimitKey {
 }
 
 /// What somebody may still do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Allowance {
     pub(super) messages: Bucket,
     /// One message in the time of slow mode.
@@ -84,17 +84,16 @@ impl Allowances {
             self.since = now;
         }
         let older = &mut self.older;
-        self.recent.entry(key).or_insert_with_key(|key| {
-            older.remove(key).unwrap_or(Allowance {
-                messages: Bucket::new(),
-                slow: Bucket::new(),
-            })
-        })
+        self.recent
+            .entry(key)
+            .or_insert_with_key(|key| older.remove(key).unwrap_or_default())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use lightstick_types::rate::Limit;
+
     use super::*;
 
     #[test]
@@ -102,15 +101,15 @@ mod tests {
         let config = RoomConfig::default();
         let mut now = Instant::now();
         let mut all = Allowances::new(&config, now);
-        let span = config.rate_window;
+        let limit = Limit::over(config.messages_per_user, config.rate_window);
         let key = || LimitKey::Address(7);
         for _ in 0..config.messages_per_user {
             let messages = &mut all.of(now, key()).messages;
-            assert!(messages.take(now, config.messages_per_user, span).is_ok());
+            assert!(messages.take(now, limit));
         }
         let refused = |all: &mut Allowances, now| {
             let messages = &mut all.of(now, key()).messages;
-            messages.take(now, config.messages_per_user, span).is_err()
+            !messages.take(now, limit)
         };
         assert!(refused(&mut all, now));
         // A generation that ends early takes nothing from who wrote a moment ago.

@@ -4,9 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lightstick_types::rate::{Bucket, Limit};
 use lightstick_types::{ChatMember, ChatRole};
 
-use crate::bucket::Bucket;
 use crate::now::Now;
 use crate::record::{Asker, ClientKey, Done};
 
@@ -15,11 +15,10 @@ use crate::record::{Asker, ClientKey, Done};
 pub(super) const LINGER: Duration = Duration::from_secs(60);
 /// Answers that are remembered for each user.
 const NONCES_MAX: usize = 64;
-/// Hellos of one connection, at once and over this span.
-const HELLOS: u32 = 5;
-const HELLOS_SPAN: Duration = Duration::from_secs(30);
-/// Personal copies of messages that were left out, for each user a second.
-const DIRECT_PER_SECOND: u32 = 3;
+/// Hellos of one connection.
+const HELLOS: Limit = Limit::over(5, Duration::from_secs(30));
+/// Personal copies of messages that were left out, for each user.
+const DIRECT: Limit = Limit::over(3, Duration::from_secs(1));
 
 #[derive(Debug)]
 struct Client {
@@ -56,7 +55,7 @@ impl User {
             anonymous: member.anonymous,
             clients: Vec::new(),
             nonces: VecDeque::new(),
-            direct: Bucket::new(),
+            direct: Bucket::default(),
             forget_at: now,
         }
     }
@@ -79,8 +78,7 @@ impl User {
 
     /// Whether it may be sent a personal copy of a message now.
     pub(super) fn take_direct(&mut self, now: Instant) -> bool {
-        let second = Duration::from_secs(1);
-        !self.clients.is_empty() && self.direct.take(now, DIRECT_PER_SECOND, second).is_ok()
+        !self.clients.is_empty() && self.direct.take(now, DIRECT)
     }
 }
 
@@ -117,8 +115,8 @@ impl Crowd {
         }
         let state = Client {
             member,
-            reactions: Bucket::new(),
-            hellos: Bucket::new(),
+            reactions: Bucket::default(),
+            hellos: Bucket::default(),
         };
         self.clients.insert(client, state);
     }
@@ -218,7 +216,7 @@ impl Crowd {
     /// After what time to try again.
     pub(super) fn take_hello(&mut self, now: Instant, client: ClientKey) -> Result<(), Duration> {
         match self.clients.get_mut(&client) {
-            Some(state) => state.hellos.take(now, HELLOS, HELLOS_SPAN),
+            Some(state) => state.hellos.try_take(now, HELLOS),
             None => Ok(()),
         }
     }
@@ -231,10 +229,10 @@ impl Crowd {
         per_second: u32,
         count: u32,
     ) -> u32 {
-        let second = Duration::from_secs(1);
-        self.clients.get_mut(&client).map_or(0, |state| {
-            state.reactions.take_up_to(now, per_second, second, count)
-        })
+        let limit = Limit::over(per_second, Duration::from_secs(1));
+        self.clients
+            .get_mut(&client)
+            .map_or(0, |state| state.reactions.take_up_to(count, now, limit))
     }
 
     /// When somebody is to be forgotten.
@@ -359,7 +357,7 @@ mod tests {
         let mut crowd = Crowd::default();
         let start = now();
         crowd.connect(start, ClientKey(1), member("u1", "mina"), 7);
-        for _ in 0..HELLOS {
+        for _ in 0..HELLOS.burst {
             assert!(crowd.take_hello(start.at, ClientKey(1)).is_ok());
         }
         let wait = crowd.take_hello(start.at, ClientKey(1)).unwrap_err();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use lightstick_chat_proto as proto;
 use lightstick_chat_proto::HoldPolicy;
+use lightstick_types::rate::Limit;
 use lightstick_types::{ChatMember, ChatRole};
 
 use super::allowance::{Allowances, LimitKey};
@@ -75,8 +76,9 @@ impl Rules {
         let who = LimitKey::of(member, address);
         let factor = who.factor(&self.config);
         let number = who.number();
-        let allowance = self.allowances.of(now, who);
-        if let Some(wait) = allowance.slow.wait(now, factor, slow_mode(settings)) {
+        let slow = &mut self.allowances.of(now, who).slow;
+        let wait = slow.wait(now, slow_mode(settings, factor));
+        if !wait.is_zero() {
             return Err(Refusal::later(Code::SlowMode, wait));
         }
         if settings.unique_only && self.recent.contains(&hash(text)) {
@@ -109,13 +111,11 @@ impl Rules {
             role if roles::moderates(role) => self.config.messages_per_moderator,
             _ => self.config.messages_per_user,
         };
-        let span = self.config.rate_window;
+        let limit = Limit::over(messages.saturating_mul(factor), self.config.rate_window);
         let allowance = self.allowances.of(now, who);
-        let taken = allowance
-            .messages
-            .take(now, messages.saturating_mul(factor), span);
+        let taken = allowance.messages.try_take(now, limit);
         taken.map_err(|wait| Refusal::later(Code::RateLimited, wait))?;
-        allowance.slow.spend(now, factor, slow_mode(settings));
+        allowance.slow.spend(now, slow_mode(settings, factor));
         Ok(())
     }
 
@@ -128,8 +128,9 @@ impl Rules {
     }
 }
 
-fn slow_mode(settings: &proto::Settings) -> Duration {
-    Duration::from_secs(settings.slow_seconds.into())
+/// One message of each user that somebody counts for.
+fn slow_mode(settings: &proto::Settings, users: u32) -> Limit {
+    Limit::over(users, Duration::from_secs(settings.slow_seconds.into()))
 }
 
 fn hash(text: &str) -> u64 {

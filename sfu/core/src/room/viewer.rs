@@ -5,12 +5,12 @@ mod section;
 
 use std::time::{Duration, Instant, SystemTime};
 
+use lightstick_types::rate::{Bucket, Limit};
 use lightstick_types::{Bitrate, LayerChoice, StreamId, TrackId, TrackKind, VIDEO_TRACKS_MAX};
 
 use super::buffer::{BatchedPacket, Buffer};
 use super::rates::RoomRates;
 use super::{Outlet, Turn};
-use crate::bucket::{Bucket, Limit};
 use crate::downtrack::DownTrack;
 use crate::egress::{Egress, Fit, Heard, NotSent, Place, StreamConfig};
 use crate::history::History;

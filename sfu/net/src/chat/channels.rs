@@ -7,8 +7,8 @@ use bytes::Bytes;
 use lightstick_chat_wire::{
     BUSY_BYTES, Channel, FRAME_BYTES_MAX, Frame, Link, REQUEST_BYTES_MAX, Reader,
 };
-use lightstick_sfu_core::bucket::{Bucket, Limit};
 use lightstick_types::ChatMember;
+use lightstick_types::rate::{Bucket, Limit};
 use str0m::Rtc;
 use str0m::channel::{ChannelData, ChannelId};
 

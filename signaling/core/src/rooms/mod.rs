@@ -26,7 +26,7 @@ use lightstick_types::{Network, Role, RoomId, RoomName, SessionId, ShardId};
 
 pub use events::{Effect, EndReason, Event, LeaveReason};
 use limits::Budgets;
-pub use limits::{AddressRates, Limits, Rate};
+pub use limits::Limits;
 pub use publishing::PARKED_MAX;
 use registry::Registry;
 pub use tracks::NoMain;

@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use lightstick_types::rate::Rate;
 use lightstick_types::{
     Codec, HintCode, Layer, RoomId, RoomName, SessionId, ShardId, StreamId, TrackId,
 };

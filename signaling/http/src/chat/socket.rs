@@ -22,6 +22,7 @@ use lightstick_chat::{Heard, NoRoom, Place, Refused, Socket};
 use lightstick_signaling_core::token::{Claims, Grant, TokenError};
 use lightstick_tasks::panic_message;
 use lightstick_types::RoomName;
+use lightstick_types::rate::{Bucket, Limit};
 use prost::Message as _;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error as WebSocketError;
@@ -47,10 +48,12 @@ const WRITE_BUFFER_BYTES_MAX: usize = 128 * 1_024;
 /// sent unread for so long is given up too.
 const PING_AFTER: Duration = Duration::from_secs(25);
 const GONE_AFTER: Duration = Duration::from_secs(60);
-/// Messages of a client a second, and at once, pings and pongs included; more are waited with, so
-/// that the client waits.
-const REQUESTS_PER_SECOND: u32 = 20;
-const REQUESTS_AT_ONCE: u32 = 60;
+/// Messages that are read from a client, pings and pongs included. No more are read before their
+/// time, so that the client waits.
+const REQUESTS: Limit = Limit {
+    every: Duration::from_millis(50),
+    burst: 60,
+};
 /// How long a close may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -160,7 +163,7 @@ type End = (u16, &'static str);
 struct Connection {
     stream: SplitStream<WebSocket>,
     out: Out,
-    allowance: Allowance,
+    requests: Bucket,
     json: bool,
 }
 
@@ -192,7 +195,7 @@ impl Connection {
                 owes_pong: false,
                 json,
             },
-            allowance: Allowance::new(Instant::now()),
+            requests: Bucket::default(),
             json,
         }
     }
@@ -240,12 +243,19 @@ impl Connection {
         self.serve(seat).await
     }
 
+    /// When the next message may be read; `None`: now.
+    fn reading_from(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        let wait = self.requests.wait(now, REQUESTS);
+        (!wait.is_zero()).then(|| now + wait)
+    }
+
     /// Waits for the first frame. Pings are answered, and count for nothing.
     async fn hello(&mut self) -> Result<Hello, End> {
         loop {
-            let reading_from = self.allowance.next_at();
+            let reading_from = self.reading_from();
             let came = next(&mut self.stream, self.json, reading_from).await;
-            self.allowance.spend(Instant::now());
+            self.requests.spend(Instant::now(), REQUESTS);
             match came {
                 Came::Request(Request::Hello(hello)) => return Ok(hello),
                 Came::Ping => self.out.flush().await.map_err(|_| GONE)?,
@@ -266,7 +276,7 @@ impl Connection {
         // Set anew when it rings, not at each word: what was heard meanwhile counts then.
         let mut alarm = pin!(tokio::time::sleep(PING_AFTER));
         loop {
-            let reading_from = self.allowance.next_at();
+            let reading_from = self.reading_from();
             tokio::select! {
                 biased;
                 sent = self.out.flush(), if self.out.waiting_since.is_some() => {
@@ -288,7 +298,7 @@ impl Connection {
                 // Whoever does not take the pong of a ping is not read: one at most is owed.
                 came = next(&mut self.stream, self.json, reading_from), if !self.out.owes_pong => {
                     let now = Instant::now();
-                    self.allowance.spend(now);
+                    self.requests.spend(now, REQUESTS);
                     let open = match came {
                         Came::Request(request) => {
                             heard_at = now;
@@ -385,29 +395,6 @@ fn broken(error: axum::Error) -> Came {
             Came::Broken((close::PROTOCOL, "this is no WebSocket"))
         }
         _ => Came::Gone,
-    }
-}
-
-/// How fast a client is read.
-struct Allowance {
-    /// When the allowance will be whole again.
-    full_at: Instant,
-}
-
-impl Allowance {
-    fn new(now: Instant) -> Self {
-        Self { full_at: now }
-    }
-
-    fn spend(&mut self, now: Instant) {
-        self.full_at = self.full_at.max(now) + Duration::from_secs(1) / REQUESTS_PER_SECOND;
-    }
-
-    /// When the next message may be read; `None`: now.
-    fn next_at(&self) -> Option<Instant> {
-        let ahead = Duration::from_secs(1) / REQUESTS_PER_SECOND * REQUESTS_AT_ONCE;
-        let at = self.full_at.checked_sub(ahead)?;
-        (at > Instant::now()).then_some(at)
     }
 }
 
