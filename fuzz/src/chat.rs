@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lightstick_chat_core::config::RoomConfig;
 use lightstick_chat_core::now::Now;
-use lightstick_chat_core::room::{ClientKey, Output, Room, Stored};
+use lightstick_chat_core::room::{ChatRoom, ClientKey, Output, Stored};
 use lightstick_chat_proto::entry::Entry;
 use lightstick_chat_proto::part::Part;
 use lightstick_chat_proto::{ClientFrame, ServerFrame};
@@ -119,7 +119,7 @@ const ROLES: [ChatRole; 4] = [
 ];
 
 struct Fuzzed {
-    room: Room,
+    room: ChatRoom,
     now: Now,
     /// The place of the last entry that was shown.
     offset: u64,
@@ -133,7 +133,7 @@ impl Fuzzed {
         };
         let config = RoomConfig::default();
         Self {
-            room: Room::new(config, 1, 1, false, &Stored::new(), now),
+            room: ChatRoom::new(config, 1, 1, false, &Stored::new(), now),
             now,
             offset: 0,
         }

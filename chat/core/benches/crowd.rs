@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use lightstick_chat_core::config::RoomConfig;
 use lightstick_chat_core::now::Now;
-use lightstick_chat_core::room::{ClientKey, Output, Room, Stored};
+use lightstick_chat_core::room::{ChatRoom, ClientKey, Output, Stored};
 use lightstick_chat_proto as proto;
 use lightstick_chat_proto::client_frame::Frame as Request;
 use lightstick_chat_wire::{Channel, Frame, Link, Reader, Tick};
@@ -75,7 +75,7 @@ fn main() {
         unix_ms: 1_700_000_000_000,
     };
     let config = RoomConfig::default();
-    let mut room = Room::new(config, 1, 1, false, &Stored::new(), now);
+    let mut room = ChatRoom::new(config, 1, 1, false, &Stored::new(), now);
     let mut rng = fastrand::Rng::with_seed(1);
 
     let began = cpu_ns();

@@ -9,7 +9,7 @@ const TIMEOUT_DEFAULT: u32 = 600;
 
 /// What a command asks for, with its reason.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Command {
+pub struct SlashCommand {
     pub action: Action,
     /// The rest of the line.
     pub reason: String,
@@ -19,7 +19,7 @@ pub struct Command {
 ///
 /// # Errors
 /// [`Code::BadCommand`], with the command's usage.
-pub fn parse(text: &str, settings: &Settings) -> Result<Command, Refusal> {
+pub fn parse(text: &str, settings: &Settings) -> Result<SlashCommand, Refusal> {
     let (name, rest) = split(text.trim_start_matches('/'));
     let usage = |usage: &str| Refusal::because(Code::BadCommand, usage);
     let user = |usage_text: &str| match split(rest) {
@@ -27,14 +27,14 @@ pub fn parse(text: &str, settings: &Settings) -> Result<Command, Refusal> {
         (user, reason) => Ok((user.trim_start_matches('@').to_owned(), reason.to_owned())),
     };
     let plain = |action| {
-        Ok(Command {
+        Ok(SlashCommand {
             action,
             reason: rest.to_owned(),
         })
     };
     let on_user = |usage_text: &str, action: fn(String) -> Action| {
         let (user, reason) = user(usage_text)?;
-        Ok(Command {
+        Ok(SlashCommand {
             action: action(user),
             reason,
         })
@@ -53,7 +53,7 @@ pub fn parse(text: &str, settings: &Settings) -> Result<Command, Refusal> {
         };
         let mut changed = settings.clone();
         set(&mut changed, on);
-        Ok(Command {
+        Ok(SlashCommand {
             action: Action::Settings(changed),
             reason: reason.to_owned(),
         })
@@ -67,7 +67,7 @@ pub fn parse(text: &str, settings: &Settings) -> Result<Command, Refusal> {
                 Err(_) => (TIMEOUT_DEFAULT, rest.as_str()),
             };
             let reason = reason.to_owned();
-            Ok(Command {
+            Ok(SlashCommand {
                 action: Action::Timeout(Timeout { user, seconds }),
                 reason,
             })
@@ -80,21 +80,21 @@ pub fn parse(text: &str, settings: &Settings) -> Result<Command, Refusal> {
         "warn" => on_user("/warn USER [REASON]", Action::Warn),
         "delete" => {
             let (id, reason) = id("/delete MESSAGE-ID [REASON]")?;
-            Ok(Command {
+            Ok(SlashCommand {
                 action: Action::Delete(id),
                 reason,
             })
         }
         "pin" => {
             let (id, reason) = id("/pin MESSAGE-ID")?;
-            Ok(Command {
+            Ok(SlashCommand {
                 action: Action::Pin(id),
                 reason,
             })
         }
         "unpin" => plain(Action::Pin(0)),
         "announce" if rest.is_empty() => Err(usage("/announce TEXT")),
-        "announce" => Ok(Command {
+        "announce" => Ok(SlashCommand {
             action: Action::Announce(rest.to_owned()),
             reason: String::new(),
         }),
@@ -107,7 +107,7 @@ pub fn parse(text: &str, settings: &Settings) -> Result<Command, Refusal> {
             };
             let mut changed = settings.clone();
             changed.slow_seconds = seconds;
-            Ok(Command {
+            Ok(SlashCommand {
                 action: Action::Settings(changed),
                 reason: reason.to_owned(),
             })
@@ -133,7 +133,7 @@ pub fn parse(text: &str, settings: &Settings) -> Result<Command, Refusal> {
                 choices,
                 seconds: 0,
             };
-            Ok(Command {
+            Ok(SlashCommand {
                 action: Action::PollStart(poll),
                 reason: String::new(),
             })
@@ -191,7 +191,7 @@ mod tests {
             let reason = reason.to_owned();
             assert_eq!(
                 parse(text, &settings),
-                Ok(Command { action, reason }),
+                Ok(SlashCommand { action, reason }),
                 "{text}"
             );
         }

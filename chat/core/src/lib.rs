@@ -1,6 +1,6 @@
 //! A room's chat, without IO and in virtual time.
 //!
-//! [`room::Room`] is one room: it is told who comes and what they ask for, and says what everybody
+//! [`room::ChatRoom`] is one room: it is told who comes and what they ask for, and says what everybody
 //! is shown, what single clients are told and what is to be kept. Every entry point takes `now`;
 //! nothing here reads a clock, opens a socket or waits.
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use lightstick_chat_core::config::RoomConfig;
 use lightstick_chat_core::now::Now;
-use lightstick_chat_core::room::{ClientKey, Output, Room, Stored};
+use lightstick_chat_core::room::{ChatRoom, ClientKey, Output, Stored};
 use lightstick_chat_proto as proto;
 use lightstick_chat_proto::client_frame::Frame as Request;
 use lightstick_chat_proto::entry::Entry;
@@ -145,7 +145,7 @@ struct Client {
 }
 
 struct World {
-    room: Room,
+    room: ChatRoom,
     now: Now,
     rng: fastrand::Rng,
     clients: Vec<Client>,
@@ -163,7 +163,7 @@ impl World {
             unix_ms: 1_700_000_000_000,
         };
         Self {
-            room: Room::new(RoomConfig::default(), 1, seed, false, &Stored::new(), now),
+            room: ChatRoom::new(RoomConfig::default(), 1, seed, false, &Stored::new(), now),
             now,
             rng: fastrand::Rng::with_seed(seed),
             clients: Vec::new(),

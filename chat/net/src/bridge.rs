@@ -21,7 +21,7 @@ use tokio::sync::mpsc::error::{SendError, TrySendError};
 
 use crate::address::AddressHasher;
 use crate::hub::{Hub, NoRoom, RoomHandle};
-use crate::room::{Command, Route};
+use crate::room::{RoomCommand, Route};
 use crate::shards::Shards;
 use crate::stats::PlaneStats;
 
@@ -51,7 +51,7 @@ enum Seat {
     Opening {
         client: ClientKey,
         /// What it has sent meanwhile.
-        early: Vec<Command>,
+        early: Vec<RoomCommand>,
     },
     Taken(Taken),
 }
@@ -85,12 +85,15 @@ struct Found {
 /// to be brought up to date. At most three commands a session.
 #[derive(Default)]
 struct Backlog {
-    commands: VecDeque<Command>,
+    commands: VecDeque<RoomCommand>,
     connects: usize,
 }
 
 /// A room has room for a command again, or is gone.
-type Freed = (RoomName, Result<mpsc::OwnedPermit<Command>, SendError<()>>);
+type Freed = (
+    RoomName,
+    Result<mpsc::OwnedPermit<RoomCommand>, SendError<()>>,
+);
 type Waits<T> = FuturesUnordered<Pin<Box<dyn Future<Output = T> + Send>>>;
 
 /// What the bridge keeps.
@@ -110,8 +113,8 @@ struct Backlogs {
 impl Backlogs {
     /// Hands a room what must not be lost, behind what waits for it already. False: too many
     /// sessions wait to be connected.
-    fn deliver(&mut self, name: &RoomName, room: &RoomHandle, command: Command) -> bool {
-        let connects = usize::from(matches!(command, Command::Connect { .. }));
+    fn deliver(&mut self, name: &RoomName, room: &RoomHandle, command: RoomCommand) -> bool {
+        let connects = usize::from(matches!(command, RoomCommand::Connect { .. }));
         if let Some(backlog) = self.of.get_mut(name) {
             if backlog.connects + connects > CONNECTS_WAITING_MAX {
                 return false;
@@ -132,7 +135,7 @@ impl Backlogs {
         true
     }
 
-    fn wait(&self, name: RoomName, commands: mpsc::Sender<Command>) {
+    fn wait(&self, name: RoomName, commands: mpsc::Sender<RoomCommand>) {
         let freed = async move { (name, commands.reserve_owned().await) };
         self.waits.push(Box::pin(freed));
     }
@@ -142,12 +145,14 @@ impl Backlogs {
         let Some(backlog) = self.of.get_mut(name) else {
             return false;
         };
-        let connects = |command: &Command| matches!(command, Command::Connect { client, .. } if *client == gone);
+        let connects = |command: &RoomCommand| matches!(command, RoomCommand::Connect { client, .. } if *client == gone);
         let waits = backlog.commands.iter().any(connects);
         if waits {
             backlog.connects -= 1;
             backlog.commands.retain(|command| match command {
-                Command::Connect { client, .. } | Command::Resync { client } => *client != gone,
+                RoomCommand::Connect { client, .. } | RoomCommand::Resync { client } => {
+                    *client != gone
+                }
                 _ => true,
             });
         }
@@ -167,7 +172,7 @@ impl Backlogs {
                 self.of.remove(&name);
                 return;
             };
-            backlog.connects -= usize::from(matches!(command, Command::Connect { .. }));
+            backlog.connects -= usize::from(matches!(command, RoomCommand::Connect { .. }));
             let sender = permit.send(command);
             if backlog.commands.is_empty() {
                 self.of.remove(&name);
@@ -221,8 +226,8 @@ impl Bridge {
                 if let Some(seat) = state.seats.get_mut(&session) {
                     let client = seat.client();
                     let command = match read(&bytes) {
-                        Some(request) => Command::Request { client, request },
-                        None => Command::Malformed {
+                        Some(request) => RoomCommand::Request { client, request },
+                        None => RoomCommand::Malformed {
                             client,
                             nonce: nonce::of_protobuf(&bytes),
                         },
@@ -258,7 +263,7 @@ impl Bridge {
             ChatEvent::Resync { session, .. } => {
                 if let Some(Seat::Taken(taken)) = state.seats.get(&session) {
                     let client = taken.client;
-                    let resync = Command::Resync { client };
+                    let resync = RoomCommand::Resync { client };
                     state.backlogs.deliver(&taken.name, &taken.room, resync);
                 }
             }
@@ -267,7 +272,7 @@ impl Bridge {
                     state.seats.remove(&session)
                     && !state.backlogs.forget(&name, client)
                 {
-                    let disconnect = Command::Disconnect { client };
+                    let disconnect = RoomCommand::Disconnect { client };
                     state.backlogs.deliver(&name, &room, disconnect);
                 }
             }
@@ -320,7 +325,7 @@ impl Bridge {
                 NoRoom::NotOpen | NoRoom::Closing => "closing",
             })
             .and_then(|room| {
-                let connect = Command::Connect {
+                let connect = RoomCommand::Connect {
                     client,
                     address,
                     member,
@@ -350,7 +355,7 @@ impl Bridge {
         shard: ShardId,
         session: SessionId,
         seat: &Taken,
-        command: Command,
+        command: RoomCommand,
         backlogs: &Backlogs,
     ) {
         // Not ahead of those that wait.
@@ -366,7 +371,7 @@ impl Bridge {
         }
     }
 
-    fn refuse(&self, shard: ShardId, session: SessionId, command: &Command) {
+    fn refuse(&self, shard: ShardId, session: SessionId, command: &RoomCommand) {
         self.stats.overload.add(1);
         if let Some(frame) = come_again(command) {
             self.shards
@@ -383,14 +388,14 @@ impl Bridge {
 }
 
 /// What a client is told whose request its room has no place for; `None`: it waits for no answer.
-fn come_again(command: &Command) -> Option<Frame> {
+fn come_again(command: &RoomCommand) -> Option<Frame> {
     let nonce = match command {
-        Command::Request {
+        RoomCommand::Request {
             request: Request::Hello(_) | Request::React(_) | Request::Ping(_),
             ..
         } => return None,
-        Command::Request { request, .. } => nonce::of(request),
-        Command::Malformed { nonce, .. } => *nonce,
+        RoomCommand::Request { request, .. } => nonce::of(request),
+        RoomCommand::Malformed { nonce, .. } => *nonce,
         _ => return None,
     };
     Some(answer_frame(nonce, &Err(Refusal::later(Code::Full, AGAIN))))

@@ -10,7 +10,7 @@ use lightstick_types::RoomName;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::room::{COMMANDS_MAX, Command, Common, RoomTask, TICKS_MAX};
+use crate::room::{COMMANDS_MAX, Common, RoomCommand, RoomTask, TICKS_MAX};
 use crate::socket::Shown;
 
 /// Requests for rooms that wait.
@@ -21,7 +21,7 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// The way to a room. Holding it keeps the room open.
 #[derive(Clone, Debug)]
 pub(crate) struct RoomHandle {
-    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) commands: mpsc::Sender<RoomCommand>,
     pub(crate) ticks: broadcast::Sender<Shown>,
     /// A WebSocket has gone that found no place for its farewell.
     pub(crate) gone: Arc<AtomicBool>,
@@ -356,7 +356,7 @@ fn spawn(room: RoomName, common: Common, running: &mut Tasks) -> RoomHandle {
 mod tests {
     use super::*;
 
-    fn handle() -> (RoomHandle, mpsc::Receiver<Command>) {
+    fn handle() -> (RoomHandle, mpsc::Receiver<RoomCommand>) {
         let (commands, inbox) = mpsc::channel(1);
         let (ticks, _) = broadcast::channel(1);
         let gone = Arc::default();

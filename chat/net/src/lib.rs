@@ -47,9 +47,9 @@ pub use lightstick_chat_core::room::Overview;
 pub use lightstick_chat_proto as proto;
 pub use lightstick_chat_wire as wire;
 use review::Reviewer;
-use room::{Command, Common, Reply};
+use room::{Common, Reply, RoomCommand};
 use shards::Shards;
-pub use socket::{Heard, Place, Refused, Shown, Socket};
+pub use socket::{Place, Refused, Shown, Socket, SocketEvent};
 pub use stats::{Number, PlaneStats};
 use webhook::Webhooks;
 pub use webhook::{DeliveryConfig, HookConfigError, RetryError, ReviewConfig, WebhookConfig};
@@ -230,7 +230,7 @@ impl ChatPlane {
         reason: String,
     ) -> Result<Done, Refusal> {
         let action = Box::new(action);
-        self.ask(room, |reply| Command::Act {
+        self.ask(room, |reply| RoomCommand::Act {
             actor,
             action,
             reason,
@@ -250,7 +250,7 @@ impl ChatPlane {
         posted: Posted,
     ) -> Result<Done, Refusal> {
         let posted = Box::new(posted);
-        self.ask(room, |reply| Command::Post {
+        self.ask(room, |reply| RoomCommand::Post {
             actor,
             posted,
             reply,
@@ -263,7 +263,7 @@ impl ChatPlane {
     /// # Errors
     /// [`Refusal`].
     pub async fn caption(&self, room: RoomName, cue: CaptionCue) -> Result<Done, Refusal> {
-        self.ask(room, |reply| Command::Caption { cue, reply })
+        self.ask(room, |reply| RoomCommand::Caption { cue, reply })
             .await
     }
 
@@ -273,7 +273,7 @@ impl ChatPlane {
     /// # Errors
     /// [`NoRoom`].
     pub async fn look(&self, room: RoomName) -> Result<Overview, NoRoom> {
-        self.read(room, |reply| Command::Look { reply }).await
+        self.read(room, |reply| RoomCommand::Look { reply }).await
     }
 
     /// The last captions of a room, oldest first.
@@ -281,13 +281,14 @@ impl ChatPlane {
     /// # Errors
     /// [`NoRoom`].
     pub async fn captions(&self, room: RoomName) -> Result<Vec<CaptionCue>, NoRoom> {
-        self.read(room, |reply| Command::Captions { reply }).await
+        self.read(room, |reply| RoomCommand::Captions { reply })
+            .await
     }
 
     async fn read<T>(
         &self,
         room: RoomName,
-        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+        command: impl FnOnce(oneshot::Sender<T>) -> RoomCommand,
     ) -> Result<T, NoRoom> {
         let (reply, answer) = oneshot::channel();
         let room = self.hub.open(room, Opener::Known).await?;
@@ -338,7 +339,7 @@ impl ChatPlane {
         rooms.dedup();
         for room in rooms {
             let (actor, user) = (actor.clone(), user.to_owned());
-            self.ask(room, |reply| Command::Erase { actor, user, reply })
+            self.ask(room, |reply| RoomCommand::Erase { actor, user, reply })
                 .await?;
         }
         Ok(self.archive.erase_user(user).await?)
@@ -369,7 +370,7 @@ impl ChatPlane {
     async fn ask(
         &self,
         room: RoomName,
-        command: impl FnOnce(Reply) -> Command,
+        command: impl FnOnce(Reply) -> RoomCommand,
     ) -> Result<Done, Refusal> {
         let closing = || Refusal::later(Code::Closing, Duration::from_secs(1));
         let opened = self.hub.open(room, Opener::Known).await;

@@ -23,7 +23,7 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// What the hook answers.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "verdict", rename_all = "lowercase")]
-enum Verdict {
+enum HookAnswer {
     Allow,
     Modify {
         text: String,
@@ -111,9 +111,9 @@ impl Reviewer {
         }
         let answer = read(response).await?;
         Some(match serde_json::from_slice(&answer).ok()? {
-            Verdict::Allow => Reviewed::Allow,
-            Verdict::Modify { text } => Reviewed::Modify(text),
-            Verdict::Deny { reason } => Reviewed::Deny(reason),
+            HookAnswer::Allow => Reviewed::Allow,
+            HookAnswer::Modify { text } => Reviewed::Modify(text),
+            HookAnswer::Deny { reason } => Reviewed::Deny(reason),
         })
     }
 }
@@ -136,17 +136,20 @@ mod tests {
 
     #[test]
     fn verdict_table() {
-        let read = |json: &str| serde_json::from_str::<Verdict>(json);
-        assert!(matches!(read(r#"{"verdict":"allow"}"#), Ok(Verdict::Allow)));
+        let read = |json: &str| serde_json::from_str::<HookAnswer>(json);
+        assert!(matches!(
+            read(r#"{"verdict":"allow"}"#),
+            Ok(HookAnswer::Allow)
+        ));
         assert!(matches!(
             read(r#"{"verdict":"allow","text":"x"}"#),
-            Ok(Verdict::Allow)
+            Ok(HookAnswer::Allow)
         ));
         assert!(
-            matches!(read(r#"{"verdict":"modify","text":"x"}"#), Ok(Verdict::Modify { text }) if text == "x")
+            matches!(read(r#"{"verdict":"modify","text":"x"}"#), Ok(HookAnswer::Modify { text }) if text == "x")
         );
         assert!(
-            matches!(read(r#"{"verdict":"deny"}"#), Ok(Verdict::Deny { reason }) if reason.is_empty())
+            matches!(read(r#"{"verdict":"deny"}"#), Ok(HookAnswer::Deny { reason }) if reason.is_empty())
         );
         for bad in [
             "",

@@ -13,7 +13,7 @@ use lightstick_chat_core::now::Now;
 use lightstick_chat_core::record::{Answer, Asker, Done, RoomEvent};
 use lightstick_chat_core::refusal::{Code, Refusal};
 use lightstick_chat_core::room::{
-    Actor, ClientKey, Output, Overview, Posted, Review, Reviewed, Room, answer_frame,
+    Actor, ChatRoom, ClientKey, Output, Overview, Posted, Review, Reviewed, answer_frame,
 };
 use lightstick_chat_proto as proto;
 use lightstick_chat_proto::client_frame::Frame as Request;
@@ -54,7 +54,7 @@ pub(crate) enum Route {
 
 /// What a room's task is asked.
 #[derive(Debug)]
-pub(crate) enum Command {
+pub(crate) enum RoomCommand {
     Connect {
         client: ClientKey,
         member: Arc<ChatMember>,
@@ -128,7 +128,7 @@ pub(crate) struct ReviewRequest {
     pub(crate) review: Review,
     /// When the room began to wait.
     pub(crate) asked: Instant,
-    pub(crate) answer: mpsc::WeakSender<Command>,
+    pub(crate) answer: mpsc::WeakSender<RoomCommand>,
 }
 
 impl ReviewRequest {
@@ -137,7 +137,7 @@ impl ReviewRequest {
         if let Some(room) = self.answer.upgrade() {
             let id = self.review.id;
             // The room is gone: nobody waits.
-            let _ = room.send(Command::Reviewed { id, reviewed }).await;
+            let _ = room.send(RoomCommand::Reviewed { id, reviewed }).await;
         }
     }
 }
@@ -166,8 +166,8 @@ type Kept = Pin<Box<dyn Future<Output = (Commit, Result<(), NotKept>)> + Send>>;
 pub(crate) struct RoomTask {
     name: RoomName,
     common: Common,
-    room: Room,
-    me: mpsc::WeakSender<Command>,
+    room: ChatRoom,
+    me: mpsc::WeakSender<RoomCommand>,
     ticks: broadcast::Sender<Shown>,
     routes: HashMap<ClientKey, Route>,
     /// Sessions of this room on each shard.
@@ -194,8 +194,8 @@ impl RoomTask {
     pub(crate) async fn run(
         name: RoomName,
         common: Common,
-        me: mpsc::WeakSender<Command>,
-        mut commands: mpsc::Receiver<Command>,
+        me: mpsc::WeakSender<RoomCommand>,
+        mut commands: mpsc::Receiver<RoomCommand>,
         ticks: broadcast::Sender<Shown>,
         gone: Arc<AtomicBool>,
     ) {
@@ -206,7 +206,7 @@ impl RoomTask {
         let epoch = start.unix_ms << 16 | u64::from(fastrand::u16(..));
         let review = common.reviews.is_some();
         let config = common.config.clone();
-        let room = Room::new(config, epoch, fastrand::u64(..), review, &stored, start);
+        let room = ChatRoom::new(config, epoch, fastrand::u64(..), review, &stored, start);
         common.stats.rooms.add(1);
         tracing::info!(room = %name, "the chat is open");
         let mut task = Self {
@@ -282,9 +282,9 @@ impl RoomTask {
         tracing::info!(room = %task.name, "the chat is closed");
     }
 
-    fn obey(&mut self, now: Now, command: Command) {
+    fn obey(&mut self, now: Now, command: RoomCommand) {
         match command {
-            Command::Connect {
+            RoomCommand::Connect {
                 client,
                 member,
                 address,
@@ -300,14 +300,14 @@ impl RoomTask {
                 self.routes.insert(client, route);
                 self.room.connect(now, client, member, address);
             }
-            Command::Request { client, request } => self.room.receive(now, client, request),
-            Command::Malformed { client, nonce } => {
+            RoomCommand::Request { client, request } => self.room.receive(now, client, request),
+            RoomCommand::Malformed { client, nonce } => {
                 self.common.stats.malformed.add(1);
                 self.room.malformed(client, nonce);
             }
-            Command::Resync { client } => self.room.resume(now, client),
-            Command::Disconnect { client } => self.disconnect(now, client),
-            Command::Act {
+            RoomCommand::Resync { client } => self.room.resume(now, client),
+            RoomCommand::Disconnect { client } => self.disconnect(now, client),
+            RoomCommand::Act {
                 actor,
                 action,
                 reason,
@@ -316,7 +316,7 @@ impl RoomTask {
                 let to = self.request(reply);
                 self.room.moderate(now, &actor, *action, &reason, to);
             }
-            Command::Post {
+            RoomCommand::Post {
                 actor,
                 posted,
                 reply,
@@ -324,11 +324,11 @@ impl RoomTask {
                 let to = self.request(reply);
                 self.room.post(now, &actor, *posted, to);
             }
-            Command::Erase { actor, user, reply } => {
+            RoomCommand::Erase { actor, user, reply } => {
                 let to = self.request(reply);
                 self.room.erase(now, &actor, &user, to);
             }
-            Command::Caption { cue, reply } => {
+            RoomCommand::Caption { cue, reply } => {
                 let result = self.room.caption(now, cue);
                 let done = Done {
                     at_ms: now.unix_ms,
@@ -337,12 +337,12 @@ impl RoomTask {
                 // Whoever asked may have stopped waiting.
                 let _ = reply.send(result.map(|()| done));
             }
-            Command::Reviewed { id, reviewed } => self.room.reviewed(now, id, reviewed),
-            Command::Look { reply } => {
+            RoomCommand::Reviewed { id, reviewed } => self.room.reviewed(now, id, reviewed),
+            RoomCommand::Look { reply } => {
                 // Whoever asked may have stopped waiting.
                 let _ = reply.send(self.room.overview());
             }
-            Command::Captions { reply } => {
+            RoomCommand::Captions { reply } => {
                 let _ = reply.send(self.captions.iter().cloned().collect());
             }
         }

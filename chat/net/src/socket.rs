@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use lightstick_chat_core::room::ClientKey;
 use lightstick_chat_proto::client_frame::Frame as Request;
-use lightstick_chat_wire::{Frame, Given, Link, Reader, Tick};
+use lightstick_chat_wire::{Frame, Link, Reader, Tick, Written};
 use lightstick_types::ChatMember;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
@@ -16,7 +16,7 @@ use tokio::sync::{broadcast, mpsc};
 use crate::address::AddressHasher;
 use crate::config::ChatConfig;
 use crate::hub::{NoRoom, RoomHandle};
-use crate::room::{Command, OWN_FRAMES_MAX, Route};
+use crate::room::{OWN_FRAMES_MAX, RoomCommand, Route};
 use crate::stats::PlaneStats;
 
 /// Why a WebSocket gets no place.
@@ -107,7 +107,7 @@ pub struct Shown {
 
 /// What a room has for a WebSocket.
 #[derive(Debug)]
-pub enum Heard {
+pub enum SocketEvent {
     Tick(Shown),
     Own(Frame),
     /// It was so far behind that ticks are gone: the room brings it up to date.
@@ -137,7 +137,7 @@ impl Socket {
         let (sender, own) = mpsc::channel(OWN_FRAMES_MAX);
         let ticks = room.ticks.subscribe();
         let route = Route::Socket(sender);
-        let connect = Command::Connect {
+        let connect = RoomCommand::Connect {
             client,
             member,
             address: place.address,
@@ -162,7 +162,7 @@ impl Socket {
         let client = self.client;
         self.room
             .commands
-            .send(Command::Request { client, request })
+            .send(RoomCommand::Request { client, request })
             .await
             .is_ok()
     }
@@ -170,7 +170,7 @@ impl Socket {
     /// Passes on that a frame could not be read, with its nonce as far as that is known. False: the
     /// room is gone.
     pub async fn malformed(&self, nonce: u64) -> bool {
-        let malformed = Command::Malformed {
+        let malformed = RoomCommand::Malformed {
             client: self.client,
             nonce,
         };
@@ -178,42 +178,42 @@ impl Socket {
     }
 
     /// The next thing to be sent. Safe to cancel.
-    pub async fn heard(&mut self) -> Heard {
+    pub async fn next_event(&mut self) -> SocketEvent {
         tokio::select! {
             biased;
             // Its end is dropped by a room that ends, and by one whose frames wait here unread.
-            own = self.own.recv() => own.map_or_else(|| Heard::Closed(self.why_closed()), Heard::Own),
+            own = self.own.recv() => own.map_or_else(|| SocketEvent::Closed(self.why_closed()), SocketEvent::Own),
             tick = self.ticks.recv() => match tick {
-                Ok(tick) => Heard::Tick(tick),
-                Err(RecvError::Lagged(_)) => Heard::Resync,
-                Err(RecvError::Closed) => Heard::Closed("closing"),
+                Ok(tick) => SocketEvent::Tick(tick),
+                Err(RecvError::Lagged(_)) => SocketEvent::Resync,
+                Err(RecvError::Closed) => SocketEvent::Closed("closing"),
             },
         }
     }
 
-    /// Gives what was heard to the link, as far as it takes it. False: the room is gone.
-    pub async fn give(&mut self, now: Instant, heard: Heard, link: &mut impl Link) -> bool {
+    /// Writes an event to the link, as far as it takes it. False: the room is gone.
+    pub async fn give(&mut self, now: Instant, event: SocketEvent, link: &mut impl Link) -> bool {
         let mut resync = false;
-        let given = match heard {
-            Heard::Tick(shown) => {
+        let written = match event {
+            SocketEvent::Tick(shown) => {
                 let whole = shown.whole.as_ref();
                 self.reader.offer_whole(now, &shown.tick, whole, link)
             }
-            Heard::Own(frame) => self.reader.offer_own(now, &frame, link),
-            Heard::Resync => {
+            SocketEvent::Own(frame) => self.reader.offer_own(now, &frame, link),
+            SocketEvent::Resync => {
                 resync = true;
-                Given::default()
+                Written::default()
             }
-            Heard::Closed(_) => return false,
+            SocketEvent::Closed(_) => return false,
         };
-        self.note(given);
+        self.note(written);
         self.resync(resync).await
     }
 
     /// Sends what waits. To be called when the link has drained. False: the room is gone.
     pub async fn settle(&mut self, now: Instant, link: &mut impl Link) -> bool {
-        let given = self.reader.settle(now, link);
-        self.note(given);
+        let written = self.reader.settle(now, link);
+        self.note(written);
         self.resync(false).await
     }
 
@@ -228,22 +228,22 @@ impl Socket {
         if !(self.reader.take_resync() || also) {
             return true;
         }
-        let resync = Command::Resync {
+        let resync = RoomCommand::Resync {
             client: self.client,
         };
         self.room.commands.send(resync).await.is_ok()
     }
 
-    fn note(&self, given: Given) {
+    fn note(&self, written: Written) {
         let stats = &self.place.sockets.stats;
-        stats.socket_frames.add(given.frames.into());
-        stats.socket_missed.add(given.missed.into());
+        stats.socket_frames.add(written.frames.into());
+        stats.socket_missed.add(written.missed.into());
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        let disconnect = Command::Disconnect {
+        let disconnect = RoomCommand::Disconnect {
             client: self.client,
         };
         let sent = self.room.commands.try_send(disconnect);

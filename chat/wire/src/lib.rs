@@ -11,7 +11,7 @@ mod frame;
 mod reader;
 
 pub use frame::{Channel, FRAME_BYTES_MAX, Frame, Tick};
-pub use reader::{BUSY_BYTES, COUNTS_ONLY_AFTER, Given, LAG_MAX, Link, OWED_BYTES_MAX, Reader};
+pub use reader::{BUSY_BYTES, COUNTS_ONLY_AFTER, LAG_MAX, Link, OWED_BYTES_MAX, Reader, Written};
 
 /// Longest frame that is taken from a client, in bytes.
 pub const REQUEST_BYTES_MAX: usize = 8_192;

@@ -30,9 +30,9 @@ pub trait Link {
     fn write(&mut self, channel: Channel, frame: &Frame) -> bool;
 }
 
-/// What was done with what was offered.
+/// What was written of what was offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Given {
+pub struct Written {
     pub frames: u32,
     pub bytes: u32,
     /// Messages that the client will not get.
@@ -60,7 +60,7 @@ pub struct Reader {
 
 impl Reader {
     /// Offers a tick of the room.
-    pub fn offer(&mut self, now: Instant, tick: &Tick, link: &mut impl Link) -> Given {
+    pub fn offer(&mut self, now: Instant, tick: &Tick, link: &mut impl Link) -> Written {
         self.offer_whole(now, tick, None, link)
     }
 
@@ -72,59 +72,59 @@ impl Reader {
         tick: &Tick,
         whole: Option<&Frame>,
         link: &mut impl Link,
-    ) -> Given {
-        let mut given = self.settle(now, link);
+    ) -> Written {
+        let mut written = self.settle(now, link);
         if self.owed.is_empty() && self.busy_since.is_none() {
             // The way of nearly every client at nearly every time.
-            if whole.is_some_and(|whole| write(link, Channel::Ctl, whole, &mut given)) {
-                return given;
+            if whole.is_some_and(|whole| write(link, Channel::Ctl, whole, &mut written)) {
+                return written;
             }
-            self.give(now, link, Channel::Ctl, tick.ctl.as_ref(), 0, &mut given);
+            self.give(now, link, Channel::Ctl, tick.ctl.as_ref(), 0, &mut written);
             self.give(
                 now,
                 link,
                 Channel::Chat,
                 tick.chat.as_ref(),
                 tick.messages,
-                &mut given,
+                &mut written,
             );
-            self.give(now, link, Channel::Fx, tick.fx.as_ref(), 0, &mut given);
-            return given;
+            self.give(now, link, Channel::Fx, tick.fx.as_ref(), 0, &mut written);
+            return written;
         }
         if let Some(frame) = &tick.ctl {
             self.owe(now, Channel::Ctl, frame, 0);
         }
         match &tick.chat {
-            Some(_) if self.counts_only => self.miss(tick.messages, &mut given),
+            Some(_) if self.counts_only => self.miss(tick.messages, &mut written),
             Some(frame) => self.owe(now, Channel::Chat, frame, tick.messages),
             None => {}
         }
         if self.counts_only
             && let Some(fx) = &tick.fx
         {
-            write(link, Channel::Fx, fx, &mut given);
+            write(link, Channel::Fx, fx, &mut written);
         }
-        self.shed(now, &mut given);
-        given
+        self.shed(now, &mut written);
+        written
     }
 
     /// Sends one client something of its own: never left out, in order with the rest of `ctl`.
-    pub fn offer_own(&mut self, now: Instant, frame: &Frame, link: &mut impl Link) -> Given {
-        let mut given = self.settle(now, link);
+    pub fn offer_own(&mut self, now: Instant, frame: &Frame, link: &mut impl Link) -> Written {
+        let mut written = self.settle(now, link);
         if self.owed.is_empty() {
-            self.give(now, link, Channel::Ctl, Some(frame), 0, &mut given);
+            self.give(now, link, Channel::Ctl, Some(frame), 0, &mut written);
         } else {
             self.owe(now, Channel::Ctl, frame, 0);
-            self.shed(now, &mut given);
+            self.shed(now, &mut written);
         }
-        given
+        written
     }
 
     /// Sends what waits, as far as the link takes it. To be called when the link has drained.
-    pub fn settle(&mut self, now: Instant, link: &mut impl Link) -> Given {
-        let mut given = Given::default();
+    pub fn settle(&mut self, now: Instant, link: &mut impl Link) -> Written {
+        let mut written = Written::default();
         if self.busy_since.is_none() && self.owed.is_empty() && link.unsent_bytes() < BUSY_BYTES {
-            return given;
+            return written;
         }
         if link.unsent_bytes() >= BUSY_BYTES {
             let since = *self.busy_since.get_or_insert(now);
@@ -137,13 +137,13 @@ impl Reader {
                 })]);
                 self.owe(now, Channel::Ctl, &counts_only, 0);
             }
-            self.shed(now, &mut given);
-            return given;
+            self.shed(now, &mut written);
+            return written;
         }
         self.busy_since = None;
         self.counts_only = false;
-        self.drain(link, &mut given);
-        given
+        self.drain(link, &mut written);
+        written
     }
 
     /// Whether something waits for the link.
@@ -175,10 +175,10 @@ impl Reader {
         channel: Channel,
         frame: Option<&Frame>,
         messages: u32,
-        given: &mut Given,
+        written: &mut Written,
     ) {
         let Some(frame) = frame else { return };
-        if !write(link, channel, frame, given) && channel != Channel::Fx {
+        if !write(link, channel, frame, written) && channel != Channel::Fx {
             self.owe(now, channel, frame, messages);
         }
     }
@@ -196,13 +196,13 @@ impl Reader {
         });
     }
 
-    fn miss(&mut self, messages: u32, given: &mut Given) {
+    fn miss(&mut self, messages: u32, written: &mut Written) {
         self.missed += messages;
-        given.missed += messages;
+        written.missed += messages;
     }
 
     /// Leaves out what has waited too long, or is too much.
-    fn shed(&mut self, now: Instant, given: &mut Given) {
+    fn shed(&mut self, now: Instant, written: &mut Written) {
         let counts_only = self.counts_only;
         let late = |owed: &Owed| counts_only || now.saturating_duration_since(owed.since) > LAG_MAX;
         let mut at = 0;
@@ -212,7 +212,7 @@ impl Reader {
                 let messages = owed.messages;
                 self.owed_bytes -= owed.frame.len();
                 self.owed.remove(at);
-                self.miss(messages, given);
+                self.miss(messages, written);
             } else {
                 at += 1;
             }
@@ -224,13 +224,13 @@ impl Reader {
         }
     }
 
-    fn drain(&mut self, link: &mut impl Link, given: &mut Given) {
+    fn drain(&mut self, link: &mut impl Link, written: &mut Written) {
         if self.missed != 0 {
             let gap = Frame::new([part::Part::Gap(Gap {
                 messages: self.missed,
                 counts_only: false,
             })]);
-            if !write(link, Channel::Ctl, &gap, given) {
+            if !write(link, Channel::Ctl, &gap, written) {
                 return;
             }
             self.missed = 0;
@@ -248,10 +248,10 @@ impl Reader {
                 bytes += owed.frame.len();
             }
             let sent = if count == 1 {
-                write(link, channel, &first.frame, given)
+                write(link, channel, &first.frame, written)
             } else {
                 let joined = Frame::joined(self.owed.iter().take(count).map(|owed| &owed.frame));
-                write(link, channel, &joined, given)
+                write(link, channel, &joined, written)
             };
             if !sent {
                 return;
@@ -267,11 +267,11 @@ impl Reader {
     }
 }
 
-fn write(link: &mut impl Link, channel: Channel, frame: &Frame, given: &mut Given) -> bool {
+fn write(link: &mut impl Link, channel: Channel, frame: &Frame, written: &mut Written) -> bool {
     let taken = link.write(channel, frame);
     if taken {
-        given.frames += 1;
-        given.bytes += frame.len() as u32;
+        written.frames += 1;
+        written.bytes += frame.len() as u32;
     }
     taken
 }

@@ -19,7 +19,7 @@ use crate::api::{
     COMMANDS_MAX, CommandError, EVENTS_MAX, LocalIce, MediaEvent, OpenError, OpenSession,
     RemoteIce, RoleConfig, RoomMedia, SessionMedia, SessionOpened, ViewerChoice,
 };
-use crate::chat::{CHAT_COMMANDS_MAX, CHAT_EVENTS_MAX, ChatCommand, ChatEvent, Desk};
+use crate::chat::{CHAT_COMMANDS_MAX, CHAT_EVENTS_MAX, ChatCommand, ChatEvent, ChatOutbox};
 use crate::command::{Command, Opening, Order};
 use crate::config::{MediaConfig, MediaConfigError};
 use crate::faults::Faults;
@@ -161,7 +161,7 @@ impl MediaPlane {
                 links,
                 outside: Outside {
                     events: events.clone(),
-                    chat: Desk::new(chat_inbox, Arc::clone(&chat_woken), chat_events.clone()),
+                    chat: ChatOutbox::new(chat_inbox, Arc::clone(&chat_woken), chat_events.clone()),
                 },
                 core: (config.pin && shards <= cores).then_some(index),
             };

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::api::{CloseReason, MediaEvent};
 use crate::attached::Attached;
-use crate::chat::Desk;
+use crate::chat::ChatOutbox;
 use crate::command::{Command, Order};
 use crate::control::Control;
 use crate::faults::Faults;
@@ -65,7 +65,7 @@ pub(crate) struct Outside {
     /// To the control plane.
     pub(crate) events: mpsc::Sender<MediaEvent>,
     /// To and from the chat.
-    pub(crate) chat: Desk,
+    pub(crate) chat: ChatOutbox,
 }
 
 /// One media thread's state.
@@ -86,7 +86,7 @@ pub(crate) struct Shard {
     /// When everything is looked at that is looked at now and then.
     pub(crate) survey_at: Instant,
     pub(crate) control: Control,
-    pub(crate) chat: Desk,
+    pub(crate) chat: ChatOutbox,
 }
 
 /// Reads a shard's UDP sockets.
@@ -201,7 +201,7 @@ impl Shard {
         // What has come over TCP, the chat and joins have slices after the media of the turn.
         for tend in [
             |shard: &mut Self, registry: &_| shard.tend_tcp(registry),
-            |shard: &mut Self, _: &_| shard.tend_chat(),
+            |shard: &mut Self, _: &_| shard.handle_chat(),
             |shard: &mut Self, _: &_| shard.tend_joins(),
         ] {
             if tend(self, registry) {
@@ -351,7 +351,7 @@ impl Shard {
                 self.io.stats.drop_media.add(1);
                 self.note_fault(key, Fault::Unplaced);
             }
-            Signal::Channel(event) => self.hear_channel(key, event),
+            Signal::Channel(event) => self.handle_channel_event(key, event),
             Signal::Closed(reason) => self.remove(key, reason),
         }
     }

@@ -1,8 +1,8 @@
 //! One room: who is there, what they write, what is shown.
 //!
-//! Order of calls: any of the entry points below, then [`Room::poll`] until it returns `None`,
-//! then [`Room::turn`] when [`Room::deadline`] has come. When the records of an
-//! [`Output::Commit`] are kept, or could not be, [`Room::kept`] and [`Room::settled`] are told.
+//! Order of calls: any of the entry points below, then [`ChatRoom::poll`] until it returns `None`,
+//! then [`ChatRoom::turn`] when [`ChatRoom::deadline`] has come. When the records of an
+//! [`Output::Commit`] are kept, or could not be, [`ChatRoom::kept`] and [`ChatRoom::settled`] are told.
 //!
 //! Each part owns its state: `crowd` (who is there), `board` (what holds until it is changed),
 //! `broadcast` (what is shown), `outbox` (what leaves), `rules` (what a message has to pass),
@@ -70,7 +70,7 @@ const CAPTION_DEFAULT_MS: u32 = 4_000;
 const CAPTION_MAX_MS: u32 = 30_000;
 
 #[derive(Debug)]
-pub struct Room {
+pub struct ChatRoom {
     state: RoomState,
     pending: Pending,
 }
@@ -95,7 +95,7 @@ pub struct Overview {
     pub totals: Totals,
 }
 
-impl Room {
+impl ChatRoom {
     /// A room that nobody is in, of a configuration that was validated. `epoch` must differ from
     /// that of every earlier life of the room; `review` says whether messages go to the review hook.
     ///
@@ -225,7 +225,7 @@ impl Room {
     }
 
     /// A message of the integrator's server. Filters and limits do not hold for it; a highlighted
-    /// one is answered once it is kept, which the shell reports with [`Room::settled`]. A refusal is
+    /// one is answered once it is kept, which the shell reports with [`ChatRoom::settled`]. A refusal is
     /// an [`Output::Answer`].
     pub fn post(&mut self, now: Now, actor: &Actor, posted: Posted, to: Asker) {
         self.state.post(now, actor, posted, to);
@@ -277,7 +277,7 @@ impl Room {
         self.state.talk.out.poll(will_tick)
     }
 
-    /// When [`Room::turn`] wants to be called.
+    /// When [`ChatRoom::turn`] wants to be called.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.state.deadline()

@@ -24,13 +24,13 @@ pub enum Output {
         records: Vec<Record>,
         /// May be empty.
         answers: Vec<Answer>,
-        /// What waits for the records: [`Room::kept`](super::Room::kept) is told whether they are
+        /// What waits for the records: [`ChatRoom::kept`](super::ChatRoom::kept) is told whether they are
         /// kept.
         action: Option<u64>,
     },
     /// An answer that waits for nothing.
     Answer(Answer),
-    /// Ask the review hook, and call [`Room::reviewed`](super::Room::reviewed).
+    /// Ask the review hook, and call [`ChatRoom::reviewed`](super::ChatRoom::reviewed).
     Review(Review),
     Event(Box<RoomEvent>),
     /// A cue for those who read captions elsewhere.

@@ -19,7 +19,7 @@ use crate::record::Record;
 
 /// A room, its clock, and what everybody heard.
 struct World {
-    room: Room,
+    room: ChatRoom,
     now: Now,
     /// What everybody was shown.
     parts: Vec<(Instant, Part)>,
@@ -73,7 +73,7 @@ impl World {
             unix_ms: 1_700_000_000_000,
         };
         Self {
-            room: Room::new(config, 7, 1, review, stored, now),
+            room: ChatRoom::new(config, 7, 1, review, stored, now),
             now,
             parts: Vec::new(),
             told: HashMap::new(),

@@ -11,7 +11,7 @@ use crate::hub::HubReply;
 
 use super::*;
 
-fn handle(capacity: usize) -> (RoomHandle, mpsc::Receiver<Command>) {
+fn handle(capacity: usize) -> (RoomHandle, mpsc::Receiver<RoomCommand>) {
     let (commands, inbox) = mpsc::channel(capacity);
     let (ticks, _) = tokio::sync::broadcast::channel(1);
     let gone = Arc::default();
@@ -25,12 +25,12 @@ fn handle(capacity: usize) -> (RoomHandle, mpsc::Receiver<Command>) {
     )
 }
 
-fn keys(inbox: &mut mpsc::Receiver<Command>) -> Vec<(char, u64)> {
+fn keys(inbox: &mut mpsc::Receiver<RoomCommand>) -> Vec<(char, u64)> {
     let mut seen = Vec::new();
     while let Ok(command) = inbox.try_recv() {
         seen.push(match command {
-            Command::Resync { client } => ('r', client.0),
-            Command::Disconnect { client } => ('d', client.0),
+            RoomCommand::Resync { client } => ('r', client.0),
+            RoomCommand::Disconnect { client } => ('d', client.0),
             other => panic!("{other:?}"),
         });
     }
@@ -42,13 +42,13 @@ async fn what_must_not_be_lost_waits_for_its_room_in_order() {
     let name: RoomName = "slow".parse().expect("a name");
     let (room, mut inbox) = handle(2);
     let mut backlogs = Backlogs::default();
-    let resync = |n| Command::Resync {
+    let resync = |n| RoomCommand::Resync {
         client: ClientKey(n),
     };
     for n in 1..=5 {
         assert!(backlogs.deliver(&name, &room, resync(n)));
     }
-    let gone = Command::Disconnect {
+    let gone = RoomCommand::Disconnect {
         client: ClientKey(1),
     };
     assert!(backlogs.deliver(&name, &room, gone));
@@ -76,7 +76,7 @@ async fn what_must_not_be_lost_waits_for_its_room_in_order() {
 fn whoever_waits_for_an_answer_is_told_to_come_again() {
     let of = |request| {
         let client = ClientKey(1);
-        come_again(&Command::Request { client, request })
+        come_again(&RoomCommand::Request { client, request })
     };
     let send = Send {
         nonce: 7,
@@ -177,11 +177,11 @@ impl World {
 }
 
 /// The next command to a room, in a word.
-async fn next(inbox: &mut mpsc::Receiver<Command>) -> String {
+async fn next(inbox: &mut mpsc::Receiver<RoomCommand>) -> String {
     match inbox.recv().await.expect("a bridge") {
-        Command::Connect { client, .. } => format!("connect {}", client.0),
-        Command::Disconnect { client } => format!("disconnect {}", client.0),
-        Command::Request {
+        RoomCommand::Connect { client, .. } => format!("connect {}", client.0),
+        RoomCommand::Disconnect { client } => format!("disconnect {}", client.0),
+        RoomCommand::Request {
             client,
             request: Request::Send(send),
         } => format!("send {} {}", client.0, send.nonce),

@@ -97,8 +97,8 @@ fn a_link_that_keeps_up_gets_everything_at_once() {
     let (mut reader, mut wire) = (Reader::default(), Wire::default());
     let now = Instant::now();
     for id in 1..=3 {
-        let given = reader.offer(now, &tick(id, 100), &mut wire);
-        assert_eq!(given.frames, 2);
+        let written = reader.offer(now, &tick(id, 100), &mut wire);
+        assert_eq!(written.frames, 2);
         wire.unsent = 0;
     }
     assert_eq!(wire.ids(), [1, 2, 3]);

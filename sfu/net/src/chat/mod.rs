@@ -7,7 +7,7 @@
 mod channels;
 mod rooms;
 mod stats;
-mod tend;
+mod turn;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 pub(crate) use channels::{Chat, UNSENT_BYTES_MAX};
 use rooms::ChatRooms;
 pub use stats::ChatStats;
-pub(crate) use tend::ChannelEvent;
+pub(crate) use turn::ChannelEvent;
 
 /// Capacity of the channel that carries [`ChatEvent`]s. When it is full, frames are dropped and
 /// counted, and their writers hear nothing; all other events wait for room in their shard, at most
@@ -105,7 +105,7 @@ pub enum ChatCommand {
 }
 
 /// A shard's end of the chat.
-pub(crate) struct Desk {
+pub(crate) struct ChatOutbox {
     commands: Receiver<ChatCommand>,
     /// Set by whoever has woken the shard for the chat; the shard clears it before it looks.
     woken: Arc<AtomicBool>,
@@ -115,7 +115,7 @@ pub(crate) struct Desk {
     rooms: ChatRooms,
 }
 
-impl Desk {
+impl ChatOutbox {
     pub(crate) fn new(
         commands: Receiver<ChatCommand>,
         woken: Arc<AtomicBool>,

@@ -18,7 +18,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt as _, Sink as _, StreamExt as _};
 use lightstick_chat::proto::{ClientFrame, Hello, client_frame::Frame as Request, nonce};
 use lightstick_chat::wire::{Channel, Frame, Link, REQUEST_BYTES_MAX};
-use lightstick_chat::{Heard, NoRoom, Place, Refused, Socket};
+use lightstick_chat::{NoRoom, Place, Refused, Socket, SocketEvent};
 use lightstick_signaling_core::token::{Claims, Grant, TokenError};
 use lightstick_tasks::panic_message;
 use lightstick_types::RoomName;
@@ -168,7 +168,7 @@ struct Connection {
 }
 
 /// What a client sent.
-enum Came {
+enum Incoming {
     Request(Request),
     /// Neither a request nor anything of the protocol's. The nonce, as far as it can be read.
     Unreadable(u64),
@@ -254,15 +254,15 @@ impl Connection {
     async fn hello(&mut self) -> Result<Hello, End> {
         loop {
             let reading_from = self.reading_from();
-            let came = next(&mut self.stream, self.json, reading_from).await;
+            let incoming = next(&mut self.stream, self.json, reading_from).await;
             self.requests.spend(Instant::now(), REQUESTS);
-            match came {
-                Came::Request(Request::Hello(hello)) => return Ok(hello),
-                Came::Ping => self.out.flush().await.map_err(|_| GONE)?,
-                Came::Pong(_) => {}
-                Came::Gone => return Err(GONE),
-                Came::Broken(end) => return Err(end),
-                Came::Request(_) | Came::Unreadable(_) => {
+            match incoming {
+                Incoming::Request(Request::Hello(hello)) => return Ok(hello),
+                Incoming::Ping => self.out.flush().await.map_err(|_| GONE)?,
+                Incoming::Pong(_) => {}
+                Incoming::Gone => return Err(GONE),
+                Incoming::Broken(end) => return Err(end),
+                Incoming::Request(_) | Incoming::Unreadable(_) => {
                     return Err((close::NO_HELLO, "the first frame is a hello"));
                 }
             }
@@ -287,8 +287,8 @@ impl Connection {
                         return (close::TRY_AGAIN_LATER, "closing");
                     }
                 }
-                heard = seat.heard() => {
-                    if let Heard::Closed(reason) = heard {
+                heard = seat.next_event() => {
+                    if let SocketEvent::Closed(reason) = heard {
                         return (close::TRY_AGAIN_LATER, reason);
                     }
                     if !seat.give(Instant::now(), heard, &mut self.out).await {
@@ -296,33 +296,33 @@ impl Connection {
                     }
                 }
                 // Whoever does not take the pong of a ping is not read: one at most is owed.
-                came = next(&mut self.stream, self.json, reading_from), if !self.out.owes_pong => {
+                incoming = next(&mut self.stream, self.json, reading_from), if !self.out.owes_pong => {
                     let now = Instant::now();
                     self.requests.spend(now, REQUESTS);
-                    let open = match came {
-                        Came::Request(request) => {
+                    let open = match incoming {
+                        Incoming::Request(request) => {
                             heard_at = now;
                             seat.request(request).await
                         }
-                        Came::Unreadable(nonce) => {
+                        Incoming::Unreadable(nonce) => {
                             heard_at = now;
                             seat.malformed(nonce).await
                         }
-                        Came::Ping => {
+                        Incoming::Ping => {
                             self.out.owes_pong = true;
                             self.out.waiting_since.get_or_insert(now);
                             true
                         }
                         // Only the answer to a ping of ours tells of a reader (RFC 6455 5.5.3).
-                        Came::Pong(data) => {
+                        Incoming::Pong(data) => {
                             if pinged.as_ref() == Some(&data) {
                                 heard_at = now;
                                 pinged = None;
                             }
                             true
                         }
-                        Came::Gone => return GONE,
-                        Came::Broken(end) => return end,
+                        Incoming::Gone => return GONE,
+                        Incoming::Broken(end) => return end,
                     };
                     if !open {
                         return (close::TRY_AGAIN_LATER, "closing");
@@ -361,7 +361,7 @@ impl Connection {
 }
 
 /// The next message, not before a time. Safe to cancel.
-async fn next(stream: &mut SplitStream<WebSocket>, json: bool, from: Option<Instant>) -> Came {
+async fn next(stream: &mut SplitStream<WebSocket>, json: bool, from: Option<Instant>) -> Incoming {
     if let Some(from) = from {
         tokio::time::sleep_until(from.into()).await;
     }
@@ -376,25 +376,27 @@ async fn next(stream: &mut SplitStream<WebSocket>, json: bool, from: Option<Inst
         Some(Ok(Message::Binary(bytes))) if !json => Err(nonce::of_protobuf(&bytes)),
         Some(Ok(Message::Text(text))) if json => Err(nonce::of_json(&text)),
         Some(Ok(Message::Binary(_) | Message::Text(_))) => Err(0),
-        Some(Ok(Message::Ping(_))) => return Came::Ping,
-        Some(Ok(Message::Pong(data))) => return Came::Pong(data),
+        Some(Ok(Message::Ping(_))) => return Incoming::Ping,
+        Some(Ok(Message::Pong(data))) => return Incoming::Pong(data),
         Some(Err(error)) => return broken(error),
-        Some(Ok(Message::Close(_))) | None => return Came::Gone,
+        Some(Ok(Message::Close(_))) | None => return Incoming::Gone,
     };
     match frame.map(|frame| frame.frame) {
-        Ok(Some(request)) => Came::Request(request),
-        Ok(None) => Came::Unreadable(0),
-        Err(nonce) => Came::Unreadable(nonce),
+        Ok(Some(request)) => Incoming::Request(request),
+        Ok(None) => Incoming::Unreadable(0),
+        Err(nonce) => Incoming::Unreadable(nonce),
     }
 }
 
-fn broken(error: axum::Error) -> Came {
+fn broken(error: axum::Error) -> Incoming {
     match error.into_inner().downcast_ref() {
-        Some(WebSocketError::Capacity(_)) => Came::Broken((close::TOO_BIG, "a frame is too long")),
-        Some(WebSocketError::Protocol(_) | WebSocketError::Utf8(_)) => {
-            Came::Broken((close::PROTOCOL, "this is no WebSocket"))
+        Some(WebSocketError::Capacity(_)) => {
+            Incoming::Broken((close::TOO_BIG, "a frame is too long"))
         }
-        _ => Came::Gone,
+        Some(WebSocketError::Protocol(_) | WebSocketError::Utf8(_)) => {
+            Incoming::Broken((close::PROTOCOL, "this is no WebSocket"))
+        }
+        _ => Incoming::Gone,
     }
 }
 

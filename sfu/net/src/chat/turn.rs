@@ -1,11 +1,11 @@
-//! What a shard does for the chat: channels that open and close, what members write, and what they
-//! are shown, in slices of time after the media has left.
+//! The chat's part of a shard's turn: channels that open and close, frames that members write, and
+//! what members are sent, in slices of time after the media has left.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use lightstick_chat_wire::{Channel, Frame, Given};
+use lightstick_chat_wire::{Channel, Frame, Written};
 use lightstick_types::SessionId;
 use str0m::channel::{ChannelData, ChannelId};
 use tokio::sync::mpsc::error::TrySendError;
@@ -20,7 +20,7 @@ use crate::shard::Shard;
 /// takes some milliseconds at full load, so it gets a part of the thread even then, and next to all
 /// of an idle one.
 const SLICE: Duration = Duration::from_micros(500);
-/// Commands obeyed before some members are shown something, and the other way round.
+/// Commands handled before some members are sent something, and the other way round.
 const RUN: usize = 16;
 
 /// What happens on a session's data channels.
@@ -32,24 +32,24 @@ pub(crate) enum ChannelEvent {
     Closed(ChannelId),
 }
 
-/// What a member is given.
-enum Gift<'a> {
+/// What a member is sent.
+enum Delivery<'a> {
     /// What its room shows.
     Ticks(&'a Due),
     /// Something of its own.
     Own(&'a Frame),
     /// What waits for its link.
-    Owed,
+    Waiting,
 }
 
 impl Shard {
-    /// Hears a session's data channels.
-    pub(crate) fn hear_channel(&mut self, key: u32, event: ChannelEvent) {
+    /// Handles an event of a session's data channels.
+    pub(crate) fn handle_channel_event(&mut self, key: u32, event: ChannelEvent) {
         match event {
             ChannelEvent::Opened(id, label) => self.channel_opened(key, id, &label),
             ChannelEvent::Data(data) => self.channel_data(key, data),
             ChannelEvent::Drained => {
-                if self.say(key, &Gift::Owed) {
+                if self.deliver(key, &Delivery::Waiting) {
                     self.sessions.mark_dirty(key);
                 }
             }
@@ -155,7 +155,7 @@ impl Shard {
                 };
                 count.add(1);
                 if let Some((Some(head), why)) = told {
-                    // A chat that is behind has no time for refusals.
+                    // Dropped when the chat is behind: refusals are the least of its work.
                     self.chat.offer(ChatEvent::Refused {
                         shard,
                         session: id,
@@ -232,13 +232,13 @@ impl Shard {
         session.chat.as_deref_mut()
     }
 
-    /// Whether the chat waits for a slice.
+    /// Whether there is work for a slice.
     pub(crate) fn chat_waits(&self) -> bool {
         self.chat.rooms.is_busy() || !self.chat.commands.is_empty()
     }
 
-    /// Does for the chat what fits into a slice of time. False: nothing waited.
-    pub(crate) fn tend_chat(&mut self) -> bool {
+    /// Does as much of the chat's work as fits into a slice of time. False: there was none.
+    pub(crate) fn handle_chat(&mut self) -> bool {
         // Whoever hands over a command from here on wakes this shard again.
         self.chat.woken.swap(false, Ordering::SeqCst);
         if !self.chat_waits() {
@@ -255,7 +255,7 @@ impl Shard {
                     break;
                 };
                 idle = false;
-                self.obey_chat(command);
+                self.handle_chat_command(command);
                 if over() {
                     return true;
                 }
@@ -278,7 +278,7 @@ impl Shard {
         }
     }
 
-    fn obey_chat(&mut self, command: ChatCommand) {
+    fn handle_chat_command(&mut self, command: ChatCommand) {
         match command {
             ChatCommand::Show { room, tick } => {
                 if let Some(shown) = self.chat.rooms.show(&room, tick) {
@@ -290,7 +290,7 @@ impl Shard {
             ChatCommand::Tell { session, frame } => {
                 if let Some(&key) = self.sessions.by_id.get(&session) {
                     let shown = self.show_due(key);
-                    let told = self.say(key, &Gift::Own(&frame));
+                    let told = self.deliver(key, &Delivery::Own(&frame));
                     if shown || told {
                         self.drive(key);
                     }
@@ -337,49 +337,49 @@ impl Shard {
         if due.overrun {
             self.resync(id);
         }
-        self.say(key, &Gift::Ticks(&due))
+        self.deliver(key, &Delivery::Ticks(&due))
     }
 
-    /// Gives a member something, as far as its link takes it. True: something was written.
-    fn say(&mut self, key: u32, gift: &Gift<'_>) -> bool {
+    /// Sends a member something, as far as its link takes it. True: something was written.
+    fn deliver(&mut self, key: u32, delivery: &Delivery<'_>) -> bool {
         let now = self.now;
         let Some(session) = self.sessions.get_mut(key) else {
             return false;
         };
         let id = session.id;
         let stats = &self.io.stats.chat;
-        let given = session.contained(|session| {
+        let written = session.contained(|session| {
             let Some(chat) = session.chat.as_mut().filter(|chat| chat.place.is_some()) else {
-                return Ok((Given::default(), false));
+                return Ok((Written::default(), false));
             };
             let (reader, mut link) = chat.split(&mut session.connection.rtc, stats);
-            let mut given = Given::default();
-            let mut add = |more: Given| {
-                given.frames += more.frames;
-                given.missed += more.missed;
+            let mut written = Written::default();
+            let mut add = |more: Written| {
+                written.frames += more.frames;
+                written.missed += more.missed;
             };
-            match gift {
-                Gift::Ticks(due) => {
+            match delivery {
+                Delivery::Ticks(due) => {
                     for tick in &due.ticks {
                         add(reader.offer(now, tick, &mut link));
                     }
                 }
-                Gift::Own(frame) => add(reader.offer_own(now, frame, &mut link)),
-                Gift::Owed => add(reader.settle(now, &mut link)),
+                Delivery::Own(frame) => add(reader.offer_own(now, frame, &mut link)),
+                Delivery::Waiting => add(reader.settle(now, &mut link)),
             }
             let resync = reader.take_resync();
             chat.count(stats);
-            Ok((given, resync))
+            Ok((written, resync))
         });
-        let Ok((given, resync)) = given else {
+        let Ok((written, resync)) = written else {
             // Whoever polls the session next hears of the panic.
             return true;
         };
-        stats.missed.add(given.missed.into());
+        stats.missed.add(written.missed.into());
         if resync {
             self.resync(id);
         }
-        given.frames > 0
+        written.frames > 0
     }
 
     fn resync(&mut self, session: SessionId) {
@@ -396,20 +396,20 @@ impl Shard {
     }
 }
 
-impl super::Desk {
-    /// Tells the chat something that must not be lost.
+impl super::ChatOutbox {
+    /// Sends an event that must not be lost.
     fn emit(&mut self, event: ChatEvent) {
         self.waiting.push_back(event);
         self.flush();
     }
 
-    /// Tells the chat something, if it has room.
+    /// Sends an event, if there is room for it.
     fn offer(&mut self, event: ChatEvent) -> bool {
         self.flush();
         self.waiting.is_empty() && self.events.try_send(event).is_ok()
     }
 
-    /// Tells what waits, as far as there is room.
+    /// Sends the events that wait, as far as there is room.
     pub(crate) fn flush(&mut self) {
         while let Some(event) = self.waiting.pop_front() {
             if let Err(TrySendError::Full(event)) = self.events.try_send(event) {
