@@ -119,8 +119,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// What to write in place of a key of a former version.
 fn renamed(figment: &Figment, place: &str) -> Option<String> {
     let (_, new, unit) = RENAMED.iter().find(|(old, ..)| *old == place)?;
-    let number = figment.find_value(place).ok().and_then(|v| v.to_u128());
-    let count = number.and_then(|number| u32::try_from(number).ok());
+    // Numbers of a file are signed, those of the environment are not.
+    let value = figment.find_value(place).ok();
+    let count = value.and_then(|value| value.deserialize::<u32>().ok());
     let value = count.and_then(|count| unit.checked_mul(count));
     Some(match value.map(duration::format) {
         Some(value) => format!("it is now {new}: write {new} = \"{value}\""),

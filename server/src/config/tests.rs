@@ -242,6 +242,16 @@ fn durations_of_former_versions_are_told_what_to_write() {
     ] {
         check(place, value, written);
     }
+    for (toml, written) in [
+        ("[chat.room]\ntick_ms = 200", "write tick = \"200ms\""),
+        ("[chat.archive]\nretain_days = 0", "write retain = \"0s\""),
+        ("[chat.delivery]\nretry_ms = -5", "a duration such as"),
+        ("[signaling]\ngrace = 30", "write \"30s\""),
+        ("[media]\nframe_hold = 0.01", "write \"10ms\""),
+    ] {
+        let error = format!("{:#}", parse(toml).expect_err(toml));
+        assert!(error.contains(written), "{toml}: {error}");
+    }
     let config =
         parse("[media]\nplayout_delay_min = \"0s\"\nplayout_delay_max = \"20ms\"").unwrap();
     assert_eq!(
