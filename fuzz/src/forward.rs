@@ -11,7 +11,7 @@ use lightstick_sfu_core::layers::{LayerRates, LayerSet};
 use lightstick_sfu_core::packet::{Format, MediaPacket, PacketExtensions};
 use lightstick_sfu_core::streams::StreamSet;
 use lightstick_sfu_core::uptrack::{Incoming, Source, SourceConfig};
-use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, TrackId};
+use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, NodeId, SourceId, TrackId};
 
 /// A script: each step takes one byte for what happens and some for how.
 struct Script<'a>(&'a [u8]);
@@ -27,7 +27,7 @@ impl Script<'_> {
 }
 
 /// Which packet of which publisher: nothing else may leave under its sequence number.
-type Identity = (u32, Layer, u64);
+type Identity = (SourceId, Layer, u64);
 
 struct Scene {
     format: Format,
@@ -254,7 +254,7 @@ fn source(number: u32, now: Instant) -> Source {
         keyframe_interval: Duration::from_secs(1),
         playout_delay: None,
     };
-    let mut source = Source::new(number, config, now);
+    let mut source = Source::new(SourceId::new(NodeId(0), number), config, now);
     // Keyframes without parameter sets of their own get these, and packets are numbered around them.
     let sets = ParameterSets::offered(["Z0LAHpWg,aM48gA=="]);
     source.offer_parameter_sets(vec![(TrackId::FIRST_VIDEO, sets)]);

@@ -12,6 +12,7 @@ mod feedback;
 mod forward;
 mod rtcp;
 mod signaling;
+mod wire;
 
 pub use binding::binding;
 pub use chat::{chat_filter, chat_request};
@@ -21,6 +22,7 @@ pub use feedback::feedback;
 pub use forward::forward;
 pub use rtcp::{rtcp, srtcp};
 pub use signaling::{if_match, names, sdp_fragment, sdp_offer, token};
+pub use wire::wire;
 
 /// A target: panics on input that breaks an invariant, returns on all else.
 pub type Target = fn(&[u8]);
@@ -47,4 +49,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("stun", stun),
     ("tcp_deframer", tcp_deframer),
     ("token", token),
+    ("wire", wire),
 ];

@@ -147,4 +147,5 @@ replays!(
     stun,
     tcp_deframer,
     token,
+    wire,
 );

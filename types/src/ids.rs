@@ -87,6 +87,28 @@ pub struct ShardId(pub u16);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(u128);
 
+/// A node of a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u32);
+
+/// Whoever brings a room's media, the same wherever its packets go. Another one means that nothing
+/// follows on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceId {
+    /// Where it is.
+    pub node: NodeId,
+    /// Which it is there.
+    pub number: u32,
+}
+
+impl SourceId {
+    /// The source with this number at `node`.
+    #[must_use]
+    pub const fn new(node: NodeId, number: u32) -> Self {
+        Self { node, number }
+    }
+}
+
 /// Why a string is no session id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a session id is 32 lower-case hexadecimal digits")]

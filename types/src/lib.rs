@@ -18,7 +18,7 @@ mod role;
 
 pub use bitrate::Bitrate;
 pub use hint::{Hint, HintCode};
-pub use ids::{RoomId, RoomName, RoomNameError, SessionId, ShardId};
+pub use ids::{NodeId, RoomId, RoomName, RoomNameError, SessionId, ShardId, SourceId};
 pub use media::{
     Codec, Layer, LayerChoice, NoSuchTrack, StreamId, TrackId, TrackKind, VIDEO_TRACKS_MAX,
 };

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lightstick_types::{Bitrate, LayerChoice, StreamId, TrackId, TrackKind};
+use lightstick_types::{Bitrate, LayerChoice, SourceId, StreamId, TrackId, TrackKind};
 
 use crate::layers::{LayerRates, LayerSelector, LayerSet};
 use crate::packet::MediaPacket;
@@ -25,14 +25,14 @@ pub struct DownTrack {
     gate: Option<TemporalGate>,
     rewriter: Rewriter,
     /// Publisher session and ring generation that the present segment comes from.
-    source: Option<(u32, u32)>,
+    source: Option<(SourceId, u32)>,
 }
 
 /// What is forwarded of a track that was left.
 #[derive(Clone, Copy, Debug)]
 struct Before {
     stream: StreamId,
-    source: Option<(u32, u32)>,
+    source: Option<(SourceId, u32)>,
 }
 
 impl DownTrack {

@@ -438,7 +438,7 @@ mod tests {
 
     use super::*;
     use crate::packet::{Format, PacketExtensions};
-    use lightstick_types::{Codec, Layer, TrackId};
+    use lightstick_types::{Codec, Layer, NodeId, SourceId, TrackId};
 
     const HIGH: StreamId = StreamId {
         track: TrackId::FIRST_VIDEO,
@@ -449,7 +449,7 @@ mod tests {
         let mut info = crate::codec::PayloadInfo::default();
         (info.keyframe, info.starts_frame) = (key, true);
         Arc::new(MediaPacket {
-            source: 1,
+            source: SourceId::new(NodeId(0), 1),
             track: TrackId::FIRST_VIDEO,
             layer: Layer::High,
             format: Format {
@@ -532,7 +532,7 @@ mod tests {
         assert_eq!(
             with(&|h| {
                 let mut other = (*packet(now, 7, false)).clone();
-                other.source = 2;
+                other.source.number = 2;
                 h.push(&Arc::new(other), 0);
             }),
             None

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lightstick_types::{Bitrate, StreamId};
+use lightstick_types::{Bitrate, SourceId, StreamId};
 
 use crate::downtrack::{DownTrack, KeyframeWanted};
 use crate::history::{History, Start};
@@ -47,7 +47,7 @@ pub struct PacedTrack {
 #[derive(Clone, Debug)]
 struct Cursor {
     stream: StreamId,
-    source: u32,
+    source: SourceId,
     generation: u32,
     /// The publisher's number of the next packet.
     next: u64,

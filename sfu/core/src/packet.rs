@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use lightstick_types::{Codec, Layer, StreamId, TrackId, TrackKind};
+use lightstick_types::{Codec, Layer, SourceId, StreamId, TrackId, TrackKind};
 
 use crate::codec::PayloadInfo;
 
@@ -39,8 +39,8 @@ pub struct PacketExtensions {
 /// An RTP packet of a publisher, opened and read once, shared by all who forward it.
 #[derive(Clone, Debug)]
 pub struct MediaPacket {
-    /// Counts the publisher sessions of the room: a change means a new source.
-    pub source: u32,
+    /// A change means that nothing follows on.
+    pub source: SourceId,
     pub track: TrackId,
     /// The encoding it belongs to.
     pub layer: Layer,

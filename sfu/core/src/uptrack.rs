@@ -6,7 +6,9 @@ mod starts;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use lightstick_types::{Bitrate, Codec, Layer, StreamId, TrackId, TrackKind, VIDEO_TRACKS_MAX};
+use lightstick_types::{
+    Bitrate, Codec, Layer, SourceId, StreamId, TrackId, TrackKind, VIDEO_TRACKS_MAX,
+};
 
 use crate::clock::{SenderClock, SenderReport};
 use crate::codec::h264::{Nals, ParameterSets};
@@ -77,7 +79,7 @@ pub struct Changes {
 /// One publisher session's media.
 #[derive(Debug)]
 pub struct Source {
-    number: u32,
+    id: SourceId,
     clock: SenderClock,
     allowance: Allowance,
     playout_delay: Option<(u16, u16)>,
@@ -126,11 +128,12 @@ pub struct SourceConfig {
 }
 
 impl Source {
-    /// The room's `number`th publisher session.
+    /// A source that has brought nothing yet. Each change of a track's codec adds to its number from
+    /// the 17th bit on.
     #[must_use]
-    pub fn new(number: u32, config: SourceConfig, now: Instant) -> Self {
+    pub fn new(id: SourceId, config: SourceConfig, now: Instant) -> Self {
         Self {
-            number,
+            id,
             clock: SenderClock::new(now),
             allowance: Allowance::new(config.bitrate_max),
             playout_delay: config.playout_delay,
@@ -240,7 +243,8 @@ impl Source {
         }
         let track = self.tracks[packet.track.index()].insert(track);
         track.format = packet.format;
-        let source = self.number.wrapping_add(u32::from(track.changes) << 16);
+        let number = self.id.number.wrapping_add(u32::from(track.changes) << 16);
+        let source = SourceId::new(self.id.node, number);
         let layer = track.layers[packet.layer.index()].get_or_insert_with(|| {
             let mut offered = self.offered_sets.iter();
             let sets = offered.find(|(track, _)| *track == packet.track);

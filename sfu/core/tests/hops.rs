@@ -21,7 +21,7 @@ use lightstick_sfu_core::room::{
     Batch, Down, FeederId, Hop, Outlet, Output, PeerId, Tally, Turn, ViewerEvent, ViewerKey,
 };
 use lightstick_sfu_core::watched::Supply;
-use lightstick_types::{Layer, LayerChoice, StreamId, TrackId};
+use lightstick_types::{Layer, LayerChoice, NodeId, SourceId, StreamId, TrackId};
 use support::{Publisher, Random};
 use tree::{Tree, missing};
 
@@ -306,7 +306,7 @@ fn a_hop_above_that_lies_costs_no_more_than_one_that_does_not() {
     for n in 0..20_000_u64 {
         let now = now + Duration::from_millis(n);
         let packet = MediaPacket {
-            source: random.below(3) as u32,
+            source: SourceId::new(NodeId(random.below(2) as u32), random.below(3) as u32),
             track: TrackId::videos()
                 .nth(random.below(4) as usize)
                 .unwrap_or(TrackId::AUDIO),

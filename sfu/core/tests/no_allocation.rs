@@ -20,7 +20,7 @@ use lightstick_sfu_core::layers::{LayerRates, LayerSet};
 use lightstick_sfu_core::paced::{PacedTrack, Step};
 use lightstick_sfu_core::packet::{Format, MediaPacket, PacketExtensions};
 use lightstick_sfu_core::srtp::{self, End, Profile};
-use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, TrackId, TrackKind};
+use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, NodeId, SourceId, TrackId, TrackKind};
 
 struct Counting;
 
@@ -60,7 +60,7 @@ fn packet(start: Instant, sequence: u64) -> Arc<MediaPacket> {
     payload.resize(1_100, 7);
     let now = start + Duration::from_millis(sequence);
     Arc::new(MediaPacket {
-        source: 1,
+        source: SourceId::new(NodeId(0), 1),
         track: TrackId::FIRST_VIDEO,
         layer: Layer::High,
         format: VP8,

@@ -16,7 +16,7 @@ use lightstick_sfu_core::room::{
     Turn, Up,
 };
 use lightstick_sfu_core::streams::StreamSet;
-use lightstick_types::{Layer, LayerChoice, StreamId, TrackId};
+use lightstick_types::{Layer, LayerChoice, SourceId, StreamId, TrackId};
 use support::{Publisher, Random};
 use tree::Tree;
 use tree::taps::Reader;
@@ -238,7 +238,7 @@ fn a_source_that_changes_its_codec_each_second_begins_anew_each_time() {
             stage.frame(second % 2);
         }
     }
-    let mut segments: HashMap<u32, (u32, usize)> = HashMap::new();
+    let mut segments: HashMap<SourceId, (u32, usize)> = HashMap::new();
     for packet in stage
         .batches
         .iter()

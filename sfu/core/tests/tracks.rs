@@ -82,6 +82,7 @@ struct Show {
 
 fn config() -> HopConfig {
     HopConfig {
+        node: lightstick_types::NodeId(0),
         keyframe_interval: Duration::from_millis(500),
         pause_after: Duration::ZERO,
         frame_hold: Duration::from_millis(10),

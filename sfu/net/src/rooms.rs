@@ -6,7 +6,7 @@ use std::time::Instant;
 use lightstick_sfu_core::history::Reach;
 use lightstick_sfu_core::room::{Hop, HopConfig, Output, PeerId, Tally};
 use lightstick_sfu_core::timer::TimerWheel;
-use lightstick_types::{Bitrate, RoomId, ShardId};
+use lightstick_types::{Bitrate, NodeId, RoomId, ShardId};
 use slab::Slab;
 
 use crate::config::MediaConfig;
@@ -69,6 +69,7 @@ impl Rooms {
         Self {
             position,
             config: HopConfig {
+                node: NodeId::default(),
                 keyframe_interval: config.keyframe_interval,
                 pause_after: config.pause_after,
                 frame_hold: config.frame_hold,

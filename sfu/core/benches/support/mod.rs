@@ -9,7 +9,7 @@ use lightstick_sfu_core::layers::LayerSet;
 use lightstick_sfu_core::packet::{Format, MediaPacket, PacketExtensions};
 use lightstick_sfu_core::srtp::{self, End, Profile, RtcpOpener, Sealer};
 use lightstick_sfu_core::uptrack::{Incoming, Source, SourceConfig};
-use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, TrackId, TrackKind};
+use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, NodeId, SourceId, TrackId, TrackKind};
 
 /// As most packets of a video are, in bytes.
 pub(crate) const PAYLOAD: usize = 1_100;
@@ -55,7 +55,7 @@ impl Feed {
             payload.into()
         };
         Self {
-            source: Source::new(1, config, start),
+            source: Source::new(SourceId::new(NodeId(0), 1), config, start),
             start,
             sequence: 0,
             payloads: [payload(&KEYFRAME), payload(&MIDDLE)],

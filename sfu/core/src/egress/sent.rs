@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lightstick_types::StreamId;
+use lightstick_types::{SourceId, StreamId};
 
 use crate::packet::MediaPacket;
 use crate::rewrite::{Rewritten, Vp8Rewrite};
@@ -37,7 +37,7 @@ const ORIGIN: u8 = 0x07;
 /// Where a run of packets came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Origin {
-    source: u32,
+    source: SourceId,
     stream: StreamId,
 }
 

@@ -5,7 +5,7 @@ use crate::packet::Format;
 use crate::packet::PacketExtensions;
 use crate::rewrite::{Rewriter, Vp8Rewrite};
 use crate::srtp::{self, End, Profile};
-use lightstick_types::{Codec, Layer, TrackId};
+use lightstick_types::{Codec, Layer, NodeId, SourceId, TrackId};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -79,7 +79,7 @@ fn pair(profile: Profile, now: Instant) -> (Egress, srtp::RtpOpener, Sealer) {
 
 fn packet(now: Instant, track: TrackId, sequence: u64, bytes: usize) -> MediaPacket {
     MediaPacket {
-        source: 1,
+        source: SourceId::new(NodeId(0), 1),
         track,
         layer: Layer::High,
         format: if track == TrackId::AUDIO { OPUS } else { VP8 },
@@ -614,7 +614,7 @@ fn a_sent_packet_is_found_where_it_came_from() {
     let (now, mut log) = (Instant::now(), SentLog::new(64));
     let from = |source: u32, number: u64| {
         let mut packet = packet(now, TrackId::FIRST_VIDEO, 1_000 + number, 10);
-        packet.source = source;
+        packet.source.number = source;
         packet.layer = Layer::ALL[source as usize % 3];
         packet
     };

@@ -4,7 +4,7 @@ use super::*;
 use crate::history::{Place, Reach};
 use crate::layers::LayerSet;
 use crate::packet::{Format, PacketExtensions};
-use lightstick_types::{Codec, Layer, LayerChoice, TrackId};
+use lightstick_types::{Codec, Layer, LayerChoice, NodeId, SourceId, TrackId};
 
 const PAYLOAD: usize = 1_150;
 
@@ -14,7 +14,7 @@ struct Show {
     now: Instant,
     history: History,
     generation: u32,
-    source: u32,
+    source: SourceId,
     sequences: [u64; Layer::COUNT],
     frame: u32,
     viewer: PacedTrack,
@@ -34,7 +34,7 @@ impl Show {
             now: start,
             history: History::default(),
             generation: 0,
-            source: 1,
+            source: SourceId::new(NodeId(0), 1),
             sequences: [1_000; Layer::COUNT],
             frame: 0,
             viewer: PacedTrack::new(track, 90_000, 0, start),
@@ -305,7 +305,7 @@ fn another_source_or_a_cut_ring_begins_anew() {
         if cut {
             show.generation += 1;
         } else {
-            show.source += 1;
+            show.source.number += 1;
         }
         let before = show.sent.len();
         show.frame(Layer::High, 8, true);

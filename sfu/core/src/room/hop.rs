@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use lightstick_types::{Codec, Hint, LayerChoice, StreamId, TrackId};
+use lightstick_types::{Codec, Hint, LayerChoice, NodeId, SourceId, StreamId, TrackId};
 
 use super::buffer::{BatchedPacket, Buffer};
 use super::downstream::{Peers, ViewerKey, Viewers, contained};
@@ -29,6 +29,8 @@ const HOLD_A_VIEWER: Duration = Duration::from_micros(25);
 /// Settings of a hop.
 #[derive(Clone, Copy, Debug)]
 pub struct HopConfig {
+    /// Where its sources are.
+    pub node: NodeId,
     /// At most one request for keyframes of a layer goes to the publisher, or to the hop above, in
     /// this time.
     pub keyframe_interval: Duration,
@@ -176,7 +178,7 @@ impl Hop {
             keyframe_interval: self.config.keyframe_interval,
             playout_delay: self.config.playout_delay,
         };
-        let mut source = Source::new(self.sources, config, now);
+        let mut source = Source::new(SourceId::new(self.config.node, self.sources), config, now);
         source.announce(setup.video_tracks);
         let supply = source.supply();
         source.offer_parameter_sets(setup.parameter_sets);

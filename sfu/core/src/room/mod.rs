@@ -17,6 +17,7 @@ mod tap;
 mod tests;
 mod upstream;
 mod viewer;
+pub mod wire;
 
 use std::collections::VecDeque;
 use std::time::Instant;

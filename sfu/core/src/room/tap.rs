@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use lightstick_types::{StreamId, TrackKind};
+use lightstick_types::{SourceId, StreamId, TrackKind};
 
 use super::buffer::BatchedPacket;
 use super::hop::Output;
@@ -94,7 +94,7 @@ struct TapGate {
 #[derive(Clone, Copy, Debug, Default)]
 struct Passage {
     /// Source and generation that it is in.
-    segment: (u32, u32),
+    segment: (SourceId, u32),
     /// The keyframe that it has begun with. None: it waits for one.
     begins: Option<u64>,
     /// It waits because packets were dropped.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lightstick_types::{Codec, Layer, TrackId};
+use lightstick_types::{Codec, Layer, NodeId, SourceId, TrackId};
 
 use crate::codec::PayloadInfo;
 use crate::packet::{Format, MediaPacket, PacketExtensions};
@@ -11,7 +11,7 @@ use crate::packet::{Format, MediaPacket, PacketExtensions};
 pub(super) fn packet(layer: Layer, sequence: u64, keyframe: bool) -> MediaPacket {
     let now = Instant::now();
     MediaPacket {
-        source: 1,
+        source: SourceId::new(NodeId(0), 1),
         track: TrackId::FIRST_VIDEO,
         layer,
         format: Format {

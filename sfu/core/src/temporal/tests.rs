@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use lightstick_types::{Codec, Layer, TrackId};
+use lightstick_types::{Codec, Layer, NodeId, SourceId, TrackId};
 
 use super::*;
 use crate::packet::{Format, PacketExtensions};
@@ -10,7 +10,7 @@ use crate::packet::{Format, PacketExtensions};
 fn packet(picture: u64, second: bool, temporal_id: u8, switch_up: SwitchUp) -> MediaPacket {
     let now = Instant::now();
     MediaPacket {
-        source: 1,
+        source: SourceId::new(NodeId(0), 1),
         track: TrackId::FIRST_VIDEO,
         layer: Layer::High,
         format: Format {

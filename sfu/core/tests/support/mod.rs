@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use lightstick_sfu_core::clock::SenderReport;
 use lightstick_sfu_core::packet::{Format, MediaPacket, PacketExtensions};
 use lightstick_sfu_core::uptrack::{Changes, Incoming, Source, SourceConfig};
-use lightstick_types::{Bitrate, Codec, Layer, TrackId};
+use lightstick_types::{Bitrate, Codec, Layer, NodeId, SourceId, TrackId};
 
 /// xorshift64*: the same seed, the same run.
 pub(crate) struct Random(u64);
@@ -156,7 +156,7 @@ pub(crate) fn source(number: u32, now: Instant) -> Source {
         keyframe_interval: Duration::from_secs(1),
         playout_delay: None,
     };
-    Source::new(number, config, now)
+    Source::new(SourceId::new(NodeId(0), number), config, now)
 }
 
 /// Takes a packet in at the virtual wall clock.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::room::{Policy, TapBatch, TapConfig, TapId};
 use lightstick_sfu_core::streams::StreamSet;
-use lightstick_types::{StreamId, TrackKind};
+use lightstick_types::{SourceId, StreamId, TrackKind};
 
 use super::Tree;
 
@@ -28,7 +28,7 @@ pub(crate) struct Tap {
     queued: u64,
     is_full: bool,
     /// Each stream's source, generation and last number.
-    streams: [Option<(u32, u32, u64)>; StreamId::COUNT],
+    streams: [Option<(SourceId, u32, u64)>; StreamId::COUNT],
     /// Something was missed since a stream's last packet.
     gaps: StreamSet,
     pub(crate) missed: u64,
