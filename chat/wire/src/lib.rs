@@ -9,9 +9,11 @@
 
 mod frame;
 mod reader;
+mod refusal;
 
 pub use frame::{Channel, FRAME_BYTES_MAX, Frame, Tick};
 pub use reader::{BUSY_BYTES, COUNTS_ONLY_AFTER, LAG_MAX, Link, OWED_BYTES_MAX, Reader, Written};
+pub use refusal::RefusalCode;
 
 /// Longest frame that is taken from a client, in bytes.
 pub const REQUEST_BYTES_MAX: usize = 8_192;

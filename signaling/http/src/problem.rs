@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use lightstick_chat::wire::RefusalCode;
 use lightstick_sfu::{Refusal, SdpError, ShardError};
 use serde::Serialize;
 
@@ -14,29 +15,54 @@ macro_rules! codes {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Code {
             $($(#[$doc])* $variant,)*
+            /// The chat has refused the request.
+            Chat(RefusalCode),
         }
 
-        impl Code {
-            /// Every code.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+        /// All but those of the chat.
+        const OWN: &[Code] = &[$(Code::$variant,)*];
 
+        impl Code {
             /// As it stands in the problem's `code`.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
+                match self {
+                    $(Self::$variant => $text,)*
+                    Self::Chat(code) => code.problem(),
+                }
             }
 
             /// The HTTP status.
             #[must_use]
-            pub const fn status(self) -> StatusCode {
-                match self { $(Self::$variant => StatusCode::$status,)* }
+            pub fn status(self) -> StatusCode {
+                match self {
+                    $(Self::$variant => StatusCode::$status,)*
+                    Self::Chat(code) => StatusCode::from_u16(code.status())
+                        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+                }
             }
 
             /// One line for people.
             #[must_use]
             pub const fn title(self) -> &'static str {
-                match self { $(Self::$variant => $title,)* }
+                match self {
+                    $(Self::$variant => $title,)*
+                    Self::Chat(code) => code.title(),
+                }
             }
+
+            /// Position in [`Code::ALL`].
+            pub(crate) const fn index(self) -> usize {
+                match self {
+                    $(Self::$variant => Own::$variant as usize,)*
+                    Self::Chat(code) => OWN.len() + code as usize,
+                }
+            }
+        }
+
+        /// Numbers the codes of [`OWN`].
+        enum Own {
+            $($variant,)*
         }
     };
 }
@@ -112,34 +138,6 @@ codes! {
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "The server is overloaded";
     /// The server is about to stop.
     Draining = "draining", SERVICE_UNAVAILABLE, "The server is shutting down";
-    ChatMalformed = "chat_malformed", BAD_REQUEST, "The request cannot be read";
-    ChatEmpty = "chat_empty", UNPROCESSABLE_ENTITY, "The text is empty";
-    ChatTooLong = "chat_too_long", UNPROCESSABLE_ENTITY, "The text is too long";
-    ChatCharacters = "chat_characters", UNPROCESSABLE_ENTITY, "The text has characters that are not allowed";
-    ChatRateLimited = "chat_rate_limited", TOO_MANY_REQUESTS, "Too many messages";
-    ChatSlowMode = "chat_slow_mode", TOO_MANY_REQUESTS, "The room is in slow mode";
-    ChatTimedOut = "chat_timed_out", FORBIDDEN, "Timed out by a moderator";
-    ChatBanned = "chat_banned", FORBIDDEN, "Banned from writing here";
-    ChatReadOnly = "chat_read_only", FORBIDDEN, "Not allowed to write here";
-    ChatMembersOnly = "chat_members_only", FORBIDDEN, "Only members may write now";
-    ChatEmoteOnly = "chat_emote_only", FORBIDDEN, "Only emotes may be written now";
-    ChatNotUnique = "chat_not_unique", CONFLICT, "This message was already sent";
-    ChatLinksOff = "chat_links_off", FORBIDDEN, "Links are not allowed here";
-    ChatMuted = "chat_muted", FORBIDDEN, "The chat is muted";
-    ChatBlocked = "chat_blocked", FORBIDDEN, "The message was blocked";
-    ChatFlood = "chat_flood", CONFLICT, "Too many similar messages";
-    ChatDenied = "chat_denied", FORBIDDEN, "The message was denied";
-    ChatNotModerator = "chat_not_moderator", FORBIDDEN, "The role does not allow this";
-    ChatRoleTooHigh = "chat_role_too_high", FORBIDDEN, "Not allowed against a user of this role";
-    ChatNotFound = "chat_not_found", NOT_FOUND, "Not found in this chat";
-    ChatOutOfRange = "chat_out_of_range", UNPROCESSABLE_ENTITY, "A value is out of its range";
-    ChatBadCommand = "chat_bad_command", UNPROCESSABLE_ENTITY, "Unknown command";
-    ChatNoAppeal = "chat_no_appeal", CONFLICT, "There is nothing to appeal";
-    ChatFull = "chat_full", CONFLICT, "The limit of this room is reached";
-    ChatNotKept = "chat_not_kept", SERVICE_UNAVAILABLE, "This cannot be stored now";
-    ChatClosing = "chat_closing", SERVICE_UNAVAILABLE, "The room's chat is closing";
-    ChatInProgress = "chat_in_progress", CONFLICT, "A request with this key is already in progress";
-    ChatKeyReused = "chat_key_reused", UNPROCESSABLE_ENTITY, "The key was used for another request";
     /// The server has no chat.
     ChatOff = "chat_off", NOT_FOUND, "This server has no chat";
     /// The dead letter cannot be tried again.
@@ -155,10 +153,19 @@ codes! {
 }
 
 impl Code {
-    /// Position in [`Code::ALL`].
-    pub(crate) const fn index(self) -> usize {
-        self as usize
-    }
+    /// Every code, those of the chat last.
+    pub const ALL: &'static [Self] = &{
+        let mut all = [Self::Internal; OWN.len() + RefusalCode::ALL.len()];
+        let mut at = 0;
+        while at < all.len() {
+            all[at] = match at < OWN.len() {
+                true => OWN[at],
+                false => Self::Chat(RefusalCode::ALL[at - OWN.len()]),
+            };
+            at += 1;
+        }
+        all
+    };
 }
 
 /// When clients come again that met a full queue, and those that met a server about to restart.

@@ -3,6 +3,7 @@
 mod support;
 
 use lightstick_chat::ChatConfig;
+use lightstick_chat::wire::RefusalCode;
 use lightstick_chat_proto::entry::Entry;
 use lightstick_chat_proto::part::Part;
 use lightstick_signaling::Code;
@@ -199,7 +200,7 @@ async fn history_goes_page_by_page_and_whole() {
     }
     problem(
         server.get(&format!("{CHAT}/messages/1")).await,
-        Code::ChatNotFound,
+        Code::Chat(RefusalCode::NotFound),
     )
     .await;
 }
@@ -219,15 +220,27 @@ async fn a_payment_makes_one_message_over_restarts() {
     assert_eq!(first, again);
     let mut other = order.clone();
     other["text"] = json!("other");
-    problem(paid(&server, "order-1", &other).await, Code::ChatKeyReused).await;
+    problem(
+        paid(&server, "order-1", &other).await,
+        Code::Chat(RefusalCode::KeyReused),
+    )
+    .await;
     for key in ["", "a b", &"k".repeat(129)] {
         problem(paid(&server, key, &order).await, Code::MalformedRequest).await;
     }
     let mut bad = order.clone();
     bad["paid"]["tier"] = json!(8);
-    problem(paid(&server, "order-2", &bad).await, Code::ChatOutOfRange).await;
+    problem(
+        paid(&server, "order-2", &bad).await,
+        Code::Chat(RefusalCode::OutOfRange),
+    )
+    .await;
     bad["paid"]["amount"] = json!(0);
-    problem(paid(&server, "order-2", &bad).await, Code::ChatOutOfRange).await;
+    problem(
+        paid(&server, "order-2", &bad).await,
+        Code::Chat(RefusalCode::OutOfRange),
+    )
+    .await;
 
     let server = server.restarted(ChatConfig::default()).await;
     let again: Value = paid(&server, "order-1", &order).await.json().await.unwrap();
@@ -301,7 +314,7 @@ async fn settings_moderation_and_who_may() {
         Some(wanted.clone()),
     )
     .await;
-    problem(response, Code::ChatNotModerator).await;
+    problem(response, Code::Chat(RefusalCode::NotModerator)).await;
     let response = ask(Method::PUT, &settings, Some(&lead), Some(wanted.clone())).await;
     assert_eq!(response.json::<Value>().await.unwrap(), wanted);
     let heard = viewer
@@ -315,7 +328,7 @@ async fn settings_moderation_and_who_may() {
     assert_eq!(seen.json::<Value>().await.unwrap(), wanted);
     let bad = json!({"slowSeconds": 1000});
     let response = ask(Method::PUT, &settings, Some(&lead), Some(bad)).await;
-    problem(response, Code::ChatOutOfRange).await;
+    problem(response, Code::Chat(RefusalCode::OutOfRange)).await;
     let response = ask(Method::PUT, &settings, Some(&lead), Some(json!([1]))).await;
     problem(response, Code::UnacceptableBody).await;
 
@@ -357,7 +370,7 @@ async fn settings_moderation_and_who_may() {
     assert_eq!(until - at, 60_000);
     let ban = json!({"ban": "fan"});
     let response = ask(Method::POST, &moderation, Some(&moderator), Some(ban)).await;
-    problem(response, Code::ChatNotModerator).await;
+    problem(response, Code::Chat(RefusalCode::NotModerator)).await;
     for bad in [json!({}), json!({"explode": "fan"})] {
         let response = ask(Method::POST, &moderation, Some(&lead), Some(bad)).await;
         problem(response, Code::UnacceptableBody).await;
@@ -490,7 +503,7 @@ async fn captions_are_shown_and_become_webvtt() {
     );
     let bad = json!({"language": "no spaces", "text": "x"});
     let response = send(&server, Method::POST, &format!("{CHAT}/captions"), bad).await;
-    problem(response, Code::ChatOutOfRange).await;
+    problem(response, Code::Chat(RefusalCode::OutOfRange)).await;
 }
 
 #[tokio::test]
@@ -511,7 +524,7 @@ async fn without_a_chat_there_is_a_problem_and_with_one_there_are_numbers() {
     assert_eq!(letters, json!({"letters": [], "next": null}));
     problem(
         server.delete("/api/v1/chat/dead-letters/x").await,
-        Code::ChatNotFound,
+        Code::Chat(RefusalCode::NotFound),
     )
     .await;
 }

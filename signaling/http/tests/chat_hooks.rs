@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use lightstick_chat::wire::RefusalCode;
 use lightstick_chat::{ChatConfig, DeliveryConfig, ReviewConfig, WebhookConfig};
 use lightstick_signaling::Code;
 use reqwest::{Method, StatusCode};
@@ -243,7 +244,7 @@ async fn dead_letters_are_kept_and_tried_again() {
         "the same webhook-id"
     );
     letters(&server, 1).await;
-    problem(retry(id).await, Code::ChatNotFound).await;
+    problem(retry(id).await, Code::Chat(RefusalCode::NotFound)).await;
     // What an erased user said is in no letter.
     let gone = server.delete("/api/v1/chat/users/mina").await;
     assert_eq!(gone.status(), StatusCode::OK);

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::{Stream, try_unfold};
 use lightstick_chat::archive::{Archive, ArchiveError, HistoryQuery, MessageEntry};
+use lightstick_chat::core::refusal::Code as Refused;
 use lightstick_chat::core::room::{POSTED_KEY_BYTES_MAX, Posted};
 use lightstick_chat::proto;
 use lightstick_chat::proto::Role;
@@ -320,8 +321,12 @@ pub(crate) async fn get(
     let plane = plane(&app)?;
     let id = message_id(&id)?;
     let found = fresh(plane).await.message(&room, id).await?;
-    let entry = found
-        .ok_or_else(|| Problem::new(Code::ChatNotFound, "no message in this room has this id"))?;
+    let entry = found.ok_or_else(|| {
+        Problem::new(
+            Code::Chat(Refused::NotFound),
+            "no message in this room has this id",
+        )
+    })?;
     Ok(Json(history_message(entry)))
 }
 

@@ -76,36 +76,7 @@ async fn fresh(plane: &ChatPlane) -> &Archive {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let code = match refusal.code {
-            Refused::Malformed => Code::ChatMalformed,
-            Refused::Empty => Code::ChatEmpty,
-            Refused::TooLong => Code::ChatTooLong,
-            Refused::Characters => Code::ChatCharacters,
-            Refused::RateLimited => Code::ChatRateLimited,
-            Refused::SlowMode => Code::ChatSlowMode,
-            Refused::TimedOut => Code::ChatTimedOut,
-            Refused::Banned => Code::ChatBanned,
-            Refused::ReadOnly => Code::ChatReadOnly,
-            Refused::MembersOnly => Code::ChatMembersOnly,
-            Refused::EmoteOnly => Code::ChatEmoteOnly,
-            Refused::NotUnique => Code::ChatNotUnique,
-            Refused::LinksOff => Code::ChatLinksOff,
-            Refused::Muted => Code::ChatMuted,
-            Refused::Blocked => Code::ChatBlocked,
-            Refused::Flood => Code::ChatFlood,
-            Refused::Denied => Code::ChatDenied,
-            Refused::NotModerator => Code::ChatNotModerator,
-            Refused::RoleTooHigh => Code::ChatRoleTooHigh,
-            Refused::NotFound => Code::ChatNotFound,
-            Refused::OutOfRange => Code::ChatOutOfRange,
-            Refused::BadCommand => Code::ChatBadCommand,
-            Refused::NoAppeal => Code::ChatNoAppeal,
-            Refused::Full => Code::ChatFull,
-            Refused::NotKept => Code::ChatNotKept,
-            Refused::Closing => Code::ChatClosing,
-            Refused::InProgress => Code::ChatInProgress,
-            Refused::KeyReused => Code::ChatKeyReused,
-        };
+        let code = Code::Chat(refusal.code);
         let comes_again = code.status().is_server_error();
         let problem = Self::new(code, refusal.text());
         match refusal.retry_after.or(comes_again.then_some(AGAIN)) {
@@ -119,7 +90,7 @@ impl From<NoRoom> for Problem {
     fn from(error: NoRoom) -> Self {
         let code = match error {
             NoRoom::TooMany | NoRoom::TooManyOfAddress => Code::RoomsFull,
-            NoRoom::NotOpen | NoRoom::Closing => Code::ChatClosing,
+            NoRoom::NotOpen | NoRoom::Closing => Code::Chat(Refused::Closing),
         };
         Self::new(code, error.to_string()).retry_after(AGAIN)
     }
@@ -178,7 +149,7 @@ fn room_and(path: RoomAnd) -> Result<(RoomName, String), Problem> {
 
 fn message_id(text: &str) -> Result<u64, Problem> {
     text.parse()
-        .map_err(|_| Problem::new(Code::ChatNotFound, "a message's id is a number"))
+        .map_err(|_| Problem::new(Code::Chat(Refused::NotFound), "a message's id is a number"))
 }
 
 /// What was done.
@@ -224,19 +195,6 @@ fn number<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn refusals_keep_their_names() {
-        for code in [
-            Refused::RateLimited,
-            Refused::NotKept,
-            Refused::KeyReused,
-            Refused::NotFound,
-        ] {
-            let problem = Problem::from(Refusal::from(code));
-            assert_eq!(problem.code.as_str(), format!("chat_{}", code.as_str()));
-        }
-    }
 
     #[test]
     fn numbers_are_strings_or_numbers() {

@@ -5,6 +5,7 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use lightstick_chat::archive::{DeadLetter, Erasure};
+use lightstick_chat::core::refusal::Code as Refused;
 use lightstick_chat::{EraseError, RetryError};
 use serde::{Deserialize, Serialize};
 
@@ -154,7 +155,7 @@ pub(crate) async fn dead_letters(
 }
 
 fn no_letter() -> Problem {
-    Problem::new(Code::ChatNotFound, "no dead letter has this id")
+    Problem::new(Code::Chat(Refused::NotFound), "no dead letter has this id")
 }
 
 /// Throw a dead letter away. Needs `admin` for every room.
