@@ -11,6 +11,7 @@ use slab::Slab;
 use super::buffer::{BatchedPacket, Buffer};
 use super::hop::Output;
 use super::message::{Batch, Down, PeerId};
+use super::tap::Taps;
 use super::viewer::{Demand, Viewer};
 use super::{Outlet, Outputs, Tally, Turn};
 use crate::packet::MediaPacket;
@@ -18,6 +19,39 @@ use crate::ring::{Crossing, RingGate};
 use crate::start::Choice;
 use crate::streams::StreamSet;
 use crate::watched::Supply;
+
+/// Those who get the room from a hop.
+#[derive(Debug, Default)]
+pub(super) struct Downstreams {
+    pub(super) viewers: Viewers,
+    pub(super) peers: Peers,
+    pub(super) taps: Taps,
+}
+
+impl Downstreams {
+    pub(super) fn is_empty(&self) -> bool {
+        self.viewers.is_empty() && self.peers.is_empty() && self.taps.is_empty()
+    }
+
+    /// The streams that are watched by any of them.
+    pub(super) fn watched(&self) -> StreamSet {
+        let watched = self.viewers.watched().or(self.peers.watched());
+        watched.or(self.taps.watched())
+    }
+
+    /// The keyframes that viewers and taps here wait for; hops below ask for theirs.
+    pub(super) fn waiting(&self, now: Instant, supply: Supply) -> StreamSet {
+        let taps = self.taps.waiting().and(supply.available);
+        self.viewers.waiting(now).or(taps)
+    }
+
+    /// Tells all of them which streams can be had. The keyframes that they want then.
+    pub(super) fn set_supply(&mut self, supply: Supply, outputs: &mut Outputs) -> StreamSet {
+        self.peers.set_supply(supply, outputs);
+        let taps = self.taps.waiting().and(supply.available);
+        self.viewers.set_supply(supply).or(taps)
+    }
+}
 
 /// A viewer's place in its hop. It is free for another once the viewer is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

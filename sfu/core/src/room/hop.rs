@@ -5,9 +5,9 @@ use std::time::{Duration, Instant, SystemTime};
 use lightstick_types::{Codec, Hint, LayerChoice, NodeId, SourceId, StreamId, TrackId};
 
 use super::buffer::{BatchedPacket, Buffer};
-use super::downstream::{Peers, ViewerKey, Viewers, contained};
+use super::downstream::{Downstreams, ViewerKey, Viewers, contained};
 use super::message::{Down, PeerId, Up};
-use super::tap::{TapBatch, TapConfig, TapId, Taps};
+use super::tap::{TapBatch, TapConfig, TapId};
 use super::upstream::{FeederId, Local, Remote, SourceSetup, Upstream};
 use super::viewer::{Demand, Viewer};
 use super::{Outlet, Outputs, Tally, Turn};
@@ -100,9 +100,7 @@ pub enum ViewerEvent<'a> {
 pub struct Hop {
     config: HopConfig,
     upstream: Upstream,
-    viewers: Viewers,
-    peers: Peers,
-    taps: Taps,
+    downstreams: Downstreams,
     buffer: Buffer,
     /// The streams that can be had, as last heard.
     supply: Supply,
@@ -134,9 +132,7 @@ impl Hop {
         Self {
             config,
             upstream: above.map_or(Upstream::None, remote),
-            viewers: Viewers::default(),
-            peers: Peers::default(),
-            taps: Taps::default(),
+            downstreams: Downstreams::default(),
             buffer: Buffer::default(),
             supply: Supply::default(),
             sources: 0,
@@ -152,7 +148,7 @@ impl Hop {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let has_source = matches!(self.upstream, Upstream::Local(_));
-        !has_source && !self.is_wanted()
+        !has_source && self.downstreams.is_empty()
     }
 
     /// What is kept for newcomers and for lost packets.
@@ -232,7 +228,8 @@ impl Hop {
         tally: &mut Tally,
     ) -> Result<(), Refused> {
         tally.rtp_in += 1;
-        let hold = (HOLD_A_VIEWER * self.viewers.len() as u32).min(self.config.frame_hold);
+        let hold =
+            (HOLD_A_VIEWER * self.downstreams.viewers.len() as u32).min(self.config.frame_hold);
         let Some((_, source)) = self.source_mut().filter(|(of, _)| *of == feeder) else {
             tally.drop_media += 1;
             return Ok(());
@@ -294,21 +291,22 @@ impl Hop {
     pub fn handle_up(&mut self, from: PeerId, up: Up, now: Instant) {
         match up {
             Up::Subscribe => {
-                self.peers.insert(from);
+                self.downstreams.peers.insert(from);
                 let begun = Output::Down(from, Down::Subscribed(self.supply));
                 self.outputs.push_back(begun);
-                self.peers
+                self.downstreams
+                    .peers
                     .replay(from, &self.buffer, now, &mut self.outputs);
                 self.subscribe();
             }
             Up::Unsubscribe => {
-                self.peers.remove(from);
+                self.downstreams.peers.remove(from);
                 self.subscribe();
             }
-            _ if !self.peers.contains(from) => {}
+            _ if !self.downstreams.peers.contains(from) => {}
             Up::Keyframe(streams) => self.ask(streams, StreamSet::default(), now),
             Up::Watched(streams) => {
-                self.peers.set_watched(from, streams);
+                self.downstreams.peers.set_watched(from, streams);
                 self.ask(StreamSet::default(), streams, now);
             }
         }
@@ -316,7 +314,7 @@ impl Hop {
 
     /// Media for a hop below was dropped, because the link is full.
     pub fn handle_overflow(&mut self, peer: PeerId, now: Instant) {
-        let broken = self.peers.handle_overflow(peer);
+        let broken = self.downstreams.peers.handle_overflow(peer);
         self.ask(broken, StreamSet::default(), now);
     }
 
@@ -324,21 +322,21 @@ impl Hop {
     pub fn add_viewer(&mut self, mut viewer: Box<Viewer>) -> ViewerKey {
         // The keyframe is asked for when there is a connection to send it on.
         viewer.video.set_supply(self.supply);
-        let key = self.viewers.insert(viewer);
+        let key = self.downstreams.viewers.insert(viewer);
         self.subscribe();
         key
     }
 
     /// Lets a viewer go.
     pub fn remove_viewer(&mut self, key: ViewerKey) -> Option<Box<Viewer>> {
-        let viewer = self.viewers.remove(key);
+        let viewer = self.downstreams.viewers.remove(key);
         self.subscribe();
         viewer
     }
 
     /// From now on a tap gets what it is to get, video from its streams' next keyframes on.
     pub fn attach_tap(&mut self, tap: TapId, config: TapConfig, now: Instant) {
-        self.taps.insert(tap, config);
+        self.downstreams.taps.insert(tap, config);
         self.subscribe();
         let watched = config.watched();
         self.ask(watched.and(self.supply.available), watched, now);
@@ -346,26 +344,27 @@ impl Hop {
 
     /// Lets a tap go. One that has ended is no error.
     pub fn detach_tap(&mut self, tap: TapId) {
-        self.taps.remove(tap);
+        self.downstreams.taps.remove(tap);
         self.subscribe();
     }
 
     /// A batch for a tap was dropped, because its queue is full.
     pub fn handle_tap_overflow(&mut self, tap: TapId, lost: &TapBatch, tally: &mut Tally) {
-        self.taps
+        self.downstreams
+            .taps
             .handle_overflow(tap, lost, &mut self.outputs, tally);
         self.subscribe();
     }
 
     /// The reader of a tap whose queue was full has taken everything in it.
     pub fn handle_tap_ready(&mut self, tap: TapId, now: Instant) {
-        let needed = self.taps.handle_ready(tap);
+        let needed = self.downstreams.taps.handle_ready(tap);
         self.ask(needed.and(self.supply.available), StreamSet::default(), now);
     }
 
     /// Those whom it has taken in.
     pub fn viewers_mut(&mut self) -> &mut Viewers {
-        &mut self.viewers
+        &mut self.downstreams.viewers
     }
 
     /// Handles what happens to a viewer; its [timeout](Viewer::poll_timeout) may be another
@@ -377,7 +376,7 @@ impl Hop {
         turn: &mut Turn<'_, O>,
     ) -> bool {
         let Self {
-            viewers,
+            downstreams: Downstreams { viewers, .. },
             buffer,
             outputs,
             scratch,
@@ -432,7 +431,7 @@ impl Hop {
         }
         let batch = &mut self.scratch.batch;
         self.buffer.release(now, batch);
-        let broken = self.peers.send(batch, &mut self.outputs);
+        let broken = self.downstreams.peers.send(batch, &mut self.outputs);
         self.ask(broken, StreamSet::default(), now);
         true
     }
@@ -440,8 +439,12 @@ impl Hop {
     /// Gives the viewers what was [released](Self::release), and after them the taps.
     pub fn fan_out<O: Outlet>(&mut self, turn: &mut Turn<'_, O>) {
         let batch = &mut self.scratch.batch;
-        self.viewers.fan_out(batch, &mut self.outputs, turn);
-        self.taps.send(batch, &mut self.outputs, turn.tally);
+        self.downstreams
+            .viewers
+            .fan_out(batch, &mut self.outputs, turn);
+        self.downstreams
+            .taps
+            .send(batch, &mut self.outputs, turn.tally);
         batch.clear();
     }
 
@@ -507,11 +510,9 @@ impl Hop {
     }
 
     fn survey(&mut self, now: Instant, tally: &mut Tally) {
-        let waiting = self.taps.waiting().and(self.supply.available);
-        let waiting = self.viewers.waiting(now).or(waiting);
+        let waiting = self.downstreams.waiting(now, self.supply);
         self.ask(waiting, StreamSet::default(), now);
-        let watched = self.viewers.watched().or(self.peers.watched());
-        let watched = watched.or(self.taps.watched());
+        let watched = self.downstreams.watched();
         match &mut self.upstream {
             Upstream::None => {}
             Upstream::Remote(remote) => {
@@ -551,13 +552,11 @@ impl Hop {
     /// Tells everybody below which streams can be had. Nothing is known of the next source's.
     fn set_supply(&mut self, supply: Supply, now: Instant) {
         self.supply = supply;
-        self.peers.set_supply(supply, &mut self.outputs);
         if supply.available.is_empty() {
             self.buffer.forget();
         }
         self.buffer.rates.set_flowing(supply.flowing(), now);
-        let wanted = self.viewers.set_supply(supply);
-        let wanted = wanted.or(self.taps.waiting().and(supply.available));
+        let wanted = self.downstreams.set_supply(supply, &mut self.outputs);
         self.ask(wanted, StreamSet::default(), now);
     }
 
@@ -574,11 +573,7 @@ impl Hop {
 
     /// Gets the room from the hop above as long as somebody is there for it.
     fn subscribe(&mut self) {
-        let wanted = self.is_wanted();
+        let wanted = !self.downstreams.is_empty();
         self.outputs.extend(self.upstream.subscribe(wanted));
-    }
-
-    fn is_wanted(&self) -> bool {
-        !self.viewers.is_empty() || !self.peers.is_empty() || !self.taps.is_empty()
     }
 }
