@@ -306,7 +306,10 @@ fn sources_end_with_the_show_over_their_rate_or_with_their_handle() {
     until(&plane, "the show's end", |_| {
         source.try_push(incoming(0, 0, true)) == Err(SourceRefused::Ended(SourceEnd::RoomEnded))
     });
-    assert_eq!(plane.total(|s| s.attached.sources.get()), 1);
+    // Gauges follow at the end of the shard's turn.
+    until(&plane, "one source to be left", |plane| {
+        plane.total(|s| s.attached.sources.get()) == 1
+    });
 
     let config = SourceConfig {
         bitrate_max: Bitrate::kbps(10),
