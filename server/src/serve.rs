@@ -8,9 +8,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use lightstick_chat::archive::ArchiveConfig;
 use lightstick_chat::{ChatConfig, ChatPlane, ChatTasks};
+use lightstick_chat_http::ChatApi;
 use lightstick_sfu::MediaPlane;
 use lightstick_signaling::token::Grants;
-use lightstick_signaling::{Auth, Chat, ConnectionLimits, Connections, Keys, Signaling};
+use lightstick_signaling::{Auth, ConnectionLimits, Connections, Keys, Signaling};
 use lightstick_tasks::Tasks;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -116,7 +117,8 @@ pub async fn serve(
         auth,
         plane,
         events,
-        chat.as_ref().map(|chat| chat.handle.clone()),
+        chat.as_ref()
+            .map(|chat| lightstick_chat_http::members(chat.guests_write)),
     )
     .context("in [signaling]")?;
 
@@ -127,8 +129,8 @@ pub async fn serve(
     };
     let (readiness, ready) = watch::channel(Readiness::Ready);
     let chat_stats = chat.as_ref().map(|chat| ChatStats {
-        plane: Arc::clone(chat.handle.plane.stats()),
-        archive: Arc::clone(chat.handle.plane.archive().stats()),
+        plane: Arc::clone(chat.plane.stats()),
+        archive: Arc::clone(chat.plane.archive().stats()),
     });
     let metrics = Arc::new(Metrics::new(
         shards,
@@ -138,7 +140,11 @@ pub async fn serve(
     let ended = CancellationToken::new();
     let connections = Connections::default();
     let mut tasks = Tasks::default();
-    let router = pages::router(signaling.router(), &config.chat.room.emote_hosts);
+    let chat_plane = chat.as_ref().map(|chat| chat.plane.clone());
+    let chat_api = ChatApi::new(chat_plane, &config.signaling);
+    let chat_sockets = chat_api.sockets();
+    let router = signaling.router(lightstick_chat_http::routes(chat_api));
+    let router = pages::router(router, &config.chat.room.emote_hosts);
     let limits = config.http.limits(&config.signaling.trusted_proxies);
     let stats = signaling.stats().connections();
     let serving = lightstick_signaling::serve(
@@ -174,6 +180,7 @@ pub async fn serve(
         tasks,
         connections,
         signaling,
+        chat_sockets,
         chat: chat.map(|chat| (chat.tasks, chat._folder)),
         media: threads,
         readiness,
@@ -185,7 +192,8 @@ pub async fn serve(
 
 /// The chat, running.
 struct Chatting {
-    handle: Chat,
+    plane: ChatPlane,
+    guests_write: bool,
     tasks: ChatTasks,
     /// Where a chat without keys keeps what nobody will need: it goes when the server does.
     _folder: Option<TempDir>,
@@ -218,12 +226,9 @@ impl Chatting {
         let (plane, tasks) = ChatPlane::start(&config, media)
             .await
             .context("in [chat]")?;
-        let handle = Chat {
+        Ok(Some(Self {
             plane,
             guests_write: config.guests_write || development,
-        };
-        Ok(Some(Self {
-            handle,
             tasks,
             _folder: folder,
         }))

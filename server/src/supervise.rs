@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// After the drain, open requests get this long to finish.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
@@ -44,6 +45,8 @@ pub(crate) struct Supervisor {
     pub(crate) tasks: Tasks,
     pub(crate) connections: Connections,
     pub(crate) signaling: Signaling,
+    /// The tasks of the chat's WebSockets.
+    pub(crate) chat_sockets: TaskTracker,
     /// With the folder of a chat that keeps nothing.
     pub(crate) chat: Option<(ChatTasks, Option<TempDir>)>,
     pub(crate) media: MediaThreads,
@@ -121,7 +124,8 @@ impl Supervisor {
             .unwrap_or(Ok(()));
         outcome = outcome.and(self.tasks.abort().await);
         drop(self.connections);
-        let sockets = self.signaling.sockets();
+        let sockets = self.chat_sockets;
+        sockets.close();
         outcome = outcome.and(self.signaling.stop().await);
         if let Some((chat, _folder)) = self.chat {
             outcome = outcome.and(chat.shutdown(deadline).await);

@@ -104,7 +104,7 @@ fn all_that_the_architecture_names_is_there() {
 }
 
 /// What a crate must not reach, by itself or by way of others, and why.
-const FORBIDDEN: [(&str, &[&str], &str); 6] = [
+const FORBIDDEN: [(&str, &[&str], &str); 7] = [
     ("lightstick-types", &["utoipa"], SCHEMAS),
     ("lightstick-sfu-core", &["utoipa"], SCHEMAS),
     ("lightstick-signaling-core", &["utoipa"], SCHEMAS),
@@ -119,6 +119,17 @@ const FORBIDDEN: [(&str, &[&str], &str); 6] = [
             "lightstick-signaling",
         ],
         "the media plane carries chat by `chat/wire` alone",
+    ),
+    (
+        "lightstick-signaling",
+        &[
+            "lightstick-chat",
+            "lightstick-chat-http",
+            "lightstick-chat-core",
+            "lightstick-chat-filter",
+            "lightstick-chat-archive",
+        ],
+        "signaling serves the chat's resources without knowing them",
     ),
     (
         "lightstick-chat-wire",

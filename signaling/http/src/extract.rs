@@ -16,10 +16,10 @@ use crate::problem::{Code, Problem};
 
 /// The client's address: the connection's, or what trusted proxies say it is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ClientAddress {
-    pub(crate) ip: IpAddr,
+pub struct ClientAddress {
+    pub ip: IpAddr,
     /// Whether the connection itself comes from the client, not from a proxy.
-    pub(crate) direct: bool,
+    pub direct: bool,
 }
 
 impl FromRequestParts<App> for ClientAddress {
@@ -79,7 +79,8 @@ fn parse_hop(hop: &str) -> Option<IpAddr> {
 }
 
 /// `{room}` of a path.
-pub(crate) struct RoomPath(pub(crate) RoomName);
+#[derive(Debug)]
+pub struct RoomPath(pub RoomName);
 
 /// `{room}/{session}` of a path.
 pub(crate) struct SessionPath {
@@ -155,7 +156,7 @@ async fn two(parts: &mut Parts, app: &App) -> Result<(RoomName, String), Problem
     Ok((room_name(&room)?, session))
 }
 
-pub(crate) fn room_name(text: &str) -> Result<RoomName, Problem> {
+pub fn room_name(text: &str) -> Result<RoomName, Problem> {
     text.parse()
         .map_err(|error: lightstick_types::RoomNameError| {
             Problem::new(Code::RoomName, error.to_string())
@@ -163,7 +164,7 @@ pub(crate) fn room_name(text: &str) -> Result<RoomName, Problem> {
 }
 
 /// Refuses a body of another type. Parameters of the type (`charset`) do not matter.
-pub(crate) fn require_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> {
+pub fn require_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> {
     let given = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -179,7 +180,7 @@ pub(crate) fn require_type(headers: &HeaderMap, wanted: &'static str) -> Result<
 }
 
 /// Reads a body of at most `bytes_max`, within the configured time.
-pub(crate) async fn read_body(app: &App, body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+pub async fn read_body(app: &App, body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
     let whole = collect(body, bytes_max);
     tokio::time::timeout(app.config.body_timeout, whole)
         .await

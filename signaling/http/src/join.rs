@@ -13,10 +13,10 @@ use lightstick_types::{ChatMember, Role, RoomName, SessionId};
 
 use crate::App;
 use crate::auth::unix_now;
-use crate::chat;
 use crate::config::SignalingConfig;
 use crate::director::{Join, Joined};
 use crate::extract::{ClientAddress, RoomPath, read_body, require_type};
+use crate::member::member;
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::publisher;
 use crate::stats::JoinOutcome;
@@ -53,7 +53,7 @@ pub(crate) async fn publish(
         async {
             let room = path?.0;
             let claims = app.auth.require(&headers, Grant::Publish, &room)?;
-            let member = chat::member(&app, Some(&claims), &room, client.ip).await;
+            let member = member(&app, Some(&claims), &room, client.ip).await;
             let admission = Admission {
                 session: SessionId::random(),
                 room,
@@ -97,7 +97,7 @@ pub(crate) async fn watch(
         async {
             let room = path?.0;
             let claims = viewer(&app, &headers, &room)?;
-            let member = chat::member(&app, claims.as_ref(), &room, client.ip).await;
+            let member = member(&app, claims.as_ref(), &room, client.ip).await;
             let participant = claims.map(|claims| claims.sub.into());
             let admission = Admission {
                 session: SessionId::random(),

@@ -9,12 +9,12 @@
 
 mod api;
 mod auth;
-mod chat;
 mod config;
 mod director;
 mod extract;
 mod feed;
 mod join;
+mod member;
 mod origin;
 mod outer;
 mod problem;
@@ -28,52 +28,46 @@ mod stats;
 mod viewer;
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
-use lightstick_chat::ChatPlane;
+use axum::http::request::Parts;
 use lightstick_sfu::{MediaEvent, MediaPlane};
 use lightstick_tasks::{Ended, Tasks};
-use lightstick_types::rate::AddressRates;
+use lightstick_types::{ChatMember, RoomName};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
+use utoipa_axum::router::OpenApiRouter;
 
 pub use auth::{Auth, Keys};
 pub use config::{ConfigError, IceServer, SignalingConfig};
-use director::{COMMANDS_MAX, Director, DirectorHandle, Parts};
+use director::{COMMANDS_MAX, Director, DirectorHandle, Parts as DirectorParts};
+pub use extract::{ClientAddress, RoomPath, read_body, require_type, room_name};
 use feed::{Feed, FeedSource};
 pub use lightstick_signaling_core::{rooms, token};
-pub use problem::{CONTENT_TYPE as PROBLEM_CONTENT_TYPE, Code};
+pub use member::Members;
+pub use problem::{CONTENT_TYPE as PROBLEM_CONTENT_TYPE, Code, Problem, ProblemBody};
 use refusals::RefusalLog;
 pub use router::openapi;
 pub use serve::{ConnectionLimit, ConnectionLimits, ConnectionStats, Connections, serve};
 pub use stats::{JoinOutcome, Route, SignalingStats, StatsSnapshot};
 
-/// The chat, and who may write in it.
+/// What handlers share, also those of the resources that are composed with ours.
 #[derive(Clone)]
-pub struct Chat {
-    pub plane: ChatPlane,
-    /// Whether whoever comes without a token may write, as a guest.
-    pub guests_write: bool,
-}
+pub struct App(Arc<Shared>);
 
-#[derive(Clone)]
-struct App(Arc<Shared>);
-
-struct Shared {
+#[doc(hidden)]
+pub struct Shared {
     config: SignalingConfig,
     auth: Auth,
     media: MediaPlane,
-    chat: Option<Chat>,
-    chat_opens: Mutex<AddressRates>,
+    members: Option<Members>,
     director: DirectorHandle,
     feed: FeedSource,
     stats: Arc<SignalingStats>,
     refusals: RefusalLog,
-    /// The tasks of WebSockets: axum starts them, apart from their connections' tasks.
-    sockets: TaskTracker,
 }
 
 impl Deref for App {
@@ -85,8 +79,31 @@ impl Deref for App {
 }
 
 impl App {
-    fn watch_open(&self) -> bool {
-        self.config.watch_open || self.auth.is_development()
+    /// Whether watching needs no token.
+    #[must_use]
+    pub fn watch_open(&self) -> bool {
+        self.0.config.watch_open || self.0.auth.is_development()
+    }
+
+    #[must_use]
+    pub fn auth(&self) -> &Auth {
+        &self.0.auth
+    }
+
+    /// Whether the API needs no token: in development mode, on this machine.
+    #[must_use]
+    pub fn is_open(&self, client: ClientAddress, parts: &Parts) -> bool {
+        api::access::is_open(self, client, parts)
+    }
+
+    /// Who somebody is in a room's chat; `None` where there is no chat.
+    pub async fn member(
+        &self,
+        claims: Option<&token::Claims>,
+        room: &RoomName,
+        address: IpAddr,
+    ) -> Option<Arc<ChatMember>> {
+        member::member(self, claims, room, address).await
     }
 }
 
@@ -101,7 +118,7 @@ impl Signaling {
     /// Starts the director.
     ///
     /// `events` is the other end of the media plane's events: nobody else may read it. Without
-    /// `chat` sessions have media only.
+    /// `members` sessions have media only.
     ///
     /// # Errors
     /// [`ConfigError`]; nothing runs then.
@@ -113,14 +130,14 @@ impl Signaling {
         auth: Auth,
         media: MediaPlane,
         events: mpsc::Receiver<MediaEvent>,
-        chat: Option<Chat>,
+        members: Option<Members>,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let stats = Arc::new(SignalingStats::default());
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let feed = Feed::new();
         let feed_source = feed.source();
-        let parts = Parts {
+        let parts = DirectorParts {
             rooms: config.rooms(),
             bitrate_max: config.publish_bitrate_max(),
             reconnect_after: config.reconnect_after,
@@ -134,18 +151,13 @@ impl Signaling {
         tasks.spawn("director", director.run(inbox, events, cancel.clone()));
         let app = App(Arc::new(Shared {
             director: DirectorHandle::new(commands, config.retry_after),
-            chat_opens: Mutex::new(AddressRates::new(
-                config.limits.chat_opens_per_address,
-                config.limits.addresses_max,
-            )),
             config,
             auth,
             media,
-            chat,
+            members,
             feed: feed_source,
             stats,
             refusals: RefusalLog::default(),
-            sockets: TaskTracker::new(),
         }));
         Ok(Self {
             app,
@@ -154,9 +166,9 @@ impl Signaling {
         })
     }
 
-    /// Every resource of signaling, CORS included. It has no fallback.
-    pub fn router(&self) -> axum::Router {
-        router::router(self.app.clone())
+    /// Every resource of signaling and of `more`, CORS included. It has no fallback.
+    pub fn router(&self, more: OpenApiRouter<App>) -> axum::Router {
+        router::router(self.app.clone(), more)
     }
 
     #[must_use]
@@ -179,18 +191,11 @@ impl Signaling {
         self.tasks.ended().await
     }
 
-    /// The tasks of the chat's WebSockets. They end with the chat.
-    #[must_use]
-    pub fn sockets(&self) -> TaskTracker {
-        self.app.sockets.clone()
-    }
-
     /// Closes every session and ends the director.
     ///
     /// # Errors
     /// The director's failure, which is logged.
     pub async fn stop(mut self) -> Result<(), Ended> {
-        self.app.sockets.close();
         drop(self.cancel);
         self.tasks.join().await
     }

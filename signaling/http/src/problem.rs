@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use lightstick_chat::wire::RefusalCode;
+use lightstick_chat_wire::RefusalCode;
 use lightstick_sfu::{Refusal, SdpError, ShardError};
 use serde::Serialize;
 
@@ -177,7 +177,7 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 
 /// A refusal on its way to the client.
 #[derive(Clone, Debug)]
-pub(crate) struct Problem {
+pub struct Problem {
     pub(crate) code: Code,
     pub(crate) detail: Cow<'static, str>,
     retry_after: Option<Duration>,
@@ -235,7 +235,7 @@ impl From<&SdpError> for OfferFault {
 /// A problem's body.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Problem)]
-pub(crate) struct ProblemBody<'a> {
+pub struct ProblemBody<'a> {
     /// Stable, for programs: `room_busy`, `token_expired`, ...
     #[schema(example = "room_busy")]
     code: &'a str,
@@ -254,13 +254,19 @@ pub(crate) struct ProblemBody<'a> {
 }
 
 impl Problem {
-    pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+    #[must_use]
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
             detail: detail.into(),
             retry_after: None,
             fault: None,
         }
+    }
+
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.code
     }
 
     /// Says where an offer is at fault.
@@ -270,7 +276,8 @@ impl Problem {
     }
 
     /// Sets `Retry-After`.
-    pub(crate) fn retry_after(mut self, after: Duration) -> Self {
+    #[must_use]
+    pub fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self
     }
@@ -293,10 +300,6 @@ impl Problem {
             Code::SessionNotFound,
             "the session does not exist or has ended",
         )
-    }
-
-    pub(crate) fn chat_off() -> Self {
-        Self::new(Code::ChatOff, "[chat] enabled is false")
     }
 
     pub(crate) fn track_not_found() -> Self {

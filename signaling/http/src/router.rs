@@ -9,12 +9,12 @@ use utoipa_axum::routes;
 
 use crate::api::{client_config, events, rooms, sessions};
 use crate::outer::{Outer, not_found, outer};
-use crate::{App, chat, join, publisher, session, viewer};
+use crate::{App, join, publisher, session, viewer};
 
 /// Where the description is served.
 const OPENAPI_PATH: &str = "/api/openapi.json";
 
-fn described() -> (Router<App>, OpenApi) {
+fn described(more: OpenApiRouter<App>) -> (Router<App>, OpenApi) {
     let info = InfoBuilder::new()
         .title("Lightstick")
         .version(env!("CARGO_PKG_VERSION"))
@@ -49,7 +49,7 @@ fn described() -> (Router<App>, OpenApi) {
             .routes(routes!(sessions::kick))
             .routes(routes!(events::get))
             .routes(routes!(client_config::get))
-            .merge(chat::api::routes())
+            .merge(more)
             .split_for_parts();
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
@@ -62,10 +62,10 @@ fn described() -> (Router<App>, OpenApi) {
     (router, openapi)
 }
 
-/// The description of every resource, generated from the handlers.
+/// The description of every resource and of `more`, generated from the handlers.
 #[must_use]
-pub fn openapi() -> OpenApi {
-    described().1
+pub fn openapi(more: OpenApiRouter<App>) -> OpenApi {
+    described(more).1
 }
 
 /// Paths below ours that lead nowhere: a problem with CORS, not the bare 404 of a server that has
@@ -84,14 +84,13 @@ fn dead_ends() -> Router<App> {
     router
 }
 
-/// Every resource of signaling. It has no fallback: the server adds its pages beside it.
-pub(crate) fn router(app: App) -> Router {
-    let (router, openapi) = described();
+/// Every resource of signaling, and `more`. It has no fallback: the server adds its pages beside it.
+pub(crate) fn router(app: App, more: OpenApiRouter<App>) -> Router {
+    let (router, openapi) = described(more);
     let outer_state = Outer::new(app.clone(), &openapi);
     let description = Json(openapi);
     router
         .route(OPENAPI_PATH, get(move || async move { description }))
-        .route(chat::PATH, get(chat::connect))
         .merge(dead_ends())
         .layer(middleware::from_fn_with_state(outer_state, outer))
         .with_state(app)

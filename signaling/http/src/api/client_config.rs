@@ -37,6 +37,6 @@ pub(crate) async fn get(State(app): State<App>) -> Json<ClientConfig> {
         watch_open: app.watch_open(),
         max_publish_bitrate_kbps: app.config.publish_bitrate_max_kbps,
         grace_seconds: app.config.grace.as_secs_f64(),
-        chat: app.chat.is_some(),
+        chat: app.members.is_some(),
     })
 }

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lightstick_chat::{ChatConfig, ChatPlane, ChatTasks, PlaneStats};
+use lightstick_chat_http::ChatApi;
 use lightstick_sfu::{MediaConfig, MediaPlane};
 use lightstick_signaling::token::{Claims, Grants, KeySet, RoomPattern, SigningKey};
 use lightstick_signaling::{
-    Auth, Chat, Code, ConnectionLimits, Connections, Keys, Signaling, SignalingConfig, serve,
+    Auth, Code, ConnectionLimits, Connections, Keys, Signaling, SignalingConfig, serve,
 };
 use reqwest::{Method, Response, StatusCode, header};
 use serde_json::Value;
@@ -132,27 +133,28 @@ impl Server {
             ..MediaConfig::default()
         };
         let (media, events, _threads) = MediaPlane::start(media).expect("a media plane");
-        let mut chat_handle = None;
+        let mut plane_handle = None;
         let mut chat_running = None;
         let mut chat_stats = None;
         if let Some((mut config, folder)) = chat {
             config.archive.data_dir = folder.path().join("chat");
             let (plane, tasks) = ChatPlane::start(&config, media.clone()).await.unwrap();
             chat_stats = Some(Arc::clone(plane.stats()));
-            chat_handle = Some(Chat {
-                plane,
-                guests_write: auth.is_development(),
-            });
+            plane_handle = Some(plane);
             chat_running = Some((tasks, folder));
         }
-        let signaling = Signaling::start(config, auth.clone(), media, events, chat_handle).unwrap();
+        let members = plane_handle
+            .as_ref()
+            .map(|_| lightstick_chat_http::members(auth.is_development()));
+        let chat_api = ChatApi::new(plane_handle, &config);
+        let signaling = Signaling::start(config, auth.clone(), media, events, members).unwrap();
         // A client who does not read is noticed after kilobytes, not megabytes.
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_send_buffer_size(SEND_BUFFER_BYTES).unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(1_024).unwrap();
         let addr = listener.local_addr().unwrap();
-        let router = signaling.router();
+        let router = signaling.router(lightstick_chat_http::routes(Arc::clone(&chat_api)));
         let stats = signaling.stats().connections();
         let ended = CancellationToken::new();
         let serving = tokio::spawn(async move {

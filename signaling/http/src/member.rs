@@ -1,25 +1,23 @@
-//! The chat over HTTP: who somebody is in it, and the WebSocket.
-
-pub(crate) mod api;
-mod socket;
+//! Who somebody is in the chat.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use lightstick_chat::core::clean_name;
 use lightstick_signaling_core::token::Claims;
 use lightstick_types::{ChatMember, ChatRole, RoomName, SessionId};
 
 use crate::App;
-pub(crate) use socket::{PATH, connect};
 
 /// Digits of the name that a guest gets.
 const GUEST_DIGITS: usize = 8;
 
-/// A token's name as the chat shows it, cleaned as texts are.
-fn shown_name(claims: &Claims) -> String {
-    let name = clean_name(claims.chat_name());
-    name.unwrap_or_else(|| "?".to_owned())
+/// How those who join sessions appear in the chat.
+#[derive(Clone, Copy, Debug)]
+pub struct Members {
+    /// Whether whoever comes without a token may write, as a guest.
+    pub guests_write: bool,
+    /// A token's name as the chat shows it; `None` where nothing of it can be shown.
+    pub clean_name: fn(&str) -> Option<String>,
 }
 
 /// Who somebody is in a room's chat; `None` where there is no chat.
@@ -29,14 +27,14 @@ pub(crate) async fn member(
     room: &RoomName,
     address: IpAddr,
 ) -> Option<Arc<ChatMember>> {
-    let chat = app.chat.as_ref()?;
+    let members = app.members.as_ref()?;
     let member = match claims {
         Some(claims) => {
             let role = claims.chat_role();
             ChatMember {
                 room: room.clone(),
                 user: claims.sub.clone(),
-                name: shown_name(claims),
+                name: (members.clean_name)(claims.chat_name()).unwrap_or_else(|| "?".to_owned()),
                 role,
                 write: claims.grants.chat || role >= ChatRole::Moderator,
                 caption: role >= ChatRole::LeadModerator
@@ -55,7 +53,7 @@ pub(crate) async fn member(
                 user: format!("guest-{digits}"),
                 name: format!("Guest {digits}"),
                 role: ChatRole::Guest,
-                write: chat.guests_write,
+                write: members.guests_write,
                 caption: false,
                 address,
                 anonymous: true,

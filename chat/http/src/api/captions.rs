@@ -13,10 +13,11 @@ use lightstick_chat::proto::CaptionCue;
 use lightstick_types::{ChatRole, RoomName};
 use serde::Deserialize;
 
+use lightstick_signaling::{App, RoomPath};
+
 use super::{DoneBody, json, plane, query};
-use crate::App;
-use crate::api::access::Operator;
-use crate::extract::RoomPath;
+use crate::Chat;
+use crate::operator::Operator;
 use crate::problem::{Problem, ProblemBody};
 
 /// Show a live caption. Needs a lead moderator, the artist or `admin`.
@@ -34,6 +35,7 @@ use crate::problem::{Problem, ProblemBody};
 )]
 pub(crate) async fn post(
     State(app): State<App>,
+    chat: Chat,
     RoomPath(room): RoomPath,
     operator: Operator,
     headers: HeaderMap,
@@ -43,7 +45,7 @@ pub(crate) async fn post(
     if actor.role < ChatRole::LeadModerator {
         return Err(Refusal::from(Refused::NotModerator).into());
     }
-    let plane = plane(&app)?;
+    let plane = plane(&chat)?;
     let cue: CaptionCue = json(&app, &headers, body).await?;
     Ok(Json(plane.caption(room, cue).await?.into()))
 }
@@ -73,13 +75,13 @@ pub(crate) struct Cues {
     )
 )]
 pub(crate) async fn webvtt(
-    State(app): State<App>,
+    chat: Chat,
     RoomPath(room): RoomPath,
     operator: Operator,
     cues: Result<Query<Cues>, QueryRejection>,
 ) -> Result<Response, Problem> {
     operator.moderates(&room)?;
-    let plane = plane(&app)?;
+    let plane = plane(&chat)?;
     let Cues {
         language,
         origin_ms,

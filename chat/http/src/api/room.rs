@@ -12,11 +12,12 @@ use lightstick_chat::proto;
 use lightstick_chat::proto::moderate::Action;
 use serde::{Deserialize, Serialize};
 
+use lightstick_signaling::{App, RoomPath};
+
 use super::messages::{HistoryMessage, history_message};
 use super::{DoneBody, PAGE_MAX, RoomAnd, fresh, json, limit, plane, query, room_and};
-use crate::App;
-use crate::api::access::Operator;
-use crate::extract::RoomPath;
+use crate::Chat;
+use crate::operator::Operator;
 use crate::problem::{Code, Problem, ProblemBody};
 
 /// Messages that are shown with a user.
@@ -106,12 +107,12 @@ impl From<Totals> for ChatTotals {
     )
 )]
 pub(crate) async fn state(
-    State(app): State<App>,
+    chat: Chat,
     RoomPath(room): RoomPath,
     operator: Operator,
 ) -> Result<Json<ChatState>, Problem> {
     operator.moderates(&room)?;
-    let seen = plane(&app)?.look(room).await?;
+    let seen = plane(&chat)?.look(room).await?;
     Ok(Json(ChatState {
         present: seen.present,
         position: seen.position,
@@ -139,12 +140,12 @@ pub(crate) async fn state(
     )
 )]
 pub(crate) async fn settings(
-    State(app): State<App>,
+    chat: Chat,
     RoomPath(room): RoomPath,
     operator: Operator,
 ) -> Result<Json<proto::Settings>, Problem> {
     operator.moderates(&room)?;
-    Ok(Json(plane(&app)?.look(room).await?.settings))
+    Ok(Json(plane(&chat)?.look(room).await?.settings))
 }
 
 /// Why something is done.
@@ -172,6 +173,7 @@ pub(crate) struct Why {
 )]
 pub(crate) async fn set_settings(
     State(app): State<App>,
+    chat: Chat,
     RoomPath(room): RoomPath,
     operator: Operator,
     why: Result<Query<Why>, QueryRejection>,
@@ -179,7 +181,7 @@ pub(crate) async fn set_settings(
     body: Body,
 ) -> Result<Json<proto::Settings>, Problem> {
     let actor = operator.moderates(&room)?;
-    let plane = plane(&app)?;
+    let plane = plane(&chat)?;
     let why = query(why)?;
     let settings: proto::Settings = json(&app, &headers, body).await?;
     let action = Action::Settings(settings);
@@ -200,12 +202,12 @@ pub(crate) async fn set_settings(
     )
 )]
 pub(crate) async fn queue(
-    State(app): State<App>,
+    chat: Chat,
     RoomPath(room): RoomPath,
     operator: Operator,
 ) -> Result<Json<proto::Queue>, Problem> {
     operator.moderates(&room)?;
-    Ok(Json(plane(&app)?.look(room).await?.queue))
+    Ok(Json(plane(&chat)?.look(room).await?.queue))
 }
 
 /// A ban, a timeout or a shadow.
@@ -279,13 +281,13 @@ pub(crate) struct SanctionList {
     )
 )]
 pub(crate) async fn sanctions(
-    State(app): State<App>,
+    chat: Chat,
     RoomPath(room): RoomPath,
     operator: Operator,
     page: Result<Query<SanctionPage>, QueryRejection>,
 ) -> Result<Json<SanctionList>, Problem> {
     operator.moderates(&room)?;
-    let plane = plane(&app)?;
+    let plane = plane(&chat)?;
     let page = query(page)?;
     let limit = limit(page.limit.or(Some(PAGE_MAX)))?;
     let seen = plane.look(room).await?.sanctions;
@@ -319,13 +321,14 @@ pub(crate) async fn sanctions(
 )]
 pub(crate) async fn moderate(
     State(app): State<App>,
+    chat: Chat,
     RoomPath(room): RoomPath,
     operator: Operator,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<DoneBody>, Problem> {
     let actor = operator.moderates(&room)?;
-    let plane = plane(&app)?;
+    let plane = plane(&chat)?;
     let request: proto::Moderate = json(&app, &headers, body).await?;
     let action = request
         .action
@@ -359,13 +362,13 @@ pub(crate) struct ChatUser {
     )
 )]
 pub(crate) async fn user(
-    State(app): State<App>,
+    chat: Chat,
     path: RoomAnd,
     operator: Operator,
 ) -> Result<Json<ChatUser>, Problem> {
     let (room, user) = room_and(path)?;
     operator.moderates(&room)?;
-    let plane = plane(&app)?;
+    let plane = plane(&chat)?;
     let seen = plane.look(room.clone()).await?;
     let wanted = HistoryQuery {
         user: Some(user.clone()),

@@ -1,15 +1,16 @@
 //! Who used their power.
 
 use axum::Json;
+use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
 use lightstick_chat::archive::{AuditEntry, Verified};
 use serde::{Deserialize, Serialize};
 
+use lightstick_signaling::RoomPath;
+
 use super::{fresh, limit, plane, query};
-use crate::App;
-use crate::api::access::Operator;
-use crate::extract::RoomPath;
+use crate::Chat;
+use crate::operator::Operator;
 use crate::problem::{Problem, ProblemBody};
 
 /// Which audit records.
@@ -104,13 +105,13 @@ pub(crate) struct AuditList {
     )
 )]
 pub(crate) async fn list(
-    State(app): State<App>,
+    chat: Chat,
     RoomPath(room): RoomPath,
     operator: Operator,
     page: Result<Query<AuditPage>, QueryRejection>,
 ) -> Result<Json<AuditList>, Problem> {
     operator.moderates(&room)?;
-    let plane = plane(&app)?;
+    let plane = plane(&chat)?;
     let page = query(page)?;
     let limit = limit(page.limit)?;
     let archive = fresh(plane).await;
@@ -164,12 +165,12 @@ pub(crate) struct AuditVerdict {
     )
 )]
 pub(crate) async fn verify(
-    State(app): State<App>,
+    chat: Chat,
     RoomPath(room): RoomPath,
     operator: Operator,
 ) -> Result<Json<AuditVerdict>, Problem> {
     operator.moderates(&room)?;
-    let archive = fresh(plane(&app)?).await;
+    let archive = fresh(plane(&chat)?).await;
     Ok(Json(match archive.verify(&room).await? {
         Verified::Whole { rows } => AuditVerdict {
             whole: true,

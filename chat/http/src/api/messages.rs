@@ -19,11 +19,12 @@ use lightstick_chat::proto::moderate::Action;
 use lightstick_types::RoomName;
 use serde::{Deserialize, Serialize};
 
+use lightstick_signaling::{App, RoomPath};
+
 use super::room::Why;
 use super::{DoneBody, RoomAnd, fresh, json, limit, message_id, number, plane, query, room_and};
-use crate::App;
-use crate::api::access::Operator;
-use crate::extract::RoomPath;
+use crate::Chat;
+use crate::operator::Operator;
 use crate::problem::{Code, Problem, ProblemBody};
 
 /// Names a request, so that it is done once.
@@ -176,13 +177,13 @@ pub(crate) struct MessageList {
     )
 )]
 pub(crate) async fn list(
-    State(app): State<App>,
+    chat: Chat,
     RoomPath(room): RoomPath,
     operator: Operator,
     which: Result<Query<Which>, QueryRejection>,
 ) -> Result<Json<MessageList>, Problem> {
     operator.moderates(&room)?;
-    let plane = plane(&app)?;
+    let plane = plane(&chat)?;
     let which = query(which)?;
     let limit = limit(which.limit)?;
     let newest_first = which.after.is_none();
@@ -253,13 +254,14 @@ pub(crate) struct NewPaid {
 )]
 pub(crate) async fn post(
     State(app): State<App>,
+    chat: Chat,
     RoomPath(room): RoomPath,
     operator: Operator,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let actor = operator.serves(&room)?;
-    let plane = plane(&app)?;
+    let plane = plane(&chat)?;
     let key = idempotency_key(&headers)?;
     let new: NewMessage = json(&app, &headers, body).await?;
     let posted = Posted {
@@ -312,13 +314,13 @@ fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
     )
 )]
 pub(crate) async fn get(
-    State(app): State<App>,
+    chat: Chat,
     path: RoomAnd,
     operator: Operator,
 ) -> Result<Json<HistoryMessage>, Problem> {
     let (room, id) = room_and(path)?;
     operator.moderates(&room)?;
-    let plane = plane(&app)?;
+    let plane = plane(&chat)?;
     let id = message_id(&id)?;
     let found = fresh(plane).await.message(&room, id).await?;
     let entry = found.ok_or_else(|| {
@@ -343,14 +345,14 @@ pub(crate) async fn get(
     )
 )]
 pub(crate) async fn delete(
-    State(app): State<App>,
+    chat: Chat,
     path: RoomAnd,
     operator: Operator,
     why: Result<Query<Why>, QueryRejection>,
 ) -> Result<StatusCode, Problem> {
     let (room, id) = room_and(path)?;
     let actor = operator.moderates(&room)?;
-    let plane = plane(&app)?;
+    let plane = plane(&chat)?;
     let action = Action::Delete(message_id(&id)?);
     let why = query(why)?;
     plane.act(room, actor, action, why.reason).await?;
@@ -373,13 +375,13 @@ pub(crate) async fn delete(
     )
 )]
 pub(crate) async fn export(
-    State(app): State<App>,
+    chat: Chat,
     RoomPath(room): RoomPath,
     operator: Operator,
     which: Result<Query<Which>, QueryRejection>,
 ) -> Result<Response, Problem> {
     operator.moderates(&room)?;
-    let plane = plane(&app)?;
+    let plane = plane(&chat)?;
     let which = query(which)?;
     if which.limit.is_some() {
         let detail = "an export has no limit; use /messages for pages";

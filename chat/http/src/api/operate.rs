@@ -2,17 +2,17 @@
 
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use lightstick_chat::archive::{DeadLetter, Erasure};
 use lightstick_chat::core::refusal::Code as Refused;
 use lightstick_chat::{EraseError, RetryError};
 use serde::{Deserialize, Serialize};
 
-use super::{AGAIN, fresh, limit, plane, query};
-use crate::App;
-use crate::api::access::Operator;
-use crate::problem::{Code, Problem, ProblemBody};
+use super::{fresh, limit, plane, query};
+use crate::Chat;
+use crate::operator::Operator;
+use crate::problem::{AGAIN, Code, Problem, ProblemBody};
 
 /// How far an erasure is.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -55,12 +55,12 @@ fn text(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
     )
 )]
 pub(crate) async fn erase(
-    State(app): State<App>,
+    chat: Chat,
     path: Result<Path<String>, PathRejection>,
     operator: Operator,
 ) -> Result<(StatusCode, Json<Erased>), Problem> {
     let actor = operator.serves_all()?;
-    let plane = plane(&app)?;
+    let plane = plane(&chat)?;
     let user = text(path)?;
     Ok(match plane.erase_user(actor, &user).await? {
         Erasure::Done => (StatusCode::OK, Json(Erased { state: "done" })),
@@ -138,12 +138,12 @@ pub(crate) struct LetterList {
     )
 )]
 pub(crate) async fn dead_letters(
-    State(app): State<App>,
+    chat: Chat,
     operator: Operator,
     page: Result<Query<LetterPage>, QueryRejection>,
 ) -> Result<Json<LetterList>, Problem> {
     operator.serves_all()?;
-    let plane = plane(&app)?;
+    let plane = plane(&chat)?;
     let page = query(page)?;
     let limit = limit(page.limit)?;
     let found = fresh(plane).await.dead_letters(&page.after, limit).await?;
@@ -171,12 +171,12 @@ fn no_letter() -> Problem {
     )
 )]
 pub(crate) async fn remove_dead_letter(
-    State(app): State<App>,
+    chat: Chat,
     path: Result<Path<String>, PathRejection>,
     operator: Operator,
 ) -> Result<StatusCode, Problem> {
     operator.serves_all()?;
-    let plane = plane(&app)?;
+    let plane = plane(&chat)?;
     let id = text(path)?;
     match fresh(plane).await.remove_dead_letter(&id).await? {
         true => Ok(StatusCode::NO_CONTENT),
@@ -199,12 +199,12 @@ pub(crate) async fn remove_dead_letter(
     )
 )]
 pub(crate) async fn retry_dead_letter(
-    State(app): State<App>,
+    chat: Chat,
     path: Result<Path<String>, PathRejection>,
     operator: Operator,
 ) -> Result<StatusCode, Problem> {
     operator.serves_all()?;
-    let plane = plane(&app)?;
+    let plane = plane(&chat)?;
     let id = text(path)?;
     fresh(plane).await;
     let detail = |error: &RetryError| error.to_string();
@@ -297,11 +297,11 @@ pub(crate) struct ArchiveStatistics {
     )
 )]
 pub(crate) async fn statistics(
-    State(app): State<App>,
+    chat: Chat,
     operator: Operator,
 ) -> Result<Json<Statistics>, Problem> {
     operator.serves_all()?;
-    let plane = plane(&app)?;
+    let plane = plane(&chat)?;
     let (seen, archive) = (plane.stats(), plane.archive().stats().snapshot());
     Ok(Json(Statistics {
         rooms: seen.rooms.get(),

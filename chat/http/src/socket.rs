@@ -8,6 +8,7 @@ use std::pin::{Pin, pin};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
@@ -19,7 +20,8 @@ use futures_util::{FutureExt as _, Sink as _, StreamExt as _};
 use lightstick_chat::proto::{ClientFrame, Hello, client_frame::Frame as Request, nonce};
 use lightstick_chat::wire::{Channel, Frame, Link, REQUEST_BYTES_MAX};
 use lightstick_chat::{NoRoom, Place, Refused, Socket, SocketEvent};
-use lightstick_signaling_core::token::{Claims, Grant, TokenError};
+use lightstick_signaling::token::{Claims, Grant, TokenError};
+use lightstick_signaling::{App, ClientAddress, RoomPath};
 use lightstick_tasks::panic_message;
 use lightstick_types::RoomName;
 use lightstick_types::rate::{Bucket, Limit};
@@ -27,9 +29,8 @@ use prost::Message as _;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error as WebSocketError;
 
-use crate::extract::{ClientAddress, RoomPath};
 use crate::problem::{Code, Problem};
-use crate::{App, chat};
+use crate::{Chat, ChatApi};
 
 pub(crate) const PATH: &str = "/chat/{room}";
 /// Binary messages with protobuf.
@@ -71,17 +72,16 @@ mod close {
 /// Upgrades to a WebSocket.
 pub(crate) async fn connect(
     State(app): State<App>,
-    path: Result<RoomPath, Problem>,
+    Extension(chat): Chat,
+    path: Result<RoomPath, lightstick_signaling::Problem>,
     client: ClientAddress,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let room = path?.0;
-    let Some(chat) = &app.chat else {
-        return Err(Problem::chat_off());
-    };
-    let opened = app
-        .chat_opens
+    let plane = chat.plane.as_ref().ok_or_else(Problem::chat_off)?;
+    let opened = chat
+        .opens
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .take(Instant::now(), client.ip.into());
@@ -90,7 +90,7 @@ pub(crate) async fn connect(
         return Err(Problem::new(Code::RateLimited, detail).retry_after(after));
     }
     // A token in the header is good or refused here; without one, the hello may bring it.
-    let claims = match app.auth.claims(&headers) {
+    let claims = match app.auth().claims(&headers) {
         Err(TokenError::Missing) => None,
         claims => Some(allowed(claims?, &room)?),
     };
@@ -106,13 +106,17 @@ pub(crate) async fn connect(
         .selected_protocol()
         .is_some_and(|protocol| protocol == JSON);
     // Counted before anything is read. Browsers learn only from a close why there is no place.
-    let place = chat.plane.place(client.ip);
-    let sockets = app.sockets.clone();
+    let place = plane.place(client.ip);
+    let sockets = chat.sockets();
     Ok(upgrade.on_upgrade(move |socket| {
         let served = async move {
             let mut connection = Connection::new(socket, json);
             let (code, reason) = match place {
-                Ok(place) => connection.run(app, room, client.ip, claims, place).await,
+                Ok(place) => {
+                    connection
+                        .run(app, &chat, room, client.ip, claims, place)
+                        .await
+                }
                 Err(refused) => full(refused),
             };
             connection.close(code, reason).await;
@@ -204,15 +208,16 @@ impl Connection {
     async fn run(
         &mut self,
         app: App,
+        chat: &ChatApi,
         room: RoomName,
         address: IpAddr,
         claims: Option<Claims>,
         place: Place,
     ) -> End {
-        let Some(chat) = app.chat.as_ref() else {
+        let Some(plane) = &chat.plane else {
             return (close::GOING_AWAY, "chat_off");
         };
-        let first = match timeout(chat.plane.hello_within(), self.hello()).await {
+        let first = match timeout(plane.hello_within(), self.hello()).await {
             Ok(Ok(hello)) => hello,
             Ok(Err(end)) => return end,
             Err(_) => return (close::NO_HELLO, "no hello in time"),
@@ -222,17 +227,17 @@ impl Connection {
             (None, "") => None,
             (Some(claims), _) => Some(claims),
             (None, token) => {
-                let claims = app.auth.verify(token);
+                let claims = app.auth().verify(token);
                 match claims.and_then(|claims| allowed(claims, &room)) {
                     Ok(claims) => Some(claims),
-                    Err(error) => return (close::TOKEN, Problem::from(error).code.as_str()),
+                    Err(error) => return (close::TOKEN, Problem::from(error).code().as_str()),
                 }
             }
         };
-        let Some(member) = chat::member(&app, claims.as_ref(), &room, address).await else {
+        let Some(member) = app.member(claims.as_ref(), &room, address).await else {
             return (close::GOING_AWAY, "chat_off");
         };
-        let seat = match chat.plane.connect(member, place).await {
+        let seat = match plane.connect(member, place).await {
             Ok(seat) => seat,
             Err(refused) => return full(refused),
         };

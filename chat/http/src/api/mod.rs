@@ -14,19 +14,19 @@ use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query};
 use axum::http::HeaderMap;
-use lightstick_chat::archive::{Archive, ArchiveError};
+use lightstick_chat::ChatPlane;
+use lightstick_chat::archive::Archive;
 use lightstick_chat::core::record::Done;
-use lightstick_chat::core::refusal::{Code as Refused, Refusal};
-use lightstick_chat::{ChatPlane, NoRoom};
+use lightstick_chat::core::refusal::Code as Refused;
 use lightstick_types::RoomName;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::App;
-use crate::extract::{read_body, require_type, room_name};
+use crate::Chat;
 use crate::problem::{Code, Problem};
+use lightstick_signaling::{App, read_body, require_type, room_name};
 
 /// Largest body, in bytes: settings with 500 terms and 200 emotes.
 const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -36,8 +36,6 @@ const PAGE: usize = 50;
 const PAGE_MAX: usize = 1_000;
 /// How long a reader waits for the archive to catch up with what was answered already.
 const FRESH_WITHIN: Duration = Duration::from_secs(1);
-/// `Retry-After` where no better time is known.
-const AGAIN: Duration = Duration::from_secs(5);
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -61,9 +59,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(operate::statistics))
 }
 
-fn plane(app: &App) -> Result<&ChatPlane, Problem> {
-    let chat = app.chat.as_ref().ok_or_else(Problem::chat_off)?;
-    Ok(&chat.plane)
+fn plane(chat: &Chat) -> Result<&ChatPlane, Problem> {
+    chat.plane.as_ref().ok_or_else(Problem::chat_off)
 }
 
 /// The archive, with what was answered to anybody before.
@@ -72,42 +69,6 @@ async fn fresh(plane: &ChatPlane) -> &Archive {
     // A database that is behind has at least what was there before.
     let _ = tokio::time::timeout(FRESH_WITHIN, archive.flushed()).await;
     archive
-}
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        let code = Code::Chat(refusal.code);
-        let comes_again = code.status().is_server_error();
-        let problem = Self::new(code, refusal.text());
-        match refusal.retry_after.or(comes_again.then_some(AGAIN)) {
-            Some(after) => problem.retry_after(after),
-            None => problem,
-        }
-    }
-}
-
-impl From<NoRoom> for Problem {
-    fn from(error: NoRoom) -> Self {
-        let code = match error {
-            NoRoom::TooMany | NoRoom::TooManyOfAddress => Code::RoomsFull,
-            NoRoom::NotOpen | NoRoom::Closing => Code::Chat(Refused::Closing),
-        };
-        Self::new(code, error.to_string()).retry_after(AGAIN)
-    }
-}
-
-impl From<ArchiveError> for Problem {
-    fn from(error: ArchiveError) -> Self {
-        // What a database says about itself is not for everybody.
-        tracing::warn!(%error, "the chat archive did not answer a request");
-        let detail = match error {
-            ArchiveError::Timeout => "the database did not answer in time",
-            ArchiveError::Closed => "the archive is closed",
-            ArchiveError::Append(_) => "the record could not be written",
-            ArchiveError::Database(_) => "the database has failed",
-        };
-        Self::new(Code::ChatArchive, detail).retry_after(AGAIN)
-    }
 }
 
 /// Reads a JSON body.
