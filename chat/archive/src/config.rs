@@ -7,7 +7,7 @@ use std::time::Duration;
 use lightstick_types::duration;
 use serde::{Deserialize, Serialize};
 
-use crate::node_key::parse_hex;
+use crate::hex::parse_hex;
 
 const DAY: Duration = Duration::from_secs(86_400);
 

@@ -21,6 +21,7 @@ mod entry;
 mod error;
 mod export;
 mod folder;
+mod hex;
 mod journal;
 mod node_key;
 mod record;

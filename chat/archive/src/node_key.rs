@@ -10,6 +10,7 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use aws_lc_rs::{hmac, rand};
 
 use crate::error::OpenError;
+use crate::hex::parse_hex;
 
 /// Bytes of a random nonce, in front of what is sealed with it.
 pub(crate) const NONCE_BYTES: usize = 12;
@@ -176,20 +177,6 @@ fn seal_random(key: &LessSafeKey, aad: &[u8], plain: &[u8]) -> Vec<u8> {
     let mut nonce = [0; NONCE_BYTES];
     random(&mut nonce);
     seal(key, nonce, aad, plain)
-}
-
-/// 64 hexadecimal digits.
-pub(crate) fn parse_hex(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    let mut key = [0; 32];
-    if digits.len() != 2 * key.len() {
-        return None;
-    }
-    for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-        let digit = |c: u8| char::from(c).to_digit(16);
-        *byte = u8::try_from((digit(pair[0])? << 4) | digit(pair[1])?).ok()?;
-    }
-    Some(key)
 }
 
 pub(crate) fn to_hex(bytes: &[u8]) -> String {

@@ -10,6 +10,7 @@ use crate::terms::{
     ALLOWED_TERMS_MAX, Action, List, OPERATOR_TERMS_MAX, Pattern, Purpose, ROOM_TERMS_MAX, Shape,
     TERM_CHARS_MAX, Term, TermError, TermId, spell,
 };
+use crate::verdict::{Reason, Verdict};
 use crate::verify::{Evidence, verify};
 
 /// Places in one message that are looked at closely. Only a message made to hit many terms at once
@@ -64,46 +65,6 @@ impl Default for FilterConfig {
     }
 }
 
-/// What a filter thinks of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    Clean,
-    /// A moderator should look at it first.
-    Suspected(Reason),
-    /// Must not be shown.
-    Blocked(Reason),
-}
-
-/// Why a message is not clean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reason {
-    /// This term; [`Filter::term`] has its text.
-    Term(TermId),
-    /// A link to a host that is not allowed.
-    Link,
-    /// More places look like terms than are looked at: [`CANDIDATES_MAX`].
-    TooManyCandidates,
-}
-
-impl Verdict {
-    fn severity(self) -> u8 {
-        match self {
-            Self::Clean => 0,
-            Self::Suspected(_) => 1,
-            Self::Blocked(_) => 2,
-        }
-    }
-
-    fn worse(self, other: Self) -> Self {
-        if other.severity() > self.severity() {
-            other
-        } else {
-            self
-        }
-    }
-}
-
 /// A place where a blocked term stands.
 #[derive(Debug, Clone, Copy)]
 struct Hit {
@@ -129,7 +90,7 @@ pub struct Scratch {
     other: Folded,
     hits: Vec<Hit>,
     excuses: Vec<(usize, usize)>,
-    pub(crate) host: String,
+    host: String,
 }
 
 impl Scratch {
@@ -244,7 +205,7 @@ impl Filter {
     /// Judges what [`crate::sanitise`] left of a message. The same text gets the same verdict, and
     /// `scratch` stops growing at the longest text.
     pub fn judge(&self, text: &str, scratch: &mut Scratch) -> Verdict {
-        let mut verdict = self.links.judge(text, scratch);
+        let mut verdict = self.links.judge(text, &mut scratch.host);
         let mut budget = CANDIDATES_MAX;
         let mut main = std::mem::take(&mut scratch.main);
         main.fold(text, Reading::Letters);

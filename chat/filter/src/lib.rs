@@ -36,6 +36,7 @@ mod properties;
 mod sanitise;
 mod table;
 mod terms;
+mod verdict;
 mod verify;
 
 /// Makes the tables that all filters share: tens of milliseconds, once a process. Without this the
@@ -45,7 +46,7 @@ pub fn prepare() {
     links::prepare();
 }
 
-pub use filter::{CANDIDATES_MAX, Filter, FilterConfig, Reason, Scratch, Verdict};
+pub use filter::{CANDIDATES_MAX, Filter, FilterConfig, Scratch};
 pub use flood::{Fingerprint, Flood, FloodSettings, Flooding, WINDOW_MAX};
 pub use links::{HOSTS_MAX, LinkPolicy};
 pub use properties::is_emoji_word;
@@ -54,3 +55,4 @@ pub use terms::{
     ALLOWED_TERMS_MAX, Action, List, OPERATOR_TERMS_MAX, ROOM_TERMS_MAX, Shape, TERM_CHARS_MAX,
     Term, TermError, TermId,
 };
+pub use verdict::{Reason, Verdict};

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
 
-use crate::filter::{Reason, Scratch, Verdict};
 use crate::terms::TermError;
+use crate::verdict::{Reason, Verdict};
 
 /// Hosts that a room may allow.
 pub const HOSTS_MAX: usize = 200;
@@ -185,11 +185,11 @@ impl Links {
         })
     }
 
-    pub(crate) fn judge(&self, text: &str, scratch: &mut Scratch) -> Verdict {
+    pub(crate) fn judge(&self, text: &str, host: &mut String) -> Verdict {
         if self.policy == LinkPolicy::Allow {
             return Verdict::Clean;
         }
-        match (self.find(text, &mut scratch.host), self.policy) {
+        match (self.find(text, host), self.policy) {
             (Found::None, _) => Verdict::Clean,
             (Found::Plain, LinkPolicy::Block) => Verdict::Blocked(Reason::Link),
             _ => Verdict::Suspected(Reason::Link),

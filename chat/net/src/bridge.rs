@@ -20,8 +20,8 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::{SendError, TrySendError};
 
 use crate::address::AddressHasher;
+use crate::command::{RoomCommand, Route};
 use crate::hub::{Hub, NoRoom, RoomHandle};
-use crate::room::{RoomCommand, Route};
 use crate::shards::Shards;
 use crate::stats::PlaneStats;
 

@@ -10,8 +10,8 @@ use lightstick_types::RoomName;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::room::{COMMANDS_MAX, Common, RoomCommand, RoomTask, TICKS_MAX};
-use crate::socket::Shown;
+use crate::command::{COMMANDS_MAX, RoomCommand, Shown, TICKS_MAX};
+use crate::room::{Common, RoomTask};
 
 /// Requests for rooms that wait.
 const REQUESTS_MAX: usize = 4_096;

@@ -8,6 +8,7 @@
 
 mod address;
 mod bridge;
+mod command;
 mod config;
 mod hub;
 mod keep;
@@ -37,6 +38,8 @@ use tokio_util::sync::CancellationToken;
 
 use address::AddressHasher;
 use bridge::Bridge;
+pub use command::Shown;
+use command::{Reply, RoomCommand};
 pub use config::{ChatConfig, ConfigError};
 pub use hub::NoRoom;
 use hub::{Hub, Opener, RoomLimits};
@@ -47,9 +50,9 @@ pub use lightstick_chat_core::room::Overview;
 pub use lightstick_chat_proto as proto;
 pub use lightstick_chat_wire as wire;
 use review::Reviewer;
-use room::{Common, Reply, RoomCommand};
+use room::Common;
 use shards::Shards;
-pub use socket::{Place, Refused, Shown, Socket, SocketEvent};
+pub use socket::{Place, Refused, Socket, SocketEvent};
 pub use stats::{Number, PlaneStats};
 use webhook::Webhooks;
 pub use webhook::{DeliveryConfig, HookConfigError, RetryError, ReviewConfig, WebhookConfig};

@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::room::ReviewRequest;
+use crate::command::ReviewRequest;
 use crate::stats::PlaneStats;
 use crate::webhook::{ReviewConfig, Secret, body, new_id, signed};
 

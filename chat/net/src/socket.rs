@@ -8,15 +8,15 @@ use std::time::Instant;
 
 use lightstick_chat_core::room::ClientKey;
 use lightstick_chat_proto::client_frame::Frame as Request;
-use lightstick_chat_wire::{Frame, Link, Reader, Tick, Written};
+use lightstick_chat_wire::{Frame, Link, Reader, Written};
 use lightstick_types::ChatMember;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::address::AddressHasher;
+use crate::command::{OWN_FRAMES_MAX, RoomCommand, Route, Shown};
 use crate::config::ChatConfig;
 use crate::hub::{NoRoom, RoomHandle};
-use crate::room::{OWN_FRAMES_MAX, RoomCommand, Route};
 use crate::stats::PlaneStats;
 
 /// Why a WebSocket gets no place.
@@ -95,14 +95,6 @@ impl Drop for Place {
         }
         self.sockets.stats.sockets.sub(1);
     }
-}
-
-/// What a room shows everybody, as WebSockets take it.
-#[derive(Clone, Debug)]
-pub struct Shown {
-    pub(crate) tick: Arc<Tick>,
-    /// All of it as one frame, if it fits.
-    pub(crate) whole: Option<Frame>,
 }
 
 /// What a room has for a WebSocket.

@@ -129,10 +129,10 @@ fn ordinary_text_has_no_links() {
 
 #[test]
 fn policies_say_what_happens() {
-    let mut scratch = Scratch::default();
+    let mut host = String::new();
     let mut judge = |policy, text: &str| {
         let links = Links::new(policy, &[]).expect("usable hosts");
-        links.judge(text, &mut scratch)
+        links.judge(text, &mut host)
     };
     let (held, blocked) = (
         Verdict::Suspected(Reason::Link),

@@ -21,8 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use lightstick_signaling::{App, RoomPath};
 
-use super::room::Why;
-use super::{DoneBody, RoomAnd, fresh, json, limit, message_id, number, plane, query, room_and};
+use super::{
+    DoneBody, RoomAnd, Why, fresh, json, limit, message_id, number, plane, query, room_and,
+};
 use crate::Chat;
 use crate::operator::Operator;
 use crate::problem::{Code, Problem, ProblemBody};

@@ -18,6 +18,7 @@ use lightstick_chat::ChatPlane;
 use lightstick_chat::archive::Archive;
 use lightstick_chat::core::record::Done;
 use lightstick_chat::core::refusal::Code as Refused;
+use lightstick_signaling::{App, read_body, require_type, room_name};
 use lightstick_types::RoomName;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -26,7 +27,6 @@ use utoipa_axum::routes;
 
 use crate::Chat;
 use crate::problem::{Code, Problem};
-use lightstick_signaling::{App, read_body, require_type, room_name};
 
 /// Largest body, in bytes: settings with 500 terms and 200 emotes.
 const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -69,6 +69,16 @@ async fn fresh(plane: &ChatPlane) -> &Archive {
     // A database that is behind has at least what was there before.
     let _ = tokio::time::timeout(FRESH_WITHIN, archive.flushed()).await;
     archive
+}
+
+/// Why something is done.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Why {
+    /// For the audit log; up to 300 characters.
+    #[serde(default)]
+    reason: String,
 }
 
 /// Reads a JSON body.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use lightstick_signaling::{App, RoomPath};
 
 use super::messages::{HistoryMessage, history_message};
-use super::{DoneBody, PAGE_MAX, RoomAnd, fresh, json, limit, plane, query, room_and};
+use super::{DoneBody, PAGE_MAX, RoomAnd, Why, fresh, json, limit, plane, query, room_and};
 use crate::Chat;
 use crate::operator::Operator;
 use crate::problem::{Code, Problem, ProblemBody};
@@ -146,16 +146,6 @@ pub(crate) async fn settings(
 ) -> Result<Json<proto::Settings>, Problem> {
     operator.moderates(&room)?;
     Ok(Json(plane(&chat)?.look(room).await?.settings))
-}
-
-/// Why something is done.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct Why {
-    /// For the audit log; up to 300 characters.
-    #[serde(default)]
-    pub(super) reason: String,
 }
 
 /// Replace all settings of a room's chat. Needs a lead moderator, the artist or `admin`.

@@ -22,7 +22,7 @@ use reqwest::{Client, RequestBuilder, Url, header, redirect};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::room::Happened;
+use crate::command::Happened;
 use crate::stats::PlaneStats;
 pub(crate) use config::validate;
 pub use config::{DeliveryConfig, HookConfigError, ReviewConfig, WebhookConfig};

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::room::Happened;
+use crate::command::Happened;
 
 /// Every type of event.
 pub(super) const EVENTS: [&str; 6] = [

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::identity::{Identity, Pair};
 use super::paths::Paths;
 use super::stun::{self, Class, Message};
-use super::{Credentials, Route};
+use super::{Credentials, Output, Route};
 
 /// How long things take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,23 +14,6 @@ pub struct Timing {
     pub consent: Duration,
 }
 
-/// What came of what an agent was told; to be polled until there is none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// A datagram to send.
-    Transmit(Route, Vec<u8>),
-    /// Datagrams from here are this session's from now on.
-    Known(Route),
-    /// They are not any more.
-    Forgotten(Route),
-    /// Checks for this user fragment are not this session's any more.
-    Retired(String),
-    /// From now on the session sends here.
-    Routed(Route),
-}
-
-/// First retransmission of a check (RFC 8489 section 6.2.1); each next takes twice as long.
-pub(super) const RTO: Duration = Duration::from_millis(500);
 /// An address that shows another sign instead of answering is asked again, but not sooner.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 

@@ -9,13 +9,15 @@
 mod agent;
 mod credentials;
 mod identity;
+mod output;
 mod path;
 mod paths;
 pub mod stun;
 
-pub use agent::{Agent, Output, Timing};
+pub use agent::{Agent, Timing};
 pub use credentials::Credentials;
 pub use identity::Pair;
+pub use output::Output;
 pub use path::Route;
 
 use path::Path;

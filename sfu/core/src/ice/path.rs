@@ -1,9 +1,8 @@
 //! One remote address of a session: what it may be sent, and when it was heard.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::agent::RTO;
 use super::stun::TransactionId;
 
 /// The way to a remote address: a candidate pair (RFC 8445 section 2.2).
@@ -34,6 +33,8 @@ impl Route {
 /// section 8.1): enough for a whole DTLS flight, too little to be worth an attack.
 const AMPLIFICATION_MAX: u64 = 3;
 
+/// First retransmission of a check (RFC 8489 section 6.2.1); each next takes twice as long.
+pub(super) const RTO: Duration = Duration::from_millis(500);
 /// A check is sent so often at most unless its address shows more signs of life: within 7.5 s.
 const TRIES_MAX: u32 = 5;
 

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::ops::{Index, IndexMut};
 use std::time::{Duration, Instant};
 
-use super::agent::{Output, RTO};
-use super::{Path, Route};
+use super::path::RTO;
+use super::{Output, Path, Route};
 
 /// A route that is silent is asked whether it is there, if another address is heard meanwhile...
 const DOUBTFUL: Duration = Duration::from_secs(1);
