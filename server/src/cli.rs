@@ -12,8 +12,8 @@ use crate::config::LogFormat;
 
 /// A low-latency WebRTC media server for idol live sessions.
 ///
-/// Settings are read from lightstick.toml, from the environment (LIGHTSTICK_HTTP__BIND sets `bind` in
-/// [http]) and from flags; later sources override earlier ones. lightstick.example.toml documents them all.
+/// Settings are read from lightstick.toml, from the environment (LIGHTSTICK_HTTP__BIND sets `http.bind`)
+/// and from flags; later sources override earlier ones. lightstick.example.toml documents them all.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "lightstick", version)]
 pub struct Cli {
