@@ -1,7 +1,6 @@
 //! A publisher's packets in any order and of any content, on their way to one viewer.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use lightstick_sfu_core::clock::SenderReport;
@@ -181,7 +180,7 @@ impl Scene {
             timestamp,
             marker: true,
             extensions: PacketExtensions::default(),
-            payload: Arc::from(payload),
+            payload: payload.to_vec().into(),
             report: reported.then_some(SenderReport {
                 wall: SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(timestamp)),
                 timestamp,

@@ -33,11 +33,13 @@ fn walk(data: &[u8]) -> usize {
         let length = usize::from(u16::from_be_bytes(*length)).min(after.len());
         let (message, after) = after.split_at(length);
         rest = after;
-        let read = inbound.receive(message, now);
+        let read = inbound.receive(message.to_vec().into(), now);
         while let Some(down) = inbound.poll() {
             told += 1;
             for message in outbound.encode(&down, now) {
-                again.receive(&message, now).expect("what was written");
+                again
+                    .receive(message.into(), now)
+                    .expect("what was written");
             }
             let mut packets = Vec::new();
             while let Some(down) = again.poll() {

@@ -463,7 +463,6 @@ mod tests {
             extensions: PacketExtensions::default(),
             payload: vec![0; 1_000].into(),
             primary: None,
-            block_type: None,
             received_at: now,
             sampled_at: now,
         })

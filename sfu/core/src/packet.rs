@@ -1,11 +1,12 @@
 //! One media packet on its way from the publisher to every viewer.
 
-use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use bytes::Bytes;
 use lightstick_types::{Codec, Layer, SourceId, StreamId, TrackId, TrackKind};
 
 use crate::codec::PayloadInfo;
+use crate::codec::red::Primary;
 
 /// Bytes of a packet on a viewer's link that are not its payload: RTP and its extensions, the tag,
 /// UDP and IP. Of all streams they are about alike.
@@ -55,11 +56,10 @@ pub struct MediaPacket {
     pub info: PayloadInfo,
     /// Header extensions to pass on.
     pub extensions: PacketExtensions,
-    pub payload: Arc<[u8]>,
+    /// A part of what came off the network.
+    pub payload: Bytes,
     /// For RED: the Opus payload inside, for viewers without RED.
-    pub primary: Option<Arc<[u8]>>,
-    /// For RED: the payload type of its blocks as the publisher numbers it.
-    pub block_type: Option<u8>,
+    pub primary: Option<Primary>,
     /// When it came off the socket.
     pub received_at: Instant,
     /// When it was sampled, on our clock: comparable over the tracks and layers of one source.

@@ -185,7 +185,6 @@ impl Parked {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use lightstick_types::{Codec, HintCode, Layer, TrackId};
@@ -216,7 +215,7 @@ mod tests {
             timestamp: 0,
             marker: false,
             extensions: PacketExtensions::default(),
-            payload: Arc::from(payload),
+            payload: payload.into(),
             report: None,
             received_at: now,
         }
@@ -227,7 +226,7 @@ mod tests {
         let now = Instant::now();
         let mut parked = Parked::new(BOTH);
         let broken = Incoming {
-            payload: Arc::from([0x80]),
+            payload: vec![0x80].into(),
             ..packet(now, 2, 0)
         };
         for (packet, taken) in [

@@ -6,6 +6,7 @@ mod starts;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use lightstick_types::{
     Bitrate, Codec, Layer, SourceId, StreamId, TrackId, TrackKind, VIDEO_TRACKS_MAX,
 };
@@ -39,7 +40,7 @@ pub struct Incoming {
     /// Header extensions to pass on.
     pub extensions: PacketExtensions,
     /// RTP payload; empty for padding.
-    pub payload: Arc<[u8]>,
+    pub payload: Bytes,
     /// The stream's last sender report.
     pub report: Option<SenderReport>,
     /// When it came off the socket.
@@ -219,7 +220,7 @@ impl Source {
         };
         if info.padding > 0 {
             let len = packet.payload.len() - info.padding;
-            packet.payload = Arc::from(&packet.payload[..len]);
+            packet.payload.truncate(len);
         }
         let mut changes = Changes::default();
         let kind = packet.track.kind();
@@ -288,7 +289,7 @@ impl Source {
             layer: packet.layer,
         };
         self.stamp(&mut extensions, now, sampled_at, wall_now, stream);
-        let red = (packet.format.codec == Codec::Red)
+        let primary = (packet.format.codec == Codec::Red)
             .then(|| codec::red::primary(&packet.payload))
             .flatten();
         let packet = MediaPacket {
@@ -301,10 +302,7 @@ impl Source {
             marker: packet.marker,
             info,
             extensions,
-            primary: red
-                .as_ref()
-                .map(|red| Arc::from(&packet.payload[red.range.clone()])),
-            block_type: red.map(|red| red.payload_type),
+            primary,
             payload: packet.payload,
             received_at: now,
             sampled_at,

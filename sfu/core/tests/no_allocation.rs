@@ -75,7 +75,6 @@ fn packet(start: Instant, sequence: u64) -> Arc<MediaPacket> {
         },
         payload: payload.into(),
         primary: None,
-        block_type: None,
         received_at: now,
         sampled_at: now,
     })

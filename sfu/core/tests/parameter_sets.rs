@@ -69,7 +69,7 @@ impl Encoder {
                 timestamp: self.frame * 3_000,
                 marker: n == last,
                 extensions: PacketExtensions::default(),
-                payload: Arc::from(payload),
+                payload: payload.into(),
                 report: None,
                 received_at: now,
             });

@@ -7,7 +7,6 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Instant;
 
 use lightstick_sfu_core::downtrack::DownTrack;
@@ -102,7 +101,7 @@ impl Encoder {
                 timestamp: (self.picture as u32).wrapping_mul(3_000),
                 marker: n + 1 == count,
                 extensions: PacketExtensions::default(),
-                payload: Arc::from(payload),
+                payload: payload.into(),
                 report: None,
                 received_at: now,
             }

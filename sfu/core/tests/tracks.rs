@@ -7,7 +7,6 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use lightstick_sfu_core::egress::{Accepted, ExtensionIds, StreamConfig};
@@ -215,7 +214,7 @@ impl Show {
                 for packet in publisher.next_frame() {
                     let packet = Incoming {
                         track: track(index),
-                        payload: Arc::from(&packet.payload[..size]),
+                        payload: packet.payload.slice(..size),
                         ..packet
                     };
                     let (now, tally) = (self.now, &mut self.tally);

@@ -143,7 +143,7 @@ fn padding_leaves_no_gap_even_where_media_comes_after_it() {
                 packets.push(packet.clone());
                 if random.chance(30) {
                     packet.sequence = sequence;
-                    packet.payload = [].into();
+                    packet.payload = Vec::new().into();
                     sequence += 1;
                     packets.push(packet);
                     // The padding overtakes the media before it.

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use lightstick_sfu_core::binding::Binding;
 use lightstick_sfu_core::clock::SenderReport;
 use lightstick_sfu_core::codec::h264::ParameterSets;
@@ -266,7 +267,7 @@ impl Ingress {
             timestamp,
             marker: packet.header.marker,
             extensions,
-            payload: packet.payload,
+            payload: Bytes::from_owner(packet.payload),
             report: packet.last_sender_info.map(|info| SenderReport {
                 wall: info.ntp_time,
                 timestamp: ((info.rtp_time.numer() & u64::from(u32::MAX)) as u32)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use bytes::Bytes;
 use lightstick_sfu_core::downtrack::DownTrack;
 use lightstick_sfu_core::egress::{Accepted, Egress, ExtensionIds, Fit, Place, StreamConfig};
 use lightstick_sfu_core::layers::LayerSet;
@@ -39,7 +40,7 @@ pub(crate) struct Feed {
     source: Source,
     start: Instant,
     sequence: u64,
-    payloads: [Arc<[u8]>; 2],
+    payloads: [Bytes; 2],
 }
 
 impl Feed {
@@ -74,7 +75,7 @@ impl Feed {
             timestamp: (sequence / PACKETS_PER_FRAME) as u32 * 3_000,
             marker: (sequence + 1).is_multiple_of(PACKETS_PER_FRAME),
             extensions: PacketExtensions::default(),
-            payload: Arc::clone(&self.payloads[usize::from(sequence > 0)]),
+            payload: self.payloads[usize::from(sequence > 0)].clone(),
             report: None,
             received_at: self.start + APART * sequence as u32,
         }

@@ -1,16 +1,23 @@
 //! Redundant audio, RFC 2198: older blocks before the newest one.
 
-use std::ops::Range;
-
 use super::{PayloadInfo, opus};
 
 /// The newest block of a RED payload: what a receiver without RED should get.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Primary {
     /// Payload type of the block, as the sender numbers it.
     pub payload_type: u8,
-    /// Where its bytes stand in the payload; never empty.
-    pub range: Range<usize>,
+    /// Where its bytes begin in the payload. They go on to its end.
+    pub start: u16,
+}
+
+impl Primary {
+    /// Its bytes, out of the payload that it was found in.
+    #[must_use]
+    #[inline]
+    pub fn of(self, payload: &[u8]) -> Option<&[u8]> {
+        payload.get(usize::from(self.start)..)
+    }
 }
 
 /// Finds the newest block. `None` when the headers do not fit the payload, or the block is empty.
@@ -22,10 +29,13 @@ pub fn primary(payload: &[u8]) -> Option<Primary> {
     while let [first, rest @ ..] = payload.get(at..)? {
         if first & 0x80 == 0 {
             let start = at + 1 + redundant;
-            return (start < payload.len()).then(|| Primary {
-                payload_type: first & 0x7f,
-                range: start..payload.len(),
-            });
+            return (start < payload.len())
+                .then(|| u16::try_from(start).ok())
+                .flatten()
+                .map(|start| Primary {
+                    payload_type: first & 0x7f,
+                    start,
+                });
         }
         let [_, high, low, ..] = *rest else {
             return None;

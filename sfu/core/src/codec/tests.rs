@@ -445,7 +445,7 @@ fn the_newest_block_of_red() {
     ] {
         let payload = bytes(hex);
         let found = red::primary(&payload);
-        let found = found.map(|block| (block.payload_type, payload[block.range].to_vec()));
+        let found = found.map(|block| (block.payload_type, block.of(&payload).unwrap().to_vec()));
         let expected = expected.map(|(pt, hex): (u8, &str)| (pt, bytes(hex)));
         assert_eq!(found, expected, "{hex}");
     }

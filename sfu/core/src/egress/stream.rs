@@ -105,16 +105,10 @@ impl Outgoing {
                 profile: 0,
             },
         )?;
-        match (
-            accepted(formats, packet.format),
-            packet.block_type,
-            &packet.primary,
-        ) {
-            (Some(red), Some(block), _) if block == opus.payload_type => {
-                Some((red, &packet.payload))
-            }
-            (_, _, Some(primary)) => Some((opus, primary)),
-            _ => None,
+        let primary = packet.primary?;
+        match accepted(formats, packet.format) {
+            Some(red) if primary.payload_type == opus.payload_type => Some((red, &packet.payload)),
+            _ => Some((opus, primary.of(&packet.payload)?)),
         }
     }
 

@@ -1,6 +1,7 @@
 use super::sent::SentLog;
 use super::*;
 use crate::codec::PayloadInfo;
+use crate::codec::red::Primary;
 use crate::packet::Format;
 use crate::packet::PacketExtensions;
 use crate::rewrite::{Rewriter, Vp8Rewrite};
@@ -90,7 +91,6 @@ fn packet(now: Instant, track: TrackId, sequence: u64, bytes: usize) -> MediaPac
         extensions: PacketExtensions::default(),
         payload: (0..bytes).map(|byte| byte as u8).collect(),
         primary: None,
-        block_type: None,
         received_at: now,
         sampled_at: now,
     }
@@ -334,8 +334,10 @@ fn red_goes_to_whom_it_fits() {
     let mut send = |sequence, block: u8| {
         let mut audio = packet(now, TrackId::AUDIO, sequence, 30);
         audio.format = RED;
-        audio.block_type = Some(block);
-        audio.primary = Some(vec![1, 2, 3].into());
+        audio.primary = Some(Primary {
+            payload_type: block,
+            start: 27,
+        });
         let mut out = Vec::new();
         assert_eq!(
             egress.media(

@@ -68,7 +68,6 @@ impl Show {
             extensions: PacketExtensions::default(),
             payload: vec![0; PAYLOAD].into(),
             primary: None,
-            block_type: None,
             received_at: self.now,
             sampled_at: self.now,
         }

@@ -29,7 +29,6 @@ pub(super) fn packet(layer: Layer, sequence: u64, keyframe: bool) -> MediaPacket
         extensions: PacketExtensions::default(),
         payload: vec![0; 1_000].into(),
         primary: None,
-        block_type: None,
         received_at: now,
         sampled_at: now,
     }

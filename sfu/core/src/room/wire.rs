@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use lightstick_types::{StreamId, TrackId, VIDEO_TRACKS_MAX};
 
 use super::message::{Batch, Down};
@@ -145,11 +146,12 @@ pub struct Inbound {
 }
 
 impl Inbound {
-    /// Reads a message. What is to be told to the hop comes by [`poll`](Self::poll).
+    /// Reads a message, of which the packets keep parts. What is to be told to the hop comes by
+    /// [`poll`](Self::poll).
     ///
     /// # Errors
     /// [`WireError`]: nothing of it counts, and it is as good as lost.
-    pub fn receive(&mut self, message: &[u8], now: Instant) -> Result<(), WireError> {
+    pub fn receive(&mut self, message: Bytes, now: Instant) -> Result<(), WireError> {
         let mut reader = Reader::new(message);
         if reader.u8()? != VERSION {
             return Err(WireError::Version);
@@ -233,7 +235,7 @@ fn write_supply(kind: u8, supply: Supply, out: &mut Vec<u8>) {
     out.push(supply.main.map_or(0, |main| main.index() as u8));
 }
 
-fn read_supply(reader: &mut Reader<'_>) -> Result<Supply, WireError> {
+fn read_supply(reader: &mut Reader) -> Result<Supply, WireError> {
     let mut streams = || -> Result<StreamSet, WireError> {
         let bits = reader.u16()?;
         if u32::from(bits) >> StreamId::COUNT != 0 {

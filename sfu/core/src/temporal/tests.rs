@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::time::Instant;
 
 use lightstick_types::{Codec, Layer, NodeId, SourceId, TrackId};
@@ -27,9 +26,8 @@ fn packet(picture: u64, second: bool, temporal_id: u8, switch_up: SwitchUp) -> M
             ..PayloadInfo::default()
         },
         extensions: PacketExtensions::default(),
-        payload: Arc::from([0; 10]),
+        payload: vec![0; 10].into(),
         primary: None,
-        block_type: None,
         received_at: now,
         sampled_at: now,
     }

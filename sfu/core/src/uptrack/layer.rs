@@ -1,8 +1,8 @@
 //! One layer of a source's track: whether it is there, how its keyframes come, and its numbers.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use lightstick_types::{Hint, HintCode};
 
 use super::Incoming;
@@ -250,7 +250,7 @@ impl UpLayer {
         packet: &Incoming,
         info: &mut PayloadInfo,
         ahead: bool,
-    ) -> Option<Arc<[u8]>> {
+    ) -> Option<Bytes> {
         let (timestamp, now) = (packet.timestamp, packet.received_at);
         let what = (timestamp, info.nals);
         let (start, keyframe) = self.starts.take(&packet.payload, what, ahead, now);

@@ -5,8 +5,9 @@
 //! the stream's packets count one higher than their publisher numbered them.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use crate::codec::h264::{Nals, ParameterSets};
 
@@ -26,7 +27,7 @@ pub(super) enum Start {
     /// It can start with this packet.
     Here,
     /// It can, if it gets these parameter sets before.
-    After(Arc<[u8]>),
+    After(Bytes),
 }
 
 /// The starts of one layer.
@@ -107,7 +108,7 @@ impl Starts {
             _ if announces => Start::Here,
             Some(_) if starts && nals.contains(SETS) => Start::Here,
             // Numbers after a late packet are given away already.
-            Some(sets) if starts && ahead => Start::After(Arc::clone(sets)),
+            Some(sets) if starts && ahead => Start::After(sets.clone()),
             _ => Start::No,
         };
         picture.started = start != Start::No;

@@ -3,7 +3,6 @@
 
 #![allow(dead_code)] // Each test file uses its part.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lightstick_sfu_core::clock::SenderReport;
@@ -141,7 +140,7 @@ fn incoming(
         timestamp,
         marker: n + 1 == count,
         extensions: PacketExtensions::default(),
-        payload: Arc::from(payload),
+        payload: payload.into(),
         report: Some(SenderReport {
             wall: UNIX_EPOCH + Duration::from_secs(1_000_000),
             timestamp: encoding.timestamp_base,

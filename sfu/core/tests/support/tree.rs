@@ -589,7 +589,7 @@ impl Tree {
             timestamp: (self.audio * 1_600) as u32,
             marker: false,
             extensions: PacketExtensions::default(),
-            payload: Arc::from([0xfc_u8, 0, 1, 2]),
+            payload: vec![0xfc, 0, 1, 2].into(),
             report: None,
             received_at: self.now,
         });

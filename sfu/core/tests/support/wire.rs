@@ -49,7 +49,7 @@ impl Wire {
         let mut told = Vec::new();
         while self.next_at()? <= now {
             let (_, message) = self.messages.pop_first()?;
-            let read = self.inbound.receive(&message, now);
+            let read = self.inbound.receive(message.into(), now);
             read.expect("what a hop has written");
             told.extend(std::iter::from_fn(|| self.inbound.poll()));
             if self.messages.is_empty() {

@@ -1,11 +1,10 @@
 //! The parameter sets of a stream, kept for keyframes that come without them.
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
 
 use super::bits::Bits;
 use super::{Aggregate, PPS, SPS, STAP_A};
@@ -27,7 +26,7 @@ pub struct ParameterSets {
     sps: Vec<Set>,
     pps: Vec<Set>,
     /// All of them as one STAP-A, sequence parameter sets first.
-    payload: Option<Arc<[u8]>>,
+    payload: Option<Bytes>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +71,7 @@ impl ParameterSets {
 
     /// Every set in one payload, where a decoder could start with them.
     #[must_use]
-    pub fn payload(&self) -> Option<&Arc<[u8]>> {
+    pub fn payload(&self) -> Option<&Bytes> {
         self.payload.as_ref()
     }
 
@@ -173,9 +172,13 @@ mod tests {
         assert_eq!(payload(&sets), stap(&[SPS_0, PPS_0]));
         sets.read(&stap(&[SPS_0, PPS_1]));
         assert_eq!(payload(&sets), stap(&[SPS_0, PPS_0, PPS_1]));
-        let before = Arc::clone(sets.payload().unwrap());
+        let before = sets.payload().unwrap().clone();
         sets.read(&stap(&[SPS_0, PPS_0]));
-        assert!(Arc::ptr_eq(&before, sets.payload().unwrap()), "nothing new");
+        assert_eq!(
+            before.as_ptr(),
+            sets.payload().unwrap().as_ptr(),
+            "nothing new"
+        );
         let other: &[u8] = &[0x67, 0x42, 0xc0, 0x1f, 0x95, 0xb0];
         sets.read(other);
         assert_eq!(payload(&sets), stap(&[other, PPS_0, PPS_1]));

@@ -1,4 +1,9 @@
-//! Numbers of fixed length in a message.
+//! Numbers of fixed length in a message, and payloads.
+
+use bytes::{Buf, Bytes};
+
+/// A payload of less than one part in so many of its message is copied: it would keep all of that.
+const PART: usize = 32;
 
 /// Why a message was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,28 +22,41 @@ pub enum WireError {
     Payload,
 }
 
-/// What is left of a message.
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader {
+    /// What is left of the message.
+    rest: Bytes,
+    /// Bytes of the whole message.
+    whole: usize,
+}
 
-impl<'a> Reader<'a> {
-    pub(super) fn new(message: &'a [u8]) -> Self {
-        Self(message)
+impl Reader {
+    pub(super) fn new(message: Bytes) -> Self {
+        let whole = message.len();
+        Self {
+            rest: message,
+            whole,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rest.is_empty()
     }
 
-    pub(super) fn bytes(&mut self, len: usize) -> Result<&'a [u8], WireError> {
-        let (bytes, rest) = self.0.split_at_checked(len).ok_or(WireError::Truncated)?;
-        self.0 = rest;
-        Ok(bytes)
+    pub(super) fn bytes(&mut self, len: usize) -> Result<Bytes, WireError> {
+        if len > self.rest.len() {
+            return Err(WireError::Truncated);
+        }
+        let bytes = self.rest.split_to(len);
+        match len < self.whole / PART {
+            true => Ok(Bytes::copy_from_slice(&bytes)),
+            false => Ok(bytes),
+        }
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
-        let (array, rest) = self.0.split_first_chunk().ok_or(WireError::Truncated)?;
-        self.0 = rest;
-        Ok(*array)
+        let array = *self.rest.first_chunk().ok_or(WireError::Truncated)?;
+        self.rest.advance(N);
+        Ok(array)
     }
 
     pub(super) fn u8(&mut self) -> Result<u8, WireError> {

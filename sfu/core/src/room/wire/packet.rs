@@ -2,7 +2,6 @@
 //! flags, temporal layer, times of arrival and sampling, the extensions that the flags name, and the
 //! payload behind its length.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use lightstick_types::{Codec, Layer, NodeId, SourceId, TrackId, TrackKind};
@@ -98,7 +97,7 @@ pub(super) fn write(packet: &MediaPacket, epoch: Instant, out: &mut Vec<u8>) {
 
 /// Reads a packet of a link whose times count from `epoch`.
 pub(super) fn read(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader,
     epoch: Instant,
     now: Instant,
 ) -> Result<MediaPacket, WireError> {
@@ -134,7 +133,7 @@ pub(super) fn read(
     let (received_at, sampled_at) = (time()?.min(now), time()?);
     let extensions = read_extensions(reader, flags)?;
     let len = reader.u16()?;
-    let payload: Arc<[u8]> = reader.bytes(len.into())?.into();
+    let payload = reader.bytes(len.into())?;
     let mut info = PayloadInfo::default();
     if !payload.is_empty() {
         info = inspect(codec, &payload).ok_or(WireError::Payload)?;
@@ -145,7 +144,7 @@ pub(super) fn read(
         info.keyframe = flags & KEYFRAME != 0;
         info.temporal_id = temporal_id;
     }
-    let red = (codec == Codec::Red)
+    let primary = (codec == Codec::Red)
         .then(|| codec::red::primary(&payload))
         .flatten();
     Ok(MediaPacket {
@@ -158,17 +157,14 @@ pub(super) fn read(
         marker: flags & MARKER != 0,
         info,
         extensions,
-        primary: red
-            .as_ref()
-            .map(|red| Arc::from(&payload[red.range.clone()])),
-        block_type: red.map(|red| red.payload_type),
+        primary,
         payload,
         received_at,
         sampled_at,
     })
 }
 
-fn read_extensions(reader: &mut Reader<'_>, flags: u16) -> Result<PacketExtensions, WireError> {
+fn read_extensions(reader: &mut Reader, flags: u16) -> Result<PacketExtensions, WireError> {
     let mut extensions = PacketExtensions::default();
     if flags & CAPTURED_AT != 0 {
         let since = Duration::from_nanos(reader.u64()?);

@@ -63,7 +63,6 @@ fn any_packet(now: Instant) -> impl Strategy<Value = MediaPacket> {
                 },
                 payload: payload.into(),
                 primary: None,
-                block_type: None,
                 received_at: sampled_at.min(now),
                 sampled_at,
             }
@@ -86,7 +85,7 @@ proptest! {
         let (mut outbound, mut inbound) = (Outbound::new(now), Inbound::default());
         for message in outbound.encode(&sent, now) {
             prop_assert!(message.len() < MESSAGE_FULL + 2_000);
-            prop_assert_eq!(inbound.receive(&message, now), Ok(()));
+            prop_assert_eq!(inbound.receive(message.into(), now), Ok(()));
         }
         let mut read = Vec::new();
         while let Some(Down::Media(batch)) = inbound.poll() {
@@ -107,16 +106,16 @@ proptest! {
         let now = Instant::now();
         let sent = media(1, vec![packet]);
         let mut message = Outbound::new(now).encode(&sent, now).next().expect("a message");
-        let short = &message[..cut.index(message.len())];
+        let short = message[..cut.index(message.len())].to_vec();
         // A message may end behind any packet: here, behind none.
         let mut inbound = Inbound::default();
-        if inbound.receive(short, now).is_ok() {
+        if inbound.receive(short.into(), now).is_ok() {
             prop_assert!(inbound.poll().is_none());
         }
         let at = at.index(message.len());
         message[at] = byte;
         let mut inbound = Inbound::default();
-        let _ = inbound.receive(&message, now);
+        let _ = inbound.receive(message.into(), now);
         let read = std::iter::from_fn(|| inbound.poll());
         prop_assert!(read.count() <= 1);
     }
@@ -137,7 +136,9 @@ fn a_link_out_of_order_is_put_in_order_and_a_loss_is_a_cut() {
     for pair in messages.chunks(2).enumerate().filter(|(n, _)| *n != 20) {
         let (_, pair) = pair;
         for message in [&pair[1], &pair[0], &pair[1]] {
-            inbound.receive(message, now).expect("a message");
+            inbound
+                .receive(message.clone().into(), now)
+                .expect("a message");
         }
         assert!(inbound.waiting.len() <= WAITING_MAX);
         while let Some(Down::Media(batch)) = inbound.poll() {
@@ -165,10 +166,35 @@ fn a_supply_comes_back_as_it_was() {
     };
     for down in [Down::Subscribed(supply), Down::Supply(Supply::default())] {
         for message in outbound.encode(&down, now) {
-            inbound.receive(&message, now).expect("a message");
+            inbound.receive(message.into(), now).expect("a message");
         }
     }
     assert!(matches!(inbound.poll(), Some(Down::Subscribed(read)) if read == supply));
     assert!(matches!(inbound.poll(), Some(Down::Supply(read)) if read == Supply::default()));
     assert!(inbound.poll().is_none());
+}
+
+#[test]
+fn payloads_are_parts_of_the_message_but_for_small_ones() {
+    let now = Instant::now();
+    let mut small = picture(Layer::High, 2, false);
+    small.payload = vec![0; 20].into();
+    let sent = media(1, vec![picture(Layer::High, 1, true), small]);
+    let mut outbound = Outbound::new(now);
+    let message: Bytes = outbound
+        .encode(&sent, now)
+        .next()
+        .expect("a message")
+        .into();
+    let within = message.as_ptr_range();
+    let mut inbound = Inbound::default();
+    inbound.receive(message, now).expect("a message");
+    let Some(Down::Media(batch)) = inbound.poll() else {
+        panic!("no media");
+    };
+    let is_part = |packet: &Arc<MediaPacket>| within.contains(&packet.payload.as_ptr());
+    assert_eq!(
+        batch.packets.iter().map(is_part).collect::<Vec<_>>(),
+        [true, false]
+    );
 }
