@@ -83,6 +83,7 @@ mod tests {
                 2,
             ),
             (&include_bytes!("../corpus/wire/red")[..], 1),
+            (&include_bytes!("../corpus/wire/past_audio")[..], 1),
         ] {
             assert_eq!(walk(file), told);
         }

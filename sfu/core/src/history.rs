@@ -1,7 +1,9 @@
-//! The recent past of a room's video: what lost packets are sent again from, and what newcomers
+//! The recent past of a room: what lost packets of video are sent again from, and what newcomers
 //! start from.
 //!
 //! Each packet is kept once for all viewers of a shard. A viewer remembers sequence numbers.
+
+mod audio;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,15 +12,17 @@ use std::time::{Duration, Instant};
 use lightstick_types::{StreamId, TrackKind};
 
 use crate::packet::MediaPacket;
+use audio::Audio;
 
 /// Slots beyond what is kept, until the first are let go.
 const SPARE: usize = 64;
 /// Packets let go with each that comes, at most.
 const TRIM: usize = 32;
 
-/// The last packets of each video stream of one publisher.
+/// The last packets of each stream of one publisher.
 #[derive(Clone, Debug, Default)]
 pub struct History {
+    audio: Audio,
     streams: [Recent; StreamId::COUNT],
     reach: Reach,
 }
@@ -114,7 +118,7 @@ impl History {
         self.reach = reach;
     }
 
-    /// Streams of which something is kept, and its payload in bytes.
+    /// Video streams of which something is kept, and its payload in bytes.
     #[must_use]
     pub fn held(&self) -> (usize, u64) {
         let kept = self.streams.iter().filter(|kept| !kept.slots.is_empty());
@@ -126,7 +130,7 @@ impl History {
     /// Notes a packet. `generation` counts the gaps that a full ring has cut.
     pub fn push(&mut self, packet: &Arc<MediaPacket>, generation: u32) -> Place {
         match packet.kind() {
-            TrackKind::Audio => Place::Head,
+            TrackKind::Audio => self.audio.push(packet, generation),
             TrackKind::Video => {
                 self.streams[packet.stream().index()].push(packet, generation, self.reach)
             }
@@ -143,7 +147,7 @@ impl History {
     #[must_use]
     pub fn is_past_or_held(&self, packet: &MediaPacket) -> bool {
         if packet.kind() == TrackKind::Audio {
-            return false;
+            return self.audio.is_past_or_held(packet);
         }
         let recent = &self.streams[packet.stream().index()];
         recent.goes_on(packet)
@@ -222,8 +226,8 @@ impl History {
         false
     }
 
-    /// What newcomers start from: of every stream that has one, the gaps that full links have cut
-    /// before it, and the packets from its last keyframe on.
+    /// What newcomers start from: of every video stream that has one, the gaps that full links have
+    /// cut before it, and the packets from its last keyframe on.
     pub fn replays(
         &self,
         now: Instant,
@@ -235,8 +239,28 @@ impl History {
         })
     }
 
-    /// Forgets everything: the publisher is gone.
-    pub fn clear(&mut self) {
+    /// The last moments of audio, and the gaps that full links have cut before their end.
+    pub fn audio(&self, now: Instant) -> (u32, impl Iterator<Item = &Arc<MediaPacket>>) {
+        self.audio.replay(now)
+    }
+
+    /// Lets go of audio that newcomers would not begin with any more.
+    pub fn trim_audio(&mut self, now: Instant) {
+        self.audio.trim(now);
+    }
+
+    /// For now nothing comes. Nobody begins with audio from before, but for where it goes on.
+    pub fn rest(&mut self) {
+        self.audio.rest();
+    }
+
+    /// Forgets all audio: its source is gone.
+    pub fn forget_audio(&mut self) {
+        self.audio = Audio::default();
+    }
+
+    /// Forgets all video: the publisher has none any more, or is gone.
+    pub fn forget_video(&mut self) {
         self.streams = Default::default();
     }
 }
@@ -523,7 +547,7 @@ mod tests {
         };
         assert_eq!(with(&|_| ()), Some((5, 6, 2)));
         assert_eq!(with(&|h| _ = h.push(&packet(now, 7, false), 1)), None);
-        assert_eq!(with(&History::clear), None);
+        assert_eq!(with(&History::forget_video), None);
         assert_eq!(
             with(&|h| _ = h.push(&packet(now, 9, true), 1)),
             Some((9, 9, 1))

@@ -337,6 +337,7 @@ fn a_hop_above_that_lies_costs_no_more_than_one_that_does_not() {
             1 if random.chance(5) => Down::Subscribed(supply),
             _ => Down::Media(Batch {
                 generation: random.below(1 << 32) as u32,
+                is_past: random.chance(30),
                 packets: Arc::from([Arc::new(packet)]),
             }),
         };

@@ -259,3 +259,35 @@ fn a_source_that_changes_its_codec_each_second_begins_anew_each_time() {
     );
     assert!(stage.tally.tap_missed == 0 && stage.tally.panics == 0);
 }
+
+#[test]
+fn a_tap_begins_with_the_last_moments_of_audio_and_a_viewer_with_the_present() {
+    let mut tree = Tree::grow(4, 2);
+    tree.publish();
+    tree.run(secs(3));
+    // A frame of 33 ms has one packet of audio. Nobody was at the leaf before.
+    let leaf = tree.node_count() - 1;
+    let config = tap(&[], Policy::Lossless, 1 << 20);
+    let first = tree.attach_tap(leaf, config, Reader::Prompt);
+    let fan = tree.join(leaf, LayerChoice::Auto);
+    tree.run(Duration::from_millis(200));
+    let packets = tree.taps[&first].packets;
+    assert!((25..=36).contains(&packets), "{packets} of a remote hop");
+    let heard = &tree.fans[&fan].seen.audio;
+    assert!((1..=6).contains(&heard.len()), "{heard:?}");
+    tree.run(secs(3));
+    let since = tree.taps[&first].packets - packets;
+    assert!((85..=95).contains(&since), "{since} after the start");
+    let heard = &tree.fans[&fan].seen.audio;
+    assert!(heard.len() > 85, "{}", heard.len());
+    // Where the hop has the room already, it is there at once, as far as it fits.
+    let second = tree.attach_tap(leaf, config, Reader::Prompt);
+    let small = tap(&[], Policy::Lossless, 6_000);
+    let small = tree.attach_tap(leaf, small, Reader::Prompt);
+    tree.run(Duration::from_millis(1));
+    let packets = tree.taps[&second].packets;
+    assert!((28..=32).contains(&packets), "{packets} at once");
+    let packets = tree.taps[&small].packets;
+    assert!((5..=15).contains(&packets), "{packets} of a small queue");
+    tree.end();
+}

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lightstick_types::{Bitrate, StreamId, TrackKind};
+use lightstick_types::{Bitrate, SourceId, StreamId, TrackKind};
 
+use super::message::Batch;
 use super::rates::Rates;
 use crate::history::{History, Place};
 use crate::keyframe::KeyframeHabit;
@@ -23,6 +24,15 @@ pub(super) struct BatchedPacket {
     pub(super) generation: u32,
     /// Later ones of its layer have come before it, and may have gone on.
     pub(super) is_late: bool,
+    /// It is of what the hop has begun with: see [`Batch::is_past`].
+    pub(super) is_past: bool,
+}
+
+impl BatchedPacket {
+    /// Whether it can be in one [`Batch`] with another one.
+    pub(super) fn goes_with(&self, other: &Self) -> bool {
+        (self.generation, self.is_past) == (other.generation, other.is_past)
+    }
 }
 
 /// A hop's packets.
@@ -33,6 +43,8 @@ pub(super) struct Buffer {
     release_at: Option<Instant>,
     /// What newcomers start from, and lost packets are sent again from.
     pub(super) history: History,
+    /// The last packet of audio that viewers were given.
+    heard: Option<(SourceId, u64)>,
     /// How each stream's keyframes come, as this hop sees it.
     pub(super) habits: [KeyframeHabit; StreamId::COUNT],
     /// What each stream takes.
@@ -46,6 +58,7 @@ impl Buffer {
         &mut self,
         packet: Arc<MediaPacket>,
         generation: u32,
+        is_past: bool,
         now: Instant,
         hold: Duration,
     ) {
@@ -60,6 +73,11 @@ impl Buffer {
         if packet.starts_keyframe() {
             self.habits[packet.stream().index()].keyframe(packet.received_at);
         }
+        // Viewers whose hop has turned to another one go on with what they have missed.
+        let is_past = is_past && !self.is_heard_next(&packet);
+        if packet.kind() == TrackKind::Audio && !is_past {
+            self.hear(&packet);
+        }
         let ends_frame = packet.kind() == TrackKind::Video && packet.marker;
         let at = if ends_frame { now } else { now + hold };
         self.release_at = Some(self.release_at.map_or(at, |before| before.min(at)));
@@ -67,7 +85,27 @@ impl Buffer {
             packet,
             generation,
             is_late: place == Place::Late,
+            is_past,
         });
+    }
+
+    fn is_heard_next(&self, packet: &MediaPacket) -> bool {
+        let before = packet.sequence.checked_sub(1);
+        packet.kind() == TrackKind::Audio
+            && before.is_some_and(|before| self.heard == Some((packet.source, before)))
+    }
+
+    fn hear(&mut self, packet: &MediaPacket) {
+        let is_newest = |(source, last)| source != packet.source || last < packet.sequence;
+        if self.heard.is_none_or(is_newest) {
+            self.heard = Some((packet.source, packet.sequence));
+        }
+    }
+
+    /// Nobody is there any more, and no more comes. Whoever is there next has heard nothing.
+    pub(super) fn rest(&mut self) {
+        self.heard = None;
+        self.history.rest();
     }
 
     /// When packets are to be sent on.
@@ -113,27 +151,42 @@ impl Buffer {
         })
     }
 
-    /// What newcomers start from, of each stream that has it: gaps before it, and packets. What is yet
-    /// to be sent on is no part of it.
-    pub(super) fn replays(
-        &self,
-        now: Instant,
-    ) -> impl Iterator<Item = (u32, Arc<[Arc<MediaPacket>]>)> {
-        self.history
-            .replays(now)
-            .filter_map(|(generation, packets)| {
-                let waits = |packet: &&Arc<MediaPacket>| {
-                    let mut waiting = self.waiting.iter();
-                    waiting.any(|waiting| Arc::ptr_eq(&waiting.packet, packet))
-                };
-                let packets: Arc<[_]> = packets.filter(|packet| !waits(packet)).cloned().collect();
-                (!packets.is_empty()).then_some((generation, packets))
-            })
+    /// What newcomers start from, of each stream that has it. What is yet to be sent on is no part of
+    /// it.
+    pub(super) fn replays(&self, now: Instant) -> impl Iterator<Item = Batch> {
+        let video = self.history.replays(now).map(|(generation, packets)| {
+            let packets = packets.filter(|packet| !self.waits(packet));
+            (generation, packets.cloned().collect())
+        });
+        let video = video.map(|(generation, packets)| Batch {
+            generation,
+            is_past: true,
+            packets,
+        });
+        let all = video.chain([self.audio_replay(now)]);
+        all.filter(|batch| !batch.packets.is_empty())
     }
 
-    /// The publisher is gone, and with it what was kept of it.
+    /// The last moments of audio. What is yet to be sent on is no part of it.
+    pub(super) fn audio_replay(&self, now: Instant) -> Batch {
+        let (generation, packets) = self.history.audio(now);
+        let packets = packets.filter(|packet| !self.waits(packet));
+        Batch {
+            generation,
+            is_past: true,
+            packets: packets.cloned().collect(),
+        }
+    }
+
+    /// Whether a packet is yet to be sent on.
+    fn waits(&self, packet: &Arc<MediaPacket>) -> bool {
+        let mut waiting = self.waiting.iter();
+        waiting.any(|waiting| Arc::ptr_eq(&waiting.packet, packet))
+    }
+
+    /// The publisher has no video any more, or is gone, and with it what was kept of it.
     pub(super) fn forget(&mut self) {
-        self.history.clear();
+        self.history.forget_video();
         self.habits = Default::default();
         self.rates.forget();
     }

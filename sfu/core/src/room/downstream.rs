@@ -285,13 +285,9 @@ impl Peers {
         let Some(Peer { gate, .. }) = self.0.get(&peer) else {
             return;
         };
-        for (cuts, packets) in buffer.replays(now) {
-            let generation = cuts.wrapping_add(gate.generation());
-            let media = Down::Media(Batch {
-                generation,
-                packets,
-            });
-            out.push_back(Output::Down(peer, media));
+        for mut batch in buffer.replays(now) {
+            batch.generation = batch.generation.wrapping_add(gate.generation());
+            out.push_back(Output::Down(peer, Down::Media(batch)));
         }
     }
 
@@ -302,7 +298,7 @@ impl Peers {
         if self.0.is_empty() {
             return broken;
         }
-        for run in batch.chunk_by(|a, b| a.generation == b.generation) {
+        for run in batch.chunk_by(BatchedPacket::goes_with) {
             // Almost always nothing is held back, and all peers share one list.
             let mut whole: Option<Arc<[Arc<MediaPacket>]>> = None;
             for (peer, Peer { gate, .. }) in &mut self.0 {
@@ -321,6 +317,7 @@ impl Peers {
                 let generation = run[0].generation.wrapping_add(gate.generation());
                 let media = Down::Media(Batch {
                     generation,
+                    is_past: run[0].is_past,
                     packets,
                 });
                 outputs.push_back(Output::Down(*peer, media));

@@ -179,6 +179,7 @@ impl Hop {
         let supply = source.supply();
         source.offer_parameter_sets(setup.parameter_sets);
         *source.health_mut() = setup.health;
+        self.buffer.history.forget_audio();
         let local = Local::new(feeder, source, self.config.pause_after);
         self.upstream = Upstream::Local(Box::new(local));
         // Nothing of the one before is left to start from.
@@ -198,6 +199,7 @@ impl Hop {
     pub fn detach_source(&mut self, feeder: FeederId, now: Instant) {
         if self.source_mut().is_some_and(|(of, _)| of == feeder) {
             self.upstream = Upstream::None;
+            self.buffer.history.forget_audio();
             self.set_supply(Supply::default(), now);
         }
     }
@@ -239,9 +241,10 @@ impl Hop {
         tally.rtp_in_lost += changes.missing;
         let (track, codec) = (packet.track, packet.format.codec);
         if let Some(sets) = changes.inserted {
-            self.buffer.push(sets, self.generation, now, hold);
+            self.buffer.push(sets, self.generation, false, now, hold);
         }
-        self.buffer.push(packet.into(), self.generation, now, hold);
+        self.buffer
+            .push(packet.into(), self.generation, false, now, hold);
         if changes.track_started {
             let started = Output::TrackStarted(feeder, track, codec);
             self.outputs.push_back(started);
@@ -281,7 +284,12 @@ impl Hop {
                     }
                     // The root has held it for as long as it may be.
                     let packet = packet.clone();
-                    self.buffer.push(packet, joined, now, Duration::ZERO);
+                    self.buffer
+                        .push(packet, joined, batch.is_past, now, Duration::ZERO);
+                }
+                // It was on its way when the last one left.
+                if !remote.is_subscribed {
+                    self.buffer.rest();
                 }
             }
         }
@@ -334,9 +342,12 @@ impl Hop {
         viewer
     }
 
-    /// From now on a tap gets what it is to get, video from its streams' next keyframes on.
+    /// From now on a tap gets what it is to get: audio from the last moments on, video from its
+    /// streams' next keyframes on.
     pub fn attach_tap(&mut self, tap: TapId, config: TapConfig, now: Instant) {
-        self.downstreams.taps.insert(tap, config);
+        let taps = &mut self.downstreams.taps;
+        taps.insert(tap, config);
+        taps.begin(tap, self.buffer.audio_replay(now), &mut self.outputs);
         self.subscribe();
         let watched = config.watched();
         self.ask(watched.and(self.supply.available), watched, now);
@@ -510,6 +521,7 @@ impl Hop {
     }
 
     fn survey(&mut self, now: Instant, tally: &mut Tally) {
+        self.buffer.history.trim_audio(now);
         let waiting = self.downstreams.waiting(now, self.supply);
         self.ask(waiting, StreamSet::default(), now);
         let watched = self.downstreams.watched();
@@ -574,6 +586,10 @@ impl Hop {
     /// Gets the room from the hop above as long as somebody is there for it.
     fn subscribe(&mut self) {
         let wanted = !self.downstreams.is_empty();
-        self.outputs.extend(self.upstream.subscribe(wanted));
+        let told = self.upstream.subscribe(wanted);
+        if told.is_some() && !wanted {
+            self.buffer.rest();
+        }
+        self.outputs.extend(told);
     }
 }

@@ -41,6 +41,9 @@ pub struct Batch {
     /// Counts the gaps that full links have cut into what the receiver gets, over all hops before
     /// it. Where it changes, a new segment begins.
     pub generation: u32,
+    /// It is what the receiver begins with. Viewers there hear none of its audio, but for what goes
+    /// on where they are: it would come as fast as the link is, and a player would keep the delay.
+    pub is_past: bool,
     /// At least one.
     pub packets: Arc<[Arc<MediaPacket>]>,
 }

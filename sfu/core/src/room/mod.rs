@@ -14,7 +14,7 @@ mod rates;
 mod tally;
 mod tap;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod upstream;
 mod viewer;
 pub mod wire;

@@ -13,6 +13,7 @@ use super::buffer::BatchedPacket;
 use super::hop::Output;
 use super::message::Batch;
 use super::{Outputs, Tally};
+use crate::packet::MediaPacket;
 use crate::streams::StreamSet;
 
 /// What a packet takes in a queue beside its payload, in bytes, about.
@@ -36,6 +37,10 @@ impl TapConfig {
     /// Streams that the publisher is to send for it.
     pub(super) fn watched(&self) -> StreamSet {
         self.streams.without(StreamId::AUDIO.into())
+    }
+
+    fn has_audio(&self) -> bool {
+        self.streams.contains(StreamId::AUDIO)
     }
 
     /// Batches that may wait for its reader: as many as the bytes allow, however small they are.
@@ -69,10 +74,12 @@ impl TapBatch {
     /// What it takes in a queue, about.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let packets = self.batch.packets.iter();
-        let bytes = packets.map(|packet| packet.payload.len() as u64 + PACKET_OVERHEAD);
-        bytes.sum()
+        self.batch.packets.iter().map(|packet| bytes(packet)).sum()
     }
+}
+
+fn bytes(packet: &MediaPacket) -> u64 {
+    packet.payload.len() as u64 + PACKET_OVERHEAD
 }
 
 /// A hop's taps.
@@ -116,6 +123,32 @@ impl Taps {
         self.0.insert(tap, gate);
     }
 
+    /// Gives a tap the last moments of audio to begin with, where it is to get audio. Of a small queue
+    /// that takes half at most: a tap must not be late from the start.
+    pub(super) fn begin(&self, tap: TapId, mut audio: Batch, outputs: &mut Outputs) {
+        let gate = self.0.get(&tap);
+        let Some(config) = gate.map(|gate| gate.config).filter(TapConfig::has_audio) else {
+            return;
+        };
+        let mut sum = 0;
+        let newest = audio.packets.iter().rev().take_while(|packet| {
+            sum += bytes(packet);
+            sum <= config.bytes_max / 2
+        });
+        let left = audio.packets.len() - newest.count();
+        if left > 0 {
+            audio.packets = audio.packets[left..].into();
+        }
+        if !audio.packets.is_empty() {
+            let missed = 0;
+            let batch = TapBatch {
+                missed,
+                batch: audio,
+            };
+            outputs.push_back(Output::Tap(tap, batch));
+        }
+    }
+
     pub(super) fn remove(&mut self, tap: TapId) {
         self.0.remove(&tap);
     }
@@ -140,7 +173,7 @@ impl Taps {
         tally: &mut Tally,
     ) {
         for (tap, gate) in &mut self.0 {
-            for run in batch.chunk_by(|a, b| a.generation == b.generation) {
+            for run in batch.chunk_by(BatchedPacket::goes_with) {
                 let passing = run.iter().filter(|batched| gate.passes(batched, tally));
                 let packets: Vec<_> = passing.map(|batched| batched.packet.clone()).collect();
                 if packets.is_empty() {
@@ -150,6 +183,7 @@ impl Taps {
                     missed: std::mem::take(&mut gate.missed),
                     batch: Batch {
                         generation: run[0].generation,
+                        is_past: run[0].is_past,
                         packets: packets.into(),
                     },
                 };

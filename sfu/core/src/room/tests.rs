@@ -8,7 +8,7 @@ use crate::codec::PayloadInfo;
 use crate::packet::{Format, MediaPacket, PacketExtensions};
 
 /// A picture of one packet.
-pub(super) fn packet(layer: Layer, sequence: u64, keyframe: bool) -> MediaPacket {
+pub(crate) fn packet(layer: Layer, sequence: u64, keyframe: bool) -> MediaPacket {
     let now = Instant::now();
     MediaPacket {
         source: SourceId::new(NodeId(0), 1),

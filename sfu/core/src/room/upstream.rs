@@ -227,6 +227,7 @@ mod tests {
             let packets = Arc::from([Arc::clone(&packet)]);
             let batch = Batch {
                 generation,
+                is_past: false,
                 packets,
             };
             let (_, before) = history.head(TrackId::FIRST_VIDEO.layer(Layer::High));

@@ -234,9 +234,13 @@ impl Viewer {
                 packet,
                 generation,
                 is_late,
+                is_past,
             } = batched;
             let longest = longest[packet.stream().index()];
             match packet.kind() {
+                // A viewer begins with the next packet: what it sees of a replay goes by as if it
+                // were the present, and past audio would be late by all of its length.
+                TrackKind::Audio if *is_past => {}
                 TrackKind::Audio => {
                     let audio = self.audio.as_mut();
                     let rewritten = audio.and_then(|audio| audio.forward(packet, *generation));

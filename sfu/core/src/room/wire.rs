@@ -34,6 +34,7 @@ const WAITING_MAX: usize = 64;
 const SUBSCRIBED: u8 = 0;
 const SUPPLY: u8 = 1;
 const MEDIA: u8 = 2;
+const PAST: u8 = 3;
 
 /// A time on a hop's clock: microseconds since that hop's epoch, which is its own choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,7 +118,7 @@ impl Iterator for Messages<'_> {
             Down::Subscribed(supply) => write_supply(SUBSCRIBED, *supply, &mut out),
             Down::Supply(supply) => write_supply(SUPPLY, *supply, &mut out),
             Down::Media(batch) => {
-                out.push(MEDIA);
+                out.push(if batch.is_past { PAST } else { MEDIA });
                 out.extend_from_slice(&batch.generation.to_be_bytes());
                 while let Some(packet) = batch.packets.get(done)
                     && out.len() < MESSAGE_FULL
@@ -166,7 +167,7 @@ impl Inbound {
         let down = match reader.u8()? {
             SUBSCRIBED => Down::Subscribed(read_supply(&mut reader)?),
             SUPPLY => Down::Supply(read_supply(&mut reader)?),
-            MEDIA => {
+            kind @ (MEDIA | PAST) => {
                 let generation = reader.u32()?;
                 let mut packets = Vec::new();
                 while !reader.is_empty() {
@@ -176,6 +177,7 @@ impl Inbound {
                 let packets: Arc<[Arc<MediaPacket>]> = packets.into();
                 Down::Media(Batch {
                     generation,
+                    is_past: kind == PAST,
                     packets,
                 })
             }

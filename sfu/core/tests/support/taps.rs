@@ -1,6 +1,6 @@
 //! Taps in a tree: their queues, how their readers behave, and what must hold of what they get.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::room::{Policy, TapBatch, TapConfig, TapId};
@@ -29,6 +29,7 @@ pub(crate) struct Tap {
     is_full: bool,
     /// Each stream's source, generation and last number.
     streams: [Option<(SourceId, u32, u64)>; StreamId::COUNT],
+    audio: HashSet<(SourceId, u64)>,
     /// Something was missed since a stream's last packet.
     gaps: StreamSet,
     pub(crate) missed: u64,
@@ -56,7 +57,12 @@ impl Tap {
     }
 
     /// The reader's part. True: it has caught up after its queue was full.
-    pub(super) fn read(&mut self, now: Instant, is_lossy: bool) -> bool {
+    pub(super) fn read(
+        &mut self,
+        dropped: &HashSet<(SourceId, u64)>,
+        now: Instant,
+        is_lossy: bool,
+    ) -> bool {
         loop {
             let is_due = match self.reader {
                 Reader::Prompt => true,
@@ -70,7 +76,7 @@ impl Tap {
                 break;
             };
             self.queued -= batch.bytes();
-            self.look(&batch, now, is_lossy);
+            self.look(&batch, dropped, now, is_lossy);
             if let Reader::Slow(rest) = self.reader {
                 self.read_at = now + rest;
             }
@@ -80,7 +86,13 @@ impl Tap {
         caught_up
     }
 
-    fn look(&mut self, batch: &TapBatch, now: Instant, is_lossy: bool) {
+    fn look(
+        &mut self,
+        batch: &TapBatch,
+        dropped: &HashSet<(SourceId, u64)>,
+        now: Instant,
+        is_lossy: bool,
+    ) {
         self.missed += batch.missed;
         if batch.missed > 0 {
             self.gaps = StreamId::all().collect();
@@ -94,14 +106,32 @@ impl Tap {
                 self.config.streams.contains(stream),
                 "{stream} was not asked for"
             );
-            if packet.kind() == TrackKind::Audio {
-                continue;
-            }
             let last = &mut self.streams[stream.index()];
             let goes_on = last.is_some_and(|(source, cuts, number)| {
                 (source, cuts) == (packet.source, generation)
                     && (is_lossy || packet.sequence == number + 1)
             });
+            if packet.kind() == TrackKind::Audio {
+                let name = (packet.source, packet.sequence);
+                assert!(self.audio.insert(name), "audio {name:?} came twice");
+                let last_of_it = last.filter(|(source, ..)| *source == packet.source);
+                if let Some((.., number)) = last_of_it {
+                    let may_miss = |number| dropped.contains(&(packet.source, number));
+                    // What one link has dropped may come over another one.
+                    if packet.sequence < number {
+                        assert!(may_miss(packet.sequence), "audio {name:?} after {last:?}");
+                        continue;
+                    }
+                    let follows = (number + 1..packet.sequence).all(may_miss);
+                    assert!(
+                        follows || self.gaps.contains(stream),
+                        "audio {name:?} after {last:?}"
+                    );
+                }
+                self.gaps.remove(stream);
+                *last = Some((packet.source, generation, packet.sequence));
+                continue;
+            }
             let anew =
                 last.is_none_or(|(source, cuts, _)| (source, cuts) != (packet.source, generation));
             assert!(
@@ -130,6 +160,7 @@ impl Tree {
                 queued: 0,
                 is_full: false,
                 streams: [None; StreamId::COUNT],
+                audio: HashSet::new(),
                 gaps: StreamSet::default(),
                 missed: 0,
                 packets: 0,
@@ -212,7 +243,7 @@ impl Tree {
         for tap in taps {
             let state = self.taps.get_mut(&tap).expect("it is there");
             let node = state.node;
-            if state.read(now, is_lossy) {
+            if state.read(&self.dropped, now, is_lossy) {
                 self.node(node).hop.handle_tap_ready(TapId(tap), now);
                 self.settle(node);
             }

@@ -33,6 +33,7 @@ pub(crate) mod taps;
 mod wire;
 
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
+const AUDIO: u32 = 0x0A0A_0001;
 const VIDEO: u32 = 0x0B0B_0001;
 const RESENT: u32 = 0x0B0B_0002;
 
@@ -84,6 +85,9 @@ pub(crate) struct Fan {
 #[derive(Default)]
 pub(crate) struct Seen {
     highest: Option<u64>,
+    /// Of each packet of audio, when it came. Their numbers go on.
+    pub(crate) audio: Vec<Instant>,
+    audio_last: Option<u16>,
     /// Its numbers, and when each came.
     pub(crate) numbers: BTreeMap<u64, Instant>,
     pub(crate) last_at: Option<Instant>,
@@ -129,6 +133,8 @@ pub(crate) struct Tree {
     tap_random: Random,
     /// Taps that have ended because they would have missed something.
     pub(crate) overruns: u32,
+    /// Audio that full links have dropped.
+    dropped: HashSet<(SourceId, u64)>,
     air: Air,
     pub(crate) tally: Tally,
     packets: Vec<Weak<MediaPacket>>,
@@ -142,11 +148,27 @@ fn fan_at(route: &Route) -> u32 {
     u32::from(route.destination().port())
 }
 
-fn stream() -> StreamConfig {
-    StreamConfig {
+fn streams() -> Vec<StreamConfig> {
+    let audio = StreamConfig {
+        kind: TrackKind::Audio,
+        mid: "1".into(),
+        cname: "show".into(),
+        ssrc: AUDIO,
+        resend_ssrc: None,
+        clock_rate: 48_000,
+        accepted: vec![Accepted {
+            format: Format {
+                codec: Codec::Opus,
+                profile: 0,
+            },
+            payload_type: 111,
+            resend_payload_type: None,
+        }],
+        extensions: ExtensionIds::default(),
+    };
+    let video = StreamConfig {
         kind: TrackKind::Video,
         mid: "0".into(),
-        cname: "show".into(),
         ssrc: VIDEO,
         resend_ssrc: Some(RESENT),
         clock_rate: 90_000,
@@ -158,8 +180,9 @@ fn stream() -> StreamConfig {
             payload_type: 96,
             resend_payload_type: Some(97),
         }],
-        extensions: ExtensionIds::default(),
-    }
+        ..audio.clone()
+    };
+    vec![audio, video]
 }
 
 pub(crate) fn config() -> HopConfig {
@@ -191,7 +214,7 @@ pub(crate) fn viewer(
     let material: Vec<u8> = (0..profile.material_len() as u8).collect();
     let keys = srtp::keys(&material, profile, End::Server).expect("of the right length");
     let (reports, _) = srtp::keys(&material, profile, End::Client).expect("the same");
-    let mut viewer = Viewer::new(owner, vec![stream()], choice, 64, now);
+    let mut viewer = Viewer::new(owner, streams(), choice, 64, now);
     viewer.set_route(Some(route(owner)));
     (viewer, keys, reports)
 }
@@ -240,6 +263,7 @@ impl Tree {
             tap_count: 0,
             tap_random: Random::new(seed ^ 0x7a9),
             overruns: 0,
+            dropped: HashSet::new(),
             air: Air::default(),
             tally: Tally::default(),
             packets: Vec::new(),
@@ -449,12 +473,15 @@ impl Tree {
         if let Down::Media(batch) = &down {
             assert!(!batch.packets.is_empty());
             if link.full_until.is_some_and(|until| now < until) {
+                let audio = batch.packets.iter();
+                let audio = audio.filter(|packet| packet.kind() == TrackKind::Audio);
+                self.dropped
+                    .extend(audio.map(|packet| (packet.source, packet.sequence)));
                 let peer = PeerId(below as u32);
                 self.node(node).hop.handle_overflow(peer, now);
                 return;
             }
-            let video = |packet: &&Arc<MediaPacket>| packet.kind() == TrackKind::Video;
-            for packet in batch.packets.iter().filter(video) {
+            for packet in batch.packets.iter() {
                 let name = (packet.source, packet.stream().index(), packet.sequence);
                 assert!(link.crossed.insert(name), "{name:?} crossed twice");
             }
@@ -654,8 +681,18 @@ impl Tree {
                 continue;
             };
             let word = |at: usize| u32::from_be_bytes(datagram[at..at + 4].try_into().unwrap());
+            let is_report = (200..=206).contains(&datagram[1]);
+            if !is_report && word(8) == AUDIO {
+                let (number, seen) = (word(0) as u16, &mut fan.seen);
+                let before = seen.audio_last.replace(number);
+                let goes_on = before.is_none_or(|before| before.wrapping_add(1) == number);
+                let may_miss = !self.dropped.is_empty()
+                    && before.is_some_and(|before| number.wrapping_sub(before) < 100);
+                assert!(goes_on || may_miss, "audio {number} after {before:?}");
+                seen.audio.push(self.now);
+            }
             // Sender reports, and what is sent again.
-            if (200..=206).contains(&datagram[1]) || word(8) != VIDEO {
+            if is_report || word(8) != VIDEO {
                 continue;
             }
             let sequence = word(0) as u16;

@@ -18,6 +18,7 @@ const VP8: [u8; 14] = [
 fn media(generation: u32, packets: Vec<MediaPacket>) -> Down {
     Down::Media(Batch {
         generation,
+        is_past: generation % 2 == 1,
         packets: packets.into_iter().map(Arc::new).collect(),
     })
 }
@@ -90,6 +91,7 @@ proptest! {
         let mut read = Vec::new();
         while let Some(Down::Media(batch)) = inbound.poll() {
             prop_assert_eq!(batch.generation, generation);
+            prop_assert_eq!(batch.is_past, generation % 2 == 1);
             read.extend(batch.packets.iter().map(|packet| format!("{packet:?}")));
         }
         let sent: Vec<_> = packets.iter().map(|packet| format!("{packet:?}")).collect();
