@@ -13,6 +13,7 @@ mod ids;
 mod media;
 mod member;
 mod network;
+mod node;
 pub mod rate;
 mod role;
 
@@ -24,4 +25,7 @@ pub use media::{
 };
 pub use member::{ChatMember, ChatRole};
 pub use network::Network;
+pub use node::{
+    NodeIdentity, NodeIdentityError, NodeName, NodeNameError, NodeRole, NodeRoleError, Region,
+};
 pub use role::Role;
