@@ -104,9 +104,14 @@ fn all_that_the_architecture_names_is_there() {
 }
 
 /// What a crate must not reach, by itself or by way of others, and why.
-const FORBIDDEN: [(&str, &[&str], &str); 7] = [
+const FORBIDDEN: [(&str, &[&str], &str); 8] = [
     ("lightstick-types", &["utoipa"], SCHEMAS),
     ("lightstick-sfu-core", &["utoipa"], SCHEMAS),
+    (
+        "lightstick-relay-core",
+        &["lightstick-sfu-core", "lightstick-signaling-core", "tokio"],
+        "links between nodes carry media and shows without knowing them",
+    ),
     ("lightstick-signaling-core", &["utoipa"], SCHEMAS),
     ("lightstick-chat-core", &["utoipa"], SCHEMAS),
     (

@@ -1,0 +1,368 @@
+//! One node's end of all its links.
+
+mod control;
+mod greet;
+mod local;
+mod media;
+mod status;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lightstick_types::{NodeIdentity, RoomName};
+
+use crate::close::CloseReason;
+use crate::config::RelayConfig;
+use crate::envelope::Channel;
+use crate::hello::{Hello, VERSIONS};
+use crate::limits::{HEARTBEAT, LINKS_MAX};
+use crate::link::{Inbound, Link, Links, RoomKey};
+use crate::liveness::Change;
+use crate::message::{Message, Refusal};
+use crate::output::{Direction, Event, LinkId, Out, Output};
+use crate::room::{Context, Room};
+use crate::rooms::Rooms;
+use crate::tally::{Count, Tally};
+pub use status::{LinkStatus, RoomStatus};
+
+/// One node's end of all its links: whom it is linked with, which rooms they have, and over which link
+/// each room comes and goes.
+///
+/// Driven by values: after each `handle_*`, take the outputs until there are none
+/// ([`poll`](Self::poll)), and call [`handle_timeout`](Self::handle_timeout) at
+/// [`poll_timeout`](Self::poll_timeout), which may change with each call.
+#[derive(Debug)]
+pub struct Relay {
+    config: RelayConfig,
+    links: Links,
+    rooms: Rooms,
+    out: Out,
+    /// When heartbeats are due.
+    beat_at: Option<Instant>,
+    /// When a link may have something to say; it may have none, where something was heard since.
+    links_at: Option<Instant>,
+    drain: Option<Drain>,
+}
+
+#[derive(Debug)]
+struct Drain {
+    until: Instant,
+    is_told: bool,
+}
+
+impl Relay {
+    #[must_use]
+    pub fn new(config: RelayConfig) -> Self {
+        Self {
+            config,
+            links: Links::new(),
+            rooms: Rooms::default(),
+            out: Out::default(),
+            beat_at: None,
+            links_at: None,
+            drain: None,
+        }
+    }
+
+    /// A connection is there, and the other end has shown this certificate.
+    pub fn handle_connected(
+        &mut self,
+        link: LinkId,
+        direction: Direction,
+        certificate: NodeIdentity,
+        now: Instant,
+    ) {
+        if self.links.len() >= LINKS_MAX {
+            self.out.close(link, CloseReason::TooManyLinks);
+            return;
+        }
+        if self.drain.is_some() {
+            self.out.close(link, CloseReason::Draining);
+            return;
+        }
+        let at = Link::new(direction, certificate, now);
+        self.links_at = Some(earlier(self.links_at, at.timeout()));
+        self.beat_at.get_or_insert(now + HEARTBEAT);
+        self.links.insert(link, at);
+        let hello = Hello {
+            versions: VERSIONS,
+            id: self.config.id,
+            node: self.config.node.clone(),
+        };
+        self.out.control(link, &Message::Hello(hello));
+    }
+
+    /// Something came over a link: a message of the control stream, the whole of another stream, or a
+    /// datagram. After a link has been closed, what still comes over it is left out.
+    pub fn handle_message(&mut self, link: LinkId, channel: Channel, bytes: Bytes, now: Instant) {
+        let Some(at) = self.links.get_mut(&link) else {
+            return;
+        };
+        if at.peer.is_none() && channel != Channel::Control {
+            // It has overtaken the hello.
+            return;
+        }
+        if at.liveness.heard(now) {
+            self.handle_recovered(link, now);
+        }
+        let done = match channel {
+            Channel::Control => self.handle_control(link, bytes, now),
+            Channel::Frame => self.handle_frame(link, bytes),
+            Channel::Datagram => self.handle_datagram(link, bytes, now),
+        };
+        let done = done.or_else(|error| match error {
+            Fault::Close(reason) => Err(reason),
+            Fault::Malformed => self.handle_malformed(link, now),
+        });
+        if let Err(reason) = done {
+            self.close(link, reason, now);
+        }
+        self.settle(now);
+    }
+
+    /// The connection is gone; `reason` is what the other end has said, if it has said anything.
+    pub fn handle_closed(&mut self, link: LinkId, reason: Option<CloseReason>, now: Instant) {
+        if !self.links.contains_key(&link) {
+            return;
+        }
+        if let Some(reason) = reason {
+            self.out.tally.add_closed_by_peer(reason);
+        }
+        self.out.event(Event::LinkClosed { link, reason });
+        self.forget(link, now);
+        self.settle(now);
+    }
+
+    /// How old the oldest frame is that the carrier has not written yet; zero when there is none. Said
+    /// about ten times a second while there is one, and when there is none again.
+    pub fn handle_backlog(&mut self, link: LinkId, age: Duration, now: Instant) {
+        if let Some(at) = self.links.get_mut(&link) {
+            at.sending.fullness.handle_backlog(age, now);
+        }
+    }
+
+    /// This node leaves after a while. Others use other nodes from now on;
+    /// [`Event::Drained`] says when nobody gets anything from this one any more. Links that are still
+    /// there after that time are closed.
+    pub fn drain(&mut self, after: Duration, now: Instant) {
+        if self.drain.is_some() {
+            return;
+        }
+        self.drain = Some(Drain {
+            until: now + after,
+            is_told: false,
+        });
+        let after_ms = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
+        for (id, link) in &self.links {
+            if link.peer.is_some() {
+                self.out.control(*id, &Message::GoAway { after_ms });
+            }
+        }
+        self.settle(now);
+    }
+
+    /// The answer to [`Event::RoomNeeded`] where the room cannot be opened.
+    pub fn refuse_room(&mut self, name: &RoomName, now: Instant) {
+        let Some(key) = self.rooms.key(name) else {
+            return;
+        };
+        let Some(room) = self.rooms.get_mut(key).filter(|room| room.id.is_none()) else {
+            return;
+        };
+        let below: Vec<_> = room.below.iter().collect();
+        for (link, subscription) in below {
+            room.remove_below(link, &mut self.out);
+            if let Some(at) = self.links.get_mut(&link) {
+                at.serving.remove(subscription.0);
+            }
+            self.out.tally.add(Count::RefusedByUs);
+            let reason = Refusal::NoSource;
+            let message = Message::Refused {
+                subscription,
+                reason,
+            };
+            self.out.control(link, &message);
+        }
+        self.rooms.mark(key);
+        self.settle(now);
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.links_at.is_some_and(|at| at <= now) || self.beat_at.is_some_and(|at| at <= now) {
+            self.check_links(now);
+        }
+        if let Some(drain) = &self.drain
+            && drain.until <= now
+        {
+            let ids: Vec<LinkId> = self.links.keys().copied().collect();
+            for id in ids {
+                self.close(id, CloseReason::Drained, now);
+            }
+        }
+        self.rooms.mark_due(now);
+        self.settle(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.queue.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let drain = self.drain.as_ref().map(|drain| drain.until);
+        let drain = drain.filter(|_| !self.links.is_empty());
+        let times = [self.beat_at, self.links_at, self.rooms.timeout(), drain];
+        times.into_iter().flatten().min()
+    }
+
+    /// What was counted since the last time.
+    pub fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.out.tally)
+    }
+
+    fn check_links(&mut self, now: Instant) {
+        let ids: Vec<LinkId> = self.links.keys().copied().collect();
+        let is_beat = self.beat_at.is_some_and(|at| at <= now);
+        for id in ids {
+            let Some(link) = self.links.get_mut(&id) else {
+                continue;
+            };
+            if link.peer.is_none() {
+                if link.hello_by <= now {
+                    self.close(id, CloseReason::HelloTimeout, now);
+                }
+                continue;
+            }
+            match link.liveness.handle_timeout(now) {
+                Some(Change::Dead) => {
+                    self.close(id, CloseReason::Silent, now);
+                    continue;
+                }
+                Some(Change::Suspect) => {
+                    self.out.tally.add(Count::Suspected);
+                    self.out.event(Event::LinkSuspect { link: id });
+                    link.heard
+                        .aliases
+                        .keys()
+                        .for_each(|key| self.rooms.mark(key));
+                }
+                None => {}
+            }
+            if is_beat {
+                media::send_heartbeat(id, link, &mut self.out, now);
+            }
+        }
+        if is_beat {
+            self.beat_at = (!self.links.is_empty()).then_some(now + HEARTBEAT);
+        }
+        self.links_at = self.links.values().map(Link::timeout).min();
+    }
+
+    fn handle_recovered(&mut self, link: LinkId, now: Instant) {
+        self.out.tally.add(Count::Recovered);
+        self.out.event(Event::LinkRecovered { link });
+        if let Some(at) = self.links.get_mut(&link) {
+            at.heard.aliases.keys().for_each(|key| self.rooms.mark(key));
+            if let Some(peer) = &mut at.peer {
+                peer.good_since = now;
+            }
+        }
+    }
+
+    /// A frame or datagram was not read: it is dropped, and the link is closed when there are many.
+    fn handle_malformed(&mut self, link: LinkId, now: Instant) -> Result<(), CloseReason> {
+        self.out.tally.add(Count::DropMalformed);
+        let link = self.links.get_mut(&link);
+        link.map_or(Ok(()), |link| link.inflow.take(Inbound::Malformed, now))
+    }
+
+    fn close(&mut self, link: LinkId, reason: CloseReason, now: Instant) {
+        self.out.close(link, reason);
+        self.forget(link, now);
+    }
+
+    fn forget(&mut self, id: LinkId, now: Instant) {
+        let Some(link) = self.links.remove(&id) else {
+            return;
+        };
+        let mut keys = link.rooms();
+        if link.is_parent() {
+            // It may have been asked for any room.
+            keys = self.rooms.keys();
+        }
+        for key in keys {
+            self.with_room(key, now, |room, cx| room.forget_link(id, cx));
+        }
+        if self.links.is_empty() {
+            (self.beat_at, self.links_at) = (None, None);
+        }
+    }
+
+    /// Changes what is known of a room, which is settled afterwards.
+    fn with_room<R>(
+        &mut self,
+        key: RoomKey,
+        now: Instant,
+        change: impl FnOnce(&mut Room, &mut Context<'_>) -> R,
+    ) -> Option<R> {
+        self.rooms.mark(key);
+        let room = self.rooms.get_mut(key)?;
+        let mut cx = Context {
+            key,
+            config: &self.config,
+            links: &mut self.links,
+            out: &mut self.out,
+            now,
+            wake: None,
+            others: Vec::new(),
+        };
+        Some(change(room, &mut cx))
+    }
+
+    fn settle(&mut self, now: Instant) {
+        while let Some(key) = self.rooms.next_marked() {
+            let Some(room) = self.rooms.get_mut(key) else {
+                continue;
+            };
+            let mut cx = Context {
+                key,
+                config: &self.config,
+                links: &mut self.links,
+                out: &mut self.out,
+                now,
+                wake: None,
+                others: Vec::new(),
+            };
+            room.settle(&mut cx);
+            let (wake, others) = (cx.wake, cx.others);
+            self.rooms.settled(key, wake);
+            others.into_iter().for_each(|key| self.rooms.mark(key));
+        }
+        if let Some(drain) = &mut self.drain
+            && !drain.is_told
+            && self.links.values().all(|link| link.serving.len() == 0)
+        {
+            drain.is_told = true;
+            self.out.event(Event::Drained);
+        }
+    }
+}
+
+/// What becomes of a link after a message that is wrong.
+enum Fault {
+    Close(CloseReason),
+    /// Nothing depends on what was lost.
+    Malformed,
+}
+
+impl From<CloseReason> for Fault {
+    fn from(reason: CloseReason) -> Self {
+        Self::Close(reason)
+    }
+}
+
+fn earlier(known: Option<Instant>, at: Instant) -> Instant {
+    known.map_or(at, |known| known.min(at))
+}

@@ -1,0 +1,203 @@
+//! Frames and datagrams: to hops below, and from those above.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use lightstick_types::{RoomId, StreamId};
+
+use super::{Fault, Relay};
+use crate::config::RelayConfig;
+use crate::envelope::{
+    AUDIO_HEAD, Channel, Class, Datagram, Flow, FrameHead, Priority, audio_head,
+};
+use crate::fullness::Verdict;
+use crate::limits::{DATAGRAM_MAX, FRAME_MAX, HEARTBEAT, PAYLOAD_MAX};
+use crate::link::{Link, RoomKey};
+use crate::message::{Message, SubscriptionId};
+use crate::output::{LinkId, LocalError, Out, Output, Send, ToRoom};
+use crate::tally::Count;
+
+pub(super) fn send_heartbeat(id: LinkId, link: &mut Link, out: &mut Out, now: Instant) {
+    let heartbeat = link.liveness.beat(now);
+    out.queue.push_back(Output::Send(Send {
+        link: id,
+        channel: Channel::Datagram,
+        priority: Priority::Control,
+        // The next one says more.
+        deadline: Some(now + HEARTBEAT),
+        flow: None,
+        is_keyframe: false,
+        head: heartbeat.encode(),
+        body: Bytes::new(),
+    }));
+}
+
+impl Relay {
+    pub(super) fn handle_frame(&mut self, id: LinkId, bytes: Bytes) -> Result<(), Fault> {
+        let (head, payload) = FrameHead::decode(bytes).map_err(|_| Fault::Malformed)?;
+        if let Some(key) = self.fed_by(id, head.flow.subscription) {
+            self.out.tally.add(Count::FramesIn);
+            self.deliver(key, id, head.class(), payload);
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle_datagram(
+        &mut self,
+        id: LinkId,
+        bytes: Bytes,
+        now: Instant,
+    ) -> Result<(), Fault> {
+        match Datagram::decode(bytes).map_err(|_| Fault::Malformed)? {
+            Datagram::Heartbeat(heartbeat) => {
+                if let Some(link) = self.links.get_mut(&id) {
+                    link.liveness.handle_heartbeat(heartbeat, now);
+                }
+            }
+            Datagram::Audio {
+                subscription,
+                payload,
+            } => {
+                if let Some(key) = self.fed_by(id, subscription) {
+                    self.out.tally.add(Count::AudioIn);
+                    self.deliver(key, id, Class::Audio, payload);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn fed_by(&mut self, id: LinkId, subscription: SubscriptionId) -> Option<RoomKey> {
+        let numbers = &self.links.get(&id)?.feeding.numbers;
+        let key = numbers.get(subscription.0);
+        if key.is_none() {
+            self.out.tally.add(match numbers.was_given(subscription.0) {
+                true => Count::DropLate,
+                false => Count::DropUnknown,
+            });
+        }
+        key
+    }
+
+    pub(super) fn deliver(&mut self, key: RoomKey, link: LinkId, class: Class, payload: Bytes) {
+        let Some(room) = self.rooms.get_mut(key) else {
+            return;
+        };
+        let message = ToRoom::Down {
+            link,
+            class,
+            payload,
+        };
+        self.out.tell(room.id, message);
+        if room.feeds.delivered(link, class) {
+            self.rooms.mark(key);
+        }
+    }
+
+    pub(super) fn send_down(
+        &mut self,
+        id: RoomId,
+        to: LinkId,
+        class: Class,
+        payload: Bytes,
+        now: Instant,
+    ) -> Result<(), LocalError> {
+        let len_max = match class {
+            Class::Control => PAYLOAD_MAX,
+            Class::Frame { .. } | Class::Audio => FRAME_MAX,
+        };
+        if payload.len() > len_max {
+            return Err(LocalError::TooLong);
+        }
+        let key = self.rooms.key_of(id).ok_or(LocalError::NoSuchRoom)?;
+        let room = self.rooms.get_mut(key).ok_or(LocalError::NoSuchRoom)?;
+        let (subscriber, link) = room
+            .below
+            .get_mut(to)
+            .zip(self.links.get(&to))
+            .ok_or(LocalError::NotSubscribed)?;
+        let subscription = subscriber.number;
+        let (stream, is_keyframe, is_past) = match class {
+            Class::Control => {
+                let message = Message::Down {
+                    subscription,
+                    payload,
+                };
+                self.out.control(to, &message);
+                return Ok(());
+            }
+            Class::Audio if payload.len() + AUDIO_HEAD <= DATAGRAM_MAX => {
+                self.out.tally.add(Count::AudioOut);
+                self.out.queue.push_back(Output::Send(Send {
+                    link: to,
+                    channel: Channel::Datagram,
+                    priority: Priority::Audio,
+                    deadline: Some(now + self.config.frame_expiry),
+                    flow: None,
+                    is_keyframe: false,
+                    head: audio_head(subscription),
+                    body: payload,
+                }));
+                return Ok(());
+            }
+            Class::Audio => (StreamId::AUDIO, false, false),
+            Class::Frame {
+                stream,
+                is_keyframe,
+                is_past,
+            } => (stream, is_keyframe, is_past),
+        };
+        let fullness = &link.sending.fullness;
+        let verdict = match is_past {
+            true => Verdict::Send(Priority::CatchUp),
+            false => subscriber.streams.offer(stream, is_keyframe, fullness, now),
+        };
+        let head = FrameHead {
+            flow: Flow {
+                subscription,
+                stream,
+            },
+            is_keyframe,
+            is_past,
+        };
+        match verdict {
+            Verdict::Send(priority) => {
+                self.out.tally.add(Count::FramesOut);
+                let frame = frame(to, priority, head, payload, &self.config, now);
+                self.out.queue.push_back(Output::Send(frame));
+            }
+            Verdict::Drop { is_first } => {
+                self.out.tally.add(Count::DropFull);
+                if is_first {
+                    let held = ToRoom::Held { link: to, stream };
+                    self.out.tell(room.id, held);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn frame(
+    link: LinkId,
+    priority: Priority,
+    head: FrameHead,
+    body: Bytes,
+    config: &RelayConfig,
+    now: Instant,
+) -> Send {
+    let expiry = match head.is_past {
+        true => config.catch_up_expiry,
+        false => config.frame_expiry,
+    };
+    Send {
+        link,
+        channel: Channel::Frame,
+        priority,
+        deadline: Some(now + expiry),
+        flow: Some(head.flow),
+        is_keyframe: head.is_keyframe,
+        head: head.encode(),
+        body,
+    }
+}

@@ -1,0 +1,316 @@
+//! What a node knows and does about one room.
+//!
+//! Whatever happens changes what is known, and marks the room. [`Room::settle`] then compares what is
+//! known with what was done, and does the difference: it does not matter what happened in which order.
+
+mod below;
+mod feeds;
+mod offer;
+mod show;
+mod want;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use bytes::Bytes;
+use lightstick_types::{RoomId, RoomName};
+
+use crate::config::RelayConfig;
+use crate::limits::REFUSED_FOR;
+use crate::link::{Links, RoomKey};
+use crate::message::{Alias, Withdrawal};
+use crate::output::{Event, LinkId, Out, ToRoom};
+use crate::route::{Health, Rank, RoomSource, Route, weight};
+use below::Below;
+use feeds::Feeds;
+pub(crate) use show::Show;
+use want::Want;
+
+/// What a room settles with.
+pub(crate) struct Context<'a> {
+    pub(crate) key: RoomKey,
+    pub(crate) config: &'a RelayConfig,
+    pub(crate) links: &'a mut Links,
+    pub(crate) out: &'a mut Out,
+    pub(crate) now: Instant,
+    /// When the room has to be settled again.
+    pub(crate) wake: Option<Instant>,
+    /// Other rooms that have to be settled now.
+    pub(crate) others: Vec<RoomKey>,
+}
+
+impl Context<'_> {
+    fn wake_at(&mut self, at: Instant) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) name: RoomName,
+    /// Its id, while it is open.
+    pub(crate) id: Option<RoomId>,
+    /// The epoch of its publisher, if that is at this node.
+    pub(crate) published: Option<u64>,
+    pub(crate) is_watched: bool,
+    routes: BTreeMap<LinkId, HeardRoute>,
+    pub(crate) feeds: Feeds,
+    pub(crate) below: Below,
+    linger: Linger,
+    pub(crate) show: Option<Show>,
+    pub(crate) want: Want,
+    told: Told,
+}
+
+/// A way that a neighbour has announced.
+#[derive(Debug)]
+struct HeardRoute {
+    alias: Alias,
+    route: Route,
+    /// Since when it has not been stale.
+    good_since: Instant,
+    /// The neighbour has refused a subscription.
+    refused_until: Option<Instant>,
+}
+
+/// Whether the room goes on for those who may come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Linger {
+    Wanted,
+    Until(Instant),
+    Over,
+}
+
+/// What was told of the room.
+#[derive(Debug)]
+struct Told {
+    source: Option<RoomSource>,
+    is_superseded: bool,
+    is_needed: bool,
+    /// Why the room was withdrawn the last time.
+    reason: Withdrawal,
+}
+
+/// A way that can be taken, with its place among all.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    rank: Rank,
+    link: LinkId,
+    good_since: Instant,
+}
+
+impl Room {
+    pub(crate) fn new(name: RoomName) -> Self {
+        Self {
+            name,
+            id: None,
+            published: None,
+            is_watched: false,
+            routes: BTreeMap::new(),
+            feeds: Feeds::default(),
+            below: Below::default(),
+            linger: Linger::Over,
+            show: None,
+            want: Want::default(),
+            told: Told {
+                source: None,
+                is_superseded: false,
+                is_needed: false,
+                reason: Withdrawal::Unreachable,
+            },
+        }
+    }
+
+    /// The neighbour announces the room, or another way to it.
+    pub(crate) fn heard(&mut self, link: LinkId, alias: Alias, route: Route, now: Instant) {
+        let known = self.routes.get(&link);
+        let good_since = match known {
+            Some(known) if !known.route.is_stale => known.good_since,
+            _ => now,
+        };
+        let heard = HeardRoute {
+            alias,
+            route,
+            good_since,
+            refused_until: None,
+        };
+        self.routes.insert(link, heard);
+        self.want.answered(link);
+    }
+
+    /// The neighbour announces the room no more, and has ended what was subscribed there.
+    pub(crate) fn withdrawn(&mut self, link: LinkId, reason: Withdrawal, cx: &mut Context<'_>) {
+        if self.routes.remove(&link).is_some() {
+            self.told.reason = reason;
+        }
+        self.end_feed(link, cx);
+    }
+
+    /// The neighbour does not serve the room although it has announced it.
+    pub(crate) fn refused(&mut self, link: LinkId, cx: &mut Context<'_>) {
+        self.end_feed(link, cx);
+        if let Some(heard) = self.routes.get_mut(&link) {
+            heard.refused_until = Some(cx.now + REFUSED_FOR);
+        }
+    }
+
+    /// The link is gone.
+    pub(crate) fn forget_link(&mut self, link: LinkId, cx: &mut Context<'_>) {
+        self.withdrawn(link, Withdrawal::Unreachable, cx);
+        self.remove_below(link, cx.out);
+        self.want.forget(link);
+    }
+
+    pub(crate) fn open(&mut self, id: RoomId, cx: &mut Context<'_>) {
+        self.id = Some(id);
+        self.linger = Linger::Until(cx.now + cx.config.linger);
+        self.told.is_needed = false;
+        self.below.tell_all(id, cx.out);
+    }
+
+    pub(crate) fn close(&mut self, cx: &mut Context<'_>) {
+        self.unpublish();
+        self.is_watched = false;
+        self.linger = Linger::Over;
+        self.end_feeds(cx);
+        self.feeds.resume = Bytes::new();
+        self.id = None;
+    }
+
+    pub(crate) fn publish(&mut self, epoch: u64) {
+        self.published = Some(epoch);
+        self.told.is_superseded = false;
+    }
+
+    pub(crate) fn unpublish(&mut self) {
+        if self.published.take().is_some() {
+            self.told.reason = Withdrawal::Ended;
+            self.told.is_superseded = false;
+            self.show = None;
+        }
+    }
+
+    /// Does what follows from what is known. The room is settled again when the context says.
+    pub(crate) fn settle(&mut self, cx: &mut Context<'_>) {
+        self.settle_linger(cx);
+        let candidates = self.candidates(cx);
+        self.tell_source(cx.out);
+        self.settle_feeds(&candidates, cx);
+        self.settle_offers(&candidates, cx);
+        self.settle_wants(cx);
+        if self.id.is_none() && !self.below.is_empty() {
+            if !std::mem::replace(&mut self.told.is_needed, true) {
+                let name = self.name.clone();
+                cx.out.event(Event::RoomNeeded { name });
+            }
+        } else {
+            self.told.is_needed = false;
+        }
+    }
+
+    /// Whether nothing is known of the room that could not be learned anew.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.id.is_none() && self.routes.is_empty() && self.below.is_empty() && self.want.is_empty()
+    }
+
+    fn settle_linger(&mut self, cx: &mut Context<'_>) {
+        let is_wanted = self.is_watched || !self.below.is_empty();
+        self.linger = match self.linger {
+            _ if self.id.is_none() => Linger::Over,
+            _ if is_wanted => Linger::Wanted,
+            Linger::Wanted => Linger::Until(cx.now + cx.config.linger),
+            linger => linger,
+        };
+        let Linger::Until(at) = self.linger else {
+            return;
+        };
+        if at > cx.now {
+            cx.wake_at(at);
+            return;
+        }
+        self.linger = Linger::Over;
+        if self.published.is_none() {
+            self.end_feeds(cx);
+            cx.out.tell(self.id, ToRoom::Idle);
+        }
+    }
+
+    pub(crate) fn route(&self, link: LinkId) -> Option<&Route> {
+        self.routes.get(&link).map(|heard| &heard.route)
+    }
+
+    /// The origin that others announce.
+    pub(crate) fn source(&self) -> Option<RoomSource> {
+        let sources = self.routes.values().map(|heard| heard.route.source());
+        sources.max()
+    }
+
+    fn tell_source(&mut self, out: &mut Out) {
+        let source = self.source();
+        let name = || self.name.clone();
+        if source != self.told.source {
+            out.event(match source {
+                Some(source) => Event::RoomAnnounced {
+                    name: name(),
+                    source,
+                },
+                None => Event::RoomWithdrawn {
+                    name: name(),
+                    reason: self.told.reason,
+                },
+            });
+            if source.is_none() && self.published.is_none() {
+                out.tell(self.id, ToRoom::Withdrawn(self.told.reason));
+            }
+            self.told.source = source;
+            self.told.is_superseded = false;
+        }
+        if let (Some(source), Some(epoch)) = (source, self.published)
+            && source.epoch > epoch
+            && !std::mem::replace(&mut self.told.is_superseded, true)
+        {
+            out.tell(self.id, ToRoom::Superseded(source));
+        }
+    }
+
+    /// The ways to the origin that counts, best first.
+    fn candidates(&self, cx: &mut Context<'_>) -> Vec<Candidate> {
+        let source = self.source();
+        let mut candidates = Vec::new();
+        for (id, heard) in &self.routes {
+            let Some(link) = cx.links.get(id) else {
+                continue;
+            };
+            let Some(peer) = &link.peer else {
+                continue;
+            };
+            if Some(heard.route.source()) != source {
+                continue;
+            }
+            if let Some(until) = heard.refused_until
+                && until > cx.now
+            {
+                cx.wake_at(until);
+                continue;
+            }
+            let weight = weight(&self.name, &cx.config.node.region, &peer.node.name);
+            candidates.push(Candidate {
+                rank: Rank::new(link.health(&heard.route), &heard.route, weight),
+                link: *id,
+                good_since: heard.good_since.max(peer.good_since),
+            });
+        }
+        candidates.sort_by_key(|candidate| (candidate.rank, candidate.link));
+        candidates
+    }
+
+    /// The link that would feed the room next.
+    pub(crate) fn standby(&self, cx: &mut Context<'_>) -> Option<LinkId> {
+        let candidates = self.candidates(cx);
+        let mut others = candidates
+            .iter()
+            .filter(|candidate| candidate.rank.health != Health::Suspect)
+            .filter(|candidate| Some(candidate.link) != self.feeds.link());
+        others.next().map(|candidate| candidate.link)
+    }
+}

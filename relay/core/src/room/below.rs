@@ -1,0 +1,100 @@
+//! The nodes that get a room from this one.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use lightstick_types::{NodeId, RoomId};
+
+use super::Room;
+use crate::fullness::Streams;
+use crate::limits::CHAT_NODES_MAX;
+use crate::message::SubscriptionId;
+use crate::output::{LinkId, Out, ToRoom};
+
+#[derive(Debug, Default)]
+pub(crate) struct Below {
+    links: BTreeMap<LinkId, Subscriber>,
+    /// The way back to nodes whose chat has come by.
+    nodes: BTreeMap<NodeId, LinkId>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    pub(crate) number: SubscriptionId,
+    pub(crate) streams: Streams,
+    resume: Bytes,
+}
+
+impl Below {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    pub(crate) fn get_mut(&mut self, link: LinkId) -> Option<&mut Subscriber> {
+        self.links.get_mut(&link)
+    }
+
+    pub(crate) fn contains(&self, link: LinkId) -> bool {
+        self.links.contains_key(&link)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (LinkId, SubscriptionId)> {
+        self.links.iter().map(|(link, at)| (*link, at.number))
+    }
+
+    /// Whoever has opened the room learns of those that have come before.
+    pub(super) fn tell_all(&self, room: RoomId, out: &mut Out) {
+        for (link, subscriber) in &self.links {
+            let (link, resume) = (*link, subscriber.resume.clone());
+            out.tell(Some(room), ToRoom::Subscribed { link, resume });
+        }
+    }
+
+    /// Chat of a node has come over this link. False: it comes over another one, or there are too many.
+    pub(crate) fn learn(&mut self, node: NodeId, link: LinkId) -> bool {
+        match self.nodes.get(&node) {
+            Some(known) => *known == link,
+            None if self.nodes.len() < CHAT_NODES_MAX => {
+                self.nodes.insert(node, link);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The subscription on the way to a node.
+    pub(crate) fn way_to(&self, node: NodeId) -> Option<(LinkId, SubscriptionId)> {
+        let link = *self.nodes.get(&node)?;
+        Some((link, self.links.get(&link)?.number))
+    }
+}
+
+impl Room {
+    pub(crate) fn add_below(
+        &mut self,
+        link: LinkId,
+        number: SubscriptionId,
+        resume: Bytes,
+        out: &mut Out,
+    ) {
+        let subscriber = Subscriber {
+            number,
+            streams: Streams::default(),
+            resume: resume.clone(),
+        };
+        self.below.links.insert(link, subscriber);
+        out.tell(self.id, ToRoom::Subscribed { link, resume });
+    }
+
+    /// Its subscription has ended, if there was one.
+    pub(crate) fn remove_below(&mut self, link: LinkId, out: &mut Out) -> Option<SubscriptionId> {
+        let subscriber = self.below.links.remove(&link)?;
+        self.below.nodes.retain(|_, at| *at != link);
+        out.tell(self.id, ToRoom::Unsubscribed { link });
+        Some(subscriber.number)
+    }
+}

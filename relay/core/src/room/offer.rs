@@ -1,0 +1,136 @@
+//! What a node announces of a room, and to whom.
+
+use super::{Candidate, Context, Room};
+use crate::limits::{ANNOUNCING, ROOMS_MAX};
+use crate::link::{Link, Peer};
+use crate::message::{Alias, Message, Withdrawal};
+use crate::output::LinkId;
+use crate::route::{Health, Path, Route};
+use crate::tally::Count;
+
+/// What can be announced, and the link that it was learned from.
+struct Offer {
+    route: Route,
+    from: Option<LinkId>,
+    /// It was learned from a parent, or from nobody who could.
+    is_from_parent: bool,
+}
+
+impl Offer {
+    /// Whether a neighbour is told. What comes from a parent goes to children only: no node carries a
+    /// room from one of its parents to another one, so that rooms take the short ways, and no way turns
+    /// back.
+    fn is_for(&self, id: LinkId, link: &Link) -> bool {
+        let leads_back = |peer: &Peer| self.route.path.contains(peer.id);
+        Some(id) != self.from
+            && !link.peer.as_ref().is_none_or(leads_back)
+            && !(self.is_from_parent && link.is_parent())
+    }
+}
+
+impl Room {
+    fn offer(&self, candidates: &[Candidate], cx: &Context<'_>) -> Option<Offer> {
+        if let Some(epoch) = self.published {
+            let path = Path::from_origin(cx.config.id);
+            return Some(Offer {
+                route: Route {
+                    epoch,
+                    path,
+                    is_stale: false,
+                },
+                from: None,
+                is_from_parent: false,
+            });
+        }
+        let of_feed = |candidate: &&Candidate| Some(candidate.link) == self.feeds.link();
+        let taken = candidates.iter().find(of_feed).or(candidates.first())?;
+        let route = &self.routes.get(&taken.link)?.route;
+        Some(Offer {
+            route: Route {
+                epoch: route.epoch,
+                path: route.path.through(cx.config.id)?,
+                is_stale: taken.rank.health != Health::Good,
+            },
+            from: Some(taken.link),
+            is_from_parent: cx.links.get(&taken.link).is_some_and(Link::is_parent),
+        })
+    }
+
+    /// Tells each neighbour what has changed for it.
+    pub(super) fn settle_offers(&mut self, candidates: &[Candidate], cx: &mut Context<'_>) {
+        let offer = self.offer(candidates, cx);
+        let ids: Vec<LinkId> = cx.links.keys().copied().collect();
+        for id in ids {
+            let Some(link) = cx.links.get_mut(&id) else {
+                continue;
+            };
+            let route = offer
+                .as_ref()
+                .filter(|offer| offer.is_for(id, link))
+                .map(|offer| offer.route);
+            match (link.announced.rooms.get(&cx.key).copied(), route) {
+                (Some((alias, _)), None) => self.withdraw(id, alias, cx),
+                (Some((alias, old)), Some(route)) if old != route => {
+                    self.announce(id, Some(alias), route, cx);
+                }
+                (None, Some(route)) => self.announce(id, None, route, cx),
+                (None, None) => {
+                    link.announced.left_out.remove(&cx.key);
+                }
+                (Some(_), Some(_)) => {}
+            }
+        }
+    }
+
+    fn announce(&mut self, id: LinkId, alias: Option<Alias>, route: Route, cx: &mut Context<'_>) {
+        let key = cx.key;
+        let Some(link) = cx.links.get_mut(&id) else {
+            return;
+        };
+        let announced = &mut link.announced;
+        if alias.is_none() && announced.rooms.len() >= ROOMS_MAX {
+            if announced.left_out.insert(key) {
+                cx.out.tally.add(Count::LeftOut);
+            }
+            return;
+        }
+        if let Err(wait) = announced.rate.try_take(cx.now, ANNOUNCING) {
+            cx.wake_at(cx.now + wait);
+            return;
+        }
+        let (alias, message) = match alias {
+            Some(alias) => (alias, Message::Reroute { alias, route }),
+            None => {
+                let Some(alias) = announced.aliases.give(key).map(Alias) else {
+                    return;
+                };
+                let room = self.name.clone();
+                (alias, Message::Announce { alias, room, route })
+            }
+        };
+        announced.rooms.insert(key, (alias, route));
+        announced.left_out.remove(&key);
+        // The announcement is the answer.
+        link.heard.wants.remove(&key);
+        self.want.remove_asker(id);
+        cx.out.control(id, &message);
+    }
+
+    fn withdraw(&mut self, id: LinkId, alias: Alias, cx: &mut Context<'_>) {
+        let reason = self.told.reason;
+        let reason = match self.routes.is_empty() && self.published.is_none() {
+            true => reason,
+            false => Withdrawal::Unreachable,
+        };
+        cx.out.control(id, &Message::Withdraw { alias, reason });
+        let number = self.remove_below(id, cx.out);
+        if let Some(link) = cx.links.get_mut(&id) {
+            link.announced.rooms.remove(&cx.key);
+            link.announced.aliases.remove(alias.0);
+            if let Some(number) = number {
+                link.serving.remove(number.0);
+            }
+            cx.others.extend(link.announced.left_out.pop_first());
+        }
+    }
+}
