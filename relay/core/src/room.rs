@@ -123,6 +123,9 @@ impl Room {
 
     /// The neighbour announces the room, or another way to it.
     pub(crate) fn heard(&mut self, link: LinkId, alias: Alias, route: Route, now: Instant) {
+        if Some(route.source()) > self.told.source {
+            self.told.reason = Withdrawal::Unreachable;
+        }
         let known = self.routes.get(&link);
         let good_since = match known {
             Some(known) if !known.route.is_stale => known.good_since,
@@ -140,7 +143,7 @@ impl Room {
 
     /// The neighbour announces the room no more, and has ended what was subscribed there.
     pub(crate) fn withdrawn(&mut self, link: LinkId, reason: Withdrawal, cx: &mut Context<'_>) {
-        if self.routes.remove(&link).is_some() {
+        if self.routes.remove(&link).is_some() && reason == Withdrawal::Ended {
             self.told.reason = reason;
         }
         self.end_feed(link, cx);
@@ -174,12 +177,14 @@ impl Room {
         self.linger = Linger::Over;
         self.end_feeds(cx);
         self.feeds.resume = Bytes::new();
+        self.show = None;
         self.id = None;
     }
 
     pub(crate) fn publish(&mut self, epoch: u64) {
         self.published = Some(epoch);
         self.told.is_superseded = false;
+        self.told.reason = Withdrawal::Unreachable;
     }
 
     pub(crate) fn unpublish(&mut self) {
@@ -198,6 +203,8 @@ impl Room {
         self.settle_feeds(&candidates, cx);
         self.settle_offers(&candidates, cx);
         self.settle_wants(cx);
+        // A withdrawal ends subscriptions.
+        self.settle_linger(cx);
         if self.id.is_none() && !self.below.is_empty() {
             if !std::mem::replace(&mut self.told.is_needed, true) {
                 let name = self.name.clone();

@@ -54,16 +54,13 @@ impl Below {
         }
     }
 
-    /// Chat of a node has come over this link. False: it comes over another one, or there are too many.
+    /// Chat of a node has come over this link: that is the way to it. False: there are too many nodes.
     pub(crate) fn learn(&mut self, node: NodeId, link: LinkId) -> bool {
-        match self.nodes.get(&node) {
-            Some(known) => *known == link,
-            None if self.nodes.len() < CHAT_NODES_MAX => {
-                self.nodes.insert(node, link);
-                true
-            }
-            None => false,
+        if self.nodes.len() >= CHAT_NODES_MAX && !self.nodes.contains_key(&node) {
+            return false;
         }
+        self.nodes.insert(node, link);
+        true
     }
 
     /// The subscription on the way to a node.

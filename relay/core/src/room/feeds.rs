@@ -116,24 +116,24 @@ impl Room {
                 return;
             }
         }
-        let (next, ended) = match self.feeds.previous.take() {
+        let next = match self.feeds.previous.take() {
             Some((previous, _)) if previous.link == best.link => {
                 let link = best.link;
                 cx.out.tell(self.id, ToRoom::FeedStarted { link });
-                (Some(previous), None)
+                Some(previous)
             }
-            previous => (self.start_feed(best.link, cx), previous),
+            previous => {
+                if let Some((previous, _)) = previous {
+                    self.unsubscribe(previous, cx);
+                }
+                self.start_feed(best.link, cx)
+            }
         };
-        let Some(next) = next else {
-            self.feeds.previous = ended;
-            return;
-        };
-        if let Some((ended, _)) = ended {
-            self.unsubscribe(ended, cx);
+        if let Some(next) = next {
+            cx.out.tally.add(Count::Failovers);
+            self.feeds.previous = Some((current, cx.now + OVERLAP_MAX));
+            self.feeds.current = Some(next);
         }
-        cx.out.tally.add(Count::Failovers);
-        self.feeds.previous = Some((current, cx.now + OVERLAP_MAX));
-        self.feeds.current = Some(next);
     }
 
     /// `None`: it has to wait.

@@ -1,5 +1,7 @@
 //! What a node announces of a room, and to whom.
 
+use lightstick_types::NodeRole;
+
 use super::{Candidate, Context, Room};
 use crate::limits::{ANNOUNCING, ROOMS_MAX};
 use crate::link::{Link, Peer};
@@ -12,48 +14,39 @@ use crate::tally::Count;
 struct Offer {
     route: Route,
     from: Option<LinkId>,
-    /// It was learned from a parent, or from nobody who could.
-    is_from_parent: bool,
 }
 
 impl Offer {
-    /// Whether a neighbour is told. What comes from a parent goes to children only: no node carries a
-    /// room from one of its parents to another one, so that rooms take the short ways, and no way turns
-    /// back.
-    fn is_for(&self, id: LinkId, link: &Link) -> bool {
+    /// Whether a neighbour is told. An edge serves viewers, and carries no room from one node to another.
+    fn is_for(&self, id: LinkId, link: &Link, role: NodeRole) -> bool {
         let leads_back = |peer: &Peer| self.route.path.contains(peer.id);
+        let is_passed_on = self.from.is_some();
         Some(id) != self.from
             && !link.peer.as_ref().is_none_or(leads_back)
-            && !(self.is_from_parent && link.is_parent())
+            && !(is_passed_on && role == NodeRole::Edge)
     }
 }
 
 impl Room {
     fn offer(&self, candidates: &[Candidate], cx: &Context<'_>) -> Option<Offer> {
         if let Some(epoch) = self.published {
-            let path = Path::from_origin(cx.config.id);
-            return Some(Offer {
-                route: Route {
-                    epoch,
-                    path,
-                    is_stale: false,
-                },
-                from: None,
-                is_from_parent: false,
-            });
+            let route = Route {
+                epoch,
+                path: Path::from_origin(cx.config.id),
+                is_stale: false,
+            };
+            return Some(Offer { route, from: None });
         }
         let of_feed = |candidate: &&Candidate| Some(candidate.link) == self.feeds.link();
         let taken = candidates.iter().find(of_feed).or(candidates.first())?;
         let route = &self.routes.get(&taken.link)?.route;
-        Some(Offer {
-            route: Route {
-                epoch: route.epoch,
-                path: route.path.through(cx.config.id)?,
-                is_stale: taken.rank.health != Health::Good,
-            },
-            from: Some(taken.link),
-            is_from_parent: cx.links.get(&taken.link).is_some_and(Link::is_parent),
-        })
+        let route = Route {
+            epoch: route.epoch,
+            path: route.path.through(cx.config.id)?,
+            is_stale: taken.rank.health != Health::Good,
+        };
+        let from = Some(taken.link);
+        Some(Offer { route, from })
     }
 
     /// Tells each neighbour what has changed for it.
@@ -66,7 +59,7 @@ impl Room {
             };
             let route = offer
                 .as_ref()
-                .filter(|offer| offer.is_for(id, link))
+                .filter(|offer| offer.is_for(id, link, cx.config.node.role))
                 .map(|offer| offer.route);
             match (link.announced.rooms.get(&cx.key).copied(), route) {
                 (Some((alias, _)), None) => self.withdraw(id, alias, cx),

@@ -10,15 +10,20 @@ use crate::output::{LinkId, ToRoom};
 
 #[derive(Debug, Default)]
 pub(crate) struct Want {
-    /// Children that wait, and whether they were told that the room is unknown.
-    askers: BTreeMap<LinkId, bool>,
-    /// Parents that were asked, and whether they have answered.
-    asked: BTreeMap<LinkId, bool>,
-    /// How far up the room is asked for.
-    hops: u8,
+    /// Children that wait.
+    askers: BTreeMap<LinkId, Question>,
+    /// Parents that were asked.
+    asked: BTreeMap<LinkId, Question>,
     /// When the room is called unknown in any case.
     until: Option<Instant>,
     is_owner_told: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Question {
+    /// How much farther up it is passed on. It falls on the way, so that no question goes round.
+    hops_left: u8,
+    is_answered: bool,
 }
 
 impl Want {
@@ -27,9 +32,12 @@ impl Want {
     }
 
     /// A child waits. It is told anew.
-    pub(crate) fn add_asker(&mut self, link: LinkId, hops: u8) {
-        self.askers.insert(link, false);
-        self.hops = self.hops.max(hops);
+    pub(crate) fn add_asker(&mut self, link: LinkId, hops_left: u8) {
+        let question = Question {
+            hops_left,
+            is_answered: false,
+        };
+        self.askers.insert(link, question);
     }
 
     pub(crate) fn remove_asker(&mut self, link: LinkId) {
@@ -38,8 +46,8 @@ impl Want {
 
     /// A parent has answered.
     pub(crate) fn answered(&mut self, link: LinkId) {
-        if let Some(has_answered) = self.asked.get_mut(&link) {
-            *has_answered = true;
+        if let Some(question) = self.asked.get_mut(&link) {
+            question.is_answered = true;
         }
     }
 
@@ -54,55 +62,54 @@ impl Room {
     /// answered.
     pub(super) fn settle_wants(&mut self, cx: &mut Context<'_>) {
         let is_known = self.published.is_some() || !self.routes.is_empty();
-        let is_wanted = self.is_watched || !self.want.askers.is_empty();
-        if is_known || !is_wanted {
-            self.stop_asking(cx);
+        let hops_of_askers = self.want.askers.values().map(|asker| asker.hops_left);
+        let hops = match self.is_watched {
+            true => HOPS_MAX as u8,
+            false => hops_of_askers.max().unwrap_or_default(),
+        };
+        match hops.checked_sub(1) {
+            Some(hops_left) if !is_known => self.ask(hops_left, cx),
+            _ => self.stop_asking(cx),
         }
-        if !is_wanted {
+        let is_answered = self.want.asked.values().all(|asked| asked.is_answered);
+        if let Some(until) = self
+            .want
+            .until
+            .filter(|until| !is_answered && *until > cx.now)
+        {
+            cx.wake_at(until);
+            self.want.is_owner_told &= self.is_watched;
             return;
         }
-        if !is_known {
-            self.ask(cx);
-            let is_answered = self.want.asked.values().all(|answered| *answered);
-            if let Some(until) = self
-                .want
-                .until
-                .filter(|until| !is_answered && *until > cx.now)
-            {
-                cx.wake_at(until);
-                return;
-            }
-        }
         // A child that waits for a known room cannot be told of it: it is too far away.
-        for (link, is_told) in &mut self.want.askers {
-            if !std::mem::replace(is_told, true) {
+        for (link, asker) in &mut self.want.askers {
+            if !std::mem::replace(&mut asker.is_answered, true) {
                 let room = self.name.clone();
                 cx.out.control(*link, &Message::Unknown { room });
             }
         }
-        let tells_owner = self.is_watched && !is_known;
-        if tells_owner && !std::mem::replace(&mut self.want.is_owner_told, true) {
+        let is_unknown_here = self.is_watched && !is_known;
+        if is_unknown_here && !self.want.is_owner_told {
             cx.out.tell(self.id, ToRoom::Unknown);
         }
+        self.want.is_owner_told = is_unknown_here;
     }
 
-    fn ask(&mut self, cx: &mut Context<'_>) {
-        let hops = match self.is_watched {
-            true => HOPS_MAX as u8 - 1,
-            false => self.want.hops,
-        };
-        let Some(hops_left) = hops.checked_sub(1) else {
-            return;
-        };
+    fn ask(&mut self, hops_left: u8, cx: &mut Context<'_>) {
         let parents = cx
             .links
             .iter()
             .filter(|(_, link)| link.is_parent() && link.peer.is_some());
         for (id, _) in parents {
-            if self.want.asked.contains_key(id) || self.want.askers.contains_key(id) {
+            let asked = self.want.asked.get(id);
+            if asked.is_some_and(|asked| asked.hops_left == hops_left) {
                 continue;
             }
-            self.want.asked.insert(*id, false);
+            let question = Question {
+                hops_left,
+                is_answered: asked.is_some_and(|asked| asked.is_answered),
+            };
+            self.want.asked.insert(*id, question);
             let room = self.name.clone();
             cx.out.control(*id, &Message::Want { room, hops_left });
             self.want.until.get_or_insert(cx.now + WANT_TIMEOUT);
@@ -112,16 +119,12 @@ impl Room {
     fn stop_asking(&mut self, cx: &mut Context<'_>) {
         let asked = std::mem::take(&mut self.want.asked);
         for link in asked.into_keys() {
-            // One that has announced the room waits for nothing more.
-            if !self.routes.contains_key(&link) && cx.links.contains_key(&link) {
+            // Also where the room was announced: the question may still be on its way.
+            if cx.links.contains_key(&link) {
                 let room = self.name.clone();
                 cx.out.control(link, &Message::Unwant { room });
             }
         }
         self.want.until = None;
-        self.want.is_owner_told = false;
-        if self.want.askers.is_empty() {
-            self.want.hops = 0;
-        }
     }
 }
