@@ -79,7 +79,9 @@ impl Room {
             self.end_feeds(cx);
             return;
         }
-        if let Some(best) = candidates.first() {
+        if let Some(best) = candidates.first()
+            && self.linger == Linger::Wanted
+        {
             self.choose(best, candidates, cx);
         }
         let Some((previous, until)) = self.feeds.previous else {
