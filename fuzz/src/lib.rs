@@ -10,6 +10,7 @@ mod codec;
 mod demux;
 mod feedback;
 mod forward;
+mod relay;
 mod rtcp;
 mod signaling;
 mod wire;
@@ -20,6 +21,7 @@ pub use codec::{codec_audio, codec_av1, codec_h264, codec_vp8, codec_vp9};
 pub use demux::{demux, stun, tcp_deframer};
 pub use feedback::feedback;
 pub use forward::forward;
+pub use relay::{relay_link, relay_message};
 pub use rtcp::{rtcp, srtcp};
 pub use signaling::{if_match, names, sdp_fragment, sdp_offer, token};
 pub use wire::wire;
@@ -42,6 +44,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("forward", forward),
     ("if_match", if_match),
     ("names", names),
+    ("relay_link", relay_link),
+    ("relay_message", relay_message),
     ("rtcp", rtcp),
     ("sdp_fragment", sdp_fragment),
     ("sdp_offer", sdp_offer),

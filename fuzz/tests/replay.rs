@@ -140,6 +140,8 @@ replays!(
     forward,
     if_match,
     names,
+    relay_link,
+    relay_message,
     rtcp,
     sdp_fragment,
     sdp_offer,

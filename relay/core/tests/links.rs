@@ -936,7 +936,8 @@ fn a_node_that_drains_says_when_everybody_has_left() {
     world.say(1, &announce(1, "show", route(1, &[100])));
     world.say(2, &subscribe(1, 1));
     world.open(1, "show");
-    (world.said(1), world.said(2));
+    world.said(1);
+    world.said(2);
     world.relay.drain(ms(5_000), world.now);
     world.poll();
     let go_away = Message::GoAway { after_ms: 5_000 };
