@@ -249,9 +249,14 @@ impl History {
         self.audio.trim(now);
     }
 
-    /// For now nothing comes. Nobody begins with audio from before, but for where it goes on.
+    /// For now nothing comes.
     pub fn rest(&mut self) {
         self.audio.rest();
+    }
+
+    /// It comes again. Nobody begins with audio from before, unless it goes on where it was left.
+    pub fn resume(&mut self, now: Instant) {
+        self.audio.resume(now);
     }
 
     /// Forgets all audio: its source is gone.

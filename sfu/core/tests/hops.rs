@@ -26,7 +26,7 @@ use support::{Publisher, Random};
 use tree::{Tree, missing};
 
 /// Seeds that have failed once.
-const FAILED: [u64; 2] = [45_578, 75_784];
+const FAILED: [u64; 6] = [45_578, 75_784, 27_520, 60_965, 19_850, 49_495];
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -206,7 +206,7 @@ impl Stage {
     /// A viewer that is connected.
     fn join(&mut self, owner: u32) -> ViewerKey {
         let (viewer, keys, _) = tree::viewer(owner, LayerChoice::High, self.publisher.now);
-        let key = self.hop.add_viewer(Box::new(viewer));
+        let key = self.hop.add_viewer(Box::new(viewer), self.publisher.now);
         let event = ViewerEvent::Connected {
             keys: Box::new(keys),
             wall_now: UNIX_EPOCH,
@@ -290,7 +290,7 @@ fn a_hop_above_that_lies_costs_no_more_than_one_that_does_not() {
     let above = PeerId(1);
     let mut hop = Hop::new(tree::config(), Some(above), now);
     let (viewer, ..) = tree::viewer(1, LayerChoice::Auto, now);
-    hop.add_viewer(Box::new(viewer));
+    hop.add_viewer(Box::new(viewer), now);
     let reach = Reach {
         age: Duration::from_secs(12),
         bytes: 1 << 20,

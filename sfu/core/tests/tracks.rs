@@ -163,7 +163,7 @@ impl Show {
         let configs = (0..sections).map(video).collect();
         let mut viewer = Viewer::new(owner, configs, LayerChoice::Auto, 64, self.now);
         viewer.set_route(Some(route(owner)));
-        let key = self.hops[1].add_viewer(Box::new(viewer));
+        let key = self.hops[1].add_viewer(Box::new(viewer), self.now);
         self.event(
             key,
             ViewerEvent::Connected {

@@ -70,15 +70,16 @@ impl Shard {
 
     /// Lets a viewer into its room. It gets media once it is connected.
     pub(crate) fn seat_viewer(&mut self, key: u32, viewer: Box<Viewer>) {
+        let now = self.now;
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         let RoleState::Viewer { seat, .. } = &mut session.role else {
             return;
         };
-        let room = self.rooms.open(session.room, self.now);
+        let room = self.rooms.open(session.room, now);
         if let Some((hop, _)) = self.rooms.touch(room) {
-            let viewer = hop.add_viewer(viewer);
+            let viewer = hop.add_viewer(viewer, now);
             *seat = Some(Seat { room, viewer });
         }
     }

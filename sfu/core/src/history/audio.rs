@@ -77,10 +77,7 @@ impl Audio {
     /// The packets that came within the last moments, and the gaps that full links have cut before
     /// the last one.
     pub(super) fn replay(&self, now: Instant) -> (u32, impl Iterator<Item = &Arc<MediaPacket>>) {
-        let is_of_now = self.packets.back().is_some_and(|last| {
-            !self.is_resting || now.saturating_duration_since(last.received_at) <= REST
-        });
-        let is_recent = move |packet: &&Arc<MediaPacket>| is_of_now && is_recent(packet, now);
+        let is_recent = move |packet: &&Arc<MediaPacket>| is_recent(packet, now);
         (self.generation, self.packets.iter().filter(is_recent))
     }
 
@@ -98,6 +95,16 @@ impl Audio {
     /// Nothing comes for now.
     pub(super) fn rest(&mut self) {
         self.is_resting = true;
+    }
+
+    /// It comes again. What has come too long ago is forgotten, so that it comes again too: whoever is
+    /// there now was not there for it.
+    pub(super) fn resume(&mut self, now: Instant) {
+        let is_near =
+            |last: &Arc<MediaPacket>| now.saturating_duration_since(last.received_at) <= REST;
+        if self.is_resting && !self.packets.back().is_some_and(is_near) {
+            *self = Self::default();
+        }
     }
 
     fn forget_before(&mut self, sequence: u64) {
@@ -188,6 +195,26 @@ mod tests {
         assert!(audio.packets.is_empty() && audio.bytes == 0);
         assert_eq!(audio.push(&packet(start, 99, 100), 3), Place::None);
         assert_eq!(audio.push(&packet(start, 100, 100), 3), Place::Head);
+    }
+
+    #[test]
+    fn what_is_held_from_too_long_ago_comes_again() {
+        let start = Instant::now();
+        let mut audio = Audio::default();
+        let held: Vec<_> = (0..10).map(|n| packet(start, n, 100)).collect();
+        for packet in &held {
+            audio.push(packet, 0);
+        }
+        audio.rest();
+        let left_at = held[9].received_at;
+        // Whoever turns to it at once goes on from what it holds.
+        audio.resume(left_at + REST);
+        assert_eq!(audio.replay(left_at).1.count(), 10);
+        assert_eq!(audio.push(&held[9], 0), Place::None);
+        audio.rest();
+        audio.resume(left_at + REST + Duration::from_millis(1));
+        assert_eq!(audio.replay(left_at).1.count(), 0);
+        assert_eq!(audio.push(&held[3], 0), Place::Head);
     }
 
     #[test]

@@ -108,6 +108,11 @@ impl Buffer {
         self.history.rest();
     }
 
+    /// Somebody is there again, and what comes goes on.
+    pub(super) fn resume(&mut self, now: Instant) {
+        self.history.resume(now);
+    }
+
     /// When packets are to be sent on.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.release_at

@@ -214,7 +214,9 @@ impl Hop {
         if above.is_none() {
             self.set_supply(Supply::default(), now);
         }
-        self.subscribe();
+        if !self.downstreams.is_empty() {
+            self.subscribe(now);
+        }
     }
 
     /// Takes a packet of the source, as it came. One of a source that was replaced is dropped.
@@ -300,16 +302,16 @@ impl Hop {
         match up {
             Up::Subscribe => {
                 self.downstreams.peers.insert(from);
+                self.subscribe(now);
                 let begun = Output::Down(from, Down::Subscribed(self.supply));
                 self.outputs.push_back(begun);
                 self.downstreams
                     .peers
                     .replay(from, &self.buffer, now, &mut self.outputs);
-                self.subscribe();
             }
             Up::Unsubscribe => {
                 self.downstreams.peers.remove(from);
-                self.subscribe();
+                self.leave_if_unwatched();
             }
             _ if !self.downstreams.peers.contains(from) => {}
             Up::Keyframe(streams) => self.ask(streams, StreamSet::default(), now),
@@ -327,28 +329,28 @@ impl Hop {
     }
 
     /// Takes a viewer in. It gets media once it is connected and has a route.
-    pub fn add_viewer(&mut self, mut viewer: Box<Viewer>) -> ViewerKey {
+    pub fn add_viewer(&mut self, mut viewer: Box<Viewer>, now: Instant) -> ViewerKey {
         // The keyframe is asked for when there is a connection to send it on.
         viewer.video.set_supply(self.supply);
         let key = self.downstreams.viewers.insert(viewer);
-        self.subscribe();
+        self.subscribe(now);
         key
     }
 
     /// Lets a viewer go.
     pub fn remove_viewer(&mut self, key: ViewerKey) -> Option<Box<Viewer>> {
         let viewer = self.downstreams.viewers.remove(key);
-        self.subscribe();
+        self.leave_if_unwatched();
         viewer
     }
 
     /// From now on a tap gets what it is to get: audio from the last moments on, video from its
     /// streams' next keyframes on.
     pub fn attach_tap(&mut self, tap: TapId, config: TapConfig, now: Instant) {
-        let taps = &mut self.downstreams.taps;
-        taps.insert(tap, config);
-        taps.begin(tap, self.buffer.audio_replay(now), &mut self.outputs);
-        self.subscribe();
+        self.downstreams.taps.insert(tap, config);
+        self.subscribe(now);
+        let audio = self.buffer.audio_replay(now);
+        self.downstreams.taps.begin(tap, audio, &mut self.outputs);
         let watched = config.watched();
         self.ask(watched.and(self.supply.available), watched, now);
     }
@@ -356,7 +358,7 @@ impl Hop {
     /// Lets a tap go. One that has ended is no error.
     pub fn detach_tap(&mut self, tap: TapId) {
         self.downstreams.taps.remove(tap);
-        self.subscribe();
+        self.leave_if_unwatched();
     }
 
     /// A batch for a tap was dropped, because its queue is full.
@@ -364,7 +366,7 @@ impl Hop {
         self.downstreams
             .taps
             .handle_overflow(tap, lost, &mut self.outputs, tally);
-        self.subscribe();
+        self.leave_if_unwatched();
     }
 
     /// The reader of a tap whose queue was full has taken everything in it.
@@ -583,13 +585,21 @@ impl Hop {
         }
     }
 
-    /// Gets the room from the hop above as long as somebody is there for it.
-    fn subscribe(&mut self) {
-        let wanted = !self.downstreams.is_empty();
-        let told = self.upstream.subscribe(wanted);
-        if told.is_some() && !wanted {
-            self.buffer.rest();
+    /// Gets the room from the hop above, for whoever is there for it from now on.
+    fn subscribe(&mut self, now: Instant) {
+        if let Some(told) = self.upstream.subscribe(true) {
+            self.buffer.resume(now);
+            self.outputs.push_back(told);
         }
-        self.outputs.extend(told);
+    }
+
+    /// Nobody may be there any more: then the room's media need not come.
+    fn leave_if_unwatched(&mut self) {
+        if self.downstreams.is_empty()
+            && let Some(told) = self.upstream.subscribe(false)
+        {
+            self.buffer.rest();
+            self.outputs.push_back(told);
+        }
     }
 }

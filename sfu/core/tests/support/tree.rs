@@ -311,7 +311,7 @@ impl Tree {
         self.fan_count += 1;
         let (fan, now) = (self.fan_count, self.now);
         let (viewer, keys, reports) = viewer(fan, choice, now);
-        let key = self.node(node).hop.add_viewer(Box::new(viewer));
+        let key = self.node(node).hop.add_viewer(Box::new(viewer), now);
         let seen = Seen::default();
         self.fans.insert(
             fan,
