@@ -24,7 +24,7 @@ pub struct DownTrack {
     /// There once a layer is forwarded.
     gate: Option<TemporalGate>,
     rewriter: Rewriter,
-    /// Publisher session and ring generation that the present segment comes from.
+    /// Where the present segment comes from, and the gaps that were cut into its stream before.
     source: Option<(SourceId, u32)>,
 }
 
@@ -209,8 +209,8 @@ impl DownTrack {
         }
     }
 
-    /// Takes one packet, of whatever stream. `generation` counts the gaps that a full
-    /// ring has cut into this shard's copy of the room.
+    /// Takes one packet, of whatever stream. `generation` counts the gaps that full links have cut
+    /// into that stream here.
     ///
     /// `None`: this viewer does not get the packet.
     pub fn forward(&mut self, packet: &MediaPacket, generation: u32) -> Option<Rewritten> {
@@ -236,20 +236,27 @@ impl DownTrack {
                 }
             }
             TrackKind::Video => {
+                let is_present = self.stream() == Some(packet.stream());
                 // Of a track that it has turned to, everything is new.
-                let another = if packet.track == self.id {
-                    self.source.replace(source).is_some_and(|own| own != source)
-                } else {
-                    self.before.is_some_and(|own| own.source != Some(source))
+                let own = match packet.track == self.id {
+                    true => self.source,
+                    false => self.before.and_then(|before| before.source),
                 };
+                // Gaps of other layers do not matter.
+                let another = own.is_some_and(|(of, generation)| {
+                    of != source.0 || (is_present && generation != source.1)
+                });
                 // After an outage, or where the publisher numbers anew, too much is missing for
                 // a decoder to go on without a keyframe.
-                let jumps =
-                    self.stream() == Some(packet.stream()) && self.rewriter.jumps(packet.sequence);
+                let jumps = is_present && self.rewriter.jumps(packet.sequence);
                 if another || jumps {
                     self.restart();
                 }
-                if self.switches_at(packet) {
+                let switches = self.switches_at(packet);
+                if packet.track == self.id && (another || switches) {
+                    self.source = Some(source);
+                }
+                if switches {
                     self.before = None;
                     self.selector.switched();
                     self.rewriter.cut();

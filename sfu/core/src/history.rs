@@ -158,6 +158,9 @@ impl History {
     /// holds nothing of that source.
     #[must_use]
     pub fn goes_on_with(&self, packet: &MediaPacket) -> bool {
+        if packet.kind() == TrackKind::Audio {
+            return self.audio.goes_on_with(packet);
+        }
         let (head, _) = self.head(packet.stream());
         let last = self.get(packet.stream(), head);
         last.is_none_or(|last| last.source != packet.source)
@@ -224,19 +227,6 @@ impl History {
             }
         }
         false
-    }
-
-    /// What newcomers start from: of every video stream that has one, the gaps that full links have
-    /// cut before it, and the packets from its last keyframe on.
-    pub fn replays(
-        &self,
-        now: Instant,
-    ) -> impl Iterator<Item = (u32, impl Iterator<Item = &Arc<MediaPacket>>)> {
-        StreamId::all().filter_map(move |stream| {
-            let start = self.start(stream, now)?;
-            let packets = (start.from..=start.to).filter_map(move |s| self.get(stream, s));
-            Some((start.generation, packets))
-        })
     }
 
     /// The last moments of audio, and the gaps that full links have cut before their end.
@@ -511,13 +501,6 @@ mod tests {
             history.push(&packet(at(sequence * 33), sequence, key), 0);
         }
         assert_eq!(span(&history, at(59 * 33)), Some((40, 59, 20)));
-        assert_eq!(
-            history
-                .replays(at(59 * 33))
-                .flat_map(|(_, packets)| packets)
-                .count(),
-            20
-        );
         assert!(span(&history, at(40 * 33 + 12_000)).is_some());
         assert_eq!(span(&history, at(40 * 33 + 12_001)), None);
         assert_eq!(

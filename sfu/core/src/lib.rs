@@ -45,7 +45,6 @@ pub mod paced;
 pub mod packet;
 pub mod parked;
 pub mod rewrite;
-pub mod ring;
 pub mod room;
 pub mod rtcp;
 pub mod sctp;

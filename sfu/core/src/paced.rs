@@ -55,7 +55,7 @@ struct Cursor {
     within_frame: bool,
     replay: Option<Replay>,
     /// A keyframe that this frame is followed by, instead of what comes next.
-    then: Option<(StreamId, u64)>,
+    then: Option<(StreamId, u32, u64)>,
     /// When the next run may leave.
     at: Instant,
     /// When the viewer is to be at the head again. A replay has no such time.
@@ -194,7 +194,7 @@ impl PacedTrack {
                 // Either it gets it in turn, or it is late for a place that was passed.
                 let late = packet.stream() == cursor.stream && packet.sequence < cursor.next;
                 if !late {
-                    cursor.note_keyframe(packet, &self.track);
+                    cursor.note_keyframe(packet, generation, &self.track);
                     return None;
                 }
             }
@@ -295,9 +295,9 @@ impl PacedTrack {
                 return Step::Head;
             }
             if (!cursor.within_frame || cursor.next > head)
-                && let Some((stream, keyframe)) = cursor.then.take()
+                && let Some(keyframe) = cursor.then.take()
             {
-                cursor.turn_to(stream, keyframe, now, &mut self.track);
+                cursor.turn_to(keyframe, now, &mut self.track);
                 continue;
             }
             if cursor.next > head {
@@ -365,8 +365,10 @@ impl PacedTrack {
 }
 
 impl Cursor {
+    /// Whether a packet leaves what it reads as it is: gaps that are cut into other streams do.
     fn is_of(&self, packet: &MediaPacket, generation: u32) -> bool {
-        (packet.source, generation) == (self.source, self.generation)
+        let is_cut = packet.stream() == self.stream && generation != self.generation;
+        packet.source == self.source && !is_cut
     }
 
     /// Bytes up to the head, about.
@@ -376,7 +378,7 @@ impl Cursor {
     }
 
     /// Sees a live packet that waits: is it where the viewer should rather go on?
-    fn note_keyframe(&mut self, packet: &MediaPacket, track: &DownTrack) {
+    fn note_keyframe(&mut self, packet: &MediaPacket, generation: u32, track: &DownTrack) {
         if !(packet.info.keyframe && packet.info.starts_frame) {
             return;
         }
@@ -386,18 +388,20 @@ impl Cursor {
             && self.replay.is_some()
             && track.wanted().is_none_or(|wanted| wanted.0 == self.stream);
         if switches || shortens {
-            self.then = Some((packet.stream(), packet.sequence));
+            self.then = Some((packet.stream(), generation, packet.sequence));
         }
     }
 
     /// Goes on at a keyframe, if that is still wanted.
-    fn turn_to(&mut self, stream: StreamId, keyframe: u64, now: Instant, track: &mut DownTrack) {
+    fn turn_to(&mut self, keyframe: (StreamId, u32, u64), now: Instant, track: &mut DownTrack) {
+        let (stream, ..) = keyframe;
         if stream == self.stream {
             track.restart();
         } else if track.wanted() != Some(KeyframeWanted(stream)) {
             return;
         }
-        (self.stream, self.next, self.replay) = (stream, keyframe, None);
+        (self.stream, self.generation, self.next) = keyframe;
+        self.replay = None;
         self.within_frame = false;
         self.due = now + LATE_MAX;
     }

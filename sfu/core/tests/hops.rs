@@ -26,7 +26,9 @@ use support::{Publisher, Random};
 use tree::{Tree, missing};
 
 /// Seeds that have failed once.
-const FAILED: [u64; 6] = [45_578, 75_784, 27_520, 60_965, 19_850, 49_495];
+const FAILED: [u64; 8] = [
+    45_578, 75_784, 27_520, 60_965, 19_850, 49_495, 92_540, 54_950,
+];
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)

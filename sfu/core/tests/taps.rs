@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use lightstick_sfu_core::ice::Route;
 use lightstick_sfu_core::room::{
-    FeederId, Hop, HopConfig, Outlet, Output, PeerId, Policy, Tally, TapBatch, TapConfig, TapId,
-    Turn, Up,
+    FeederId, Hop, HopConfig, Outlet, Output, PeerId, Policy, Tally, TapBatch, TapConfig, TapEvent,
+    TapId, Turn, Up,
 };
 use lightstick_sfu_core::streams::StreamSet;
 use lightstick_types::{Layer, LayerChoice, SourceId, StreamId, TrackId};
@@ -185,7 +185,9 @@ fn a_tap_keeps_its_layers_awake() {
     assert_eq!(stage.paused, set(&[Layer::Low, Layer::Medium]));
     let now = stage.publisher.now;
     let config = tap(&[Layer::Low], Policy::DropToKeyframe, 1 << 20);
-    stage.hop.attach_tap(TapId(1), config, now);
+    stage
+        .hop
+        .handle_tap(TapId(1), TapEvent::Attached(config), now, &mut stage.tally);
     stage.run(secs(4));
     assert_eq!(stage.paused, set(&[Layer::Medium, Layer::High]));
     let packets = stage
@@ -203,7 +205,9 @@ fn a_tap_keeps_its_layers_awake() {
     assert_eq!(streams, set(&[Layer::Low]));
     stage.hop.detach_source(FeederId(1), now);
     assert!(!stage.hop.is_idle());
-    stage.hop.detach_tap(TapId(1));
+    stage
+        .hop
+        .handle_tap(TapId(1), TapEvent::Detached, now, &mut stage.tally);
     assert!(stage.hop.is_idle());
 }
 
@@ -212,7 +216,9 @@ fn a_hop_gets_the_room_for_a_tap() {
     let (now, above) = (Instant::now(), PeerId(3));
     let mut hop = Hop::new(tree::config(), Some(above), now);
     let low = set(&[Layer::Low]);
-    hop.attach_tap(TapId(1), tap(&[Layer::Low], Policy::Lossless, 1), now);
+    let mut tally = Tally::default();
+    let config = tap(&[Layer::Low], Policy::Lossless, 1);
+    hop.handle_tap(TapId(1), TapEvent::Attached(config), now, &mut tally);
     let told: Vec<Up> = std::iter::from_fn(|| hop.poll())
         .map(|output| match output {
             Output::Up(to, up) if to == above => up,
@@ -220,7 +226,7 @@ fn a_hop_gets_the_room_for_a_tap() {
         })
         .collect();
     assert_eq!(told, [Up::Subscribe, Up::Watched(low)]);
-    hop.detach_tap(TapId(1));
+    hop.handle_tap(TapId(1), TapEvent::Detached, now, &mut tally);
     let told = hop.poll();
     assert!(
         matches!(told, Some(Output::Up(_, Up::Unsubscribe))),
@@ -232,7 +238,10 @@ fn a_hop_gets_the_room_for_a_tap() {
 fn a_source_that_changes_its_codec_each_second_begins_anew_each_time() {
     let mut stage = Stage::new();
     let config = tap(&[Layer::High], Policy::Lossless, 1 << 30);
-    stage.hop.attach_tap(TapId(1), config, stage.publisher.now);
+    let now = stage.publisher.now;
+    stage
+        .hop
+        .handle_tap(TapId(1), TapEvent::Attached(config), now, &mut stage.tally);
     for second in 0..60 {
         for _ in 0..30 {
             stage.frame(second % 2);

@@ -14,7 +14,7 @@ use lightstick_sfu_core::health::Health;
 use lightstick_sfu_core::ice::Route;
 use lightstick_sfu_core::packet::Format;
 use lightstick_sfu_core::room::{
-    FeederId, Hop, HopConfig, Outlet, Output, PeerId, SourceSetup, Tally, Turn, Viewer,
+    Down, FeederId, Hop, HopConfig, Outlet, Output, PeerId, SourceSetup, Tally, Turn, Viewer,
     ViewerEvent, ViewerKey,
 };
 use lightstick_sfu_core::srtp::{self, End, Profile};
@@ -190,6 +190,11 @@ impl Show {
         match output {
             Output::Up(ROOT, up) => self.hops[0].handle_up(EDGE, up, now),
             Output::Down(EDGE, down) => self.hops[1].handle_down(ROOT, down, now),
+            Output::Replay(EDGE) => {
+                while let Some(batch) = self.hops[0].poll_replay(EDGE, usize::MAX, now) {
+                    self.hops[1].handle_down(ROOT, Down::Media(batch), now);
+                }
+            }
             Output::Keyframe(_, streams) => {
                 for stream in streams.iter() {
                     self.asked.push(stream);

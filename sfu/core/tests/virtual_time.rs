@@ -8,7 +8,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::downtrack::DownTrack;
-use lightstick_sfu_core::ring::{Crossing, RingGate};
+use lightstick_sfu_core::room::LinkGate;
 use lightstick_types::{Layer, LayerChoice, StreamId, TrackId};
 use support::{FRAME, Publisher, Random, Watcher, ingest, source};
 
@@ -313,7 +313,7 @@ fn a_full_ring_costs_frames_but_no_gap() {
     let start = Instant::now();
     let mut publisher = Publisher::new(start, &[Layer::High], &mut random);
     let mut source = source(1, start);
-    let mut gate = RingGate::default();
+    let mut gate = LinkGate::default();
     let mut viewer = viewer(LayerChoice::High);
     let mut watcher = Watcher::default();
     let (mut overflows, mut requests) = (0, 0);
@@ -324,16 +324,16 @@ fn a_full_ring_costs_frames_but_no_gap() {
             if changes.layers {
                 viewer.set_live(source.live_streams().of(TrackId::FIRST_VIDEO));
             }
-            if gate.offer(&packet) == Crossing::Hold {
+            if !gate.passes(&packet) {
                 continue;
             }
             if full && !packet.info.starts_frame {
                 // The ring is full in the middle of a frame.
-                gate.overflowed();
+                gate.cut(packet.stream().into());
                 overflows += 1;
                 continue;
             }
-            if let Some(out) = viewer.forward(&packet, gate.generation()) {
+            if let Some(out) = viewer.forward(&packet, gate.generation(packet.stream())) {
                 watcher.see(&packet, out);
             }
         }

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::health::Fault;
-use lightstick_sfu_core::room::{Down, FeederId, Output, Turn};
+use lightstick_sfu_core::room::{Down, FeederId, Output, PeerId, Turn};
 use lightstick_sfu_core::streams::StreamSet;
 use lightstick_sfu_core::uptrack::{Incoming, Refused};
 use lightstick_types::{RoomId, SessionId, ShardId, StreamId, TrackId};
@@ -156,10 +156,11 @@ impl Shard {
                 if !self.links.offer(shard_of(peer), message) {
                     self.io.stats.drop_ring.add(1);
                     if let Some((hop, _)) = self.rooms.get(room) {
-                        hop.handle_overflow(peer, self.now);
+                        hop.handle_overflow(peer, StreamId::all().collect(), self.now);
                     }
                 }
             }
+            Output::Replay(peer) => self.replay(room, id, peer),
             Output::Down(peer, down) => self.links.send(shard_of(peer), Message::Down(id, down)),
             Output::Keyframe(feeder, streams) => match Feeder::from(feeder) {
                 Feeder::Session(key) => self.ask_for_keyframes(key, streams),
@@ -202,6 +203,15 @@ impl Shard {
                 tracing::error!("a viewer's handling panicked; its session ends");
                 self.remove(key, CloseReason::Internal);
             }
+        }
+    }
+
+    /// Gives another shard what its viewers begin with, all at once: packets are shared.
+    fn replay(&mut self, room: RoomKey, id: RoomId, peer: PeerId) {
+        while let Some((hop, _)) = self.rooms.get(room)
+            && let Some(batch) = hop.poll_replay(peer, usize::MAX, self.now)
+        {
+            self.follow_output(room, id, Output::Down(peer, Down::Media(batch)));
         }
     }
 

@@ -74,6 +74,11 @@ impl Audio {
         self.goes_on(packet) && self.place_of(packet).is_none()
     }
 
+    /// Whether nothing is missing before a packet, or it is of another source.
+    pub(super) fn goes_on_with(&self, packet: &MediaPacket) -> bool {
+        self.source != Some(packet.source) || packet.sequence <= self.highest.saturating_add(1)
+    }
+
     /// The packets that came within the last moments, and the gaps that full links have cut before
     /// the last one.
     pub(super) fn replay(&self, now: Instant) -> (u32, impl Iterator<Item = &Arc<MediaPacket>>) {

@@ -156,22 +156,6 @@ impl Buffer {
         })
     }
 
-    /// What newcomers start from, of each stream that has it. What is yet to be sent on is no part of
-    /// it.
-    pub(super) fn replays(&self, now: Instant) -> impl Iterator<Item = Batch> {
-        let video = self.history.replays(now).map(|(generation, packets)| {
-            let packets = packets.filter(|packet| !self.waits(packet));
-            (generation, packets.cloned().collect())
-        });
-        let video = video.map(|(generation, packets)| Batch {
-            generation,
-            is_past: true,
-            packets,
-        });
-        let all = video.chain([self.audio_replay(now)]);
-        all.filter(|batch| !batch.packets.is_empty())
-    }
-
     /// The last moments of audio. What is yet to be sent on is no part of it.
     pub(super) fn audio_replay(&self, now: Instant) -> Batch {
         let (generation, packets) = self.history.audio(now);
@@ -184,7 +168,7 @@ impl Buffer {
     }
 
     /// Whether a packet is yet to be sent on.
-    fn waits(&self, packet: &Arc<MediaPacket>) -> bool {
+    pub(super) fn waits(&self, packet: &Arc<MediaPacket>) -> bool {
         let mut waiting = self.waiting.iter();
         waiting.any(|waiting| Arc::ptr_eq(&waiting.packet, packet))
     }

@@ -1,21 +1,17 @@
 //! Those who get a room's media from a hop: its viewers, and the hops below.
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lightstick_types::{StreamId, TrackKind, VIDEO_TRACKS_MAX};
 use slab::Slab;
 
 use super::buffer::{BatchedPacket, Buffer};
-use super::hop::Output;
-use super::message::{Batch, Down, PeerId};
+use super::output::Output;
+use super::peers::Peers;
 use super::tap::Taps;
 use super::viewer::{Demand, Viewer};
 use super::{Outlet, Outputs, Tally, Turn};
-use crate::packet::MediaPacket;
-use crate::ring::{Crossing, RingGate};
 use crate::start::Choice;
 use crate::streams::StreamSet;
 use crate::watched::Supply;
@@ -224,105 +220,4 @@ pub(super) fn contained<O: Outlet>(
         outputs.push_back(Output::ViewerBehind(owner));
     }
     demand
-}
-
-/// The hops below, and what has crossed to them.
-#[derive(Debug, Default)]
-pub(super) struct Peers(BTreeMap<PeerId, Peer>);
-
-#[derive(Debug, Default)]
-struct Peer {
-    gate: RingGate,
-    /// Streams that are watched there.
-    watched: StreamSet,
-}
-
-impl Peers {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(super) fn insert(&mut self, peer: PeerId) {
-        self.0.entry(peer).or_default();
-    }
-
-    pub(super) fn remove(&mut self, peer: PeerId) {
-        self.0.remove(&peer);
-    }
-
-    pub(super) fn contains(&self, peer: PeerId) -> bool {
-        self.0.contains_key(&peer)
-    }
-
-    pub(super) fn set_watched(&mut self, peer: PeerId, watched: StreamSet) {
-        if let Some(peer) = self.0.get_mut(&peer) {
-            peer.watched = watched;
-        }
-    }
-
-    pub(super) fn watched(&self) -> StreamSet {
-        let watched = self.0.values().map(|peer| peer.watched);
-        watched.fold(StreamSet::default(), StreamSet::or)
-    }
-
-    pub(super) fn set_supply(&self, supply: Supply, outputs: &mut Outputs) {
-        for &peer in self.0.keys() {
-            outputs.push_back(Output::Down(peer, Down::Supply(supply)));
-        }
-    }
-
-    /// A link was full: what it was offered is lost, and viewers behind it wait for keyframes.
-    pub(super) fn handle_overflow(&mut self, peer: PeerId) -> StreamSet {
-        let Some(Peer { gate, .. }) = self.0.get_mut(&peer) else {
-            return StreamSet::default();
-        };
-        gate.overflowed();
-        gate.broken()
-    }
-
-    /// Gives one of them what newcomers start from.
-    pub(super) fn replay(&self, peer: PeerId, buffer: &Buffer, now: Instant, out: &mut Outputs) {
-        let Some(Peer { gate, .. }) = self.0.get(&peer) else {
-            return;
-        };
-        for mut batch in buffer.replays(now) {
-            batch.generation = batch.generation.wrapping_add(gate.generation());
-            out.push_back(Output::Down(peer, Down::Media(batch)));
-        }
-    }
-
-    /// Sends a batch to all of them. The streams whose keyframes are to be asked for, because
-    /// something was dropped on the way to one of them.
-    pub(super) fn send(&mut self, batch: &[BatchedPacket], outputs: &mut Outputs) -> StreamSet {
-        let mut broken = StreamSet::default();
-        if self.0.is_empty() {
-            return broken;
-        }
-        for run in batch.chunk_by(BatchedPacket::goes_with) {
-            // Almost always nothing is held back, and all peers share one list.
-            let mut whole: Option<Arc<[Arc<MediaPacket>]>> = None;
-            for (peer, Peer { gate, .. }) in &mut self.0 {
-                let passes = |packet: &&Arc<MediaPacket>| gate.offer(packet) == Crossing::Send;
-                let packets = run.iter().map(|batched| &batched.packet);
-                let kept: Vec<_> = packets.filter(passes).cloned().collect();
-                let packets = match kept.len() == run.len() {
-                    true => Arc::clone(whole.get_or_insert_with(|| Arc::from(kept))),
-                    false => Arc::from(kept),
-                };
-                broken = broken.or(gate.broken());
-                if packets.is_empty() {
-                    continue;
-                }
-                // Gaps add up over the hops: the sum changes wherever one is cut.
-                let generation = run[0].generation.wrapping_add(gate.generation());
-                let media = Down::Media(Batch {
-                    generation,
-                    is_past: run[0].is_past,
-                    packets,
-                });
-                outputs.push_back(Output::Down(*peer, media));
-            }
-        }
-        broken
-    }
 }

@@ -1,14 +1,16 @@
 //! One place's part of a room.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use lightstick_types::{Codec, Hint, LayerChoice, NodeId, SourceId, StreamId, TrackId};
+use lightstick_types::{LayerChoice, NodeId, SourceId, StreamId, TrackId};
 
 use super::buffer::{BatchedPacket, Buffer};
 use super::downstream::{Downstreams, ViewerKey, Viewers, contained};
-use super::message::{Down, PeerId, Up};
-use super::tap::{TapBatch, TapConfig, TapId};
-use super::upstream::{FeederId, Local, Remote, SourceSetup, Upstream};
+use super::message::{Batch, Down, PeerId, Up};
+use super::output::{FeederId, Output, TapId};
+use super::tap::TapEvent;
+use super::upstream::{Local, Remote, SourceSetup, Upstream};
 use super::viewer::{Demand, Viewer};
 use super::{Outlet, Outputs, Tally, Turn};
 use crate::egress::Heard;
@@ -40,37 +42,6 @@ pub struct HopConfig {
     pub frame_hold: Duration,
     /// Added to video that names no playout delay of its own, in units of 10 ms.
     pub playout_delay: Option<(u16, u16)>,
-}
-
-/// What a hop wants done.
-#[derive(Clone, Debug)]
-pub enum Output {
-    /// Tell the hop above. Must arrive.
-    Up(PeerId, Up),
-    /// Tell a hop below. Of media, [`Hop::handle_overflow`] is to be told where it was dropped.
-    Down(PeerId, Down),
-    /// Ask a source for keyframes of these streams.
-    Keyframe(FeederId, StreamSet),
-    /// Ask a source not to send these of its streams, and all others.
-    Pause(FeederId, StreamSet),
-    /// A source's first packet of a track, or its first in another codec, came in.
-    TrackStarted(FeederId, TrackId, Codec),
-    /// A source has other video streams than before; those count that are paused. Its end says the same
-    /// without this.
-    LayersChanged(FeederId, StreamSet),
-    /// Other things are wrong with a source than before.
-    Hints(FeederId, Vec<Hint>),
-    /// Packets for a tap. [`Hop::handle_tap_overflow`] is to be told where they do not fit.
-    Tap(TapId, TapBatch),
-    /// A tap that may miss nothing has missed something: it has ended.
-    TapOverrun(TapId),
-    /// A viewer is given another layer of a track. Viewers go by the number that their owner gave
-    /// them.
-    ViewerLayer(u32, StreamId),
-    /// A viewer has fallen behind: it wants to be looked at in time.
-    ViewerBehind(u32),
-    /// A viewer's handling panicked. It is sent nothing more and must be removed.
-    ViewerFailed(u32),
 }
 
 /// What happens to one viewer.
@@ -110,8 +81,8 @@ pub struct Hop {
     /// Something is to be asked for: since then.
     due_at: Option<Instant>,
     survey_at: Instant,
-    /// Gaps that were cut into what is sent on from here, as far as they lie above.
-    generation: u32,
+    /// Of each stream, the gaps that were cut into it above, or its sources here.
+    generations: [u32; StreamId::COUNT],
     scratch: Scratch,
 }
 
@@ -139,7 +110,7 @@ impl Hop {
             outputs: Outputs::default(),
             due_at: None,
             survey_at: now + SURVEY_EVERY,
-            generation: 0,
+            generations: [0; StreamId::COUNT],
             scratch: Scratch::default(),
         }
     }
@@ -167,7 +138,9 @@ impl Hop {
     /// From now on the room's media is what `feeder` brings. It replaces what was there.
     pub fn attach_source(&mut self, feeder: FeederId, setup: SourceSetup, now: Instant) {
         self.outputs.extend(self.upstream.subscribe(false));
-        self.generation = self.generation.wrapping_add(1);
+        for generation in &mut self.generations {
+            *generation = generation.wrapping_add(1);
+        }
         self.sources = self.sources.wrapping_add(1);
         let config = SourceConfig {
             bitrate_max: setup.bitrate_max,
@@ -232,8 +205,13 @@ impl Hop {
         tally: &mut Tally,
     ) -> Result<(), Refused> {
         tally.rtp_in += 1;
+        let stream = StreamId {
+            track: packet.track,
+            layer: packet.layer,
+        };
         let hold =
             (HOLD_A_VIEWER * self.downstreams.viewers.len() as u32).min(self.config.frame_hold);
+        let generation = self.generations[stream.index()];
         let Some((_, source)) = self.source_mut().filter(|(of, _)| *of == feeder) else {
             tally.drop_media += 1;
             return Ok(());
@@ -243,10 +221,10 @@ impl Hop {
         tally.rtp_in_lost += changes.missing;
         let (track, codec) = (packet.track, packet.format.codec);
         if let Some(sets) = changes.inserted {
-            self.buffer.push(sets, self.generation, false, now, hold);
+            self.buffer.push(sets, generation, false, now, hold);
         }
         self.buffer
-            .push(packet.into(), self.generation, false, now, hold);
+            .push(packet.into(), generation, false, now, hold);
         if changes.track_started {
             let started = Output::TrackStarted(feeder, track, codec);
             self.outputs.push_back(started);
@@ -272,22 +250,24 @@ impl Hop {
             }
             Down::Supply(supply) => self.set_supply(supply, now),
             Down::Media(batch) => {
-                let history = &self.buffer.history;
-                let Some(joined) = remote.join(&batch, history, self.generation) else {
-                    return;
-                };
-                self.generation = joined;
                 for packet in batch.packets.iter() {
-                    if self.buffer.history.is_past_or_held(packet) {
+                    let history = &self.buffer.history;
+                    let last = &mut self.generations[packet.stream().index()];
+                    let joined = remote.join(packet, batch.generation, history, *last);
+                    let Some(generation) = joined else {
+                        return;
+                    };
+                    *last = generation;
+                    if history.is_past_or_held(packet) {
                         continue;
                     }
                     if packet.starts_keyframe() {
                         remote.keyframe(packet.stream());
                     }
                     // The root has held it for as long as it may be.
-                    let packet = packet.clone();
+                    let packet = Arc::clone(packet);
                     self.buffer
-                        .push(packet, joined, batch.is_past, now, Duration::ZERO);
+                        .push(packet, generation, batch.is_past, now, Duration::ZERO);
                 }
                 // It was on its way when the last one left.
                 if !remote.is_subscribed {
@@ -301,13 +281,11 @@ impl Hop {
     pub fn handle_up(&mut self, from: PeerId, up: Up, now: Instant) {
         match up {
             Up::Subscribe => {
-                self.downstreams.peers.insert(from);
+                let (peers, outputs) = (&mut self.downstreams.peers, &mut self.outputs);
+                peers.insert(from, self.supply, outputs);
                 self.subscribe(now);
-                let begun = Output::Down(from, Down::Subscribed(self.supply));
-                self.outputs.push_back(begun);
-                self.downstreams
-                    .peers
-                    .replay(from, &self.buffer, now, &mut self.outputs);
+                let (peers, outputs) = (&mut self.downstreams.peers, &mut self.outputs);
+                peers.begin(from, &self.buffer, now, outputs);
             }
             Up::Unsubscribe => {
                 self.downstreams.peers.remove(from);
@@ -322,9 +300,18 @@ impl Hop {
         }
     }
 
-    /// Media for a hop below was dropped, because the link is full.
-    pub fn handle_overflow(&mut self, peer: PeerId, now: Instant) {
-        let broken = self.downstreams.peers.handle_overflow(peer);
+    /// The next part of what a hop below begins with, of about `bytes_max` bytes. None: that is all, and
+    /// the rest comes by [`poll`](Self::poll).
+    pub fn poll_replay(&mut self, peer: PeerId, bytes_max: usize, now: Instant) -> Option<Batch> {
+        let peers = &mut self.downstreams.peers;
+        let (batch, lost) = peers.poll_replay(peer, &self.buffer, bytes_max);
+        self.ask(lost, StreamSet::default(), now);
+        batch
+    }
+
+    /// Packets of these streams did not reach a hop below: the link was full, or they were too late.
+    pub fn handle_overflow(&mut self, peer: PeerId, streams: StreamSet, now: Instant) {
+        let broken = self.downstreams.peers.handle_overflow(peer, streams);
         self.ask(broken, StreamSet::default(), now);
     }
 
@@ -344,35 +331,31 @@ impl Hop {
         viewer
     }
 
-    /// From now on a tap gets what it is to get: audio from the last moments on, video from its
-    /// streams' next keyframes on.
-    pub fn attach_tap(&mut self, tap: TapId, config: TapConfig, now: Instant) {
-        self.downstreams.taps.insert(tap, config);
-        self.subscribe(now);
-        let audio = self.buffer.audio_replay(now);
-        self.downstreams.taps.begin(tap, audio, &mut self.outputs);
-        let watched = config.watched();
-        self.ask(watched.and(self.supply.available), watched, now);
-    }
-
-    /// Lets a tap go. One that has ended is no error.
-    pub fn detach_tap(&mut self, tap: TapId) {
-        self.downstreams.taps.remove(tap);
-        self.leave_if_unwatched();
-    }
-
-    /// A batch for a tap was dropped, because its queue is full.
-    pub fn handle_tap_overflow(&mut self, tap: TapId, lost: &TapBatch, tally: &mut Tally) {
-        self.downstreams
-            .taps
-            .handle_overflow(tap, lost, &mut self.outputs, tally);
-        self.leave_if_unwatched();
-    }
-
-    /// The reader of a tap whose queue was full has taken everything in it.
-    pub fn handle_tap_ready(&mut self, tap: TapId, now: Instant) {
-        let needed = self.downstreams.taps.handle_ready(tap);
-        self.ask(needed.and(self.supply.available), StreamSet::default(), now);
+    /// Handles what happens to a tap.
+    pub fn handle_tap(&mut self, tap: TapId, event: TapEvent<'_>, now: Instant, tally: &mut Tally) {
+        let taps = &mut self.downstreams.taps;
+        match event {
+            TapEvent::Attached(config) => {
+                taps.insert(tap, config);
+                self.subscribe(now);
+                let audio = self.buffer.audio_replay(now);
+                self.downstreams.taps.begin(tap, audio, &mut self.outputs);
+                let watched = config.watched();
+                self.ask(watched.and(self.supply.available), watched, now);
+            }
+            TapEvent::Detached => {
+                taps.remove(tap);
+                self.leave_if_unwatched();
+            }
+            TapEvent::Overflow(lost) => {
+                taps.handle_overflow(tap, lost, &mut self.outputs, tally);
+                self.leave_if_unwatched();
+            }
+            TapEvent::Ready => {
+                let needed = taps.handle_ready(tap).and(self.supply.available);
+                self.ask(needed, StreamSet::default(), now);
+            }
+        }
     }
 
     /// Those whom it has taken in.

@@ -38,8 +38,8 @@ pub enum Down {
 /// Packets of one room, in the order in which they came.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// Counts the gaps that full links have cut into what the receiver gets, over all hops before
-    /// it. Where it changes, a new segment begins.
+    /// Counts the gaps that full links have cut into what the receiver gets of each stream in it, over
+    /// all hops before it. Where it changes, a new segment of the stream begins.
     pub generation: u32,
     /// It is what the receiver begins with. Viewers there hear none of its audio, but for what goes
     /// on where they are: it would come as fast as the link is, and a player would keep the delay.

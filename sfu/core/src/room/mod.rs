@@ -8,8 +8,11 @@
 
 mod buffer;
 mod downstream;
+mod gate;
 mod hop;
 mod message;
+mod output;
+mod peers;
 mod rates;
 mod tally;
 mod tap;
@@ -25,11 +28,13 @@ use std::time::Instant;
 use crate::ice::Route;
 
 pub use downstream::{ViewerKey, Viewers};
-pub use hop::{Hop, HopConfig, Output, ViewerEvent};
+pub use gate::LinkGate;
+pub use hop::{Hop, HopConfig, ViewerEvent};
 pub use message::{Batch, Down, PeerId, Up};
+pub use output::{FeederId, Output, TapBatch, TapId};
 pub use tally::Tally;
-pub use tap::{Policy, TapBatch, TapConfig, TapId};
-pub use upstream::{FeederId, SourceSetup};
+pub use tap::{Policy, TapConfig, TapEvent};
+pub use upstream::SourceSetup;
 pub use viewer::{Viewer, ViewerMedia};
 
 /// What a hop wants done, in order. Polled empty after each call: it holds what one call made.

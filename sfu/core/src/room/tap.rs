@@ -2,26 +2,17 @@
 //!
 //! A tap stands beside the viewers and cannot hold them up: its packets go into a bounded queue, and
 //! what does not fit is dropped, or ends the tap. The queue itself is the owner's, who says when it
-//! is full ([`Hop::handle_tap_overflow`](super::Hop::handle_tap_overflow)) and when its reader has
-//! caught up ([`Hop::handle_tap_ready`](super::Hop::handle_tap_ready)).
+//! is full and when its reader has caught up ([`Hop::handle_tap`](super::Hop::handle_tap)).
 
 use std::collections::BTreeMap;
 
 use lightstick_types::{SourceId, StreamId, TrackKind};
 
 use super::buffer::BatchedPacket;
-use super::hop::Output;
 use super::message::Batch;
+use super::output::{Output, PACKET_OVERHEAD, TapBatch, TapId, queued_bytes};
 use super::{Outputs, Tally};
-use crate::packet::MediaPacket;
 use crate::streams::StreamSet;
-
-/// What a packet takes in a queue beside its payload, in bytes, about.
-const PACKET_OVERHEAD: u64 = 256;
-
-/// A tap, as the hop's owner numbers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TapId(pub u32);
 
 /// What a tap is to get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,25 +52,18 @@ pub enum Policy {
     Lossless,
 }
 
-/// Packets for a tap. Each stream of video begins with a keyframe, and begins anew where the
-/// generation or its source changes, or something was missed.
-#[derive(Clone, Debug)]
-pub struct TapBatch {
-    /// Packets that the tap has missed right before these, because its reader was slow.
-    pub missed: u64,
-    pub batch: Batch,
-}
-
-impl TapBatch {
-    /// What it takes in a queue, about.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.batch.packets.iter().map(|packet| bytes(packet)).sum()
-    }
-}
-
-fn bytes(packet: &MediaPacket) -> u64 {
-    packet.payload.len() as u64 + PACKET_OVERHEAD
+/// What happens to a tap.
+#[derive(Debug)]
+pub enum TapEvent<'a> {
+    /// It gets what it is to get: audio from the last moments on, video from its streams' next keyframes
+    /// on.
+    Attached(TapConfig),
+    /// It is gone. One that has ended is no error.
+    Detached,
+    /// A batch was dropped, because its queue is full.
+    Overflow(&'a TapBatch),
+    /// Its queue was full, and its reader has taken everything in it.
+    Ready,
 }
 
 /// A hop's taps.
@@ -132,7 +116,7 @@ impl Taps {
         };
         let mut sum = 0;
         let newest = audio.packets.iter().rev().take_while(|packet| {
-            sum += bytes(packet);
+            sum += queued_bytes(packet);
             sum <= config.bytes_max / 2
         });
         let left = audio.packets.len() - newest.count();

@@ -2,22 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use lightstick_types::{Bitrate, StreamId, TrackId, TrackKind};
+use lightstick_types::{Bitrate, StreamId, TrackId};
 
-use super::hop::Output;
-use super::message::{Batch, PeerId, Up};
+use super::message::{PeerId, Up};
+use super::output::{FeederId, Output};
 use super::tally::Tally;
 use crate::codec::h264::ParameterSets;
 use crate::health::Health;
 use crate::history::History;
 use crate::keyframe::KeyframeGate;
+use crate::packet::MediaPacket;
 use crate::streams::StreamSet;
 use crate::uptrack::Source;
 use crate::watched::Watched;
-
-/// Whoever brings a source's packets, as the hop's owner numbers them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FeederId(pub u32);
 
 /// What is known of a source before its first packet.
 #[derive(Clone, Debug)]
@@ -82,9 +79,9 @@ pub(super) struct Remote {
 /// How what one subscription brings follows on what came before.
 #[derive(Debug)]
 struct Subscription {
-    /// What is added to its generations. None before the first batch.
-    offset: Option<u32>,
-    /// Video streams of which nothing new has come so far.
+    /// What is added to the generations of each stream. None before its first packet.
+    offsets: [Option<u32>; StreamId::COUNT],
+    /// Streams of which nothing new has come so far.
     unjoined: StreamSet,
 }
 
@@ -102,29 +99,32 @@ impl Remote {
     /// What comes from now on is of another subscription than what came before.
     pub(super) fn subscribed(&mut self) {
         self.subscription = Some(Subscription {
-            offset: None,
+            offsets: [None; StreamId::COUNT],
             unjoined: StreamId::all().collect(),
         });
     }
 
-    /// The generation of a batch, where that of the last one was `before`. Each subscription counts
-    /// anew; what it brings first either goes on where `history` ends, or a gap is cut. None: there
-    /// is no subscription that it could be of.
-    pub(super) fn join(&mut self, batch: &Batch, history: &History, before: u32) -> Option<u32> {
-        let Subscription { offset, unjoined } = self.subscription.as_mut()?;
-        let start = before.wrapping_sub(batch.generation);
-        let offset = offset.get_or_insert(start);
-        for packet in batch.packets.iter() {
-            let waited_for =
-                packet.kind() == TrackKind::Video && unjoined.contains(packet.stream());
-            if waited_for && !history.is_past_or_held(packet) {
-                unjoined.remove(packet.stream());
-                if !history.goes_on_with(packet) {
-                    *offset = offset.wrapping_add(1);
-                }
+    /// The generation of a packet here, where that of the last one of its stream was `before`. Each
+    /// subscription counts anew; what it brings first either goes on where `history` ends, or a gap is
+    /// cut. None: there is no subscription that it could be of.
+    pub(super) fn join(
+        &mut self,
+        packet: &MediaPacket,
+        generation: u32,
+        history: &History,
+        before: u32,
+    ) -> Option<u32> {
+        let Subscription { offsets, unjoined } = self.subscription.as_mut()?;
+        let stream = packet.stream();
+        let start = before.wrapping_sub(generation);
+        let offset = offsets[stream.index()].get_or_insert(start);
+        if unjoined.contains(stream) && !history.is_past_or_held(packet) {
+            unjoined.remove(stream);
+            if !history.goes_on_with(packet) {
+                *offset = offset.wrapping_add(1);
             }
         }
-        Some(batch.generation.wrapping_add(*offset))
+        Some(generation.wrapping_add(*offset))
     }
 
     /// A keyframe has begun to come in.
@@ -212,10 +212,9 @@ impl Upstream {
 mod tests {
     use std::sync::Arc;
 
-    use lightstick_types::{Layer, TrackId};
+    use lightstick_types::Layer;
 
     use super::*;
-    use crate::packet::MediaPacket;
     use crate::room::tests::packet;
 
     #[test]
@@ -223,17 +222,11 @@ mod tests {
         let mut history = History::default();
         let mut remote = Remote::new(PeerId(1), Duration::from_secs(1));
         let mut take = |remote: &mut Remote, sequence, generation| {
-            let packet: Arc<MediaPacket> = Arc::new(packet(Layer::High, sequence, sequence == 10));
-            let packets = Arc::from([Arc::clone(&packet)]);
-            let batch = Batch {
-                generation,
-                is_past: false,
-                packets,
-            };
-            let (_, before) = history.head(TrackId::FIRST_VIDEO.layer(Layer::High));
-            let joined = remote.join(&batch, &history, before);
+            let packet = packet(Layer::High, sequence, sequence == 10);
+            let (_, before) = history.head(packet.stream());
+            let joined = remote.join(&packet, generation, &history, before);
             if let Some(joined) = joined {
-                history.push(&packet, joined);
+                history.push(&Arc::new(packet), joined);
             }
             joined
         };

@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use lightstick_sfu_core::room::{Policy, TapBatch, TapConfig, TapId};
+use lightstick_sfu_core::room::{Policy, TapBatch, TapConfig, TapEvent, TapId};
 use lightstick_sfu_core::streams::StreamSet;
 use lightstick_types::{SourceId, StreamId, TrackKind};
 
@@ -167,16 +167,21 @@ impl Tree {
                 last_at: None,
             },
         );
-        self.node(node).hop.attach_tap(TapId(tap), config, now);
+        self.tell_tap(node, tap, TapEvent::Attached(config));
         self.settle(node);
         tap
     }
 
     pub(crate) fn detach_tap(&mut self, tap: u32) {
         if let Some(Tap { node, .. }) = self.taps.remove(&tap) {
-            self.node(node).hop.detach_tap(TapId(tap));
+            self.tell_tap(node, tap, TapEvent::Detached);
             self.settle(node);
         }
+    }
+
+    pub(super) fn tell_tap(&mut self, node: usize, tap: u32, event: TapEvent<'_>) {
+        let hop = &mut self.nodes[node].as_mut().expect("the hop lives").hop;
+        hop.handle_tap(TapId(tap), event, self.now, &mut self.tally);
     }
 
     /// A tap of any kind, anywhere. Its own random numbers leave the rest of the world as it is.
@@ -225,8 +230,7 @@ impl Tree {
             None => panic!("{tap:?} has ended"),
         };
         if let Err(lost) = offered {
-            let hop = &mut self.nodes[node].as_mut().expect("the hop lives").hop;
-            hop.handle_tap_overflow(tap, &lost, &mut self.tally);
+            self.tell_tap(node, tap.0, TapEvent::Overflow(&lost));
         }
     }
 
@@ -244,7 +248,7 @@ impl Tree {
             let state = self.taps.get_mut(&tap).expect("it is there");
             let node = state.node;
             if state.read(&self.dropped, now, is_lossy) {
-                self.node(node).hop.handle_tap_ready(TapId(tap), now);
+                self.tell_tap(node, tap, TapEvent::Ready);
                 self.settle(node);
             }
         }

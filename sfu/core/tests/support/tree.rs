@@ -13,7 +13,7 @@ use lightstick_sfu_core::health::Health;
 use lightstick_sfu_core::ice::Route;
 use lightstick_sfu_core::packet::{Format, MediaPacket, PacketExtensions};
 use lightstick_sfu_core::room::{
-    Down, FeederId, Hop, HopConfig, Outlet, Output, PeerId, SourceSetup, Tally, TapId, Turn, Up,
+    Down, FeederId, Hop, HopConfig, Outlet, Output, PeerId, SourceSetup, Tally, TapEvent, Turn, Up,
     Viewer, ViewerEvent, ViewerKey,
 };
 use lightstick_sfu_core::srtp::{self, End, Profile, RtcpOpener, Sealer};
@@ -135,6 +135,9 @@ pub(crate) struct Tree {
     pub(crate) overruns: u32,
     /// Audio that full links have dropped.
     dropped: HashSet<(SourceId, u64)>,
+    /// Hops that have yet to be given what others begin with, and when they are next.
+    replays: Vec<(Instant, usize, PeerId)>,
+    replay_random: Random,
     air: Air,
     pub(crate) tally: Tally,
     packets: Vec<Weak<MediaPacket>>,
@@ -262,6 +265,8 @@ impl Tree {
             taps: BTreeMap::new(),
             tap_count: 0,
             tap_random: Random::new(seed ^ 0x7a9),
+            replays: Vec::new(),
+            replay_random: Random::new(seed ^ 0x9e37),
             overruns: 0,
             dropped: HashSet::new(),
             air: Air::default(),
@@ -406,11 +411,12 @@ impl Tree {
         hop.handle_up(stranger, Up::Keyframe(all), now);
         hop.handle_up(stranger, Up::Watched(all), now);
         hop.handle_up(stranger, Up::Unsubscribe, now);
-        hop.handle_overflow(stranger, now);
-        hop.handle_tap_ready(TapId(9_999), now);
-        hop.detach_tap(TapId(9_999));
+        hop.handle_overflow(stranger, all, now);
+        assert!(hop.poll_replay(stranger, 1, now).is_none());
         hop.handle_down(stranger, Down::Supply(Default::default()), now);
         hop.detach_source(FeederId(9_999), now);
+        self.tell_tap(node, 9_999, TapEvent::Ready);
+        self.tell_tap(node, 9_999, TapEvent::Detached);
         self.settle(node);
     }
 
@@ -435,6 +441,7 @@ impl Tree {
                     link.up.push_back((now + link.delay, up));
                 }
                 Output::Down(below, down) => self.send_down(node, below, down),
+                Output::Replay(below) => self.replays.push((now, node, below)),
                 Output::Keyframe(feeder, streams) => {
                     if let Some((of, publisher, asked)) = &mut self.publisher
                         && *of == feeder
@@ -478,7 +485,8 @@ impl Tree {
                 self.dropped
                     .extend(audio.map(|packet| (packet.source, packet.sequence)));
                 let peer = PeerId(below as u32);
-                self.node(node).hop.handle_overflow(peer, now);
+                let lost = self.random_loss(&batch.packets);
+                self.node(node).hop.handle_overflow(peer, lost, now);
                 return;
             }
             for packet in batch.packets.iter() {
@@ -521,6 +529,7 @@ impl Tree {
             .taps
             .values()
             .filter_map(Tap::next_at)
+            .chain(self.replays.iter().map(|(at, ..)| *at))
             .fold(at, Instant::min);
         at.max(self.now)
     }
@@ -582,8 +591,41 @@ impl Tree {
                 self.viewer_event(fan, ViewerEvent::Timeout);
             }
         }
+        self.replay();
         self.watch();
         self.read_taps();
+    }
+
+    /// Carriers take what hops begin with at their own pace.
+    fn replay(&mut self) {
+        let now = self.now;
+        for (at, node, below) in std::mem::take(&mut self.replays) {
+            if self.nodes[node].is_none() {
+                continue;
+            }
+            if at > now {
+                self.replays.push((at, node, below));
+                continue;
+            }
+            let random = &mut self.replay_random;
+            let (bytes_max, rest) = (1 + random.below(20_000), random.below(12));
+            let hop = &mut self.node(node).hop;
+            let batch = hop.poll_replay(below, bytes_max as usize, now);
+            if let Some(batch) = batch {
+                self.send_down(node, below, Down::Media(batch));
+                let at = now + Duration::from_millis(rest);
+                self.replays.push((at, node, below));
+            }
+            self.settle(node);
+        }
+    }
+
+    /// Whether a link takes nothing, or drops what is late: all that a batch has streams of, or all.
+    fn random_loss(&mut self, packets: &[Arc<MediaPacket>]) -> StreamSet {
+        match self.replay_random.chance(50) {
+            true => StreamId::all().collect(),
+            false => packets.iter().map(|packet| packet.stream()).collect(),
+        }
     }
 
     /// The publisher's next frame.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use lightstick_sfu_core::room::{TapBatch, TapConfig, TapId};
+use lightstick_sfu_core::room::{TapBatch, TapConfig, TapEvent, TapId};
 use lightstick_types::RoomId;
 use tokio::sync::mpsc;
 
@@ -179,8 +179,8 @@ impl Shard {
             return Err(AttachError::TooMany);
         }
         let (room, now) = (self.rooms.open(seat.room, self.now), self.now);
-        if let Some((hop, _)) = self.rooms.touch(room) {
-            hop.attach_tap(seat.id, seat.config, now);
+        if let Some((hop, tally)) = self.rooms.touch(room) {
+            hop.handle_tap(seat.id, TapEvent::Attached(seat.config), now, tally);
         }
         seat.place = Some(room);
         self.attached.taps.insert(seat.id, seat);
@@ -199,7 +199,7 @@ impl Shard {
             self.attached.full.push(tap);
         }
         if let Some((hop, tally)) = self.rooms.get(room) {
-            hop.handle_tap_overflow(tap, &lost, tally);
+            hop.handle_tap(tap, TapEvent::Overflow(&lost), self.now, tally);
         }
     }
 
@@ -207,8 +207,8 @@ impl Shard {
     pub(crate) fn tend_taps(&mut self) {
         let now = self.now;
         while let Some((tap, room)) = self.attached.next_ready() {
-            if let Some((hop, _)) = self.rooms.touch(room) {
-                hop.handle_tap_ready(tap, now);
+            if let Some((hop, tally)) = self.rooms.touch(room) {
+                hop.handle_tap(tap, TapEvent::Ready, now, tally);
             }
         }
     }
@@ -226,8 +226,9 @@ impl Shard {
         count.add(1);
         // Its first end counts; the queue closes with the seat.
         let _ = seat.shared.end.set(end);
-        if let Some((hop, _)) = seat.place.and_then(|room| self.rooms.touch(room)) {
-            hop.detach_tap(tap);
+        let now = self.now;
+        if let Some((hop, tally)) = seat.place.and_then(|room| self.rooms.touch(room)) {
+            hop.handle_tap(tap, TapEvent::Detached, now, tally);
         }
     }
 }
