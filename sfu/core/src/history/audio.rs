@@ -82,8 +82,12 @@ impl Audio {
     /// The packets that came within the last moments, and the gaps that full links have cut before
     /// the last one.
     pub(super) fn replay(&self, now: Instant) -> (u32, impl Iterator<Item = &Arc<MediaPacket>>) {
-        let is_recent = move |packet: &&Arc<MediaPacket>| is_recent(packet, now);
-        (self.generation, self.packets.iter().filter(is_recent))
+        // Times of arrival differ a little where packets came from different hops: no number between
+        // others is left out.
+        let recent = self.packets.iter().rev();
+        let recent = recent.take_while(|packet| is_recent(packet, now)).count();
+        let past = self.packets.len() - recent;
+        (self.generation, self.packets.iter().skip(past))
     }
 
     /// Lets go of what is too old. Its numbers stay known.
