@@ -18,7 +18,8 @@ use lightstick_sfu_core::history::Reach;
 use lightstick_sfu_core::ice::Route;
 use lightstick_sfu_core::packet::MediaPacket;
 use lightstick_sfu_core::room::{
-    Batch, Down, FeederId, Hop, Outlet, Output, PeerId, Tally, Turn, ViewerEvent, ViewerKey,
+    Batch, Down, FeederId, Hop, Outlet, Output, PeerId, SourceEvent, Tally, Turn, ViewerEvent,
+    ViewerKey,
 };
 use lightstick_sfu_core::watched::Supply;
 use lightstick_types::{Layer, LayerChoice, NodeId, SourceId, StreamId, TrackId};
@@ -184,7 +185,7 @@ impl Stage {
     fn new(victim: u32) -> Self {
         let now = Instant::now();
         let mut hop = Hop::new(tree::config(), None, now);
-        hop.attach_source(FeederId(1), tree::setup(), now);
+        hop.handle_source(SourceEvent::Attached(FeederId(1), tree::setup()), now);
         Self {
             hop,
             publisher: Publisher::new(now, &[Layer::High], &mut Random::new(1)),
@@ -252,8 +253,18 @@ fn a_panic_in_the_sending_to_one_viewer_ends_it_alone() {
     assert_eq!(sent(1), sent(3));
     assert!(sent(1) > 30);
     // Its place is another's then, and nothing of it goes there.
-    assert!(stage.hop.remove_viewer(keys[1]).is_some());
-    assert!(stage.hop.remove_viewer(keys[1]).is_none());
+    assert!(
+        stage
+            .hop
+            .remove_viewer(keys[1], stage.publisher.now)
+            .is_some()
+    );
+    assert!(
+        stage
+            .hop
+            .remove_viewer(keys[1], stage.publisher.now)
+            .is_none()
+    );
 }
 
 #[test]

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use lightstick_sfu_core::ice::Route;
 use lightstick_sfu_core::room::{
-    FeederId, Hop, HopConfig, Outlet, Output, PeerId, Policy, Tally, TapBatch, TapConfig, TapEvent,
-    TapId, Turn, Up,
+    FeederId, Hop, HopConfig, Outlet, Output, PeerId, Policy, SourceEvent, Tally, TapBatch,
+    TapConfig, TapEvent, TapId, Turn, Up,
 };
 use lightstick_sfu_core::streams::StreamSet;
 use lightstick_types::{Layer, LayerChoice, SourceId, StreamId, TrackId};
@@ -129,7 +129,7 @@ impl Stage {
             ..tree::config()
         };
         let mut hop = Hop::new(config, None, now);
-        hop.attach_source(FeederId(1), tree::setup(), now);
+        hop.handle_source(SourceEvent::Attached(FeederId(1), tree::setup()), now);
         Self {
             hop,
             publisher: Publisher::new(now, &Layer::ALL, &mut Random::new(1)),
@@ -203,7 +203,9 @@ fn a_tap_keeps_its_layers_awake() {
     );
     let streams: StreamSet = packets.map(|packet| packet.stream()).collect();
     assert_eq!(streams, set(&[Layer::Low]));
-    stage.hop.detach_source(FeederId(1), now);
+    stage
+        .hop
+        .handle_source(SourceEvent::Detached(FeederId(1)), now);
     assert!(!stage.hop.is_idle());
     stage
         .hop

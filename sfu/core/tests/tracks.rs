@@ -14,8 +14,8 @@ use lightstick_sfu_core::health::Health;
 use lightstick_sfu_core::ice::Route;
 use lightstick_sfu_core::packet::Format;
 use lightstick_sfu_core::room::{
-    Down, FeederId, Hop, HopConfig, Outlet, Output, PeerId, SourceSetup, Tally, Turn, Viewer,
-    ViewerEvent, ViewerKey,
+    Down, FeederId, Hop, HopConfig, Outlet, Output, PeerId, SourceEvent, SourceSetup, Tally, Turn,
+    Viewer, ViewerEvent, ViewerKey,
 };
 use lightstick_sfu_core::srtp::{self, End, Profile};
 use lightstick_sfu_core::streams::StreamSet;
@@ -127,7 +127,7 @@ impl Show {
         let now = Instant::now();
         let mut random = Random::new(3);
         let mut root = Hop::new(config(), None, now);
-        root.attach_source(FeederId(1), setup(tracks), now);
+        root.handle_source(SourceEvent::Attached(FeederId(1), setup(tracks)), now);
         let tracks = (0..tracks).map(|_| Publisher::new(now, &[Layer::High], &mut random));
         Self {
             start: now,
@@ -328,7 +328,7 @@ fn another_main_track_takes_the_first_section_at_its_keyframe() {
 
     // The room's main one is for all others, on every hop.
     let now = show.now;
-    show.hops[0].set_main(Some(track(1)), now);
+    show.hops[0].handle_source(SourceEvent::Main(Some(track(1))), now);
     show.settle();
     show.run(30);
     let since = show.now;
@@ -341,7 +341,7 @@ fn another_main_track_takes_the_first_section_at_its_keyframe() {
     // And back, by a choice that there is no track for.
     show.event(own, ViewerEvent::Main(None));
     let now = show.now;
-    show.hops[0].set_main(Some(track(3)), now);
+    show.hops[0].handle_source(SourceEvent::Main(Some(track(3))), now);
     show.settle();
     show.run(30);
     let since = show.now;

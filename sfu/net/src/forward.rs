@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::health::Fault;
-use lightstick_sfu_core::room::{Down, FeederId, Output, PeerId, Turn};
+use lightstick_sfu_core::room::{Down, FeederId, Output, PeerId, SourceEvent, Turn};
 use lightstick_sfu_core::streams::StreamSet;
 use lightstick_sfu_core::uptrack::{Incoming, Refused};
 use lightstick_types::{RoomId, SessionId, ShardId, StreamId, TrackId};
@@ -72,13 +72,13 @@ impl Shard {
         match session.seat() {
             Some(Seat { room, viewer }) => {
                 if let Some((hop, _)) = self.rooms.touch(room) {
-                    hop.remove_viewer(viewer);
+                    hop.remove_viewer(viewer, now);
                 }
             }
             None => {
                 let room = self.rooms.find(session.room);
                 if let Some((hop, _)) = room.and_then(|room| self.rooms.touch(room)) {
-                    hop.detach_source(FeederId(key), now);
+                    hop.handle_source(SourceEvent::Detached(FeederId(key)), now);
                 }
             }
         }
@@ -242,7 +242,7 @@ impl Shard {
         let now = self.now;
         let room = self.rooms.find(id);
         if let Some((hop, _)) = room.and_then(|room| self.rooms.touch(room)) {
-            hop.set_main(track, now);
+            hop.handle_source(SourceEvent::Main(track), now);
         }
     }
 

@@ -2,7 +2,7 @@
 //! room when the control plane has promoted it.
 
 use lightstick_sfu_core::parked::Taken;
-use lightstick_sfu_core::room::{FeederId, SourceSetup};
+use lightstick_sfu_core::room::{FeederId, SourceEvent, SourceSetup};
 use lightstick_sfu_core::uptrack::Incoming;
 use lightstick_types::SessionId;
 
@@ -72,7 +72,7 @@ impl Shard {
         let room = self.rooms.open(session.room, now);
         self.replace_source(room);
         if let Some((hop, _)) = self.rooms.touch(room) {
-            hop.attach_source(FeederId(key), setup, now);
+            hop.handle_source(SourceEvent::Attached(FeederId(key), setup), now);
         }
         for packet in promoted.packets {
             self.ingest(key, packet);

@@ -66,6 +66,17 @@ pub enum ViewerEvent<'a> {
     Timeout,
 }
 
+/// What happens to a room's source.
+#[derive(Debug)]
+pub enum SourceEvent {
+    /// From now on the room's media is what this feeder brings. It replaces what was there.
+    Attached(FeederId, SourceSetup),
+    /// This video track is shown first. Nothing happens where the source is elsewhere.
+    Main(Option<TrackId>),
+    /// It is gone. Nothing happens where the source is another's.
+    Detached(FeederId),
+}
+
 /// One place's part of a room: its source, or the hop above; its viewers, and the hops below.
 #[derive(Debug)]
 pub struct Hop {
@@ -135,45 +146,43 @@ impl Hop {
         }
     }
 
-    /// From now on the room's media is what `feeder` brings. It replaces what was there.
-    pub fn attach_source(&mut self, feeder: FeederId, setup: SourceSetup, now: Instant) {
-        self.outputs.extend(self.upstream.subscribe(false));
-        for generation in &mut self.generations {
-            *generation = generation.wrapping_add(1);
-        }
-        self.sources = self.sources.wrapping_add(1);
-        let config = SourceConfig {
-            bitrate_max: setup.bitrate_max,
-            keyframe_interval: self.config.keyframe_interval,
-            playout_delay: self.config.playout_delay,
-        };
-        let mut source = Source::new(SourceId::new(self.config.node, self.sources), config, now);
-        source.announce(setup.video_tracks);
-        let supply = source.supply();
-        source.offer_parameter_sets(setup.parameter_sets);
-        *source.health_mut() = setup.health;
-        self.buffer.history.forget_audio();
-        let local = Local::new(feeder, source, self.config.pause_after);
-        self.upstream = Upstream::Local(Box::new(local));
-        // Nothing of the one before is left to start from.
-        self.set_supply(supply, now);
-    }
-
-    /// Says which video track is shown first, where the source is here.
-    pub fn set_main(&mut self, main: Option<TrackId>, now: Instant) {
-        if let Some((_, source)) = self.source_mut() {
-            source.set_main(main);
-            let supply = source.supply();
-            self.set_supply(supply, now);
-        }
-    }
-
-    /// `feeder` is gone. Nothing happens where the source is another's.
-    pub fn detach_source(&mut self, feeder: FeederId, now: Instant) {
-        if self.source_mut().is_some_and(|(of, _)| of == feeder) {
-            self.upstream = Upstream::None;
-            self.buffer.history.forget_audio();
-            self.set_supply(Supply::default(), now);
+    /// Handles what happens to the room's source here.
+    pub fn handle_source(&mut self, event: SourceEvent, now: Instant) {
+        match event {
+            SourceEvent::Attached(feeder, setup) => {
+                self.outputs.extend(self.upstream.subscribe(false));
+                for generation in &mut self.generations {
+                    *generation = generation.wrapping_add(1);
+                }
+                self.sources = self.sources.wrapping_add(1);
+                let id = SourceId::new(self.config.node, self.sources);
+                let config = SourceConfig {
+                    bitrate_max: setup.bitrate_max,
+                    keyframe_interval: self.config.keyframe_interval,
+                    playout_delay: self.config.playout_delay,
+                };
+                let source = setup.source(id, config, now);
+                let supply = source.supply();
+                self.buffer.history.forget_audio();
+                let local = Local::new(feeder, source, self.config.pause_after);
+                self.upstream = Upstream::Local(Box::new(local));
+                // Nothing of the one before is left to start from.
+                self.set_supply(supply, now);
+            }
+            SourceEvent::Main(main) => {
+                if let Some((_, source)) = self.source_mut() {
+                    source.set_main(main);
+                    let supply = source.supply();
+                    self.set_supply(supply, now);
+                }
+            }
+            SourceEvent::Detached(feeder) => {
+                if self.source_mut().is_some_and(|(of, _)| of == feeder) {
+                    self.upstream = Upstream::None;
+                    self.buffer.history.forget_audio();
+                    self.set_supply(Supply::default(), now);
+                }
+            }
         }
     }
 
@@ -187,9 +196,7 @@ impl Hop {
         if above.is_none() {
             self.set_supply(Supply::default(), now);
         }
-        if !self.downstreams.is_empty() {
-            self.subscribe(now);
-        }
+        self.subscribe(now);
     }
 
     /// Takes a packet of the source, as it came. One of a source that was replaced is dropped.
@@ -229,8 +236,10 @@ impl Hop {
             let started = Output::TrackStarted(feeder, track, codec);
             self.outputs.push_back(started);
         }
-        if changes.layers {
-            self.layers_changed(now);
+        if changes.layers
+            && let Some(supply) = self.upstream.streams_changed(&mut self.outputs)
+        {
+            self.set_supply(supply, now);
         }
         Ok(())
     }
@@ -289,7 +298,7 @@ impl Hop {
             }
             Up::Unsubscribe => {
                 self.downstreams.peers.remove(from);
-                self.leave_if_unwatched();
+                self.subscribe(now);
             }
             _ if !self.downstreams.peers.contains(from) => {}
             Up::Keyframe(streams) => self.ask(streams, StreamSet::default(), now),
@@ -325,9 +334,9 @@ impl Hop {
     }
 
     /// Lets a viewer go.
-    pub fn remove_viewer(&mut self, key: ViewerKey) -> Option<Box<Viewer>> {
+    pub fn remove_viewer(&mut self, key: ViewerKey, now: Instant) -> Option<Box<Viewer>> {
         let viewer = self.downstreams.viewers.remove(key);
-        self.leave_if_unwatched();
+        self.subscribe(now);
         viewer
     }
 
@@ -345,11 +354,11 @@ impl Hop {
             }
             TapEvent::Detached => {
                 taps.remove(tap);
-                self.leave_if_unwatched();
+                self.subscribe(now);
             }
             TapEvent::Overflow(lost) => {
                 taps.handle_overflow(tap, lost, &mut self.outputs, tally);
-                self.leave_if_unwatched();
+                self.subscribe(now);
             }
             TapEvent::Ready => {
                 let needed = taps.handle_ready(tap).and(self.supply.available);
@@ -470,80 +479,29 @@ impl Hop {
     /// Does what is due: passes on the requests for keyframes, and looks at streams that have fallen
     /// silent, that nobody watches, and at the source's health.
     pub fn handle_timeout(&mut self, now: Instant, tally: &mut Tally) {
+        let mut changed = false;
         if self.survey_at <= now {
             self.survey_at = now + SURVEY_EVERY;
-            self.survey(now, tally);
+            self.buffer.history.trim_audio(now);
+            let waiting = self.downstreams.waiting(now, self.supply);
+            self.ask(waiting, StreamSet::default(), now);
+            let (watched, habits) = (self.downstreams.watched(), &self.buffer.habits);
+            let outputs = &mut self.outputs;
+            changed = self.upstream.survey(watched, habits, outputs, now);
         }
-        let (feeder, asked, woken, silent) = match &mut self.upstream {
-            Upstream::None => (None, StreamSet::default(), false, false),
-            Upstream::Remote(remote) => {
-                let streams = remote.poll_keyframe_requests(now);
-                if !streams.is_empty() {
-                    let request = Output::Up(remote.peer, Up::Keyframe(streams));
-                    self.outputs.push_back(request);
-                }
-                (None, streams, false, false)
-            }
-            Upstream::Local(local) => {
-                let silent = local.source.poll_silence(now);
-                let woken = local.take_woken();
-                let streams = local.source.poll_keyframe_requests(now);
-                (Some(local.feeder), streams, woken, silent)
-            }
-        };
+        let due = self.upstream.handle_timeout(&mut self.outputs, now);
         self.due_at = None;
-        self.buffer.asked(asked, now);
-        if woken {
+        self.buffer.asked(due.asked, now);
+        if changed || due.woken {
             let paused = self.upstream.pauses_changed(self.supply.paused, now, tally);
             self.outputs.extend(paused);
         }
-        if woken || silent {
-            self.layers_changed(now);
+        if (changed || due.woken || due.silent)
+            && let Some(supply) = self.upstream.streams_changed(&mut self.outputs)
+        {
+            self.set_supply(supply, now);
         }
-        if let Some(feeder) = feeder.filter(|_| !asked.is_empty()) {
-            self.outputs.push_back(Output::Keyframe(feeder, asked));
-        }
-    }
-
-    fn survey(&mut self, now: Instant, tally: &mut Tally) {
-        self.buffer.history.trim_audio(now);
-        let waiting = self.downstreams.waiting(now, self.supply);
-        self.ask(waiting, StreamSet::default(), now);
-        let watched = self.downstreams.watched();
-        match &mut self.upstream {
-            Upstream::None => {}
-            Upstream::Remote(remote) => {
-                if std::mem::replace(&mut remote.watched, watched) != watched {
-                    let told = Output::Up(remote.peer, Up::Watched(watched));
-                    self.outputs.push_back(told);
-                }
-            }
-            Upstream::Local(local) => {
-                let habits = &self.buffer.habits;
-                if local.source.look_at_health(now, habits) {
-                    let hints = local.source.hints().iter().collect();
-                    let changed = Output::Hints(local.feeder, hints);
-                    self.outputs.push_back(changed);
-                }
-                let available = local.source.supply().available;
-                if local.watched.look(now, available, watched) {
-                    let paused = self.upstream.pauses_changed(self.supply.paused, now, tally);
-                    self.outputs.extend(paused);
-                    self.layers_changed(now);
-                }
-            }
-        }
-    }
-
-    /// Other streams can be had from the source here than before.
-    fn layers_changed(&mut self, now: Instant) {
-        let Some((feeder, source)) = self.source_mut() else {
-            return;
-        };
-        let supply = source.supply();
-        let changed = Output::LayersChanged(feeder, supply.available);
-        self.outputs.push_back(changed);
-        self.set_supply(supply, now);
+        self.outputs.extend(due.keyframes);
     }
 
     /// Tells everybody below which streams can be had. Nothing is known of the next source's.
@@ -568,21 +526,16 @@ impl Hop {
         }
     }
 
-    /// Gets the room from the hop above, for whoever is there for it from now on.
+    /// Gets the room from the hop above as long as somebody is there for it.
     fn subscribe(&mut self, now: Instant) {
-        if let Some(told) = self.upstream.subscribe(true) {
-            self.buffer.resume(now);
-            self.outputs.push_back(told);
+        let is_wanted = !self.downstreams.is_empty();
+        let Some(told) = self.upstream.subscribe(is_wanted) else {
+            return;
+        };
+        match is_wanted {
+            true => self.buffer.resume(now),
+            false => self.buffer.rest(),
         }
-    }
-
-    /// Nobody may be there any more: then the room's media need not come.
-    fn leave_if_unwatched(&mut self) {
-        if self.downstreams.is_empty()
-            && let Some(told) = self.upstream.subscribe(false)
-        {
-            self.buffer.rest();
-            self.outputs.push_back(told);
-        }
+        self.outputs.push_back(told);
     }
 }

@@ -29,7 +29,7 @@ use crate::ice::Route;
 
 pub use downstream::{ViewerKey, Viewers};
 pub use gate::LinkGate;
-pub use hop::{Hop, HopConfig, ViewerEvent};
+pub use hop::{Hop, HopConfig, SourceEvent, ViewerEvent};
 pub use message::{Batch, Down, PeerId, Up};
 pub use output::{FeederId, Output, TapBatch, TapId};
 pub use tally::Tally;

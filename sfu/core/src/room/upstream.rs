@@ -2,19 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use lightstick_types::{Bitrate, StreamId, TrackId};
+use lightstick_types::{Bitrate, SourceId, StreamId, TrackId};
 
+use super::Outputs;
 use super::message::{PeerId, Up};
 use super::output::{FeederId, Output};
 use super::tally::Tally;
 use crate::codec::h264::ParameterSets;
 use crate::health::Health;
 use crate::history::History;
-use crate::keyframe::KeyframeGate;
+use crate::keyframe::{KeyframeGate, KeyframeHabit};
 use crate::packet::MediaPacket;
 use crate::streams::StreamSet;
-use crate::uptrack::Source;
-use crate::watched::Watched;
+use crate::uptrack::{Source, SourceConfig};
+use crate::watched::{Supply, Watched};
 
 /// What is known of a source before its first packet.
 #[derive(Clone, Debug)]
@@ -56,11 +57,6 @@ impl Local {
             watched: Watched::new(pause_after),
             woken: false,
         }
-    }
-
-    /// Whether other streams are to be paused than before, because one is asked for.
-    pub(super) fn take_woken(&mut self) -> bool {
-        std::mem::take(&mut self.woken)
     }
 }
 
@@ -141,7 +137,98 @@ impl Remote {
     }
 }
 
+impl SourceSetup {
+    /// A source of which nothing has come yet.
+    pub(super) fn source(self, id: SourceId, config: SourceConfig, now: Instant) -> Source {
+        let mut source = Source::new(id, config, now);
+        source.announce(self.video_tracks);
+        source.offer_parameter_sets(self.parameter_sets);
+        *source.health_mut() = self.health;
+        source
+    }
+}
+
+/// What has become due.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    /// The request for keyframes that leaves.
+    pub(super) keyframes: Option<Output>,
+    /// The streams that it is of.
+    pub(super) asked: StreamSet,
+    /// A paused stream was asked for.
+    pub(super) woken: bool,
+    /// A stream of the source has fallen silent.
+    pub(super) silent: bool,
+}
+
 impl Upstream {
+    /// Does what is due. What is to be told to the hop above comes before all others.
+    pub(super) fn handle_timeout(&mut self, outputs: &mut Outputs, now: Instant) -> Due {
+        match self {
+            Self::None => Due::default(),
+            Self::Remote(remote) => {
+                let asked = remote.poll_keyframe_requests(now);
+                if !asked.is_empty() {
+                    outputs.push_back(Output::Up(remote.peer, Up::Keyframe(asked)));
+                }
+                Due {
+                    asked,
+                    ..Due::default()
+                }
+            }
+            Self::Local(local) => {
+                let silent = local.source.poll_silence(now);
+                let woken = std::mem::take(&mut local.woken);
+                let asked = local.source.poll_keyframe_requests(now);
+                let keyframes = Output::Keyframe(local.feeder, asked);
+                Due {
+                    keyframes: (!asked.is_empty()).then_some(keyframes),
+                    asked,
+                    woken,
+                    silent,
+                }
+            }
+        }
+    }
+
+    /// Looks at what is watched, and at the source's health. Whether other streams are to be paused
+    /// than before.
+    pub(super) fn survey(
+        &mut self,
+        watched: StreamSet,
+        habits: &[KeyframeHabit; StreamId::COUNT],
+        outputs: &mut Outputs,
+        now: Instant,
+    ) -> bool {
+        match self {
+            Self::None => false,
+            Self::Remote(remote) => {
+                if std::mem::replace(&mut remote.watched, watched) != watched {
+                    outputs.push_back(Output::Up(remote.peer, Up::Watched(watched)));
+                }
+                false
+            }
+            Self::Local(local) => {
+                if local.source.look_at_health(now, habits) {
+                    let hints = local.source.hints().iter().collect();
+                    outputs.push_back(Output::Hints(local.feeder, hints));
+                }
+                let available = local.source.supply().available;
+                local.watched.look(now, available, watched)
+            }
+        }
+    }
+
+    /// Other streams can be had from the source here than before: those that can be had now.
+    pub(super) fn streams_changed(&self, outputs: &mut Outputs) -> Option<Supply> {
+        let Self::Local(local) = self else {
+            return None;
+        };
+        let supply = local.source.supply();
+        outputs.push_back(Output::LayersChanged(local.feeder, supply.available));
+        Some(supply)
+    }
+
     /// These streams are watched from now on. What the hop above is to be told.
     pub(super) fn watch(&mut self, streams: StreamSet) -> Option<Output> {
         let Self::Remote(remote) = self else {

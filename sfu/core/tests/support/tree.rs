@@ -13,8 +13,8 @@ use lightstick_sfu_core::health::Health;
 use lightstick_sfu_core::ice::Route;
 use lightstick_sfu_core::packet::{Format, MediaPacket, PacketExtensions};
 use lightstick_sfu_core::room::{
-    Down, FeederId, Hop, HopConfig, Outlet, Output, PeerId, SourceSetup, Tally, TapEvent, Turn, Up,
-    Viewer, ViewerEvent, ViewerKey,
+    Down, FeederId, Hop, HopConfig, Outlet, Output, PeerId, SourceEvent, SourceSetup, Tally,
+    TapEvent, Turn, Up, Viewer, ViewerEvent, ViewerKey,
 };
 use lightstick_sfu_core::srtp::{self, End, Profile, RtcpOpener, Sealer};
 use lightstick_sfu_core::streams::StreamSet;
@@ -300,14 +300,18 @@ impl Tree {
         self.frame_at = self.now;
         self.publisher = Some((feeder, publisher, Asked::default()));
         let now = self.now;
-        self.node(0).hop.attach_source(feeder, setup(), now);
+        self.node(0)
+            .hop
+            .handle_source(SourceEvent::Attached(feeder, setup()), now);
         self.settle(0);
     }
 
     pub(crate) fn unpublish(&mut self) {
         if let Some((feeder, ..)) = self.publisher.take() {
             let now = self.now;
-            self.node(0).hop.detach_source(feeder, now);
+            self.node(0)
+                .hop
+                .handle_source(SourceEvent::Detached(feeder), now);
             self.settle(0);
         }
     }
@@ -336,7 +340,8 @@ impl Tree {
 
     pub(crate) fn leave(&mut self, fan: u32) {
         if let Some(fan) = self.fans.remove(&fan) {
-            let viewer = self.node(fan.node).hop.remove_viewer(fan.key);
+            let now = self.now;
+            let viewer = self.node(fan.node).hop.remove_viewer(fan.key, now);
             assert!(viewer.is_some(), "a fan that is there");
             self.settle(fan.node);
         }
@@ -414,7 +419,7 @@ impl Tree {
         hop.handle_overflow(stranger, all, now);
         assert!(hop.poll_replay(stranger, 1, now).is_none());
         hop.handle_down(stranger, Down::Supply(Default::default()), now);
-        hop.detach_source(FeederId(9_999), now);
+        hop.handle_source(SourceEvent::Detached(FeederId(9_999)), now);
         self.tell_tap(node, 9_999, TapEvent::Ready);
         self.tell_tap(node, 9_999, TapEvent::Detached);
         self.settle(node);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use lightstick_sfu_core::codec::h264::ParameterSets;
 use lightstick_sfu_core::health::Health;
-use lightstick_sfu_core::room::{FeederId, SourceSetup};
+use lightstick_sfu_core::room::{FeederId, SourceEvent, SourceSetup};
 use lightstick_sfu_core::streams::StreamSet;
 use lightstick_sfu_core::uptrack::{Incoming, Refused};
 use lightstick_types::{Bitrate, RoomId, TrackId};
@@ -254,7 +254,10 @@ impl Shard {
             health: Health::default(),
         };
         if let Some((hop, _)) = self.rooms.touch(room) {
-            hop.attach_source(Feeder::Source(number).into(), setup, now);
+            hop.handle_source(
+                SourceEvent::Attached(Feeder::Source(number).into(), setup),
+                now,
+            );
         }
         let seat = SourceSeat {
             opening,
@@ -331,7 +334,7 @@ impl Shard {
         let _ = seat.opening.shared.end.set(end);
         let (room, now) = (self.rooms.find(seat.opening.room), self.now);
         if let Some((hop, _)) = room.and_then(|room| self.rooms.touch(room)) {
-            hop.detach_source(Feeder::Source(source).into(), now);
+            hop.handle_source(SourceEvent::Detached(Feeder::Source(source).into()), now);
         }
     }
 }
