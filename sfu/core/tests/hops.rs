@@ -185,7 +185,10 @@ impl Stage {
     fn new(victim: u32) -> Self {
         let now = Instant::now();
         let mut hop = Hop::new(tree::config(), None, now);
-        hop.handle_source(SourceEvent::Attached(FeederId(1), tree::setup()), now);
+        hop.handle_source(
+            SourceEvent::Attached(FeederId(1), Box::new(tree::setup())),
+            now,
+        );
         Self {
             hop,
             publisher: Publisher::new(now, &[Layer::High], &mut Random::new(1)),

@@ -129,7 +129,10 @@ impl Stage {
             ..tree::config()
         };
         let mut hop = Hop::new(config, None, now);
-        hop.handle_source(SourceEvent::Attached(FeederId(1), tree::setup()), now);
+        hop.handle_source(
+            SourceEvent::Attached(FeederId(1), Box::new(tree::setup())),
+            now,
+        );
         Self {
             hop,
             publisher: Publisher::new(now, &Layer::ALL, &mut Random::new(1)),

@@ -127,7 +127,10 @@ impl Show {
         let now = Instant::now();
         let mut random = Random::new(3);
         let mut root = Hop::new(config(), None, now);
-        root.handle_source(SourceEvent::Attached(FeederId(1), setup(tracks)), now);
+        root.handle_source(
+            SourceEvent::Attached(FeederId(1), Box::new(setup(tracks))),
+            now,
+        );
         let tracks = (0..tracks).map(|_| Publisher::new(now, &[Layer::High], &mut random));
         Self {
             start: now,

@@ -72,7 +72,7 @@ impl Shard {
         let room = self.rooms.open(session.room, now);
         self.replace_source(room);
         if let Some((hop, _)) = self.rooms.touch(room) {
-            hop.handle_source(SourceEvent::Attached(FeederId(key), setup), now);
+            hop.handle_source(SourceEvent::Attached(FeederId(key), Box::new(setup)), now);
         }
         for packet in promoted.packets {
             self.ingest(key, packet);

@@ -70,7 +70,7 @@ pub enum ViewerEvent<'a> {
 #[derive(Debug)]
 pub enum SourceEvent {
     /// From now on the room's media is what this feeder brings. It replaces what was there.
-    Attached(FeederId, SourceSetup),
+    Attached(FeederId, Box<SourceSetup>),
     /// This video track is shown first. Nothing happens where the source is elsewhere.
     Main(Option<TrackId>),
     /// It is gone. Nothing happens where the source is another's.

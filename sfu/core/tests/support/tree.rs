@@ -302,7 +302,7 @@ impl Tree {
         let now = self.now;
         self.node(0)
             .hop
-            .handle_source(SourceEvent::Attached(feeder, setup()), now);
+            .handle_source(SourceEvent::Attached(feeder, Box::new(setup())), now);
         self.settle(0);
     }
 

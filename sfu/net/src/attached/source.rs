@@ -255,7 +255,7 @@ impl Shard {
         };
         if let Some((hop, _)) = self.rooms.touch(room) {
             hop.handle_source(
-                SourceEvent::Attached(Feeder::Source(number).into(), setup),
+                SourceEvent::Attached(Feeder::Source(number).into(), Box::new(setup)),
                 now,
             );
         }
