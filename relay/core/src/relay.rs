@@ -1,15 +1,18 @@
 //! One node's end of all its links.
 
+mod announcements;
+mod chat;
 mod control;
 mod greet;
 mod local;
 mod media;
 mod status;
+mod subscriptions;
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lightstick_types::{NodeIdentity, RoomName};
+use lightstick_types::{NodeIdentity, RoomId, RoomName};
 
 use crate::close::CloseReason;
 use crate::config::RelayConfig;
@@ -19,10 +22,12 @@ use crate::limits::{HEARTBEAT, LINKS_MAX};
 use crate::link::{Inbound, Link, Links, RoomKey};
 use crate::liveness::Change;
 use crate::message::{Message, Refusal};
-use crate::output::{Direction, Event, LinkId, Out, Output};
+use crate::output::{Direction, Event, LinkId, Local, LocalError, Out, Output};
 use crate::room::{Context, Room};
 use crate::rooms::Rooms;
 use crate::tally::{Count, Tally};
+use local::Owner;
+use media::Media;
 pub use status::{LinkStatus, RoomStatus};
 
 /// One node's end of all its links: whom it is linked with, which rooms they have, and over which link
@@ -107,8 +112,8 @@ impl Relay {
         }
         let done = match channel {
             Channel::Control => self.handle_control(link, bytes, now),
-            Channel::Frame => self.handle_frame(link, bytes),
-            Channel::Datagram => self.handle_datagram(link, bytes, now),
+            Channel::Frame => Media::new(self, link).handle_frame(bytes),
+            Channel::Datagram => Media::new(self, link).handle_datagram(bytes, now),
         };
         let done = done.or_else(|error| match error {
             Fault::Close(reason) => Err(reason),
@@ -139,6 +144,21 @@ impl Relay {
         if let Some(at) = self.links.get_mut(&link) {
             at.sending.fullness.handle_backlog(age, now);
         }
+    }
+
+    /// What the owner of a room tells.
+    ///
+    /// # Errors
+    /// [`LocalError`]: nothing was done.
+    pub fn handle_local(
+        &mut self,
+        room: RoomId,
+        local: Local,
+        now: Instant,
+    ) -> Result<(), LocalError> {
+        let done = Owner::new(self, room, now).handle(local);
+        self.settle(now);
+        done
     }
 
     /// This node leaves after a while. Others use other nodes from now on;
@@ -309,15 +329,7 @@ impl Relay {
     ) -> Option<R> {
         self.rooms.mark(key);
         let room = self.rooms.get_mut(key)?;
-        let mut cx = Context {
-            key,
-            config: &self.config,
-            links: &mut self.links,
-            out: &mut self.out,
-            now,
-            wake: None,
-            others: Vec::new(),
-        };
+        let mut cx = Context::new(key, &self.config, &mut self.links, &mut self.out, now);
         Some(change(room, &mut cx))
     }
 
@@ -326,15 +338,7 @@ impl Relay {
             let Some(room) = self.rooms.get_mut(key) else {
                 continue;
             };
-            let mut cx = Context {
-                key,
-                config: &self.config,
-                links: &mut self.links,
-                out: &mut self.out,
-                now,
-                wake: None,
-                others: Vec::new(),
-            };
+            let mut cx = Context::new(key, &self.config, &mut self.links, &mut self.out, now);
             room.settle(&mut cx);
             let (wake, others) = (cx.wake, cx.others);
             self.rooms.settled(key, wake);

@@ -39,7 +39,25 @@ pub(crate) struct Context<'a> {
     pub(crate) others: Vec<RoomKey>,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    pub(crate) fn new(
+        key: RoomKey,
+        config: &'a RelayConfig,
+        links: &'a mut Links,
+        out: &'a mut Out,
+        now: Instant,
+    ) -> Self {
+        Self {
+            key,
+            config,
+            links,
+            out,
+            now,
+            wake: None,
+            others: Vec::new(),
+        }
+    }
+
     fn wake_at(&mut self, at: Instant) {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }
@@ -213,6 +231,13 @@ impl Room {
         } else {
             self.told.is_needed = false;
         }
+    }
+
+    /// A link is up: it may be told of the room, or asked for it.
+    pub(crate) fn settle_new_link(&mut self, link: LinkId, cx: &mut Context<'_>) {
+        let candidates = self.candidates(cx);
+        self.settle_offer(link, &candidates, cx);
+        self.settle_wants(cx);
     }
 
     /// Whether nothing is known of the room that could not be learned anew.

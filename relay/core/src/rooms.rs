@@ -72,10 +72,6 @@ impl Rooms {
         self.marked.insert(key);
     }
 
-    pub(crate) fn mark_all(&mut self) {
-        self.marked.extend(self.entries.keys());
-    }
-
     /// Marks the rooms whose time has come.
     pub(crate) fn mark_due(&mut self, now: Instant) {
         while let Some(&(at, key)) = self.timers.first()

@@ -7,8 +7,9 @@ use lightstick_types::NodeRole;
 use super::Relay;
 use crate::close::CloseReason;
 use crate::hello::Hello;
-use crate::link::Peer;
+use crate::link::{Peer, RoomKey};
 use crate::output::{Direction, Event, LinkId};
+use crate::room::Context;
 use crate::tally::Count;
 
 impl Relay {
@@ -39,7 +40,7 @@ impl Relay {
         if !child.may_be_child() || !parent.may_be_parent() {
             return Err(CloseReason::Role);
         }
-        let replaced = self.replaced_by(id, link.direction, hello)?;
+        let replaced = replaced_by(self, id, link.direction, hello)?;
         for old in replaced {
             self.close(old, CloseReason::Replaced, now);
         }
@@ -54,40 +55,53 @@ impl Relay {
         let (link, node) = (id, hello.node.clone());
         let id = hello.id;
         self.out.event(Event::LinkUp { link, id, node });
-        // Each room may be announced there.
-        self.rooms.mark_all();
+        for key in self.rooms.keys() {
+            self.settle_new_link(key, link, now);
+        }
         Ok(())
     }
 
-    /// The links of the same node whose place this one takes. A node has one link with another, and the
-    /// one that works stays.
-    fn replaced_by(
-        &self,
-        id: LinkId,
-        direction: Direction,
-        hello: &Hello,
-    ) -> Result<Vec<LinkId>, CloseReason> {
-        let mut replaced = Vec::new();
-        let others = self.links.iter().filter(|(other, _)| **other != id);
-        for (other, link) in others {
-            let Some(peer) = &link.peer else {
-                continue;
-            };
-            if peer.node.name != hello.node.name {
-                match peer.id == hello.id {
-                    true => return Err(CloseReason::IdInUse),
-                    false => continue,
-                }
-            }
-            // Two nodes that dial each other: both ends keep what the one with the lesser name dialled.
-            let have_dialled_each_other = peer.id == hello.id && link.direction != direction;
-            let dialled_here = direction == Direction::ToParent;
-            let is_kept = dialled_here == (self.config.node.name < hello.node.name);
-            match link.liveness.is_suspect() || (have_dialled_each_other && is_kept) {
-                true => replaced.push(*other),
-                false => return Err(CloseReason::NameInUse),
+    /// A room is told of there. To compare it with all links would take long where both are many.
+    fn settle_new_link(&mut self, key: RoomKey, link: LinkId, now: Instant) {
+        let Some(room) = self.rooms.get_mut(key) else {
+            return;
+        };
+        let mut cx = Context::new(key, &self.config, &mut self.links, &mut self.out, now);
+        room.settle_new_link(link, &mut cx);
+        if cx.wake.is_some() {
+            self.rooms.mark(key);
+        }
+    }
+}
+
+/// The links of the same node whose place this one takes. A node has one link with another, and the
+/// one that works stays.
+fn replaced_by(
+    relay: &Relay,
+    id: LinkId,
+    direction: Direction,
+    hello: &Hello,
+) -> Result<Vec<LinkId>, CloseReason> {
+    let mut replaced = Vec::new();
+    let others = relay.links.iter().filter(|(other, _)| **other != id);
+    for (other, link) in others {
+        let Some(peer) = &link.peer else {
+            continue;
+        };
+        if peer.node.name != hello.node.name {
+            match peer.id == hello.id {
+                true => return Err(CloseReason::IdInUse),
+                false => continue,
             }
         }
-        Ok(replaced)
+        // Two nodes that dial each other: both ends keep what the one with the lesser name dialled.
+        let have_dialled_each_other = peer.id == hello.id && link.direction != direction;
+        let dialled_here = direction == Direction::ToParent;
+        let is_kept = dialled_here == (relay.config.node.name < hello.node.name);
+        match link.liveness.is_suspect() || (have_dialled_each_other && is_kept) {
+            true => replaced.push(*other),
+            false => return Err(CloseReason::NameInUse),
+        }
     }
+    Ok(replaced)
 }

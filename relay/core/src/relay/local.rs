@@ -3,164 +3,131 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use lightstick_types::{NodeId, RoomId, RoomName};
+use lightstick_types::{RoomId, RoomName};
 
 use super::Relay;
+use super::chat::Chat;
+use super::media::send_down;
 use crate::limits::{PAYLOAD_MAX, RESUME_MAX};
+use crate::link::RoomKey;
 use crate::message::Message;
 use crate::output::{Local, LocalError};
-use crate::room::Show;
+use crate::room::{Room, Show};
 
-impl Relay {
-    /// What the owner of a room tells.
-    ///
-    /// # Errors
-    /// [`LocalError`]: nothing was done.
-    pub fn handle_local(
-        &mut self,
-        room: RoomId,
-        local: Local,
-        now: Instant,
-    ) -> Result<(), LocalError> {
-        let done = match local {
-            Local::Down { to, class, payload } => {
-                return self.send_down(room, to, class, payload, now);
-            }
-            Local::Open { name } => self.open(room, name, now),
-            Local::Show { version, state } => self.show(room, version, state),
-            Local::ChatUp(payload) => self.chat_up(room, payload, now),
-            Local::ChatDown { to, payload } => self.chat_down(room, to, payload, now),
-            local => self.change(room, local, now),
-        };
-        self.settle(now);
-        done
+pub(super) struct Owner<'a> {
+    relay: &'a mut Relay,
+    id: RoomId,
+    now: Instant,
+}
+
+impl<'a> Owner<'a> {
+    pub(super) fn new(relay: &'a mut Relay, id: RoomId, now: Instant) -> Self {
+        Self { relay, id, now }
     }
 
-    fn open(&mut self, id: RoomId, name: RoomName, now: Instant) -> Result<(), LocalError> {
-        let known = self.rooms.key(&name);
-        let is_open = known
-            .and_then(|key| self.rooms.get_mut(key))
-            .is_some_and(|room| room.id.is_some());
-        if is_open || self.rooms.key_of(id).is_some() {
+    pub(super) fn handle(&mut self, local: Local) -> Result<(), LocalError> {
+        match local {
+            Local::Open { name } => return self.open(name),
+            Local::Close => {
+                self.change(|room, cx| room.close(cx))?;
+                self.relay.rooms.set_id(self.id, None);
+            }
+            Local::Publish { epoch } => self.change(|room, _| room.publish(epoch))?,
+            Local::Unpublish => self.change(|room, _| room.unpublish())?,
+            Local::Watch => self.change(|room, _| room.is_watched = true)?,
+            Local::Unwatch => self.change(|room, _| room.is_watched = false)?,
+            Local::Resume(points) => {
+                check_len(&points, RESUME_MAX)?;
+                self.room()?.feeds.resume = points;
+            }
+            Local::Up(payload) => return self.up(payload),
+            Local::Down { to, class, payload } => {
+                let key = self.key()?;
+                return send_down(self.relay, key, to, class, payload, self.now);
+            }
+            Local::Show { version, state } => return self.show(version, state),
+            Local::ChatUp(payload) => {
+                check_len(&payload, PAYLOAD_MAX)?;
+                let key = self.key()?;
+                return Chat::new(self.relay, key, self.now).up(payload);
+            }
+            Local::ChatDown { to, payload } => {
+                check_len(&payload, PAYLOAD_MAX)?;
+                let key = self.key()?;
+                return Chat::new(self.relay, key, self.now).down(to, &payload);
+            }
+        }
+        Ok(())
+    }
+
+    fn key(&self) -> Result<RoomKey, LocalError> {
+        let key = self.relay.rooms.key_of(self.id);
+        key.ok_or(LocalError::NoSuchRoom)
+    }
+
+    fn room(&mut self) -> Result<&mut Room, LocalError> {
+        let key = self.key()?;
+        let room = self.relay.rooms.get_mut(key);
+        room.ok_or(LocalError::NoSuchRoom)
+    }
+
+    fn change(
+        &mut self,
+        change: impl FnOnce(&mut Room, &mut crate::room::Context<'_>),
+    ) -> Result<(), LocalError> {
+        let key = self.key()?;
+        let changed = self.relay.with_room(key, self.now, change);
+        changed.ok_or(LocalError::NoSuchRoom)
+    }
+
+    fn open(&mut self, name: RoomName) -> Result<(), LocalError> {
+        let (relay, id) = (&mut *self.relay, self.id);
+        let known = relay.rooms.key(&name);
+        let known = known.and_then(|key| relay.rooms.get_mut(key));
+        let is_open = known.is_some_and(|room| room.id.is_some());
+        if is_open || relay.rooms.key_of(id).is_some() {
             return Err(LocalError::AlreadyOpen);
         }
-        let key = self.rooms.enter(name);
-        self.rooms.set_id(id, Some(key));
-        self.with_room(key, now, |room, cx| room.open(id, cx));
+        let key = relay.rooms.enter(name);
+        relay.rooms.set_id(id, Some(key));
+        relay.with_room(key, self.now, |room, cx| room.open(id, cx));
         Ok(())
     }
 
-    fn change(&mut self, id: RoomId, local: Local, now: Instant) -> Result<(), LocalError> {
-        let key = self.rooms.key_of(id).ok_or(LocalError::NoSuchRoom)?;
-        match local {
-            Local::Close => {
-                self.with_room(key, now, |room, cx| room.close(cx));
-                self.rooms.set_id(id, None);
-            }
-            Local::Publish { epoch } => {
-                self.with_room(key, now, |room, _| room.publish(epoch));
-            }
-            Local::Unpublish => {
-                self.with_room(key, now, |room, _| room.unpublish());
-            }
-            Local::Watch => {
-                self.with_room(key, now, |room, _| room.is_watched = true);
-            }
-            Local::Unwatch => {
-                self.with_room(key, now, |room, _| room.is_watched = false);
-            }
-            Local::Resume(points) if points.len() > RESUME_MAX => {
-                return Err(LocalError::TooLong);
-            }
-            Local::Resume(points) => {
-                if let Some(room) = self.rooms.get_mut(key) {
-                    room.feeds.resume = points;
-                }
-            }
-            Local::Up(payload) => return self.up(id, payload),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn up(&mut self, id: RoomId, payload: Bytes) -> Result<(), LocalError> {
-        if payload.len() > PAYLOAD_MAX {
-            return Err(LocalError::TooLong);
-        }
-        let key = self.rooms.key_of(id).ok_or(LocalError::NoSuchRoom)?;
-        let room = self.rooms.get_mut(key).ok_or(LocalError::NoSuchRoom)?;
-        let (link, subscription) = room.feeds.subscription().ok_or(LocalError::NoFeed)?;
+    fn up(&mut self, payload: Bytes) -> Result<(), LocalError> {
+        check_len(&payload, PAYLOAD_MAX)?;
+        let (link, subscription) = self
+            .room()?
+            .feeds
+            .subscription()
+            .ok_or(LocalError::NoFeed)?;
         let message = Message::Up {
             subscription,
             payload,
         };
-        self.out.control(link, &message);
+        self.relay.out.control(link, &message);
         Ok(())
     }
 
-    fn show(&mut self, id: RoomId, version: u64, state: Bytes) -> Result<(), LocalError> {
-        if state.len() > PAYLOAD_MAX {
-            return Err(LocalError::TooLong);
-        }
-        let key = self.rooms.key_of(id).ok_or(LocalError::NoSuchRoom)?;
-        let room = self.rooms.get_mut(key).ok_or(LocalError::NoSuchRoom)?;
+    fn show(&mut self, version: u64, state: Bytes) -> Result<(), LocalError> {
+        check_len(&state, PAYLOAD_MAX)?;
+        let key = self.key()?;
+        let Relay { rooms, out, .. } = &mut *self.relay;
+        let room = rooms.get_mut(key).ok_or(LocalError::NoSuchRoom)?;
         let epoch = room.published.ok_or(LocalError::NotPublished)?;
         let show = Show {
             epoch,
             version,
             state,
         };
-        room.keep_show(show, &mut self.out);
+        room.keep_show(show, out);
         Ok(())
     }
+}
 
-    fn chat_up(&mut self, id: RoomId, payload: Bytes, now: Instant) -> Result<(), LocalError> {
-        if payload.len() > PAYLOAD_MAX {
-            return Err(LocalError::TooLong);
-        }
-        let key = self.rooms.key_of(id).ok_or(LocalError::NoSuchRoom)?;
-        let room = self.rooms.get_mut(key).ok_or(LocalError::NoSuchRoom)?;
-        let way = room.feeds.subscription().ok_or(LocalError::NoFeed)?;
-        let from = self.config.id;
-        let is_sent = self.pass_chat(Some(way), now, |subscription| Message::ChatUp {
-            subscription,
-            from,
-            payload,
-        });
-        is_sent.then_some(()).ok_or(LocalError::Busy)
-    }
-
-    fn chat_down(
-        &mut self,
-        id: RoomId,
-        to: Option<NodeId>,
-        payload: Bytes,
-        now: Instant,
-    ) -> Result<(), LocalError> {
-        if payload.len() > PAYLOAD_MAX {
-            return Err(LocalError::TooLong);
-        }
-        let key = self.rooms.key_of(id).ok_or(LocalError::NoSuchRoom)?;
-        let room = self.rooms.get_mut(key).ok_or(LocalError::NoSuchRoom)?;
-        if room.published.is_none() {
-            return Err(LocalError::NotPublished);
-        }
-        let ways: Vec<_> = match to {
-            None => room.below.iter().collect(),
-            Some(to) => vec![room.below.way_to(to).ok_or(LocalError::NotSubscribed)?],
-        };
-        let mut is_sent = true;
-        for way in ways {
-            let payload = payload.clone();
-            is_sent &= self.pass_chat(Some(way), now, |subscription| Message::ChatDown {
-                subscription,
-                to,
-                payload,
-            });
-        }
-        // To all: the links that have no room for it are counted.
-        (is_sent || to.is_none())
-            .then_some(())
-            .ok_or(LocalError::Busy)
+fn check_len(payload: &Bytes, len_max: usize) -> Result<(), LocalError> {
+    match payload.len() <= len_max {
+        true => Ok(()),
+        false => Err(LocalError::TooLong),
     }
 }

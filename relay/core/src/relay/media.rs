@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use lightstick_types::{RoomId, StreamId};
+use lightstick_types::StreamId;
 
 use super::{Fault, Relay};
 use crate::config::RelayConfig;
@@ -32,25 +32,30 @@ pub(super) fn send_heartbeat(id: LinkId, link: &mut Link, out: &mut Out, now: In
     }));
 }
 
-impl Relay {
-    pub(super) fn handle_frame(&mut self, id: LinkId, bytes: Bytes) -> Result<(), Fault> {
+/// What comes over a link that is no control message.
+pub(super) struct Media<'a> {
+    relay: &'a mut Relay,
+    id: LinkId,
+}
+
+impl<'a> Media<'a> {
+    pub(super) fn new(relay: &'a mut Relay, id: LinkId) -> Self {
+        Self { relay, id }
+    }
+
+    pub(super) fn handle_frame(&mut self, bytes: Bytes) -> Result<(), Fault> {
         let (head, payload) = FrameHead::decode(bytes).map_err(|_| Fault::Malformed)?;
-        if let Some(key) = self.fed_by(id, head.flow.subscription) {
-            self.out.tally.add(Count::FramesIn);
-            self.deliver(key, id, head.class(), payload);
+        if let Some(key) = self.room(head.flow.subscription) {
+            self.relay.out.tally.add(Count::FramesIn);
+            self.deliver(key, head.class(), payload);
         }
         Ok(())
     }
 
-    pub(super) fn handle_datagram(
-        &mut self,
-        id: LinkId,
-        bytes: Bytes,
-        now: Instant,
-    ) -> Result<(), Fault> {
+    pub(super) fn handle_datagram(&mut self, bytes: Bytes, now: Instant) -> Result<(), Fault> {
         match Datagram::decode(bytes).map_err(|_| Fault::Malformed)? {
             Datagram::Heartbeat(heartbeat) => {
-                if let Some(link) = self.links.get_mut(&id) {
+                if let Some(link) = self.relay.links.get_mut(&self.id) {
                     link.liveness.handle_heartbeat(heartbeat, now);
                 }
             }
@@ -58,124 +63,131 @@ impl Relay {
                 subscription,
                 payload,
             } => {
-                if let Some(key) = self.fed_by(id, subscription) {
-                    self.out.tally.add(Count::AudioIn);
-                    self.deliver(key, id, Class::Audio, payload);
+                if let Some(key) = self.room(subscription) {
+                    self.relay.out.tally.add(Count::AudioIn);
+                    self.deliver(key, Class::Audio, payload);
                 }
             }
         }
         Ok(())
     }
 
-    fn fed_by(&mut self, id: LinkId, subscription: SubscriptionId) -> Option<RoomKey> {
-        let numbers = &self.links.get(&id)?.feeding.numbers;
+    /// The room of a subscription of this node, if it has not ended.
+    fn room(&mut self, subscription: SubscriptionId) -> Option<RoomKey> {
+        let numbers = &self.relay.links.get(&self.id)?.feeding.numbers;
         let key = numbers.get(subscription.0);
         if key.is_none() {
-            self.out.tally.add(match numbers.was_given(subscription.0) {
+            let count = match numbers.was_given(subscription.0) {
                 true => Count::DropLate,
                 false => Count::DropUnknown,
-            });
+            };
+            self.relay.out.tally.add(count);
         }
         key
     }
 
-    pub(super) fn deliver(&mut self, key: RoomKey, link: LinkId, class: Class, payload: Bytes) {
-        let Some(room) = self.rooms.get_mut(key) else {
+    pub(super) fn deliver(&mut self, key: RoomKey, class: Class, payload: Bytes) {
+        let Some(room) = self.relay.rooms.get_mut(key) else {
             return;
         };
+        let link = self.id;
         let message = ToRoom::Down {
             link,
             class,
             payload,
         };
-        self.out.tell(room.id, message);
+        self.relay.out.tell(room.id, message);
         if room.feeds.delivered(link, class) {
-            self.rooms.mark(key);
+            self.relay.rooms.mark(key);
         }
     }
+}
 
-    pub(super) fn send_down(
-        &mut self,
-        id: RoomId,
-        to: LinkId,
-        class: Class,
-        payload: Bytes,
-        now: Instant,
-    ) -> Result<(), LocalError> {
-        let len_max = match class {
-            Class::Control => PAYLOAD_MAX,
-            Class::Frame { .. } | Class::Audio => FRAME_MAX,
-        };
-        if payload.len() > len_max {
-            return Err(LocalError::TooLong);
-        }
-        let key = self.rooms.key_of(id).ok_or(LocalError::NoSuchRoom)?;
-        let room = self.rooms.get_mut(key).ok_or(LocalError::NoSuchRoom)?;
-        let (subscriber, link) = room
-            .below
-            .get_mut(to)
-            .zip(self.links.get(&to))
-            .ok_or(LocalError::NotSubscribed)?;
-        let subscription = subscriber.number;
-        let (stream, is_keyframe, is_past) = match class {
-            Class::Control => {
-                let message = Message::Down {
-                    subscription,
-                    payload,
-                };
-                self.out.control(to, &message);
-                return Ok(());
-            }
-            Class::Audio if payload.len() + AUDIO_HEAD <= DATAGRAM_MAX => {
-                self.out.tally.add(Count::AudioOut);
-                self.out.queue.push_back(Output::Send(Send {
-                    link: to,
-                    channel: Channel::Datagram,
-                    priority: Priority::Audio,
-                    deadline: Some(now + self.config.frame_expiry),
-                    flow: None,
-                    is_keyframe: false,
-                    head: audio_head(subscription),
-                    body: payload,
-                }));
-                return Ok(());
-            }
-            Class::Audio => (StreamId::AUDIO, false, false),
-            Class::Frame {
-                stream,
-                is_keyframe,
-                is_past,
-            } => (stream, is_keyframe, is_past),
-        };
-        let fullness = &link.sending.fullness;
-        let verdict = match is_past {
-            true => Verdict::Send(Priority::CatchUp),
-            false => subscriber.streams.offer(stream, is_keyframe, fullness, now),
-        };
-        let head = FrameHead {
-            flow: Flow {
+/// Sends what a hop tells one below.
+pub(super) fn send_down(
+    relay: &mut Relay,
+    key: RoomKey,
+    to: LinkId,
+    class: Class,
+    payload: Bytes,
+    now: Instant,
+) -> Result<(), LocalError> {
+    let len_max = match class {
+        Class::Control => PAYLOAD_MAX,
+        Class::Frame { .. } | Class::Audio => FRAME_MAX,
+    };
+    if payload.len() > len_max {
+        return Err(LocalError::TooLong);
+    }
+    let Relay {
+        rooms,
+        links,
+        out,
+        config,
+        ..
+    } = relay;
+    let room = rooms.get_mut(key).ok_or(LocalError::NoSuchRoom)?;
+    let subscriber = room.below.get_mut(to).zip(links.get(&to));
+    let (subscriber, link) = subscriber.ok_or(LocalError::NotSubscribed)?;
+    let subscription = subscriber.number;
+    let (stream, is_keyframe, is_past) = match class {
+        Class::Control => {
+            let message = Message::Down {
                 subscription,
-                stream,
-            },
+                payload,
+            };
+            out.control(to, &message);
+            return Ok(());
+        }
+        Class::Audio if payload.len() + AUDIO_HEAD <= DATAGRAM_MAX => {
+            out.tally.add(Count::AudioOut);
+            out.queue.push_back(Output::Send(Send {
+                link: to,
+                channel: Channel::Datagram,
+                priority: Priority::Audio,
+                deadline: Some(now + config.frame_expiry),
+                flow: None,
+                is_keyframe: false,
+                head: audio_head(subscription),
+                body: payload,
+            }));
+            return Ok(());
+        }
+        Class::Audio => (StreamId::AUDIO, false, false),
+        Class::Frame {
+            stream,
             is_keyframe,
             is_past,
-        };
-        match verdict {
-            Verdict::Send(priority) => {
-                self.out.tally.add(Count::FramesOut);
-                let frame = frame(to, priority, head, payload, &self.config, now);
-                self.out.queue.push_back(Output::Send(frame));
-            }
-            Verdict::Drop { is_first } => {
-                self.out.tally.add(Count::DropFull);
-                if is_first {
-                    let held = ToRoom::Held { link: to, stream };
-                    self.out.tell(room.id, held);
-                }
+        } => (stream, is_keyframe, is_past),
+    };
+    let fullness = &link.sending.fullness;
+    let streams = &mut subscriber.streams;
+    let verdict = match is_past {
+        true => Verdict::Send(Priority::CatchUp),
+        false => streams.offer(stream, is_keyframe, fullness, now),
+    };
+    match verdict {
+        Verdict::Send(priority) => {
+            let head = FrameHead {
+                flow: Flow {
+                    subscription,
+                    stream,
+                },
+                is_keyframe,
+                is_past,
+            };
+            out.tally.add(Count::FramesOut);
+            let frame = frame(to, priority, head, payload, config, now);
+            out.queue.push_back(Output::Send(frame));
+        }
+        Verdict::Drop { is_first } => {
+            out.tally.add(Count::DropFull);
+            if is_first {
+                out.tell(room.id, ToRoom::Held { link: to, stream });
             }
         }
-        Ok(())
     }
+    Ok(())
 }
 
 fn frame(

@@ -71,15 +71,7 @@ impl Relay {
             let Some(room) = self.rooms.get_mut(key) else {
                 continue;
             };
-            let mut cx = Context {
-                key,
-                config: &self.config,
-                links: &mut self.links,
-                out: &mut self.out,
-                now,
-                wake: None,
-                others: Vec::new(),
-            };
+            let mut cx = Context::new(key, &self.config, &mut self.links, &mut self.out, now);
             rooms.push(RoomStatus {
                 name: room.name.clone(),
                 id: room.id,

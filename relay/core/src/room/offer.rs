@@ -54,24 +54,38 @@ impl Room {
         let offer = self.offer(candidates, cx);
         let ids: Vec<LinkId> = cx.links.keys().copied().collect();
         for id in ids {
-            let Some(link) = cx.links.get_mut(&id) else {
-                continue;
-            };
-            let route = offer
-                .as_ref()
-                .filter(|offer| offer.is_for(id, link, cx.config.node.role))
-                .map(|offer| offer.route);
-            match (link.announced.rooms.get(&cx.key).copied(), route) {
-                (Some((alias, _)), None) => self.withdraw(id, alias, cx),
-                (Some((alias, old)), Some(route)) if old != route => {
-                    self.announce(id, Some(alias), route, cx);
-                }
-                (None, Some(route)) => self.announce(id, None, route, cx),
-                (None, None) => {
-                    link.announced.left_out.remove(&cx.key);
-                }
-                (Some(_), Some(_)) => {}
+            self.tell_neighbour(id, offer.as_ref(), cx);
+        }
+    }
+
+    /// The same for one.
+    pub(super) fn settle_offer(
+        &mut self,
+        id: LinkId,
+        candidates: &[Candidate],
+        cx: &mut Context<'_>,
+    ) {
+        let offer = self.offer(candidates, cx);
+        self.tell_neighbour(id, offer.as_ref(), cx);
+    }
+
+    fn tell_neighbour(&mut self, id: LinkId, offer: Option<&Offer>, cx: &mut Context<'_>) {
+        let Some(link) = cx.links.get_mut(&id) else {
+            return;
+        };
+        let role = cx.config.node.role;
+        let offer = offer.filter(|offer| offer.is_for(id, link, role));
+        let route = offer.map(|offer| offer.route);
+        match (link.announced.rooms.get(&cx.key).copied(), route) {
+            (Some((alias, _)), None) => self.withdraw(id, alias, cx),
+            (Some((alias, old)), Some(route)) if old != route => {
+                self.announce(id, Some(alias), route, cx);
             }
+            (None, Some(route)) => self.announce(id, None, route, cx),
+            (None, None) => {
+                link.announced.left_out.remove(&cx.key);
+            }
+            (Some(_), Some(_)) => {}
         }
     }
 
