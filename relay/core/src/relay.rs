@@ -21,7 +21,7 @@ use crate::hello::{Hello, VERSIONS};
 use crate::limits::{HEARTBEAT, LINKS_MAX};
 use crate::link::{Inbound, Link, Links, RoomKey};
 use crate::liveness::Change;
-use crate::message::{Message, Refusal};
+use crate::message::Message;
 use crate::output::{Direction, Event, LinkId, Local, LocalError, Out, Output};
 use crate::room::{Context, Room};
 use crate::rooms::Rooms;
@@ -186,24 +186,11 @@ impl Relay {
         let Some(key) = self.rooms.key(name) else {
             return;
         };
-        let Some(room) = self.rooms.get_mut(key).filter(|room| room.id.is_none()) else {
-            return;
-        };
-        let below: Vec<_> = room.below.iter().collect();
-        for (link, subscription) in below {
-            room.remove_below(link, &mut self.out);
-            if let Some(at) = self.links.get_mut(&link) {
-                at.serving.remove(subscription.0);
+        self.with_room(key, now, |room, cx| {
+            if room.id.is_none() {
+                room.refuse_all(cx);
             }
-            self.out.tally.add(Count::RefusedByUs);
-            let reason = Refusal::NoSource;
-            let message = Message::Refused {
-                subscription,
-                reason,
-            };
-            self.out.control(link, &message);
-        }
-        self.rooms.mark(key);
+        });
         self.settle(now);
     }
 
@@ -329,7 +316,7 @@ impl Relay {
     ) -> Option<R> {
         self.rooms.mark(key);
         let room = self.rooms.get_mut(key)?;
-        let mut cx = Context::new(key, &self.config, &mut self.links, &mut self.out, now);
+        let mut cx = Context::new(key, room, &self.config, &mut self.links, &mut self.out, now);
         Some(change(room, &mut cx))
     }
 
@@ -338,7 +325,7 @@ impl Relay {
             let Some(room) = self.rooms.get_mut(key) else {
                 continue;
             };
-            let mut cx = Context::new(key, &self.config, &mut self.links, &mut self.out, now);
+            let mut cx = Context::new(key, room, &self.config, &mut self.links, &mut self.out, now);
             room.settle(&mut cx);
             let (wake, others) = (cx.wake, cx.others);
             self.rooms.settled(key, wake);

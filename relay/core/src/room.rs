@@ -8,27 +8,30 @@ mod feeds;
 mod offer;
 mod show;
 mod want;
+mod ways;
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bytes::Bytes;
 use lightstick_types::{RoomId, RoomName};
 
 use crate::config::RelayConfig;
-use crate::limits::REFUSED_FOR;
 use crate::link::{Links, RoomKey};
-use crate::message::{Alias, Withdrawal};
+use crate::message::{Alias, Message, Refusal, Withdrawal};
 use crate::output::{Event, LinkId, Out, ToRoom};
-use crate::route::{Health, Rank, RoomSource, Route, weight};
+use crate::route::{Health, RoomSource, Route};
+use crate::tally::Count;
 use below::Below;
 use feeds::Feeds;
 pub(crate) use show::Show;
 use want::Want;
+use ways::Ways;
 
 /// What a room settles with.
 pub(crate) struct Context<'a> {
     pub(crate) key: RoomKey,
+    /// The room's id, while it is open.
+    pub(crate) id: Option<RoomId>,
     pub(crate) config: &'a RelayConfig,
     pub(crate) links: &'a mut Links,
     pub(crate) out: &'a mut Out,
@@ -42,6 +45,7 @@ pub(crate) struct Context<'a> {
 impl<'a> Context<'a> {
     pub(crate) fn new(
         key: RoomKey,
+        room: &Room,
         config: &'a RelayConfig,
         links: &'a mut Links,
         out: &'a mut Out,
@@ -49,6 +53,7 @@ impl<'a> Context<'a> {
     ) -> Self {
         Self {
             key,
+            id: room.id,
             config,
             links,
             out,
@@ -71,24 +76,13 @@ pub(crate) struct Room {
     /// The epoch of its publisher, if that is at this node.
     pub(crate) published: Option<u64>,
     pub(crate) is_watched: bool,
-    routes: BTreeMap<LinkId, HeardRoute>,
+    pub(crate) ways: Ways,
     pub(crate) feeds: Feeds,
     pub(crate) below: Below,
     linger: Linger,
     pub(crate) show: Option<Show>,
     pub(crate) want: Want,
     told: Told,
-}
-
-/// A way that a neighbour has announced.
-#[derive(Debug)]
-struct HeardRoute {
-    alias: Alias,
-    route: Route,
-    /// Since when it has not been stale.
-    good_since: Instant,
-    /// The neighbour has refused a subscription.
-    refused_until: Option<Instant>,
 }
 
 /// Whether the room goes on for those who may come back.
@@ -109,14 +103,6 @@ struct Told {
     reason: Withdrawal,
 }
 
-/// A way that can be taken, with its place among all.
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    rank: Rank,
-    link: LinkId,
-    good_since: Instant,
-}
-
 impl Room {
     pub(crate) fn new(name: RoomName) -> Self {
         Self {
@@ -124,7 +110,7 @@ impl Room {
             id: None,
             published: None,
             is_watched: false,
-            routes: BTreeMap::new(),
+            ways: Ways::default(),
             feeds: Feeds::default(),
             below: Below::default(),
             linger: Linger::Over,
@@ -144,42 +130,44 @@ impl Room {
         if Some(route.source()) > self.told.source {
             self.told.reason = Withdrawal::Unreachable;
         }
-        let known = self.routes.get(&link);
-        let good_since = match known {
-            Some(known) if !known.route.is_stale => known.good_since,
-            _ => now,
-        };
-        let heard = HeardRoute {
-            alias,
-            route,
-            good_since,
-            refused_until: None,
-        };
-        self.routes.insert(link, heard);
+        self.ways.hear(link, alias, route, now);
         self.want.answered(link);
     }
 
     /// The neighbour announces the room no more, and has ended what was subscribed there.
     pub(crate) fn withdrawn(&mut self, link: LinkId, reason: Withdrawal, cx: &mut Context<'_>) {
-        if self.routes.remove(&link).is_some() && reason == Withdrawal::Ended {
+        if self.ways.remove(link) && reason == Withdrawal::Ended {
             self.told.reason = reason;
         }
-        self.end_feed(link, cx);
+        self.feeds.end(link, &self.ways, cx);
     }
 
     /// The neighbour does not serve the room although it has announced it.
     pub(crate) fn refused(&mut self, link: LinkId, cx: &mut Context<'_>) {
-        self.end_feed(link, cx);
-        if let Some(heard) = self.routes.get_mut(&link) {
-            heard.refused_until = Some(cx.now + REFUSED_FOR);
-        }
+        self.feeds.end(link, &self.ways, cx);
+        self.ways.refuse(link, cx.now);
     }
 
     /// The link is gone.
     pub(crate) fn forget_link(&mut self, link: LinkId, cx: &mut Context<'_>) {
         self.withdrawn(link, Withdrawal::Unreachable, cx);
-        self.remove_below(link, cx.out);
+        self.below.remove(link, cx);
         self.want.forget(link);
+    }
+
+    /// Nobody opens the room here.
+    pub(crate) fn refuse_all(&mut self, cx: &mut Context<'_>) {
+        let below: Vec<_> = self.below.iter().collect();
+        for (link, subscription) in below {
+            self.below.remove(link, cx);
+            cx.out.tally.add(Count::RefusedByUs);
+            let reason = Refusal::NoSource;
+            let message = Message::Refused {
+                subscription,
+                reason,
+            };
+            cx.out.control(link, &message);
+        }
     }
 
     pub(crate) fn open(&mut self, id: RoomId, cx: &mut Context<'_>) {
@@ -193,7 +181,7 @@ impl Room {
         self.unpublish();
         self.is_watched = false;
         self.linger = Linger::Over;
-        self.end_feeds(cx);
+        self.feeds.end_all(&self.ways, cx);
         self.feeds.resume = Bytes::new();
         self.show = None;
         self.id = None;
@@ -216,11 +204,20 @@ impl Room {
     /// Does what follows from what is known. The room is settled again when the context says.
     pub(crate) fn settle(&mut self, cx: &mut Context<'_>) {
         self.settle_linger(cx);
-        let candidates = self.candidates(cx);
+        let candidates = self.ways.candidates(&self.name, cx);
         self.tell_source(cx.out);
-        self.settle_feeds(&candidates, cx);
+        match self.linger {
+            Linger::Wanted if self.published.is_none() => {
+                self.feeds.choose(&self.ways, &candidates, cx);
+                self.feeds.settle_overlap(&self.ways, cx);
+            }
+            Linger::Until(_) if self.published.is_none() => {
+                self.feeds.settle_overlap(&self.ways, cx);
+            }
+            _ => self.feeds.end_all(&self.ways, cx),
+        }
         self.settle_offers(&candidates, cx);
-        self.settle_wants(cx);
+        self.settle_want(cx);
         // A withdrawal ends subscriptions.
         self.settle_linger(cx);
         if self.id.is_none() && !self.below.is_empty() {
@@ -235,14 +232,19 @@ impl Room {
 
     /// A link is up: it may be told of the room, or asked for it.
     pub(crate) fn settle_new_link(&mut self, link: LinkId, cx: &mut Context<'_>) {
-        let candidates = self.candidates(cx);
+        let candidates = self.ways.candidates(&self.name, cx);
         self.settle_offer(link, &candidates, cx);
-        self.settle_wants(cx);
+        self.settle_want(cx);
     }
 
     /// Whether nothing is known of the room that could not be learned anew.
     pub(crate) fn is_unused(&self) -> bool {
-        self.id.is_none() && self.routes.is_empty() && self.below.is_empty() && self.want.is_empty()
+        self.id.is_none() && self.ways.is_empty() && self.below.is_empty() && self.want.is_empty()
+    }
+
+    fn settle_want(&mut self, cx: &mut Context<'_>) {
+        let is_known = self.published.is_some() || !self.ways.is_empty();
+        self.want.settle(&self.name, self.is_watched, is_known, cx);
     }
 
     fn settle_linger(&mut self, cx: &mut Context<'_>) {
@@ -262,23 +264,13 @@ impl Room {
         }
         self.linger = Linger::Over;
         if self.published.is_none() {
-            self.end_feeds(cx);
+            self.feeds.end_all(&self.ways, cx);
             cx.out.tell(self.id, ToRoom::Idle);
         }
     }
 
-    pub(crate) fn route(&self, link: LinkId) -> Option<&Route> {
-        self.routes.get(&link).map(|heard| &heard.route)
-    }
-
-    /// The origin that others announce.
-    pub(crate) fn source(&self) -> Option<RoomSource> {
-        let sources = self.routes.values().map(|heard| heard.route.source());
-        sources.max()
-    }
-
     fn tell_source(&mut self, out: &mut Out) {
-        let source = self.source();
+        let source = self.ways.source();
         let name = || self.name.clone();
         if source != self.told.source {
             out.event(match source {
@@ -305,40 +297,9 @@ impl Room {
         }
     }
 
-    /// The ways to the origin that counts, best first.
-    fn candidates(&self, cx: &mut Context<'_>) -> Vec<Candidate> {
-        let source = self.source();
-        let mut candidates = Vec::new();
-        for (id, heard) in &self.routes {
-            let Some(link) = cx.links.get(id) else {
-                continue;
-            };
-            let Some(peer) = &link.peer else {
-                continue;
-            };
-            if Some(heard.route.source()) != source {
-                continue;
-            }
-            if let Some(until) = heard.refused_until
-                && until > cx.now
-            {
-                cx.wake_at(until);
-                continue;
-            }
-            let weight = weight(&self.name, &cx.config.node.region, &peer.node.name);
-            candidates.push(Candidate {
-                rank: Rank::new(link.health(&heard.route), &heard.route, weight),
-                link: *id,
-                good_since: heard.good_since.max(peer.good_since),
-            });
-        }
-        candidates.sort_by_key(|candidate| (candidate.rank, candidate.link));
-        candidates
-    }
-
     /// The link that would feed the room next.
     pub(crate) fn standby(&self, cx: &mut Context<'_>) -> Option<LinkId> {
-        let candidates = self.candidates(cx);
+        let candidates = self.ways.candidates(&self.name, cx);
         let mut others = candidates
             .iter()
             .filter(|candidate| candidate.rank.health != Health::Suspect)

@@ -78,7 +78,7 @@ impl<'a> Announcements<'a> {
         }
         let known = relay.rooms.key(&name);
         let known = known.and_then(|key| relay.rooms.get_mut(key));
-        let is_twice = known.is_some_and(|room| room.route(id).is_some());
+        let is_twice = known.is_some_and(|room| room.ways.route(id).is_some());
         if !aliases.take(alias.0) || is_twice {
             return Err(CloseReason::Protocol);
         }

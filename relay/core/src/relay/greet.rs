@@ -66,7 +66,7 @@ impl Relay {
         let Some(room) = self.rooms.get_mut(key) else {
             return;
         };
-        let mut cx = Context::new(key, &self.config, &mut self.links, &mut self.out, now);
+        let mut cx = Context::new(key, room, &self.config, &mut self.links, &mut self.out, now);
         room.settle_new_link(link, &mut cx);
         if cx.wake.is_some() {
             self.rooms.mark(key);

@@ -71,11 +71,11 @@ impl Relay {
             let Some(room) = self.rooms.get_mut(key) else {
                 continue;
             };
-            let mut cx = Context::new(key, &self.config, &mut self.links, &mut self.out, now);
+            let mut cx = Context::new(key, room, &self.config, &mut self.links, &mut self.out, now);
             rooms.push(RoomStatus {
                 name: room.name.clone(),
                 id: room.id,
-                source: room.source(),
+                source: room.ways.source(),
                 published: room.published,
                 feeds: room.feeds.links().collect(),
                 standby: room.standby(&mut cx),

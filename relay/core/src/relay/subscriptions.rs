@@ -143,7 +143,8 @@ impl<'a> Subscriptions<'a> {
             return Err(CloseReason::Protocol);
         }
         link.serving.insert(subscription.0, key);
-        room.add_below(id, subscription, resume, &mut relay.out);
+        let out = &mut relay.out;
+        room.below.add(id, subscription, resume, room.id, out);
         if let Some(show) = &room.show {
             relay.out.control(id, &show.message(subscription));
         }
@@ -157,9 +158,8 @@ impl<'a> Subscriptions<'a> {
             return Ok(());
         };
         if let Some(key) = known(&link.serving, subscription.0)? {
-            link.serving.remove(subscription.0);
             self.relay
-                .with_room(key, now, |room, cx| room.remove_below(id, cx.out));
+                .with_room(key, now, |room, cx| room.below.remove(id, cx));
         }
         Ok(())
     }
@@ -170,7 +170,7 @@ impl<'a> Subscriptions<'a> {
             return;
         };
         // Nobody can keep a room's later origins from being heard.
-        let route = room.route(self.id);
+        let route = room.ways.route(self.id);
         let is_of_route = route.is_some_and(|route| show.epoch <= route.epoch);
         if !(is_of_route && room.take_show(show, out)) {
             out.tally.add(Count::DropOldShow);

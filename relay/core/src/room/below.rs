@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use lightstick_types::{NodeId, RoomId};
 
-use super::Room;
+use super::Context;
 use crate::fullness::Streams;
 use crate::limits::CHAT_NODES_MAX;
 use crate::message::SubscriptionId;
@@ -68,14 +68,14 @@ impl Below {
         let link = *self.nodes.get(&node)?;
         Some((link, self.links.get(&link)?.number))
     }
-}
 
-impl Room {
-    pub(crate) fn add_below(
+    /// A node below subscribes.
+    pub(crate) fn add(
         &mut self,
         link: LinkId,
         number: SubscriptionId,
         resume: Bytes,
+        room: Option<RoomId>,
         out: &mut Out,
     ) {
         let subscriber = Subscriber {
@@ -83,15 +83,18 @@ impl Room {
             streams: Streams::default(),
             resume: resume.clone(),
         };
-        self.below.links.insert(link, subscriber);
-        out.tell(self.id, ToRoom::Subscribed { link, resume });
+        self.links.insert(link, subscriber);
+        out.tell(room, ToRoom::Subscribed { link, resume });
     }
 
     /// Its subscription has ended, if there was one.
-    pub(crate) fn remove_below(&mut self, link: LinkId, out: &mut Out) -> Option<SubscriptionId> {
-        let subscriber = self.below.links.remove(&link)?;
-        self.below.nodes.retain(|_, at| *at != link);
-        out.tell(self.id, ToRoom::Unsubscribed { link });
+    pub(crate) fn remove(&mut self, link: LinkId, cx: &mut Context<'_>) -> Option<SubscriptionId> {
+        let subscriber = self.links.remove(&link)?;
+        self.nodes.retain(|_, at| *at != link);
+        if let Some(at) = cx.links.get_mut(&link) {
+            at.serving.remove(subscriber.number.0);
+        }
+        cx.out.tell(cx.id, ToRoom::Unsubscribed { link });
         Some(subscriber.number)
     }
 }

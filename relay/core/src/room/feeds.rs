@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Candidate, Context, Linger, Room};
+use super::Context;
+use super::ways::{Candidate, Ways};
 use crate::envelope::Class;
 use crate::limits::{OVERLAP_MAX, SUBSCRIBING};
 use crate::message::{Message, SubscriptionId};
@@ -72,32 +73,27 @@ impl Feeds {
     }
 }
 
-impl Room {
-    /// Subscribes at the best candidate, moves to a better one, or ends.
-    pub(super) fn settle_feeds(&mut self, candidates: &[Candidate], cx: &mut Context<'_>) {
-        if self.published.is_some() || self.linger == Linger::Over {
-            self.end_feeds(cx);
-            return;
-        }
-        if let Some(best) = candidates.first()
-            && self.linger == Linger::Wanted
-        {
-            self.choose(best, candidates, cx);
-        }
-        let Some((previous, until)) = self.feeds.previous else {
+impl Feeds {
+    /// The one before ends when it is not needed any more.
+    pub(super) fn settle_overlap(&mut self, ways: &Ways, cx: &mut Context<'_>) {
+        let Some((previous, until)) = self.previous else {
             return;
         };
-        if self.feeds.has_replaced() || until <= cx.now {
-            self.end_feed(previous.link, cx);
+        if self.has_replaced() || until <= cx.now {
+            self.end(previous.link, ways, cx);
         } else {
             cx.wake_at(until);
         }
     }
 
-    fn choose(&mut self, best: &Candidate, candidates: &[Candidate], cx: &mut Context<'_>) {
-        let Some(current) = self.feeds.current else {
+    /// Subscribes at the best candidate, or moves to a better one.
+    pub(super) fn choose(&mut self, ways: &Ways, candidates: &[Candidate], cx: &mut Context<'_>) {
+        let Some(best) = candidates.first() else {
+            return;
+        };
+        let Some(current) = self.current else {
             if best.rank.health != Health::Suspect {
-                self.feeds.current = self.start_feed(best.link, cx);
+                self.current = self.start(best.link, ways, cx);
             }
             return;
         };
@@ -114,33 +110,33 @@ impl Room {
                 cx.wake_at(settled_at);
                 return;
             }
-            if self.feeds.previous.is_some() {
+            if self.previous.is_some() {
                 return;
             }
         }
-        let next = match self.feeds.previous.take() {
+        let next = match self.previous.take() {
             Some((previous, _)) if previous.link == best.link => {
                 let link = best.link;
-                cx.out.tell(self.id, ToRoom::FeedStarted { link });
+                cx.out.tell(cx.id, ToRoom::FeedStarted { link });
                 Some(previous)
             }
             previous => {
                 if let Some((previous, _)) = previous {
-                    self.unsubscribe(previous, cx);
+                    self.unsubscribe(previous, ways, cx);
                 }
-                self.start_feed(best.link, cx)
+                self.start(best.link, ways, cx)
             }
         };
         if let Some(next) = next {
             cx.out.tally.add(Count::Failovers);
-            self.feeds.previous = Some((current, cx.now + OVERLAP_MAX));
-            self.feeds.current = Some(next);
+            self.previous = Some((current, cx.now + OVERLAP_MAX));
+            self.current = Some(next);
         }
     }
 
     /// `None`: it has to wait.
-    fn start_feed(&mut self, link: LinkId, cx: &mut Context<'_>) -> Option<Feed> {
-        let heard = self.routes.get(&link)?;
+    fn start(&self, link: LinkId, ways: &Ways, cx: &mut Context<'_>) -> Option<Feed> {
+        let alias = ways.alias(link)?;
         let feeding = &mut cx.links.get_mut(&link)?.feeding;
         if let Err(wait) = feeding.rate.try_take(cx.now, SUBSCRIBING) {
             cx.wake_at(cx.now + wait);
@@ -148,12 +144,12 @@ impl Room {
         }
         let number = SubscriptionId(feeding.numbers.give(cx.key)?);
         let message = Message::Subscribe {
-            alias: heard.alias,
+            alias,
             subscription: number,
-            resume: self.feeds.resume.clone(),
+            resume: self.resume.clone(),
         };
         cx.out.control(link, &message);
-        cx.out.tell(self.id, ToRoom::FeedStarted { link });
+        cx.out.tell(cx.id, ToRoom::FeedStarted { link });
         Some(Feed {
             link,
             number,
@@ -163,17 +159,17 @@ impl Room {
         })
     }
 
-    pub(super) fn end_feeds(&mut self, cx: &mut Context<'_>) {
-        let previous = self.feeds.previous.take().map(|(feed, _)| feed);
-        for feed in previous.into_iter().chain(self.feeds.current.take()) {
-            self.unsubscribe(feed, cx);
+    pub(super) fn end_all(&mut self, ways: &Ways, cx: &mut Context<'_>) {
+        let previous = self.previous.take().map(|(feed, _)| feed);
+        for feed in previous.into_iter().chain(self.current.take()) {
+            self.unsubscribe(feed, ways, cx);
         }
     }
 
     /// Ends what comes over this link, if anything does.
-    pub(super) fn end_feed(&mut self, link: LinkId, cx: &mut Context<'_>) {
-        let goes_back = self.feeds.link() == Some(link);
-        let feeds = &mut self.feeds;
+    pub(super) fn end(&mut self, link: LinkId, ways: &Ways, cx: &mut Context<'_>) {
+        let goes_back = self.link() == Some(link);
+        let feeds = &mut *self;
         let ended = match (feeds.current, feeds.previous) {
             (Some(current), previous) if current.link == link => {
                 feeds.current = previous.map(|(feed, _)| feed);
@@ -187,26 +183,26 @@ impl Room {
             _ => None,
         };
         if let Some(feed) = ended {
-            self.unsubscribe(feed, cx);
-            if let Some(link) = self.feeds.link()
+            self.unsubscribe(feed, ways, cx);
+            if let Some(link) = self.link()
                 && goes_back
             {
-                cx.out.tell(self.id, ToRoom::FeedStarted { link });
+                cx.out.tell(cx.id, ToRoom::FeedStarted { link });
             }
         }
     }
 
     /// The neighbour need not know that the subscription ends where it has ended it.
-    fn unsubscribe(&mut self, feed: Feed, cx: &mut Context<'_>) {
+    fn unsubscribe(&self, feed: Feed, ways: &Ways, cx: &mut Context<'_>) {
         let Feed { link, number, .. } = feed;
         if let Some(at) = cx.links.get_mut(&link) {
             at.feeding.numbers.remove(number.0);
-            let is_announced = self.routes.contains_key(&link);
+            let is_announced = ways.route(link).is_some();
             if is_announced {
                 let subscription = number;
                 cx.out.control(link, &Message::Unsubscribe { subscription });
             }
         }
-        cx.out.tell(self.id, ToRoom::FeedEnded { link });
+        cx.out.tell(cx.id, ToRoom::FeedEnded { link });
     }
 }

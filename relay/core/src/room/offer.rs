@@ -2,7 +2,8 @@
 
 use lightstick_types::NodeRole;
 
-use super::{Candidate, Context, Room};
+use super::ways::Candidate;
+use super::{Context, Room};
 use crate::limits::{ANNOUNCING, ROOMS_MAX};
 use crate::link::{Link, Peer};
 use crate::message::{Alias, Message, Withdrawal};
@@ -39,7 +40,7 @@ impl Room {
         }
         let of_feed = |candidate: &&Candidate| Some(candidate.link) == self.feeds.link();
         let taken = candidates.iter().find(of_feed).or(candidates.first())?;
-        let route = &self.routes.get(&taken.link)?.route;
+        let route = self.ways.route(taken.link)?;
         let route = Route {
             epoch: route.epoch,
             path: route.path.through(cx.config.id)?,
@@ -125,18 +126,15 @@ impl Room {
 
     fn withdraw(&mut self, id: LinkId, alias: Alias, cx: &mut Context<'_>) {
         let reason = self.told.reason;
-        let reason = match self.routes.is_empty() && self.published.is_none() {
+        let reason = match self.ways.is_empty() && self.published.is_none() {
             true => reason,
             false => Withdrawal::Unreachable,
         };
         cx.out.control(id, &Message::Withdraw { alias, reason });
-        let number = self.remove_below(id, cx.out);
+        self.below.remove(id, cx);
         if let Some(link) = cx.links.get_mut(&id) {
             link.announced.rooms.remove(&cx.key);
             link.announced.aliases.remove(alias.0);
-            if let Some(number) = number {
-                link.serving.remove(number.0);
-            }
             cx.others.extend(link.announced.left_out.pop_first());
         }
     }

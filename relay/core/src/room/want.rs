@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::{Context, Room};
+use lightstick_types::RoomName;
+
+use super::Context;
 use crate::limits::{HOPS_MAX, WANT_TIMEOUT};
 use crate::message::Message;
 use crate::output::{LinkId, ToRoom};
@@ -55,53 +57,52 @@ impl Want {
         self.askers.remove(&link);
         self.asked.remove(&link);
     }
-}
 
-impl Room {
     /// Asks the parents for a room that is not known, and says that it is unknown when they have
     /// answered.
-    pub(super) fn settle_wants(&mut self, cx: &mut Context<'_>) {
-        let is_known = self.published.is_some() || !self.routes.is_empty();
-        let hops_of_askers = self.want.askers.values().map(|asker| asker.hops_left);
-        let hops = match self.is_watched {
+    pub(super) fn settle(
+        &mut self,
+        name: &RoomName,
+        is_watched: bool,
+        is_known: bool,
+        cx: &mut Context<'_>,
+    ) {
+        let hops_of_askers = self.askers.values().map(|asker| asker.hops_left);
+        let hops = match is_watched {
             true => HOPS_MAX as u8,
             false => hops_of_askers.max().unwrap_or_default(),
         };
         match hops.checked_sub(1) {
-            Some(hops_left) if !is_known => self.ask(hops_left, cx),
-            _ => self.stop_asking(cx),
+            Some(hops_left) if !is_known => self.ask(name, hops_left, cx),
+            _ => self.stop_asking(name, cx),
         }
-        let is_answered = self.want.asked.values().all(|asked| asked.is_answered);
-        if let Some(until) = self
-            .want
-            .until
-            .filter(|until| !is_answered && *until > cx.now)
-        {
+        let is_answered = self.asked.values().all(|asked| asked.is_answered);
+        if let Some(until) = self.until.filter(|until| !is_answered && *until > cx.now) {
             cx.wake_at(until);
-            self.want.is_owner_told &= self.is_watched;
+            self.is_owner_told &= is_watched;
             return;
         }
         // A child that waits for a known room cannot be told of it: it is too far away.
-        for (link, asker) in &mut self.want.askers {
+        for (link, asker) in &mut self.askers {
             if !std::mem::replace(&mut asker.is_answered, true) {
-                let room = self.name.clone();
+                let room = name.clone();
                 cx.out.control(*link, &Message::Unknown { room });
             }
         }
-        let is_unknown_here = self.is_watched && !is_known;
-        if is_unknown_here && !self.want.is_owner_told {
-            cx.out.tell(self.id, ToRoom::Unknown);
+        let is_unknown_here = is_watched && !is_known;
+        if is_unknown_here && !self.is_owner_told {
+            cx.out.tell(cx.id, ToRoom::Unknown);
         }
-        self.want.is_owner_told = is_unknown_here;
+        self.is_owner_told = is_unknown_here;
     }
 
-    fn ask(&mut self, hops_left: u8, cx: &mut Context<'_>) {
+    fn ask(&mut self, name: &RoomName, hops_left: u8, cx: &mut Context<'_>) {
         let parents = cx
             .links
             .iter()
             .filter(|(_, link)| link.is_parent() && link.peer.is_some());
         for (id, _) in parents {
-            let asked = self.want.asked.get(id);
+            let asked = self.asked.get(id);
             if asked.is_some_and(|asked| asked.hops_left == hops_left) {
                 continue;
             }
@@ -109,22 +110,22 @@ impl Room {
                 hops_left,
                 is_answered: asked.is_some_and(|asked| asked.is_answered),
             };
-            self.want.asked.insert(*id, question);
-            let room = self.name.clone();
+            self.asked.insert(*id, question);
+            let room = name.clone();
             cx.out.control(*id, &Message::Want { room, hops_left });
-            self.want.until.get_or_insert(cx.now + WANT_TIMEOUT);
+            self.until.get_or_insert(cx.now + WANT_TIMEOUT);
         }
     }
 
-    fn stop_asking(&mut self, cx: &mut Context<'_>) {
-        let asked = std::mem::take(&mut self.want.asked);
+    fn stop_asking(&mut self, name: &RoomName, cx: &mut Context<'_>) {
+        let asked = std::mem::take(&mut self.asked);
         for link in asked.into_keys() {
             // Also where the room was announced: the question may still be on its way.
             if cx.links.contains_key(&link) {
-                let room = self.name.clone();
+                let room = name.clone();
                 cx.out.control(link, &Message::Unwant { room });
             }
         }
-        self.want.until = None;
+        self.until = None;
     }
 }
