@@ -96,7 +96,8 @@ pub enum ToRoom {
     Unknown,
     /// The room has ended at its origin, or cannot be reached any more.
     Withdrawn(Withdrawal),
-    /// Another node is the room's origin now, with an epoch that counts more than the one published here.
+    /// Another node claims the room under a higher epoch, or under the same one and counts more: all
+    /// others take it as the origin.
     Superseded(RoomSource),
     /// A node below gets the room from here.
     Subscribed { link: LinkId, resume: Bytes },

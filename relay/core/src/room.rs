@@ -25,7 +25,7 @@ use below::Below;
 use feeds::Feeds;
 pub(crate) use show::Show;
 use want::Want;
-use ways::Ways;
+use ways::{Candidate, Ways};
 
 /// What a room settles with.
 pub(crate) struct Context<'a> {
@@ -198,6 +198,8 @@ impl Room {
             self.told.reason = Withdrawal::Ended;
             self.told.is_superseded = false;
             self.show = None;
+            // As if somebody had just left: the owner is told when nobody comes.
+            self.linger = Linger::Wanted;
         }
     }
 
@@ -205,13 +207,14 @@ impl Room {
     pub(crate) fn settle(&mut self, cx: &mut Context<'_>) {
         self.settle_linger(cx);
         let candidates = self.ways.candidates(&self.name, cx);
-        self.tell_source(cx.out);
+        self.tell_source(cx);
         match self.linger {
             Linger::Wanted if self.published.is_none() => {
                 self.feeds.choose(&self.ways, &candidates, cx);
                 self.feeds.settle_overlap(&self.ways, cx);
             }
-            Linger::Until(_) if self.published.is_none() => {
+            // For those who may come back, no other link is worth a subscription.
+            Linger::Until(_) if self.published.is_none() && self.is_fed_well(&candidates) => {
                 self.feeds.settle_overlap(&self.ways, cx);
             }
             _ => self.feeds.end_all(&self.ways, cx),
@@ -269,7 +272,15 @@ impl Room {
         }
     }
 
-    fn tell_source(&mut self, out: &mut Out) {
+    fn is_fed_well(&self, candidates: &[Candidate]) -> bool {
+        let mut good = candidates
+            .iter()
+            .filter(|candidate| candidate.rank.health == Health::Good);
+        good.any(|candidate| Some(candidate.link) == self.feeds.link())
+    }
+
+    fn tell_source(&mut self, cx: &mut Context<'_>) {
+        let (own, out) = (cx.config.id, &mut *cx.out);
         let source = self.ways.source();
         let name = || self.name.clone();
         if source != self.told.source {
@@ -289,8 +300,11 @@ impl Room {
             self.told.source = source;
             self.told.is_superseded = false;
         }
-        if let (Some(source), Some(epoch)) = (source, self.published)
-            && source.epoch > epoch
+        let published = self
+            .published
+            .map(|epoch| RoomSource { epoch, origin: own });
+        if let Some(source) = source.filter(|_| published.is_some())
+            && Some(source) > published
             && !std::mem::replace(&mut self.told.is_superseded, true)
         {
             out.tell(self.id, ToRoom::Superseded(source));

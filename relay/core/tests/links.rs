@@ -639,6 +639,13 @@ fn a_subscription_lingers() {
     let subscription = SubscriptionId(1);
     assert_eq!(world.said(1), [Message::Unsubscribe { subscription }]);
     assert_eq!(world.told(1).last(), Some(&ToRoom::Idle));
+    // A link that leaves is not held up by it.
+    world.local(1, Local::Watch).expect("open");
+    world.local(1, Local::Unwatch).expect("open");
+    world.said(1);
+    world.say(1, &Message::GoAway { after_ms: 5_000 });
+    let subscription = SubscriptionId(2);
+    assert_eq!(world.said(1), [Message::Unsubscribe { subscription }]);
     // What was on its way is dropped.
     world.bytes(1, Channel::Frame, Bytes::from_static(&[0, 0, 0, 1, 0]));
     world.bytes(1, Channel::Datagram, Bytes::from_static(&[1, 0, 0, 0, 9]));
@@ -716,6 +723,11 @@ fn the_higher_epoch_counts_and_the_other_origin_is_told() {
         origin: NodeId(100),
     };
     assert_eq!(world.told(1), [ToRoom::Superseded(source)]);
+    // Under one epoch the greater node counts.
+    for (epoch, own_counts) in [(6, false), (7, true)] {
+        world.local(1, Local::Publish { epoch }).expect("open");
+        assert_eq!(world.told(1).is_empty(), own_counts, "{epoch}");
+    }
     world.said(2);
     world.local(1, Local::Unpublish).expect("open");
     let rerouted = Message::Reroute {

@@ -22,7 +22,7 @@ use lightstick_types::{NodeRole, RoomName};
 use world::{World, ms};
 
 /// Seeds that have failed once.
-const FAILED: [u64; 0] = [];
+const FAILED: [u64; 5] = [1, 2, 5, 20, 34];
 
 /// Two to four levels, each node with up to two parents, hubs in a circle for some seeds.
 fn grow(seed: u64) -> World {
