@@ -12,7 +12,19 @@ use lightstick_types::{
 };
 use serde::Serialize;
 
-use crate::port::ShardError;
+/// Why a shard did not answer a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum ShardError {
+    /// As many commands wait as may, or as many joins: it can be tried again.
+    #[error("the shard's queue is full")]
+    Full,
+    /// The shard's thread has ended. It does not come back.
+    #[error("the shard's thread has ended")]
+    Gone,
+    /// The shard took the command, and its answer never came: a fault of ours.
+    #[error("the shard did not answer")]
+    Lost,
+}
 
 /// What a new session is for.
 #[derive(Clone, Debug)]
@@ -138,6 +150,17 @@ pub enum CommandError {
     /// The WebRTC stack refused the new ICE details.
     #[error("the ICE parameters were refused: {0}")]
     Refused(String),
+}
+
+/// Why nothing was attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AttachError {
+    /// As many are attached as may be.
+    #[error("too many are attached to the rooms of this shard")]
+    TooMany,
+    /// The shard did not answer.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
 }
 
 /// Why a session ended.

@@ -8,11 +8,10 @@ use lightstick_types::{ChatMember, RoomId, SessionId, TrackId};
 use tokio::sync::oneshot;
 
 use crate::api::{
-    CloseReason, CommandError, LocalIce, OpenError, RemoteIce, RoleConfig, RoomMedia, SessionMedia,
-    SessionOpened, ViewerChoice,
+    AttachError, CloseReason, CommandError, LocalIce, OpenError, RemoteIce, RoleConfig, RoomMedia,
+    SessionMedia, SessionOpened, ViewerChoice,
 };
-use crate::attached::{AttachError, SourceOpening, TapSeat};
-use crate::joins::Reply;
+use crate::attached::{SourceOpening, TapSeat};
 use crate::session::Session;
 use crate::shard::Shard;
 use crate::survey::{named_layers, video_tracks};
@@ -26,6 +25,9 @@ pub(crate) struct Opening {
     pub(crate) member: Option<Arc<ChatMember>>,
     pub(crate) offer: Offer,
 }
+
+/// Where an offer's answer goes.
+pub(crate) type Reply = oneshot::Sender<Result<SessionOpened, OpenError>>;
 
 /// What the control plane asks of one shard. Where the asker has gone, nothing is left behind.
 #[derive(Debug)]
@@ -78,7 +80,9 @@ impl Shard {
     /// Does what a command says. An answer whose requester is gone is dropped.
     pub(crate) fn obey(&mut self, command: Command) {
         match command {
-            Command::Open { opening, reply } => self.queue_offer(opening, reply),
+            Command::Open { opening, reply } => {
+                self.joins.push_offer(opening, reply, &self.io.stats)
+            }
             Command::RestartIce {
                 session,
                 ice,
@@ -91,22 +95,24 @@ impl Shard {
                 choice,
                 reply,
             } => {
-                let key = self.sessions.by_id.get(&session);
-                let key = key.copied().ok_or(CommandError::NoSession);
+                let key = self.sessions.find(session).ok_or(CommandError::NoSession);
                 let _ = reply.send(key.map(|key| self.choose(key, choice)));
             }
             Command::RoomMedia { room, reply } => {
                 let _ = reply.send(self.room_media(room));
             }
             Command::SessionMedia { session, reply } => {
-                let key = self.sessions.by_id.get(&session).copied();
+                let key = self.sessions.find(session);
                 let _ = reply.send(key.and_then(|key| self.session_media(key)));
             }
             Command::AttachTap { seat, reply } => {
-                let _ = reply.send(self.attach_tap(*seat));
+                let attached = self.attached.taps.attach(*seat, &mut self.rooms, self.now);
+                let _ = reply.send(attached);
             }
             Command::AttachSource { opening, reply } => {
-                let _ = reply.send(self.attach_source(*opening));
+                let stats = &self.io.stats.attached;
+                let sources = &mut self.attached.sources;
+                let _ = reply.send(sources.attach(*opening, &mut self.rooms, stats, self.now));
             }
         }
     }
@@ -116,12 +122,15 @@ impl Shard {
             Order::Promote(session) => self.promote(session),
             Order::Close(session) => self.close(session),
             Order::Main(room, track) => self.set_main(room, track),
-            Order::EndAttached(room) => self.end_attached(room),
+            Order::EndAttached(room) => {
+                let (rooms, stats) = (&mut self.rooms, &self.io.stats);
+                self.attached.end_room(room, rooms, stats, self.now);
+            }
         }
     }
 
     fn close(&mut self, session: SessionId) {
-        if let Some(&key) = self.sessions.by_id.get(&session) {
+        if let Some(key) = self.sessions.find(session) {
             self.remove(key, CloseReason::Requested);
         }
     }
@@ -174,11 +183,7 @@ impl Shard {
         session: SessionId,
         ice: &RemoteIce,
     ) -> Result<LocalIce, CommandError> {
-        let key = *self
-            .sessions
-            .by_id
-            .get(&session)
-            .ok_or(CommandError::NoSession)?;
+        let key = self.sessions.find(session).ok_or(CommandError::NoSession)?;
         let session = self.sessions.get_mut(key).ok_or(CommandError::NoSession)?;
         let local = session.restart_ice(ice, &self.candidates)?;
         self.sessions.by_ufrag.insert(local.ufrag.clone(), key);

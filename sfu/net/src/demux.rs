@@ -120,8 +120,10 @@ impl Shard {
                 return;
             }
             (Kind::Dtls, Some(key)) if self.is_connecting(*key) => {
-                let key = *key;
-                self.queue_handshake(key, from, datagram);
+                if let Some(session) = self.sessions.get_mut(*key) {
+                    let (waiting, stats) = (&mut session.waiting, &self.io.stats);
+                    self.joins.push_handshake(waiting, from, datagram, stats);
+                }
                 return;
             }
             (_, Some(key)) => *key,

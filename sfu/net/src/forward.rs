@@ -164,17 +164,30 @@ impl Shard {
             Output::Down(peer, down) => self.links.send(shard_of(peer), Message::Down(id, down)),
             Output::Keyframe(feeder, streams) => match Feeder::from(feeder) {
                 Feeder::Session(key) => self.ask_for_keyframes(key, streams),
-                Feeder::Source(source) => self.ask_source(source, Wish::Keyframes(streams)),
+                Feeder::Source(source) => {
+                    let wish = Wish::Keyframes(streams);
+                    self.attached.sources.ask(source, wish, &self.io.stats);
+                }
             },
             Output::Pause(feeder, streams) => match Feeder::from(feeder) {
                 Feeder::Session(key) => {
                     let streams = streams.iter().collect();
                     self.tell(key, |session| MediaEvent::LayersPaused { session, streams });
                 }
-                Feeder::Source(source) => self.ask_source(source, Wish::Pause(streams)),
+                Feeder::Source(source) => {
+                    let wish = Wish::Pause(streams);
+                    self.attached.sources.ask(source, wish, &self.io.stats);
+                }
             },
-            Output::Tap(tap, batch) => self.feed_tap(room, tap, batch),
-            Output::TapOverrun(tap) => self.end_tap(tap, TapEnd::Overrun),
+            Output::Tap(tap, batch) => {
+                let (rooms, now) = (&mut self.rooms, self.now);
+                self.attached.taps.feed(room, tap, batch, rooms, now);
+            }
+            Output::TapOverrun(tap) => {
+                let (rooms, stats) = (&mut self.rooms, &self.io.stats.attached);
+                let taps = &mut self.attached.taps;
+                taps.end(tap, TapEnd::Overrun, rooms, stats, self.now);
+            }
             Output::TrackStarted(feeder, track, codec) => {
                 self.tell(feeder.0, |session| MediaEvent::TrackStarted {
                     session,

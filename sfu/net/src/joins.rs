@@ -6,20 +6,18 @@
 //! for them after its media has left.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use lightstick_sfu_core::demux::Kind;
 use lightstick_sfu_core::ice::Route;
-use tokio::sync::oneshot;
 
-use crate::api::{OpenError, RoleConfig, SessionOpened};
-use crate::command::Opening;
-use crate::port::ShardError;
-use crate::shard::Shard;
+use crate::api::{RoleConfig, ShardError};
+use crate::command::{Opening, Reply};
+use crate::session::Waiting;
+use crate::stats::ShardStats;
 
 /// What joins get of each turn. A turn without them takes some milliseconds at full load, so they
 /// get a part of the thread even then, and next to all of an idle one.
-const SLICE: Duration = Duration::from_millis(1);
+pub(crate) const JOINS_SLICE: Duration = Duration::from_millis(1);
 /// Offers that wait at most, and as many handshake datagrams: some seconds' work. Beyond that, an
 /// offer is refused and a datagram dropped; its sender will repeat it (RFC 6347 section 4.2.4).
 const WAITING_MAX: usize = 4_096;
@@ -30,11 +28,8 @@ const WAITING_OF_ONE_MAX: u8 = 16;
 /// artist.
 const ARTISTS_MAX: usize = 256;
 
-/// Where the answer goes.
-pub(crate) type Reply = oneshot::Sender<Result<SessionOpened, OpenError>>;
-
 /// A piece of a join.
-enum Join {
+pub(crate) enum Join {
     Offer(Box<Opening>, Reply),
     Handshake { from: Route, datagram: Box<[u8]> },
 }
@@ -57,7 +52,43 @@ impl Joins {
         self.artists.len() + self.waiting.len()
     }
 
-    fn next(&mut self) -> Option<Join> {
+    /// Takes an offer, to be answered soon. Where too many wait, it is refused.
+    pub(crate) fn push_offer(&mut self, opening: Box<Opening>, reply: Reply, stats: &ShardStats) {
+        let is_artist = matches!(opening.role, RoleConfig::Publisher { .. });
+        if is_artist && self.artists.len() < ARTISTS_MAX {
+            self.artists.push_back((opening, reply));
+        } else if !is_artist && self.offers < WAITING_MAX {
+            self.offers += 1;
+            self.waiting.push_back(Join::Offer(opening, reply));
+        } else {
+            stats.joins_shed.add(1);
+            let _ = reply.send(Err(ShardError::Full.into()));
+        }
+    }
+
+    /// Takes a datagram of a viewer that is not connected yet. `waiting` is what waits of its
+    /// session.
+    pub(crate) fn push_handshake(
+        &mut self,
+        waiting: &mut Waiting,
+        from: Route,
+        datagram: &[u8],
+        stats: &ShardStats,
+    ) {
+        let handshakes = self.waiting.len() - self.offers;
+        if handshakes >= WAITING_MAX || waiting.handshakes >= WAITING_OF_ONE_MAX {
+            stats.joins_shed.add(1);
+            return;
+        }
+        waiting.handshakes += 1;
+        self.waiting.push_back(Join::Handshake {
+            from,
+            datagram: datagram.into(),
+        });
+    }
+
+    /// The next piece: artists first, the others as they came.
+    pub(crate) fn next(&mut self) -> Option<Join> {
         if let Some((opening, reply)) = self.artists.pop_front() {
             return Some(Join::Offer(opening, reply));
         }
@@ -69,64 +100,5 @@ impl Joins {
     }
 }
 
-impl Shard {
-    /// Takes an offer, to be answered soon.
-    pub(crate) fn queue_offer(&mut self, opening: Box<Opening>, reply: Reply) {
-        let is_artist = matches!(opening.role, RoleConfig::Publisher { .. });
-        if is_artist && self.joins.artists.len() < ARTISTS_MAX {
-            self.joins.artists.push_back((opening, reply));
-        } else if !is_artist && self.joins.offers < WAITING_MAX {
-            self.joins.offers += 1;
-            self.joins.waiting.push_back(Join::Offer(opening, reply));
-        } else {
-            self.io.stats.joins_shed.add(1);
-            let _ = reply.send(Err(ShardError::Full.into()));
-        }
-    }
-
-    /// Takes a datagram of a viewer that is not connected yet.
-    pub(crate) fn queue_handshake(&mut self, key: u32, from: Route, datagram: &[u8]) {
-        let Some(session) = self.sessions.get_mut(key) else {
-            return;
-        };
-        let handshakes = self.joins.waiting.len() - self.joins.offers;
-        if handshakes >= WAITING_MAX || session.waiting.handshakes >= WAITING_OF_ONE_MAX {
-            self.io.stats.joins_shed.add(1);
-            return;
-        }
-        session.waiting.handshakes += 1;
-        self.joins.waiting.push_back(Join::Handshake {
-            from,
-            datagram: datagram.into(),
-        });
-    }
-
-    /// Does for joins what fits into a slice of time. False: nothing waited.
-    pub(crate) fn tend_joins(&mut self) -> bool {
-        if self.joins.is_empty() {
-            return false;
-        }
-        let begun = Instant::now();
-        while let Some(join) = self.joins.next() {
-            match join {
-                Join::Offer(opening, reply) => {
-                    self.open(*opening, reply);
-                }
-                Join::Handshake { from, datagram } => {
-                    // It may be gone by now, and another in its place.
-                    if let Some(key) = self.session_at(from) {
-                        if let Some(session) = self.sessions.get_mut(key) {
-                            session.waiting.handshakes =
-                                session.waiting.handshakes.saturating_sub(1);
-                        }
-                        self.session_datagram(key, Kind::Dtls, from, self.now, &datagram);
-                    }
-                }
-            }
-            if begun.elapsed() >= SLICE {
-                break;
-            }
-        }
-        true
-    }
-}
+#[cfg(test)]
+mod tests;

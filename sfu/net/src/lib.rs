@@ -7,6 +7,7 @@
 mod api;
 mod attached;
 mod chat;
+mod chat_outbox;
 mod command;
 mod config;
 mod connection;
@@ -30,21 +31,18 @@ mod sink;
 mod stats;
 mod survey;
 mod tcp;
+#[cfg(test)]
+mod testing;
 mod udp;
 mod viewer;
 
 pub use api::*;
 pub use attached::{
-    AttachError, AttachedStats, SourceConfig, SourceEnd, SourceHandle, SourceRefused, SourceWish,
-    TapEnd, TapReceiver,
+    SourceConfig, SourceEnd, SourceHandle, SourceRefused, SourceWish, TapEnd, TapReceiver,
 };
-pub use chat::{
-    CHAT_COMMANDS_MAX, CHAT_EVENTS_MAX, ChatCommand, ChatEvent, ChatRefused, ChatStats,
-};
+pub use chat::{CHAT_COMMANDS_MAX, CHAT_EVENTS_MAX, ChatCommand, ChatEvent, ChatRefused};
 pub use config::{MediaConfig, MediaConfigError};
 #[cfg(debug_assertions)]
 pub use faults::Fault;
 pub use handle::{MediaPlane, MediaThreads, StartError};
-pub use port::{ShardError, UnansweredStats};
-pub use stats::{Cell, DELAY_BOUNDS_US, ESTIMATE_BOUNDS_KBPS, ShardStats};
-pub use tcp::TcpStats;
+pub use stats::*;

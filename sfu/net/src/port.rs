@@ -1,40 +1,16 @@
 //! The way to one shard, and what becomes of a command on it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use mio::Waker;
 use tokio::sync::{oneshot, watch};
 
+use crate::api::ShardError;
 use crate::chat::ChatCommand;
 use crate::command::{Command, Order};
 use crate::stats::ShardStats;
-
-/// Why a shard did not answer a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum ShardError {
-    /// As many commands wait as may, or as many joins: it can be tried again.
-    #[error("the shard's queue is full")]
-    Full,
-    /// The shard's thread has ended. It does not come back.
-    #[error("the shard's thread has ended")]
-    Gone,
-    /// The shard took the command, and its answer never came: a fault of ours.
-    #[error("the shard did not answer")]
-    Lost,
-}
-
-/// Commands of the control plane that were not answered. Many threads count here.
-#[derive(Debug, Default)]
-pub struct UnansweredStats {
-    /// [`ShardError::Full`].
-    pub full: AtomicU64,
-    /// [`ShardError::Gone`].
-    pub gone: AtomicU64,
-    /// [`ShardError::Lost`].
-    pub lost: AtomicU64,
-}
 
 /// The control plane's end.
 #[derive(Debug)]

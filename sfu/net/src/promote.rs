@@ -45,7 +45,7 @@ impl Shard {
     pub(crate) fn promote(&mut self, session: SessionId) {
         let now = self.now;
         // It may have closed meanwhile.
-        let Some(&key) = self.sessions.by_id.get(&session) else {
+        let Some(key) = self.sessions.find(session) else {
             return;
         };
         let Some(session) = self.sessions.get_mut(key) else {
@@ -70,7 +70,9 @@ impl Shard {
             health: promoted.health,
         };
         let room = self.rooms.open(session.room, now);
-        self.replace_source(room);
+        let stats = &self.io.stats.attached;
+        let sources = &mut self.attached.sources;
+        sources.replace(room, &mut self.rooms, stats, now);
         if let Some((hop, _)) = self.rooms.touch(room) {
             hop.handle_source(SourceEvent::Attached(FeederId(key), Box::new(setup)), now);
         }

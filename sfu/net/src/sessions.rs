@@ -20,7 +20,7 @@ const SSRCS_MAX: usize = 8;
 pub(crate) struct Sessions {
     // Boxed: a growing slab would hold up to twice the memory, and copy all of it amid a show.
     slab: Slab<Box<Session>>,
-    pub(crate) by_id: HashMap<SessionId, u32>,
+    by_id: HashMap<SessionId, u32>,
     pub(crate) by_ufrag: HashMap<String, u32>,
     pub(crate) by_addr: HashMap<Route, u32>,
     pub(crate) senders: Senders,
@@ -54,6 +54,11 @@ impl Sessions {
 
     pub(crate) fn get_mut(&mut self, key: u32) -> Option<&mut Session> {
         self.slab.get_mut(key as usize).map(Box::as_mut)
+    }
+
+    /// The key of a session.
+    pub(crate) fn find(&self, id: SessionId) -> Option<u32> {
+        self.by_id.get(&id).copied()
     }
 
     /// The key of the next session.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, TryRecvError};
+use lightstick_sfu_core::demux::Kind;
 use lightstick_sfu_core::health::Fault;
 use lightstick_sfu_core::ice::Route;
 use lightstick_types::ShardId;
@@ -19,11 +20,11 @@ use tokio::sync::mpsc;
 
 use crate::api::{CloseReason, MediaEvent};
 use crate::attached::Attached;
-use crate::chat::ChatOutbox;
+use crate::chat_outbox::{CHAT_SLICE, ChatOutbox, ChatTurn, Worked};
 use crate::command::{Command, Order};
 use crate::control::Control;
 use crate::faults::Faults;
-use crate::joins::Joins;
+use crate::joins::{JOINS_SLICE, Join, Joins};
 use crate::link::Links;
 use crate::open::Candidates;
 use crate::rooms::{Position, Rooms};
@@ -192,9 +193,11 @@ impl Shard {
         self.hear_shards();
         self.fire_timers();
         self.receive_udp(udp);
-        self.take_from_sources();
+        let (rooms, now) = (&mut self.rooms, self.now);
+        let stats = &self.io.stats.attached;
+        self.attached.sources.take(rooms, stats, now);
         self.survey();
-        self.tend_taps();
+        self.attached.taps.resume(&mut self.rooms, now);
         self.tend_rooms();
         self.send_dirty();
         self.flush();
@@ -202,7 +205,7 @@ impl Shard {
         for tend in [
             |shard: &mut Self, registry: &_| shard.tend_tcp(registry),
             |shard: &mut Self, _: &_| shard.handle_chat(),
-            |shard: &mut Self, _: &_| shard.tend_joins(),
+            |shard: &mut Self, _: &_| shard.handle_joins(),
         ] {
             if tend(self, registry) {
                 self.send_dirty();
@@ -218,9 +221,9 @@ impl Shard {
     fn has_more(&self, inboxes: &Inboxes) -> bool {
         self.io.tcp.has_more(Instant::now())
             || !self.joins.is_empty()
-            || self.chat_waits()
+            || self.chat.has_more()
             || self.rooms.has_more()
-            || self.attached.has_more()
+            || self.attached.sources.has_more()
             || self.sessions.has_more()
             || !inboxes.commands.is_empty()
             || !inboxes.orders.is_empty()
@@ -351,7 +354,14 @@ impl Shard {
                 self.io.stats.drop_media.add(1);
                 self.note_fault(key, Fault::Unplaced);
             }
-            Signal::Channel(event) => self.handle_channel_event(key, event),
+            Signal::Channel(event) => {
+                let mut turn = ChatTurn {
+                    sessions: &mut self.sessions,
+                    stats: &self.io.stats,
+                    now: self.now,
+                };
+                self.chat.handle_event(key, event, &mut turn);
+            }
             Signal::Closed(reason) => self.remove(key, reason),
         }
     }
@@ -405,6 +415,58 @@ impl Shard {
         }
     }
 
+    /// Does as much of the chat's work as fits into a slice of time. False: there was none.
+    fn handle_chat(&mut self) -> bool {
+        if !self.chat.begin_slice() {
+            return false;
+        }
+        let begun = Instant::now();
+        // What is written now is timed from now.
+        self.now = begun;
+        loop {
+            let mut turn = ChatTurn {
+                sessions: &mut self.sessions,
+                stats: &self.io.stats,
+                now: self.now,
+            };
+            match self.chat.work(&mut turn) {
+                Worked::Idle => return true,
+                Worked::Done => {}
+                Worked::Wrote(key) => self.drive(key),
+            }
+            if begun.elapsed() >= CHAT_SLICE {
+                return true;
+            }
+        }
+    }
+
+    /// Does for joins what fits into a slice of time. False: nothing waited.
+    fn handle_joins(&mut self) -> bool {
+        if self.joins.is_empty() {
+            return false;
+        }
+        let begun = Instant::now();
+        while let Some(join) = self.joins.next() {
+            match join {
+                Join::Offer(opening, reply) => self.open(*opening, reply),
+                Join::Handshake { from, datagram } => {
+                    // It may be gone by now, and another in its place.
+                    if let Some(key) = self.session_at(from) {
+                        if let Some(session) = self.sessions.get_mut(key) {
+                            session.waiting.handshakes =
+                                session.waiting.handshakes.saturating_sub(1);
+                        }
+                        self.session_datagram(key, Kind::Dtls, from, self.now, &datagram);
+                    }
+                }
+            }
+            if begun.elapsed() >= JOINS_SLICE {
+                break;
+            }
+        }
+        true
+    }
+
     fn send_dirty(&mut self) {
         let begun = Instant::now();
         // Polling a publisher can make viewers dirty, never the other way round.
@@ -431,8 +493,8 @@ impl Shard {
         stats.held_rooms.set(self.rooms.len() as u64);
         self.sessions.count_held(stats);
         stats.joins_waiting.set(self.joins.len() as u64);
-        self.count_chat();
-        self.count_attached();
+        self.chat.count_held(stats);
+        self.attached.count_held(stats);
     }
 
     /// Ends a session: it says goodbye, and nothing of it stays.
@@ -452,7 +514,12 @@ impl Shard {
             self.forget_route(from);
         }
         self.leave_room(key, &session);
-        self.end_chat(&mut session);
+        let mut turn = ChatTurn {
+            sessions: &mut self.sessions,
+            stats: &self.io.stats,
+            now: self.now,
+        };
+        self.chat.end(&mut session, &mut turn);
         let gauge = session.role.gauge(&self.io.stats);
         gauge.set(gauge.get().saturating_sub(1));
         tracing::debug!(?reason, "session closed");

@@ -1,35 +1,18 @@
 //! What a shard counts. One writer, so no atomic read-modify-write; a scrape reads and adds up.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+mod attached;
+mod cell;
+mod chat;
+mod tcp;
+mod unanswered;
 
 use lightstick_types::HintCode;
 
-use crate::attached::AttachedStats;
-use crate::chat::ChatStats;
-use crate::port::UnansweredStats;
-use crate::tcp::TcpStats;
-
-/// A counter or gauge with one writing thread.
-#[derive(Debug, Default)]
-pub struct Cell(AtomicU64);
-
-impl Cell {
-    /// Adds `n`. Only the owning shard calls this.
-    pub(crate) fn add(&self, n: u64) {
-        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
-    }
-
-    /// Replaces the value. Only the owning shard calls this.
-    pub(crate) fn set(&self, n: u64) {
-        self.0.store(n, Relaxed);
-    }
-
-    /// The value of now.
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
+pub use attached::AttachedStats;
+pub use cell::Cell;
+pub use chat::ChatStats;
+pub use tcp::TcpStats;
+pub use unanswered::UnansweredStats;
 
 /// Upper bounds of the forwarding delay buckets, in microseconds; one more bucket holds the rest.
 pub const DELAY_BOUNDS_US: [u64; 10] = [

@@ -21,7 +21,9 @@ impl Shard {
         self.io.stats.history_bytes.set(bytes);
         self.survey_links();
         self.sessions.note_silent(self.now);
-        self.survey_attached();
+        let stats = &self.io.stats.attached;
+        let taps = &mut self.attached.taps;
+        taps.end_detached(&mut self.rooms, stats, self.now);
     }
 
     /// Counts what is wrong with this shard's publishers. Of those that are parked, tells where that

@@ -5,7 +5,6 @@
 //! Until then it may send next to nothing, only for some seconds, and makes room for others.
 
 mod connection;
-mod stats;
 mod turn;
 
 use std::collections::{HashMap, VecDeque};
@@ -20,7 +19,6 @@ use str0m::Candidate;
 use str0m::net::TcpType;
 
 use self::connection::{BUFFER_BYTES, Connection, Outcome};
-pub use self::stats::TcpStats;
 use crate::config::MediaConfig;
 use crate::stats::ShardStats;
 use crate::udp::UdpPort;

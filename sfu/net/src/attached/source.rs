@@ -1,8 +1,9 @@
 //! Sources without SDP: whoever has a room's packets from elsewhere than a WebRTC session.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use lightstick_sfu_core::codec::h264::ParameterSets;
 use lightstick_sfu_core::health::Health;
@@ -13,11 +14,13 @@ use lightstick_types::{Bitrate, RoomId, TrackId};
 use mio::Waker;
 use tokio::sync::mpsc;
 
-use super::{ATTACHED_MAX, AttachError, Attached, Feeder, SOURCES};
-use crate::command::Command;
-use crate::handle::MediaPlane;
-use crate::shard::Shard;
+use super::feeder::{Feeder, SOURCES};
+use crate::api::AttachError;
+use crate::rooms::{RoomKey, Rooms};
+use crate::stats::{AttachedStats, ShardStats};
 
+/// Sources of a shard at most: each costs it time in every turn. More are refused.
+const SOURCES_MAX: usize = 256;
 /// Packets that may wait for the shard; a source that is faster is told so.
 const PACKETS_MAX: usize = 1_024;
 /// Of these, what the shard takes from one source in a turn.
@@ -100,10 +103,18 @@ pub(crate) struct SourceOpening {
 }
 
 #[derive(Debug)]
-pub(super) struct SourceSeat {
+struct SourceSeat {
     opening: SourceOpening,
     /// What it is yet to be told.
     owed: SourceWish,
+}
+
+/// A shard's sources without SDP.
+#[derive(Default)]
+pub(crate) struct Sources {
+    seats: BTreeMap<u32, SourceSeat>,
+    /// The number that the next one gets, if it is free.
+    next: u32,
 }
 
 /// What a source is to be asked for.
@@ -111,6 +122,31 @@ pub(super) struct SourceSeat {
 pub(crate) enum Wish {
     Keyframes(StreamSet),
     Pause(StreamSet),
+}
+
+/// Both ends of a source. `waker` wakes the shard of its room.
+pub(crate) fn source(
+    room: RoomId,
+    config: SourceConfig,
+    waker: Arc<Waker>,
+) -> (SourceOpening, SourceHandle) {
+    let (packets, inbox) = mpsc::channel(PACKETS_MAX);
+    let (outbox, wishes) = mpsc::channel(WISHES_MAX);
+    let shared = Arc::<Shared>::default();
+    let opening = SourceOpening {
+        room,
+        config,
+        packets: inbox,
+        wishes: outbox,
+        shared: Arc::clone(&shared),
+    };
+    let handle = SourceHandle {
+        packets,
+        wishes,
+        shared,
+        waker,
+    };
+    (opening, handle)
 }
 
 impl SourceHandle {
@@ -177,153 +213,133 @@ impl SourceSeat {
     }
 }
 
-impl Attached {
-    pub(super) fn sources_of(&self, room: RoomId) -> Vec<u32> {
-        let sources = self.sources.iter();
-        let sources = sources.filter(|(_, seat)| seat.opening.room == room);
-        sources.map(|(source, _)| *source).collect()
+impl Sources {
+    pub(crate) fn len(&self) -> usize {
+        self.seats.len()
     }
 
-    fn next_source(&mut self) -> u32 {
-        loop {
-            let number = self.source_count;
-            self.source_count = (number + 1) % SOURCES;
-            if !self.sources.contains_key(&number) {
-                return number;
-            }
-        }
-    }
-
-    /// Whether packets of sources wait.
+    /// Whether packets wait.
     pub(crate) fn has_more(&self) -> bool {
-        let mut sources = self.sources.values();
-        sources.any(|seat| !seat.opening.packets.is_empty())
+        let mut seats = self.seats.values();
+        seats.any(|seat| !seat.opening.packets.is_empty())
     }
-}
 
-impl MediaPlane {
-    /// Makes the caller the source of a room, in place of whoever was. It is for the control plane to
-    /// close a session that published there: its packets go nowhere from now on.
+    /// Lets a source feed its room, in place of whoever did.
     ///
     /// # Errors
-    /// [`AttachError`]
-    pub async fn attach_source(
-        &self,
-        room: RoomId,
-        config: SourceConfig,
-    ) -> Result<SourceHandle, AttachError> {
-        let port = self.home_port(room)?;
-        let (packets, inbox) = mpsc::channel(PACKETS_MAX);
-        let (outbox, wishes) = mpsc::channel(WISHES_MAX);
-        let shared = Arc::<Shared>::default();
-        let handle = SourceHandle {
-            packets,
-            wishes,
-            shared: Arc::clone(&shared),
-            waker: Arc::clone(&port.waker),
-        };
-        let opening = Box::new(SourceOpening {
-            room,
-            config,
-            packets: inbox,
-            wishes: outbox,
-            shared,
-        });
-        port.ask(|reply| Command::AttachSource { opening, reply })
-            .await??;
-        Ok(handle)
-    }
-}
-
-impl Shard {
-    pub(crate) fn attach_source(&mut self, opening: SourceOpening) -> Result<(), AttachError> {
+    /// [`AttachError::TooMany`]: the room keeps what it has.
+    pub(crate) fn attach(
+        &mut self,
+        opening: SourceOpening,
+        rooms: &mut Rooms,
+        stats: &AttachedStats,
+        now: Instant,
+    ) -> Result<(), AttachError> {
         if opening.wishes.is_closed() {
             // The asker has gone, and the room keeps the source that it has.
             return Ok(());
         }
-        if self.attached.sources.len() >= ATTACHED_MAX {
+        if self.seats.len() >= SOURCES_MAX {
             return Err(AttachError::TooMany);
         }
-        let (room, now) = (self.rooms.open(opening.room, self.now), self.now);
-        self.replace_source(room);
-        let number = self.attached.next_source();
+        let room = rooms.open(opening.room, now);
+        self.replace(room, rooms, stats, now);
+        let number = self.next_number();
         let setup = SourceSetup {
             bitrate_max: opening.config.bitrate_max,
             video_tracks: opening.config.video_tracks,
             parameter_sets: opening.config.parameter_sets.clone(),
             health: Health::default(),
         };
-        if let Some((hop, _)) = self.rooms.touch(room) {
-            hop.handle_source(
-                SourceEvent::Attached(Feeder::Source(number).into(), Box::new(setup)),
-                now,
-            );
+        if let Some((hop, _)) = rooms.touch(room) {
+            let feeder = Feeder::Source(number).into();
+            hop.handle_source(SourceEvent::Attached(feeder, Box::new(setup)), now);
         }
         let seat = SourceSeat {
             opening,
             owed: SourceWish::default(),
         };
-        self.attached.sources.insert(number, seat);
+        self.seats.insert(number, seat);
         Ok(())
     }
 
+    fn next_number(&mut self) -> u32 {
+        loop {
+            let number = self.next;
+            self.next = (number + 1) % SOURCES;
+            if !self.seats.contains_key(&number) {
+                return number;
+            }
+        }
+    }
+
+    /// Another one is to feed a room: where the one before was attached, that ends.
+    pub(crate) fn replace(
+        &mut self,
+        room: RoomKey,
+        rooms: &mut Rooms,
+        stats: &AttachedStats,
+        now: Instant,
+    ) {
+        let Some((hop, _)) = rooms.get(room) else {
+            return;
+        };
+        if let Some((feeder, _)) = hop.source_mut()
+            && let Feeder::Source(source) = Feeder::from(feeder)
+        {
+            self.end(source, SourceEnd::Replaced, rooms, stats, now);
+        }
+    }
+
     /// Takes what sources have brought. Of each a part, so that none can starve the others.
-    pub(crate) fn take_from_sources(&mut self) {
+    pub(crate) fn take(&mut self, rooms: &mut Rooms, stats: &AttachedStats, now: Instant) {
         let mut next = 0;
-        while let Some((&source, _)) = self.attached.sources.range(next..).next() {
-            self.take_from_source(source);
+        while let Some((&source, seat)) = self.seats.range_mut(next..).next() {
+            if let Err(end) = seat.take(source, rooms, now) {
+                self.end(source, end, rooms, stats, now);
+            }
             next = source + 1;
         }
     }
 
-    fn take_from_source(&mut self, source: u32) {
-        let (now, wall_now) = (self.now, self.wall_now());
-        let feeder = FeederId::from(Feeder::Source(source));
-        for taken in 0..PACKETS_A_TURN {
-            let Some(seat) = self.attached.sources.get_mut(&source) else {
-                return;
-            };
-            if taken == 0 {
-                seat.flush();
-                seat.opening.shared.is_woken.store(false, Ordering::SeqCst);
-            }
-            let mut packet = match seat.opening.packets.try_recv() {
-                Ok(packet) => packet,
-                Err(mpsc::error::TryRecvError::Empty) => return,
-                Err(mpsc::error::TryRecvError::Disconnected) => {
-                    self.end_source(source, SourceEnd::Detached);
-                    return;
-                }
-            };
-            // It may have come after this turn began.
-            packet.received_at = packet.received_at.min(now);
-            let room = self.rooms.find(seat.opening.room);
-            let Some((hop, tally)) = room.and_then(|room| self.rooms.touch(room)) else {
-                return;
-            };
-            if let Err(Refused::Close) = hop.push(feeder, packet, wall_now, now, tally) {
-                self.end_source(source, SourceEnd::BitrateExceeded);
-                return;
-            }
-        }
-    }
-
     /// A room wants something of its source.
-    pub(crate) fn ask_source(&mut self, source: u32, wish: Wish) {
-        if let Some(seat) = self.attached.sources.get_mut(&source) {
+    pub(crate) fn ask(&mut self, source: u32, wish: Wish, stats: &ShardStats) {
+        if let Some(seat) = self.seats.get_mut(&source) {
             seat.tell(wish);
             if let Wish::Keyframes(streams) = wish {
                 let count = streams.iter().count() as u64;
-                self.io.stats.keyframe_requests_out.add(count);
+                stats.keyframe_requests_out.add(count);
             }
         }
     }
 
-    pub(super) fn end_source(&mut self, source: u32, end: SourceEnd) {
-        let Some(seat) = self.attached.sources.remove(&source) else {
+    /// Ends the sources of a room whose show is over.
+    pub(crate) fn end_room(
+        &mut self,
+        room: RoomId,
+        rooms: &mut Rooms,
+        stats: &AttachedStats,
+        now: Instant,
+    ) {
+        let seats = self.seats.iter();
+        let seats = seats.filter(|(_, seat)| seat.opening.room == room);
+        let ended: Vec<u32> = seats.map(|(source, _)| *source).collect();
+        for source in ended {
+            self.end(source, SourceEnd::RoomEnded, rooms, stats, now);
+        }
+    }
+
+    fn end(
+        &mut self,
+        source: u32,
+        end: SourceEnd,
+        rooms: &mut Rooms,
+        stats: &AttachedStats,
+        now: Instant,
+    ) {
+        let Some(seat) = self.seats.remove(&source) else {
             return;
         };
-        let stats = &self.io.stats.attached;
         let count = match end {
             SourceEnd::RoomEnded => &stats.sources_room_ended,
             SourceEnd::Replaced => &stats.sources_replaced,
@@ -332,9 +348,39 @@ impl Shard {
         };
         count.add(1);
         let _ = seat.opening.shared.end.set(end);
-        let (room, now) = (self.rooms.find(seat.opening.room), self.now);
-        if let Some((hop, _)) = room.and_then(|room| self.rooms.touch(room)) {
+        let room = rooms.find(seat.opening.room);
+        if let Some((hop, _)) = room.and_then(|room| rooms.touch(room)) {
             hop.handle_source(SourceEvent::Detached(Feeder::Source(source).into()), now);
         }
+    }
+}
+
+impl SourceSeat {
+    /// Takes a part of what the source with this number has brought.
+    ///
+    /// # Errors
+    /// How it ends.
+    fn take(&mut self, number: u32, rooms: &mut Rooms, now: Instant) -> Result<(), SourceEnd> {
+        self.flush();
+        self.opening.shared.is_woken.store(false, Ordering::SeqCst);
+        let feeder = FeederId::from(Feeder::Source(number));
+        let wall_now = SystemTime::now();
+        for _ in 0..PACKETS_A_TURN {
+            let mut packet = match self.opening.packets.try_recv() {
+                Ok(packet) => packet,
+                Err(mpsc::error::TryRecvError::Empty) => break,
+                Err(mpsc::error::TryRecvError::Disconnected) => return Err(SourceEnd::Detached),
+            };
+            // It may have come after this turn began.
+            packet.received_at = packet.received_at.min(now);
+            let room = rooms.find(self.opening.room);
+            let Some((hop, tally)) = room.and_then(|room| rooms.touch(room)) else {
+                break;
+            };
+            if let Err(Refused::Close) = hop.push(feeder, packet, wall_now, now, tally) {
+                return Err(SourceEnd::BitrateExceeded);
+            }
+        }
+        Ok(())
     }
 }

@@ -1,17 +1,20 @@
 //! Taps: a room's packets for readers that are no viewers.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use lightstick_sfu_core::room::{TapBatch, TapConfig, TapEvent, TapId};
 use lightstick_types::RoomId;
 use tokio::sync::mpsc;
 
-use super::{ATTACHED_MAX, AttachError, Attached};
-use crate::command::Command;
-use crate::handle::MediaPlane;
-use crate::rooms::RoomKey;
-use crate::shard::Shard;
+use crate::api::AttachError;
+use crate::rooms::{RoomKey, Rooms};
+use crate::stats::AttachedStats;
+
+/// Taps of a shard at most: each costs it time with every packet of its room. More are refused.
+const TAPS_MAX: usize = 256;
 
 /// Why a tap has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +60,31 @@ pub(crate) struct TapSeat {
     shared: Arc<Shared>,
     /// The room's place, once it is attached.
     place: Option<RoomKey>,
+}
+
+/// A shard's taps.
+#[derive(Default)]
+pub(crate) struct Taps {
+    seats: HashMap<TapId, TapSeat>,
+    /// Those whose queues are full.
+    full: Vec<TapId>,
+}
+
+/// Both ends of a tap.
+pub(crate) fn tap(id: TapId, room: RoomId, config: TapConfig) -> (TapSeat, TapReceiver) {
+    let (sender, queue) = mpsc::channel(config.batches_max());
+    let shared = Arc::<Shared>::default();
+    let seat = TapSeat {
+        id,
+        room,
+        config,
+        queue: sender,
+        sent: 0,
+        is_full: false,
+        shared: Arc::clone(&shared),
+        place: None,
+    };
+    (seat, TapReceiver { queue, shared })
 }
 
 impl TapReceiver {
@@ -117,107 +145,114 @@ impl TapSeat {
     }
 }
 
-impl Attached {
-    pub(super) fn taps_of(&self, room: RoomId) -> Vec<TapId> {
-        let taps = self.taps.values().filter(|seat| seat.room == room);
-        taps.map(|seat| seat.id).collect()
+impl Taps {
+    pub(crate) fn len(&self) -> usize {
+        self.seats.len()
     }
 
-    /// Those whose receivers were dropped.
-    pub(super) fn taps_left(&self) -> Vec<TapId> {
-        let taps = self.taps.values().filter(|seat| seat.queue.is_closed());
-        taps.map(|seat| seat.id).collect()
-    }
-
-    /// The next tap whose queue was full and has been read to its end.
-    fn next_ready(&mut self) -> Option<(TapId, RoomKey)> {
-        let taps = &mut self.taps;
-        let at = self.full.iter().position(|tap| {
-            let seat = taps.get(tap);
-            seat.is_none_or(|seat| seat.queued() == 0)
-        })?;
-        let id = self.full.swap_remove(at);
-        let seat = taps.get_mut(&id)?;
-        seat.is_full = false;
-        Some((id, seat.place?))
-    }
-}
-
-impl MediaPlane {
-    /// Gives out a room's packets, video from its streams' next keyframes on. The room need not have a
-    /// publisher, and may get another one at any time: the packets name their source.
+    /// Gives a room a tap.
     ///
     /// # Errors
-    /// [`AttachError`]
-    pub async fn attach_tap(
-        &self,
-        room: RoomId,
-        config: TapConfig,
-    ) -> Result<TapReceiver, AttachError> {
-        let port = self.home_port(room)?;
-        let (sender, queue) = mpsc::channel(config.batches_max());
-        let shared = Arc::<Shared>::default();
-        let seat = Box::new(TapSeat {
-            id: TapId(self.next_attached()),
-            room,
-            config,
-            queue: sender,
-            sent: 0,
-            is_full: false,
-            shared: Arc::clone(&shared),
-            place: None,
-        });
-        port.ask(|reply| Command::AttachTap { seat, reply })
-            .await??;
-        Ok(TapReceiver { queue, shared })
-    }
-}
-
-impl Shard {
-    pub(crate) fn attach_tap(&mut self, mut seat: TapSeat) -> Result<(), AttachError> {
-        if self.attached.taps.len() >= ATTACHED_MAX {
+    /// [`AttachError::TooMany`]
+    pub(crate) fn attach(
+        &mut self,
+        mut seat: TapSeat,
+        rooms: &mut Rooms,
+        now: Instant,
+    ) -> Result<(), AttachError> {
+        if self.seats.len() >= TAPS_MAX {
             return Err(AttachError::TooMany);
         }
-        let (room, now) = (self.rooms.open(seat.room, self.now), self.now);
-        if let Some((hop, tally)) = self.rooms.touch(room) {
+        let room = rooms.open(seat.room, now);
+        if let Some((hop, tally)) = rooms.touch(room) {
             hop.handle_tap(seat.id, TapEvent::Attached(seat.config), now, tally);
         }
         seat.place = Some(room);
-        self.attached.taps.insert(seat.id, seat);
+        self.seats.insert(seat.id, seat);
         Ok(())
     }
 
     /// Packets leave a room for a tap.
-    pub(crate) fn feed_tap(&mut self, room: RoomKey, tap: TapId, batch: TapBatch) {
-        let Some(seat) = self.attached.taps.get_mut(&tap) else {
+    pub(crate) fn feed(
+        &mut self,
+        room: RoomKey,
+        tap: TapId,
+        batch: TapBatch,
+        rooms: &mut Rooms,
+        now: Instant,
+    ) {
+        let Some(seat) = self.seats.get_mut(&tap) else {
             return;
         };
         let Err(lost) = seat.offer(batch) else {
             return;
         };
         if !std::mem::replace(&mut seat.is_full, true) {
-            self.attached.full.push(tap);
+            self.full.push(tap);
         }
-        if let Some((hop, tally)) = self.rooms.get(room) {
-            hop.handle_tap(tap, TapEvent::Overflow(&lost), self.now, tally);
+        if let Some((hop, tally)) = rooms.get(room) {
+            hop.handle_tap(tap, TapEvent::Overflow(&lost), now, tally);
         }
     }
 
     /// Lets those go on whose readers have caught up.
-    pub(crate) fn tend_taps(&mut self) {
-        let now = self.now;
-        while let Some((tap, room)) = self.attached.next_ready() {
-            if let Some((hop, tally)) = self.rooms.touch(room) {
+    pub(crate) fn resume(&mut self, rooms: &mut Rooms, now: Instant) {
+        while let Some((tap, room)) = self.next_ready() {
+            if let Some((hop, tally)) = rooms.touch(room) {
                 hop.handle_tap(tap, TapEvent::Ready, now, tally);
             }
         }
     }
 
-    pub(crate) fn end_tap(&mut self, tap: TapId, end: TapEnd) {
-        let Some(seat) = self.attached.taps.remove(&tap) else {
+    /// The next tap whose queue was full and has been read to its end.
+    fn next_ready(&mut self) -> Option<(TapId, RoomKey)> {
+        let seats = &mut self.seats;
+        let at = self.full.iter().position(|tap| {
+            let seat = seats.get(tap);
+            seat.is_none_or(|seat| seat.queued() == 0)
+        })?;
+        let id = self.full.swap_remove(at);
+        let seat = seats.get_mut(&id)?;
+        seat.is_full = false;
+        Some((id, seat.place?))
+    }
+
+    /// Ends the taps of a room whose show is over.
+    pub(crate) fn end_room(
+        &mut self,
+        room: RoomId,
+        rooms: &mut Rooms,
+        stats: &AttachedStats,
+        now: Instant,
+    ) {
+        let seats = self.seats.values().filter(|seat| seat.room == room);
+        let ended: Vec<TapId> = seats.map(|seat| seat.id).collect();
+        for tap in ended {
+            self.end(tap, TapEnd::RoomEnded, rooms, stats, now);
+        }
+    }
+
+    /// Ends those whose receivers were dropped.
+    pub(crate) fn end_detached(&mut self, rooms: &mut Rooms, stats: &AttachedStats, now: Instant) {
+        let seats = self.seats.values().filter(|seat| seat.queue.is_closed());
+        let ended: Vec<TapId> = seats.map(|seat| seat.id).collect();
+        for tap in ended {
+            self.end(tap, TapEnd::Detached, rooms, stats, now);
+        }
+    }
+
+    /// Ends a tap. One that has ended is no error.
+    pub(crate) fn end(
+        &mut self,
+        tap: TapId,
+        end: TapEnd,
+        rooms: &mut Rooms,
+        stats: &AttachedStats,
+        now: Instant,
+    ) {
+        let Some(seat) = self.seats.remove(&tap) else {
             return;
         };
-        let stats = &self.io.stats.attached;
         let count = match end {
             TapEnd::RoomEnded => &stats.taps_room_ended,
             TapEnd::Overrun => &stats.taps_overrun,
@@ -226,8 +261,7 @@ impl Shard {
         count.add(1);
         // Its first end counts; the queue closes with the seat.
         let _ = seat.shared.end.set(end);
-        let now = self.now;
-        if let Some((hop, tally)) = seat.place.and_then(|room| self.rooms.touch(room)) {
+        if let Some((hop, tally)) = seat.place.and_then(|room| rooms.touch(room)) {
             hop.handle_tap(tap, TapEvent::Detached, now, tally);
         }
     }

@@ -12,7 +12,7 @@ use lightstick_types::rate::{Bucket, Limit};
 use str0m::Rtc;
 use str0m::channel::{ChannelData, ChannelId};
 
-use super::stats::ChatStats;
+use crate::stats::ChatStats;
 
 /// Bytes that were written to a session's channels and not acknowledged, at most: a link that is
 /// not busy yet takes a tick's longest frames.
@@ -33,6 +33,15 @@ const REFUSALS: Limit = Limit {
     every: Duration::from_millis(100),
     burst: 20,
 };
+
+/// What happens on a session's data channels.
+#[derive(Debug)]
+pub(crate) enum ChannelEvent {
+    Opened(ChannelId, String),
+    Data(ChannelData),
+    Drained,
+    Closed(ChannelId),
+}
 
 /// Why a client's frame is dropped; with its beginning where the client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +134,7 @@ impl Chat {
     /// `ctl` is gone: what waited for it means nothing any more. Its place, if it had one.
     pub(crate) fn leave(&mut self, stats: &ChatStats) -> Option<Place> {
         let place = self.place.take()?;
-        stats.members.set(stats.members.get().saturating_sub(1));
+        stats.members.decrease();
         self.reader = Reader::default();
         self.count(stats);
         Some(place)
@@ -140,8 +149,8 @@ impl Chat {
             (&stats.counts_only, before.1, now.1),
         ] {
             match (before, now) {
-                (false, true) => gauge.set(gauge.get() + 1),
-                (true, false) => gauge.set(gauge.get().saturating_sub(1)),
+                (false, true) => gauge.increase(),
+                (true, false) => gauge.decrease(),
                 _ => {}
             }
         }

@@ -6,23 +6,15 @@
 
 mod channels;
 mod rooms;
-mod stats;
-mod turn;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
-use crossbeam_channel::Receiver;
 use lightstick_chat_wire::{Frame, Tick};
 use lightstick_types::{ChatMember, RoomName, SessionId, ShardId};
-use tokio::sync::mpsc;
 
-pub(crate) use channels::{Chat, UNSENT_BYTES_MAX};
-use rooms::ChatRooms;
-pub use stats::ChatStats;
-pub(crate) use turn::ChannelEvent;
+pub(crate) use channels::{ChannelEvent, Chat, Dropped, Opened, Place, UNSENT_BYTES_MAX, prepare};
+pub(crate) use rooms::{ChatRooms, Due};
 
 /// Capacity of the channel that carries [`ChatEvent`]s. When it is full, frames are dropped and
 /// counted, and their writers hear nothing; all other events wait for room in their shard, at most
@@ -102,31 +94,4 @@ pub enum ChatCommand {
     /// Closes a session's chat channels, after what it was told before. Its media goes on.
     /// [`ChatEvent::Closed`] follows, if they were open.
     Close { session: SessionId },
-}
-
-/// A shard's end of the chat.
-pub(crate) struct ChatOutbox {
-    commands: Receiver<ChatCommand>,
-    /// Set by whoever has woken the shard for the chat; the shard clears it before it looks.
-    woken: Arc<AtomicBool>,
-    events: mpsc::Sender<ChatEvent>,
-    /// Events that the chat had no room for; see [`CHAT_EVENTS_MAX`].
-    waiting: VecDeque<ChatEvent>,
-    rooms: ChatRooms,
-}
-
-impl ChatOutbox {
-    pub(crate) fn new(
-        commands: Receiver<ChatCommand>,
-        woken: Arc<AtomicBool>,
-        events: mpsc::Sender<ChatEvent>,
-    ) -> Self {
-        Self {
-            commands,
-            woken,
-            events,
-            waiting: VecDeque::new(),
-            rooms: ChatRooms::default(),
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use lightstick_chat_wire::Channel;
 
-use crate::stats::Cell;
+use super::cell::Cell;
 
 /// The chat's part of what one shard counts.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! What is attached to a shard's rooms, in numbers.
 
-use crate::stats::Cell;
+use super::cell::Cell;
 
 /// The part of taps and of sources without SDP.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! What is counted of TCP.
 
-use crate::stats::Cell;
+use super::cell::Cell;
 
 /// Connections over TCP: those that are held, and why others are not.
 #[derive(Debug, Default)]
