@@ -27,8 +27,8 @@ use support::{Publisher, Random};
 use tree::{Tree, missing};
 
 /// Seeds that have failed once.
-const FAILED: [u64; 8] = [
-    45_578, 75_784, 27_520, 60_965, 19_850, 49_495, 92_540, 54_950,
+const FAILED: [u64; 11] = [
+    45_578, 75_784, 27_520, 60_965, 19_850, 49_495, 92_540, 54_950, 82_796, 11_249, 7_070,
 ];
 
 fn ms(ms: u64) -> Duration {
