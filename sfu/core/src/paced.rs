@@ -290,8 +290,9 @@ impl PacedTrack {
             };
             let (head, generation) = history.head(cursor.stream);
             if generation != cursor.generation {
-                // The next live packet tells the track.
+                // What it was behind with has ended, and what is left of it must not be forwarded.
                 self.at_head();
+                self.track.restart();
                 return Step::Head;
             }
             if (!cursor.within_frame || cursor.next > head)
@@ -321,6 +322,7 @@ impl PacedTrack {
             };
             if packet.source != cursor.source {
                 self.at_head();
+                self.track.restart();
                 return Step::Head;
             }
             if packet.info.starts_frame && !self.track.takes(packet) {

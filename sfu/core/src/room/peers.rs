@@ -99,11 +99,12 @@ impl Replay {
             };
             let (head, generation) = history.head(stream);
             let last = history.get(stream, head);
-            if !last.is_some_and(|last| cursor.is_of(last, generation)) {
+            if last.is_some_and(|last| !cursor.is_of(last, generation)) {
+                // Another segment begins, with a keyframe.
                 *place = None;
                 continue;
             }
-            if history.is_past(stream, cursor.next) {
+            if last.is_none() || history.is_past(stream, cursor.next) {
                 lost.insert(stream);
                 *place = None;
                 continue;
