@@ -301,11 +301,12 @@ impl PacedTrack {
                 cursor.turn_to(keyframe, now, &mut self.track);
                 continue;
             }
-            if cursor.next > head {
+            let is_gone = history.get(cursor.stream, head).is_none();
+            if cursor.next > head && !is_gone {
                 self.at_head();
                 return Step::Head;
             }
-            if history.is_past(cursor.stream, cursor.next) {
+            if is_gone || history.is_past(cursor.stream, cursor.next) {
                 self.at_head();
                 self.track.restart();
                 return Step::Lost;
