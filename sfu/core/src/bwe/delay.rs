@@ -1,10 +1,11 @@
 //! Whether the link is used beyond what it carries, told by how the delay of packets changes.
 //!
 //! draft-ietf-rmcat-gcc-02, section 5, with a line fitted through the delays in place of the Kalman
-//! filter of section 5.3. Besides the trend, the least delay of the last moments is compared with
-//! the least of many seconds: the difference is what stands in queues.
+//! filter of section 5.3. `overuse.rs` judges the trend; `queue.rs` tells what stands in queues.
 
 use super::Micros;
+use super::overuse::{OveruseDetector, Usage};
+use super::queue::StandingQueue;
 
 /// Packets sent within this time are one group, and so are packets that came as a burst
 /// (section 5.2): what a device held back and let go together says nothing about a queue.
@@ -21,32 +22,6 @@ const SMOOTHING: f32 = 0.9;
 /// number of groups, and by this.
 const GAIN: f32 = 4.0;
 const GROUPS_MAX: f32 = 60.0;
-/// `overuse_time_th` of section 5.6.
-const OVER_TIME: Micros = 10_000;
-/// The adaptive threshold, section 5.4, in milliseconds: start, bounds, and the gains of its
-/// growth and decay in each millisecond. It falls faster than the draft says, or else one
-/// keyframe would leave it high for minutes.
-const THRESHOLD: f32 = 12.5;
-const THRESHOLD_MIN: f32 = 6.0;
-const THRESHOLD_MAX: f32 = 600.0;
-const THRESHOLD_UP: f32 = 0.008_7;
-const THRESHOLD_DOWN: f32 = 0.039;
-/// Excursions further than this above it do not move the threshold.
-const THRESHOLD_REACH: f32 = 15.0;
-/// A queue stands once packets wait so long, and is gone once they wait less than that.
-const QUEUE_STANDS: Micros = 20_000;
-const QUEUE_GONE: Micros = 10_000;
-
-/// What the delays say of the link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Usage {
-    #[default]
-    Normal,
-    /// Delays grow: more is sent than comes through.
-    Over,
-    /// Delays fall: a queue drains.
-    Under,
-}
 
 #[derive(Clone, Copy, Debug)]
 struct Group {
@@ -66,106 +41,44 @@ impl Group {
     }
 }
 
-/// The least value of the last one to two periods.
-#[derive(Clone, Copy, Debug)]
-struct Least {
-    period: Micros,
-    since: Micros,
-    before: Option<Micros>,
-    current: Option<Micros>,
-}
-
-impl Least {
-    fn new(period: Micros) -> Self {
-        Self {
-            period,
-            since: 0,
-            before: None,
-            current: None,
-        }
-    }
-
-    fn add(&mut self, at: Micros, value: Micros) {
-        if self.current.is_none() {
-            self.since = at;
-        }
-        if at - self.since >= self.period {
-            let recent = at - self.since < 2 * self.period;
-            self.before = self.current.take().filter(|_| recent);
-            self.since = at;
-        }
-        self.current = Some(self.current.map_or(value, |least| least.min(value)));
-    }
-
-    fn get(&self) -> Option<Micros> {
-        match (self.before, self.current) {
-            (Some(before), Some(current)) => Some(before.min(current)),
-            (before, current) => before.or(current),
-        }
-    }
-}
-
 #[derive(Clone, Debug)]
 pub(super) struct DelayDetector {
-    usage: Usage,
     previous: Option<Group>,
     group: Option<Group>,
     trend: Trend,
-    threshold: f32,
-    threshold_at: Option<Micros>,
-    /// How long the trend has been above the threshold, and in how many groups.
-    over_time: Micros,
-    over_groups: u32,
-    last_trend: f32,
+    overuse: OveruseDetector,
+    queue: StandingQueue,
     last_delay: Option<Micros>,
-    base: Least,
-    recent: Least,
-    /// Since which arrival a queue stands.
-    busy_since: Option<Micros>,
-    last_arrival: Micros,
+    /// Packets were left out since the last one.
+    skipped: bool,
 }
 
 impl DelayDetector {
     pub(super) fn new() -> Self {
         Self {
-            usage: Usage::Normal,
             previous: None,
             group: None,
             trend: Trend::default(),
-            threshold: THRESHOLD,
-            threshold_at: None,
-            over_time: 0,
-            over_groups: 0,
-            last_trend: 0.0,
+            overuse: OveruseDetector::new(),
+            queue: StandingQueue::new(),
             last_delay: None,
-            // Long enough to span the queue of a bad moment, short enough for clocks that drift.
-            base: Least::new(10_000_000),
-            recent: Least::new(40_000),
-            busy_since: None,
-            last_arrival: 0,
+            skipped: false,
         }
     }
 
     pub(super) fn usage(&self) -> Usage {
-        self.usage
+        self.overuse.usage()
     }
 
-    /// How long packets wait in queues at least, as far as this can be seen from here.
-    pub(super) fn queue(&self) -> Micros {
-        match (self.recent.get(), self.base.get()) {
-            (Some(recent), Some(base)) => recent - base,
-            _ => 0,
-        }
-    }
-
-    /// For how long a queue has been standing, on the receiver's clock: for so long, what comes in
-    /// is what the link carries.
-    pub(super) fn busy_for(&self) -> Option<Micros> {
-        self.busy_since.map(|since| self.last_arrival - since)
+    pub(super) fn queue(&self) -> &StandingQueue {
+        &self.queue
     }
 
     /// Takes a packet in the order of sending. Late ones are left out.
     pub(super) fn on_packet(&mut self, sent: Micros, arrival: Micros) {
+        if std::mem::take(&mut self.skipped) {
+            self.restart_trend();
+        }
         let delay = arrival - sent;
         if self
             .last_delay
@@ -174,7 +87,7 @@ impl DelayDetector {
             *self = Self::new();
         }
         self.last_delay = Some(delay);
-        self.follow_queue(arrival, delay);
+        self.queue.add(arrival, delay);
         let Some(group) = &mut self.group else {
             self.group = Some(Group::of(sent, arrival));
             return;
@@ -194,27 +107,16 @@ impl DelayDetector {
         }
     }
 
-    /// Forgets the trend but not the least delay: after packets that were left out on purpose.
-    pub(super) fn restart_trend(&mut self) {
-        self.usage = Usage::Normal;
+    /// A packet was left out on purpose: what the delays do meanwhile is no trend.
+    pub(super) fn skip(&mut self) {
+        self.skipped = true;
+    }
+
+    fn restart_trend(&mut self) {
         self.previous = None;
         self.group = None;
         self.trend = Trend::default();
-        self.over_time = 0;
-        self.over_groups = 0;
-        self.last_trend = 0.0;
-    }
-
-    fn follow_queue(&mut self, arrival: Micros, delay: Micros) {
-        self.base.add(arrival, delay);
-        self.recent.add(arrival, delay);
-        self.last_arrival = self.last_arrival.max(arrival);
-        let queue = self.queue();
-        if queue >= QUEUE_STANDS {
-            self.busy_since.get_or_insert(arrival);
-        } else if queue < QUEUE_GONE {
-            self.busy_since = None;
-        }
+        self.overuse.restart();
     }
 
     fn compare(&mut self, before: Group, after: Group) {
@@ -223,46 +125,7 @@ impl DelayDetector {
         let variation = (arrived_apart - sent_apart) as f32 / 1e3;
         let slope = self.trend.add(after.last_arrival, variation);
         let trend = slope * self.trend.groups.min(GROUPS_MAX) * GAIN;
-        self.judge(trend, sent_apart, after.last_arrival);
-    }
-
-    /// Section 5.4.
-    fn judge(&mut self, trend: f32, apart: Micros, now: Micros) {
-        if trend > self.threshold {
-            // The first group has been over for an unknown part of its time.
-            self.over_time += if self.over_groups == 0 {
-                apart / 2
-            } else {
-                apart
-            };
-            self.over_groups += 1;
-            if self.over_time > OVER_TIME && self.over_groups > 1 && trend >= self.last_trend {
-                self.over_time = 0;
-                self.over_groups = 0;
-                self.usage = Usage::Over;
-            }
-        } else {
-            self.over_time = 0;
-            self.over_groups = 0;
-            self.usage = if trend < -self.threshold {
-                Usage::Under
-            } else {
-                Usage::Normal
-            };
-        }
-        self.last_trend = trend;
-        let excess = trend.abs() - self.threshold;
-        let passed = self.threshold_at.map_or(0, |at| now - at).clamp(0, 100_000);
-        self.threshold_at = Some(now);
-        if excess <= THRESHOLD_REACH {
-            let gain = if excess < 0.0 {
-                THRESHOLD_DOWN
-            } else {
-                THRESHOLD_UP
-            };
-            self.threshold = (self.threshold + gain * excess * passed as f32 / 1e3)
-                .clamp(THRESHOLD_MIN, THRESHOLD_MAX);
-        }
+        self.overuse.judge(trend, sent_apart, after.last_arrival);
     }
 }
 
@@ -341,17 +204,17 @@ mod tests {
         let mut detector = DelayDetector::new();
         run(&mut detector, 0..100, |_| 0);
         assert_eq!(detector.usage(), Usage::Normal);
-        assert_eq!((detector.queue(), detector.busy_for()), (0, None));
+        assert_eq!((detector.queue().delay(), detector.queue().busy_for()), (0, None));
         // Two milliseconds more for each group: a tenth more is sent than comes through.
         run(&mut detector, 100..125, |n| (n - 100) * 2_000);
         assert_eq!(detector.usage(), Usage::Over);
-        assert!(detector.queue() >= 40_000, "{}", detector.queue());
-        assert!(detector.busy_for().is_some_and(|busy| busy >= 200_000));
+        assert!(detector.queue().delay() >= 40_000, "{:?}", detector.queue());
+        assert!(detector.queue().busy_for().is_some_and(|busy| busy >= 200_000));
         run(&mut detector, 125..160, |n| (160 - n) * 1_400);
         assert_eq!(detector.usage(), Usage::Under);
         run(&mut detector, 160..300, |_| 0);
         assert_eq!(detector.usage(), Usage::Normal);
-        assert_eq!((detector.queue(), detector.busy_for()), (0, None));
+        assert_eq!((detector.queue().delay(), detector.queue().busy_for()), (0, None));
     }
 
     #[test]
@@ -361,7 +224,7 @@ mod tests {
             let late = if n % 50 == 49 { 18_000 } else { 0 };
             run(&mut detector, n..n + 1, |_| late);
             assert_ne!(detector.usage(), Usage::Over, "at {n}");
-            assert_eq!(detector.busy_for(), None, "at {n}");
+            assert_eq!(detector.queue().busy_for(), None, "at {n}");
         }
     }
 
@@ -382,7 +245,7 @@ mod tests {
         run(&mut detector, 0..100, |_| 0);
         run(&mut detector, 100..200, |_| 3_000_000);
         assert_eq!(detector.usage(), Usage::Normal);
-        assert_eq!(detector.queue(), 0);
+        assert_eq!(detector.queue().delay(), 0);
     }
 
     #[test]
@@ -390,8 +253,8 @@ mod tests {
         let mut detector = DelayDetector::new();
         run(&mut detector, 0..100, |_| 0);
         run(&mut detector, 100..200, |_| 60_000);
-        assert_eq!(detector.queue(), 60_000);
+        assert_eq!(detector.queue().delay(), 60_000);
         run(&mut detector, 200..1_300, |_| 60_000);
-        assert_eq!(detector.queue(), 0);
+        assert_eq!(detector.queue().delay(), 0);
     }
 }

@@ -4,15 +4,20 @@
 //! viewer's feedback (`feedback.rs`) says when it came: `delay.rs` sees from that whether queues
 //! grow, `loss.rs` whether too much is missing, and `rate.rs` makes an estimate of it. What is not
 //! sent cannot be measured, so `probe.rs` asks for padding while a low layer leaves the link idle.
-//! Clients without such feedback are judged by `reports.rs`.
+//! Feedback that stays away (`silence.rs`) lets the estimate fade. Clients without such feedback
+//! are judged by `reports.rs`.
 
 mod delay;
 mod feedback;
 mod loss;
+mod overuse;
 mod probe;
+mod queue;
 mod rate;
 mod reports;
+mod round_trip;
 mod sent;
+mod silence;
 mod window;
 
 #[cfg(test)]
@@ -25,12 +30,15 @@ use lightstick_types::Bitrate;
 pub use feedback::{Feedback, FeedbackError, PACKETS_MAX, PacketStatus};
 pub use probe::{ClusterId, Probe};
 
-use delay::{DelayDetector, Usage};
+use delay::DelayDetector;
 use loss::LossBound;
+use overuse::Usage;
 use probe::{Prober, Shown, Situation};
 use rate::{LIMITED, Measured, RateControl};
 use reports::Reports;
+use round_trip::RoundTrip;
 use sent::Sent;
+use silence::Silence;
 use window::Window;
 
 /// Microseconds: of our clock since the estimator began, of the receiver's since anything.
@@ -45,17 +53,10 @@ const BUSY_MIN: Micros = 120_000;
 const BUSY_MAX: Micros = 500_000;
 /// A queue shorter than this when it is asked whether to probe.
 const QUEUE_CALM: Micros = 20_000;
-/// Packets are on their way and nothing is heard for this long and a few round trips: the
-/// estimate fades, a step each interval.
-const SILENCE: Micros = 1_000_000;
-const FADE_INTERVAL: Micros = 500_000;
+/// What is left of the estimate with each interval of silence.
 const FADE: f64 = 0.7;
 /// After this long without it, a viewer's feedback no longer stands against its reports.
 const FEEDBACK_GONE: Micros = 30_000_000;
-/// A round trip from a report counts for this long; only then is one guessed from feedback,
-/// which waits at the receiver for an unknown time.
-const ROUND_TRIP_FRESH: Micros = 10_000_000;
-const ROUND_TRIP_DEFAULT: Micros = 100_000;
 
 /// The bandwidth estimator of one viewer.
 ///
@@ -72,20 +73,12 @@ pub struct Estimator {
     arrived: Window,
     left: Window,
     delay: DelayDetector,
-    /// The delays of packets behind a probe are being left out.
-    blind: bool,
     rate: RateControl,
     loss: LossBound,
     reports: Reports,
     prober: Prober,
-    /// The last feedback with news in it.
-    heard_at: Option<Micros>,
-    /// The last packet that a feedback spoke of.
-    heard: Option<u64>,
-    faded_at: Micros,
-    /// Smoothed, with the time of the last report that had one.
-    round_trip: Option<Micros>,
-    round_trip_at: Option<Micros>,
+    silence: Silence,
+    round_trip: RoundTrip,
 }
 
 impl Estimator {
@@ -101,16 +94,12 @@ impl Estimator {
             arrived: Window::new(),
             left: Window::new(),
             delay: DelayDetector::new(),
-            blind: false,
             rate: RateControl::new(guess),
             loss: LossBound::new(),
             reports: Reports::new(guess),
             prober: Prober::new(),
-            heard_at: None,
-            heard: None,
-            faded_at: 0,
-            round_trip: None,
-            round_trip_at: None,
+            silence: Silence::default(),
+            round_trip: RoundTrip::default(),
         }
     }
 
@@ -143,7 +132,7 @@ impl Estimator {
                 continue;
             };
             news = true;
-            self.heard = self.heard.max(Some(settled.index));
+            self.silence.spoke_of(settled.index);
             let Some(ticks) = packet.arrival else {
                 self.loss.lost();
                 continue;
@@ -155,21 +144,17 @@ impl Estimator {
             self.left.add(settled.sent, settled.bytes);
             self.prober.received(&settled, arrival);
             if self.prober.disturbs(settled.sent) {
-                self.blind = true;
+                self.delay.skip();
             } else {
-                if std::mem::take(&mut self.blind) {
-                    self.delay.restart_trend();
-                }
                 self.delay.on_packet(settled.sent, arrival);
             }
         }
         if !news {
             return Ok(());
         }
-        self.heard_at = Some(now);
-        self.faded_at = now;
+        self.silence.heard(now);
         if let Some(sent) = newest_sent {
-            self.guess_round_trip(now, now - sent);
+            self.round_trip.guess(now, now - sent);
         }
         let measured = self.measured();
         self.rate.update(now, &measured);
@@ -184,8 +169,7 @@ impl Estimator {
     pub fn on_report(&mut self, now: Instant, fraction_lost: u8, round_trip: Option<Duration>) {
         let now = self.micros(now);
         if let Some(sample) = round_trip {
-            self.round_trip_at = Some(now);
-            self.smooth_round_trip(whole_micros(sample));
+            self.round_trip.on_report(now, whole_micros(sample));
         }
         let sent = self.sent.rate(now, 1_000_000);
         self.reports.on_report(now, fraction_lost, sent);
@@ -200,7 +184,7 @@ impl Estimator {
     /// them. `None`: nothing is known yet.
     #[must_use]
     pub fn estimate(&self) -> Option<Bitrate> {
-        let bps = if self.heard_at.is_some() {
+        let bps = if self.silence.heard_at().is_some() {
             let bound = self.loss.bound().unwrap_or(f64::INFINITY);
             self.rate.estimate().min(bound)
         } else {
@@ -213,6 +197,7 @@ impl Estimator {
     #[must_use]
     pub fn round_trip(&self) -> Option<Duration> {
         self.round_trip
+            .get()
             .map(|micros| Duration::from_micros(micros.max(0) as u64))
     }
 
@@ -229,7 +214,7 @@ impl Estimator {
     pub fn poll_probe(&mut self, now: Instant, wanted: Option<Bitrate>) -> Option<Probe> {
         let now = self.micros(now);
         self.settle_probe(now);
-        let heard_at = self.heard_at?;
+        let heard_at = self.silence.heard_at()?;
         if self.hear_silence(now, heard_at) {
             return None;
         }
@@ -244,7 +229,7 @@ impl Estimator {
         };
         // Close to the estimate, what is sent moves it by itself.
         let idle = at.delivered < LIMITED * at.estimate;
-        let calm = self.delay.usage() == Usage::Normal && self.delay.queue() < QUEUE_CALM;
+        let calm = self.delay.usage() == Usage::Normal && self.delay.queue().delay() < QUEUE_CALM;
         if at.estimate >= at.wanted || !idle || !calm {
             return None;
         }
@@ -255,6 +240,7 @@ impl Estimator {
         let acked = self.arrived.rate(BUSY_MAX);
         let busy = self
             .delay
+            .queue()
             .busy_for()
             .filter(|busy| *busy >= BUSY_MIN)
             .and_then(|busy| self.arrived.rate(busy.min(BUSY_MAX)));
@@ -270,12 +256,12 @@ impl Estimator {
             busy,
             acked,
             delivered,
-            round_trip: self.round_trip.unwrap_or(ROUND_TRIP_DEFAULT),
+            round_trip: self.round_trip.assumed(),
         }
     }
 
     fn settle_probe(&mut self, now: Micros) {
-        match self.prober.settle(now, self.heard) {
+        match self.prober.settle(now, self.silence.last()) {
             Some(Shown::Carries(bps)) => {
                 self.rate.raise(bps);
                 self.loss.raise(bps);
@@ -291,45 +277,20 @@ impl Estimator {
     /// Whether feedback is overdue; the estimate fades meanwhile.
     fn hear_silence(&mut self, now: Micros, heard_at: Micros) -> bool {
         if now - heard_at > FEEDBACK_GONE && self.reports.estimate().is_some() {
-            self.heard_at = None;
+            self.silence.forget();
             return true;
         }
-        // Silence begins with the first packet that nobody has spoken of, and is none while
-        // nothing is sent: the last packets before a pause may be lost, and never be spoken of.
-        let next = self.heard.map_or(0, |heard| heard + 1);
-        let last = self.sent.sent_at(now, self.sent.next().wrapping_sub(1));
-        if next >= self.sent.next() || last.is_none_or(|last| now - last > FADE_INTERVAL) {
+        let round_trip = self.round_trip.assumed();
+        if !self
+            .silence
+            .is_overdue(now, heard_at, &self.sent, round_trip)
+        {
             return false;
         }
-        let since = self
-            .sent
-            .sent_at(now, next)
-            .map_or(heard_at, |sent| sent.max(heard_at));
-        let patience = SILENCE + 3 * self.round_trip.unwrap_or(ROUND_TRIP_DEFAULT);
-        if now - since < patience {
-            return false;
-        }
-        if now - self.faded_at >= FADE_INTERVAL {
-            self.faded_at = now;
+        if self.silence.fades(now) {
             self.rate.fade(FADE);
         }
         true
-    }
-
-    fn guess_round_trip(&mut self, now: Micros, sample: Micros) {
-        let known = self
-            .round_trip_at
-            .is_some_and(|at| now - at < ROUND_TRIP_FRESH);
-        if !known {
-            self.smooth_round_trip(sample);
-        }
-    }
-
-    fn smooth_round_trip(&mut self, sample: Micros) {
-        self.round_trip = Some(
-            self.round_trip
-                .map_or(sample, |before| before + (sample - before) / 8),
-        );
     }
 
     /// The reference time has 24 bits and wraps after twelve days; it may also step back a little

@@ -2,7 +2,7 @@
 //! what came through. draft-ietf-rmcat-gcc-02, section 5.5.
 
 use super::Micros;
-use super::delay::Usage;
+use super::overuse::Usage;
 
 /// No estimate goes below this: something must be sent for anything to be learnt.
 pub(super) const BPS_MIN: f64 = 30_000.0;

@@ -1,9 +1,9 @@
-//! The agent: checks in, checks out, and the one route that follows from what was heard.
+//! The agent: what comes from the peer, and what it proves.
 
 use std::time::{Duration, Instant};
 
-use super::identity::{Identity, Pair};
-use super::paths::Paths;
+use super::checks::Checks;
+use super::identity::Pair;
 use super::stun::{self, Class, Message};
 use super::{Credentials, Output, Route};
 
@@ -14,21 +14,16 @@ pub struct Timing {
     pub consent: Duration,
 }
 
-/// An address that shows another sign instead of answering is asked again, but not sooner.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
-
 /// ICE of one session. Driven by `handle_*`; after each, [`poll`](Self::poll) until it is empty,
 /// then [`poll_timeout`](Self::poll_timeout).
 #[derive(Debug)]
 pub struct Agent {
     timing: Timing,
-    identity: Identity,
-    paths: Paths,
+    checks: Checks,
     /// The peer answers our checks as it should, so that its own need not be taken for consent.
     answers: bool,
     consent_at: Instant,
     flights: Flights,
-    deadline: Option<Instant>,
 }
 
 /// Where the datagrams of the handshake went.
@@ -49,49 +44,47 @@ impl Agent {
     pub fn new(secret: &[u8; 32], remote: Credentials, timing: Timing, now: Instant) -> Self {
         Self {
             timing,
-            identity: Identity::new(secret, remote),
-            paths: Paths::new(timing.consent),
+            checks: Checks::new(secret, remote, timing.consent),
             answers: false,
             consent_at: now,
             flights: Flights::Nowhere,
-            deadline: None,
         }
     }
 
     /// Both sides' credentials, the latest.
     #[must_use]
     pub fn credentials(&self) -> &Pair {
-        self.identity.latest()
+        self.checks.identity.latest()
     }
 
     /// Local user fragments that checks may still name.
     pub fn ufrags(&self) -> impl Iterator<Item = &str> {
-        self.identity.ufrags()
+        self.checks.identity.ufrags()
     }
 
     /// Addresses whose datagrams are this session's.
     pub fn routes(&self) -> impl Iterator<Item = Route> {
-        self.paths.routes()
+        self.checks.paths.routes()
     }
 
     /// Where media goes: to an address that has proven itself.
     #[inline]
     #[must_use]
     pub fn route(&self) -> Option<Route> {
-        self.paths.route()
+        self.checks.paths.route()
     }
 
     /// Where a handshake or a report goes: the route, or else the address that it is for, which
     /// may have to earn it.
     #[must_use]
     pub fn destination(&self) -> Option<Route> {
-        self.paths.destination()
+        self.checks.paths.destination()
     }
 
     /// Whether `bytes` may be sent to an address now; counts them when they may.
     pub fn admit(&mut self, to: Route, bytes: usize) -> bool {
-        let path = self.paths.at(to);
-        path.is_some_and(|at| self.paths[at].admit(bytes))
+        let path = self.checks.paths.at(to);
+        path.is_some_and(|at| self.checks.paths[at].admit(bytes))
     }
 
     /// The same for a datagram of the DTLS handshake.
@@ -116,16 +109,16 @@ impl Agent {
     /// Whether the route is so silent that the peer may have moved, or there is none.
     #[must_use]
     pub fn is_silent(&self, now: Instant) -> bool {
-        self.paths.is_silent(now)
+        self.checks.paths.is_silent(now)
     }
 
     /// Counts a datagram of a known address that was no STUN.
     #[inline]
     pub fn received(&mut self, from: Route, bytes: usize) {
         if self.route() != Some(from)
-            && let Some(at) = self.paths.at(from)
+            && let Some(at) = self.checks.paths.at(from)
         {
-            self.paths[at].received(bytes);
+            self.checks.paths[at].received(bytes);
         }
     }
 
@@ -141,22 +134,22 @@ impl Agent {
             Class::Request => self.handle_request(message, from, bytes, now),
             Class::Success | Class::Error => self.handle_response(message, from, bytes, now),
             // A keep-alive (RFC 8445 section 11). It says nothing.
-            Class::Indication => self.paths.at(from).is_some(),
+            Class::Indication => self.checks.paths.at(from).is_some(),
         };
-        self.choose(now);
+        self.checks.choose(now);
         authentic
     }
 
     /// A datagram of the handshake from a known address: it is answered where it came from.
     pub fn handle_handshake(&mut self, from: Route, now: Instant) {
-        let Some(at) = self.paths.at(from) else {
+        let Some(at) = self.checks.paths.at(from) else {
             return;
         };
-        self.paths.aim(at);
-        if self.paths[at].proven && self.route() != Some(from) {
-            self.paths.switch(at);
+        self.checks.paths.aim(at);
+        if self.checks.paths[at].proven && self.route() != Some(from) {
+            self.checks.paths.switch(at);
         }
-        self.choose(now);
+        self.checks.choose(now);
     }
 
     /// The handshake was finished by a datagram from an address. Whoever does that has read what
@@ -164,12 +157,12 @@ impl Agent {
     pub fn handle_connected(&mut self, from: Route, now: Instant) {
         self.consent_at = now;
         if self.flights == Flights::To(from)
-            && let Some(at) = self.paths.at(from)
+            && let Some(at) = self.checks.paths.at(from)
         {
-            self.paths[at].heard_at = now;
-            self.prove(at, now);
+            self.checks.paths[at].heard_at = now;
+            self.checks.prove(at, now);
         }
-        self.choose(now);
+        self.checks.choose(now);
     }
 
     /// Authentic media or data that is no replay, of `bytes` bytes where its address was not
@@ -178,51 +171,43 @@ impl Agent {
     pub fn handle_media(&mut self, from: Route, bytes: usize, now: Instant) {
         self.consent_at = now;
         if self.route() == Some(from) {
-            self.paths[0].spoke(now);
+            self.checks.paths[0].spoke(now);
             return;
         }
-        let at = self.paths.at(from).unwrap_or_else(|| {
-            let at = self.paths.introduce(from, true, Self::PATHS_MAX, now);
-            self.paths.outputs.push_back(Output::Known(from));
-            self.paths[at].received(bytes);
+        let at = self.checks.paths.at(from).unwrap_or_else(|| {
+            let at = self.checks.paths.introduce(from, true, Self::PATHS_MAX, now);
+            self.checks.paths.outputs.push_back(Output::Known(from));
+            self.checks.paths[at].received(bytes);
             at
         });
-        self.paths[at].spoke(now);
-        self.vouch(at, now);
-        self.choose(now);
+        self.checks.paths[at].spoke(now);
+        self.checks.vouch(at, now);
+        self.checks.choose(now);
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        for at in 0..self.paths.len() {
-            if self.paths[at].repeat(now) {
-                self.transmit_ask(at, now);
-            }
-        }
-        if self.paths.wants_consent(now) && !self.paths[0].is_asked() {
-            self.ask(0, now);
-        }
-        self.choose(now);
+        self.checks.handle_timeout(now);
     }
 
     /// Both sides get new credentials (RFC 8445 section 9). Returns ours.
     pub fn restart(&mut self, remote: Credentials) -> &Credentials {
-        let retired = self.identity.restart(remote);
-        self.paths.outputs.extend(retired.map(Output::Retired));
-        self.paths.restart();
+        let retired = self.checks.identity.restart(remote);
+        self.checks.paths.outputs.extend(retired.map(Output::Retired));
+        self.checks.paths.restart();
         &self.credentials().local
     }
 
     /// What is to be done next.
     pub fn poll(&mut self) -> Option<Output> {
-        self.paths.outputs.pop_front()
+        self.checks.paths.outputs.pop_front()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     #[inline]
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadline
+        self.checks.poll_timeout()
     }
 
     fn handle_request(
@@ -232,7 +217,7 @@ impl Agent {
         bytes: usize,
         now: Instant,
     ) -> bool {
-        let Some((pair, latest)) = self.identity.recognize(message) else {
+        let Some((pair, latest)) = self.checks.identity.recognize(message) else {
             return false;
         };
         let password = &pair.local.password;
@@ -246,7 +231,7 @@ impl Agent {
         } else {
             stun::success(message, from.destination(), password)
         };
-        let paths = &mut self.paths;
+        let paths = &mut self.checks.paths;
         let known = paths.at(from);
         let at = known.unwrap_or_else(|| paths.introduce(from, latest, Self::PATHS_MAX, now));
         let path = &mut paths[at];
@@ -265,8 +250,8 @@ impl Agent {
         if message.use_candidate && accepts {
             paths.nominate(at);
         }
-        self.vouch(at, now);
-        self.retire_former(at);
+        self.checks.vouch(at, now);
+        self.checks.retire_former(at);
         true
     }
 
@@ -277,10 +262,10 @@ impl Agent {
         bytes: usize,
         now: Instant,
     ) -> bool {
-        let Some(at) = self.paths.at(from) else {
+        let Some(at) = self.checks.paths.at(from) else {
             return false;
         };
-        let path = &mut self.paths[at];
+        let path = &mut self.checks.paths[at];
         path.received(bytes);
         // Nobody else can know the id: whatever the response says, its sender hears us.
         if path.ask.map(|ask| ask.id) != Some(message.transaction) {
@@ -289,77 +274,13 @@ impl Agent {
         path.ask = None;
         path.heard_at = now;
         // Consent is the peer's alone to give (RFC 7675 section 4).
-        if message.class == Class::Success && self.identity.verify(message, path.latest) {
+        if message.class == Class::Success && self.checks.identity.verify(message, path.latest) {
             path.fresh_at = now;
             self.consent_at = now;
             self.answers = true;
         }
-        self.prove(at, now);
+        self.checks.prove(at, now);
         true
-    }
-
-    /// An address that shows signs of the peer is asked to prove that it hears us.
-    fn vouch(&mut self, at: usize, now: Instant) {
-        if self.paths[at].proven {
-            return;
-        }
-        if self.paths[at].route.is_tcp() {
-            self.prove(at, now);
-            return;
-        }
-        match self.paths[at].ask {
-            Some(ask) if ask.sent_at.is_some_and(|sent| now < sent + ASK_AGAIN) => {}
-            Some(_) => self.transmit_ask(at, now),
-            None => self.ask(at, now),
-        }
-    }
-
-    fn prove(&mut self, at: usize, now: Instant) {
-        self.paths[at].prove(now);
-        self.retire_former(at);
-    }
-
-    /// The peer uses the latest credentials at an address that hears us: the former are done with.
-    fn retire_former(&mut self, at: usize) {
-        let path = &self.paths[at];
-        if path.proven && path.latest {
-            let retired = self.identity.retire_former();
-            self.paths.outputs.extend(retired.map(Output::Retired));
-        }
-    }
-
-    /// Chooses the route by what was heard, and the time of the next look at it.
-    fn choose(&mut self, now: Instant) {
-        self.paths.expire(now);
-        if let Some(at) = self.paths.preferred(now) {
-            self.paths.switch(at);
-        } else if let Some(rival) = self.paths.rival() {
-            if self.paths.is_doubtful(now) && !self.paths[0].is_asked() {
-                self.ask(0, now);
-            }
-            self.paths.overtake(rival, now);
-        }
-        self.deadline = self.paths.next_look(now);
-    }
-
-    /// Begins a check.
-    fn ask(&mut self, at: usize, now: Instant) {
-        let id = self.identity.next_transaction();
-        self.paths[at].ask(id, now);
-        self.transmit_ask(at, now);
-    }
-
-    fn transmit_ask(&mut self, at: usize, now: Instant) {
-        let path = &self.paths[at];
-        let Some(ask) = path.ask else {
-            return;
-        };
-        let check = self.identity.check(ask.id, path.latest);
-        if self.paths.send(at, check)
-            && let Some(ask) = &mut self.paths[at].ask
-        {
-            ask.sent_at = Some(now);
-        }
     }
 }
 

@@ -4,9 +4,11 @@
 //! ICE-lite agent may, sends some of its own: an address that repeats the transaction id of one
 //! has proven that it hears us. `Path` keeps what an address may be sent until then, and when
 //! it was last heard: the evidence by which `Paths` chooses the route and keeps its consent.
+//! `Checks` sends ours to the addresses that have yet to prove themselves.
 //! `Identity` knows both sides' credentials over ICE restarts.
 
 mod agent;
+mod checks;
 mod credentials;
 mod identity;
 mod output;
