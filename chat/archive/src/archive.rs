@@ -21,7 +21,7 @@ use crate::node_key::NodeKey;
 use crate::record::Record;
 use crate::seal::Sealer;
 use crate::stats::ArchiveStats;
-use crate::store::Store;
+use crate::store::{ChainCheck, Retention, Store};
 use crate::writer::{Settings, Writer};
 
 /// How often rows are looked at for their age.
@@ -280,7 +280,7 @@ impl Archive {
     /// The database.
     pub async fn verify(&self, room: &RoomName) -> Result<Verified, ArchiveError> {
         self.count_read();
-        self.store.verify(room).await
+        ChainCheck::new(&self.store, room).run().await
     }
 
     /// A page of webhooks that nobody took, by their ids; `limit` is at most 1,000.
@@ -353,7 +353,8 @@ impl Archive {
         messages_from_ms: u64,
         audit_from_ms: u64,
     ) -> Result<u64, ArchiveError> {
-        let deleted = self.store.retain(messages_from_ms, audit_from_ms).await?;
+        let retention = Retention::new(&self.store, messages_from_ms, audit_from_ms);
+        let deleted = retention.run().await?;
         self.stats.deleted.fetch_add(deleted, Relaxed);
         Ok(deleted)
     }

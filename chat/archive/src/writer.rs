@@ -11,7 +11,7 @@ use crate::error::OpenError;
 use crate::journal::Journal;
 use crate::journal::reader::{Chunk, Reader};
 use crate::journal::segment::JournalId;
-use crate::store::{Connection, Outcome, Store};
+use crate::store::{Outcome, Store, WriteConnection};
 
 /// Wait after the first failed try; doubled by each further one, up to the configured limit.
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(50);
@@ -23,7 +23,7 @@ pub(crate) struct Writer {
     pub(crate) journal: Journal,
     pub(crate) id: JournalId,
     pub(crate) reader: Option<Reader>,
-    pub(crate) connection: Option<Connection>,
+    pub(crate) connection: Option<WriteConnection>,
     /// The database has everything before it, as far as is known.
     pub(crate) position: u64,
     /// Where the journal ended when it was opened.
@@ -72,12 +72,7 @@ impl Writer {
                 Ok((mut connection, position)) => {
                     // The disk has lost its end while the database was away. What came since stands where that was.
                     let rewound = position > self.began_at;
-                    if rewound
-                        && let Err(error) = self
-                            .store
-                            .rewind(&mut connection, &self.id, self.began_at)
-                            .await
-                    {
+                    if rewound && let Err(error) = connection.rewind(self.began_at).await {
                         tracing::warn!(%error, "the chat database is not accepting writes; retrying");
                         self.back_off(&mut failures).await;
                         continue;
@@ -203,9 +198,7 @@ impl Writer {
                 connection
             }
         };
-        let write = self
-            .store
-            .write(&mut connection, &self.id, self.position, chunk);
+        let write = connection.write(self.position, chunk);
         let outcome = match tokio::time::timeout(self.settings.timeout, write).await {
             Ok(outcome) => outcome?,
             Err(_) => return Err(sqlx::Error::PoolTimedOut.into()),

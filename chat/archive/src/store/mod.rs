@@ -25,7 +25,9 @@ use crate::journal::segment::JournalId;
 use crate::node_key::NodeKey;
 
 pub(crate) use read::EXPORT_PAGE;
-pub(crate) use write::Outcome;
+pub(crate) use retain::Retention;
+pub(crate) use verify::ChainCheck;
+pub(crate) use write::{Outcome, WriteConnection};
 
 /// What made each version of the tables, in both dialects. Only ever added to.
 const MIGRATIONS: [(&str, &str); 2] = [
@@ -63,8 +65,7 @@ enum Pool {
     Postgres(PgPool),
 }
 
-/// The writer's own connection.
-pub(crate) enum Connection {
+enum Connection {
     Sqlite(SqliteConnection),
     Postgres(PgConnection),
 }
@@ -74,6 +75,8 @@ enum Tx<'c> {
     Postgres(Transaction<'c, Postgres>),
 }
 
+/// How the database is reached, and what everybody reads from it. What changes it has parts of its own:
+/// [`WriteConnection`] for the journal's batches, [`Retention`] for what is too old.
 pub(crate) struct Store {
     options: Options,
     pool: Pool,
@@ -121,7 +124,7 @@ impl Store {
     pub(crate) async fn connect(
         &self,
         journal: &JournalId,
-    ) -> Result<(Connection, u64), OpenError> {
+    ) -> Result<(WriteConnection, u64), OpenError> {
         let work = async {
             let mut connection = match &self.options {
                 Options::Sqlite(options) => Connection::Sqlite(options.connect().await?),
@@ -129,7 +132,7 @@ impl Store {
             };
             let mut tx = begin(&mut connection).await?;
             migrate(&mut tx).await?;
-            self.check_key(&mut tx).await?;
+            check_key(&self.node, &mut tx).await?;
             let (position,): (i64,) = both!(Tx, &mut tx, t => {
                 sqlx::query("INSERT INTO writer_positions (journal, position) VALUES ($1, 0) ON CONFLICT DO NOTHING")
                     .bind(&journal[..]).execute(&mut **t).await?;
@@ -137,6 +140,7 @@ impl Store {
                     .bind(&journal[..]).fetch_one(&mut **t).await?
             });
             commit(tx).await?;
+            let connection = WriteConnection::new(connection, *journal, self.node.clone());
             Ok((connection, position.cast_unsigned()))
         };
         match tokio::time::timeout(self.timeout, work).await {
@@ -162,19 +166,6 @@ impl Store {
             }
     }
 
-    /// Says that the database has less of a journal than it knew.
-    pub(crate) async fn rewind(
-        &self,
-        connection: &mut Connection,
-        journal: &JournalId,
-        position: u64,
-    ) -> Result<(), sqlx::Error> {
-        both!(Connection, connection, c => {
-            sqlx::query("UPDATE writer_positions SET position = $2 WHERE journal = $1")
-                .bind(&journal[..]).bind(signed(position)).execute(c).await.map(drop)
-        })
-    }
-
     /// Lets go of every connection.
     pub(crate) async fn close(&self) {
         both!(Pool, &self.pool, p => p.close().await);
@@ -190,21 +181,6 @@ impl Store {
             Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => Err(ArchiveError::Timeout),
             Ok(Err(sqlx::Error::PoolClosed)) => Err(ArchiveError::Closed),
             Ok(Err(error)) => Err(error.into()),
-        }
-    }
-
-    // A key that is not the one the rows were made with would make new rows that nobody finds.
-    async fn check_key(&self, tx: &mut Tx<'_>) -> Result<(), OpenError> {
-        let check = &self.node.check()[..];
-        let (kept,): (Vec<u8>,) = both!(Tx, tx, t => {
-            sqlx::query("INSERT INTO meta (name, value) VALUES ('key', $1) ON CONFLICT DO NOTHING")
-                .bind(check).execute(&mut **t).await?;
-            sqlx::query_as("SELECT value FROM meta WHERE name = 'key'").fetch_one(&mut **t).await?
-        });
-        if kept == check {
-            Ok(())
-        } else {
-            Err(OpenError::OtherNodeKey)
         }
     }
 }
@@ -263,6 +239,21 @@ async fn migrate(tx: &mut Tx<'_>) -> Result<(), OpenError> {
             .bind(at as i64 + 1).execute(&mut **t).await.map(drop)?);
     }
     Ok(())
+}
+
+// A key that is not the one the rows were made with would make new rows that nobody finds.
+async fn check_key(node: &NodeKey, tx: &mut Tx<'_>) -> Result<(), OpenError> {
+    let check = &node.check()[..];
+    let (kept,): (Vec<u8>,) = both!(Tx, tx, t => {
+        sqlx::query("INSERT INTO meta (name, value) VALUES ('key', $1) ON CONFLICT DO NOTHING")
+            .bind(check).execute(&mut **t).await?;
+        sqlx::query_as("SELECT value FROM meta WHERE name = 'key'").fetch_one(&mut **t).await?
+    });
+    if kept == check {
+        Ok(())
+    } else {
+        Err(OpenError::OtherNodeKey)
+    }
 }
 
 /// Ids, times and versions are held against their limit before they come here, and are never negative in a row.

@@ -8,14 +8,27 @@ use crate::seal::KEY_AGE_MAX_MS;
 /// Rows of one statement.
 const PIECE: i64 = 500;
 
-impl Store {
-    /// Deletes messages and dead letters from before `messages_before`, audit rows from before `audit_before`, and keys
-    /// that seal nothing any more. Times are milliseconds since 1970; 0 keeps everything. Gives the number of rows.
-    pub(crate) async fn retain(
-        &self,
-        messages_before: u64,
-        audit_before: u64,
-    ) -> Result<u64, ArchiveError> {
+/// One pass over what is too old.
+pub(crate) struct Retention<'s> {
+    store: &'s Store,
+    messages_before: u64,
+    audit_before: u64,
+}
+
+impl<'s> Retention<'s> {
+    /// Of messages and dead letters from before `messages_before`, audit rows from before `audit_before`, and keys
+    /// that seal nothing any more. Times are milliseconds since 1970; 0 keeps everything.
+    pub(crate) fn new(store: &'s Store, messages_before: u64, audit_before: u64) -> Self {
+        Self {
+            store,
+            messages_before,
+            audit_before,
+        }
+    }
+
+    /// Deletes it. Gives the number of rows.
+    pub(crate) async fn run(&self) -> Result<u64, ArchiveError> {
+        let (messages_before, audit_before) = (self.messages_before, self.audit_before);
         let mut deleted = 0;
         let mut room = String::new();
         while let Some(next) = self
@@ -65,34 +78,36 @@ impl Store {
         after: &str,
     ) -> Result<Option<String>, ArchiveError> {
         let (room,): (Option<String>,) = self
+            .store
             .read(async {
-                both!(Pool, &self.pool, p => sqlx::query_as(sql).bind(after).fetch_one(p).await)
+                both!(Pool, &self.store.pool, p => sqlx::query_as(sql).bind(after).fetch_one(p).await)
             })
             .await?;
         Ok(room)
     }
 
     async fn delete_messages(&self, room: &str, before: i64) -> Result<u64, ArchiveError> {
-        self.read(async {
-            both!(Pool, &self.pool, p => sqlx::query(
+        self.store
+            .read(async {
+                both!(Pool, &self.store.pool, p => sqlx::query(
                 "DELETE FROM messages WHERE room = $1 AND id IN \
                  (SELECT id FROM messages WHERE room = $1 AND at_ms < $2 ORDER BY at_ms LIMIT $3)")
                 .bind(room).bind(before).bind(PIECE).execute(p).await.map(|d| d.rows_affected()))
-        })
-        .await
+            })
+            .await
     }
 
     async fn delete_letters(&self, before: i64) -> Result<u64, ArchiveError> {
-        self.read(async {
-            both!(Pool, &self.pool, p => sqlx::query("DELETE FROM dead_letters WHERE at_ms < $1")
+        self.store.read(async {
+            both!(Pool, &self.store.pool, p => sqlx::query("DELETE FROM dead_letters WHERE at_ms < $1")
                 .bind(before).execute(p).await.map(|d| d.rows_affected()))
         })
         .await
     }
 
     async fn delete_keys(&self, before: i64) -> Result<u64, ArchiveError> {
-        self.read(async {
-            both!(Pool, &self.pool, p => sqlx::query(
+        self.store.read(async {
+            both!(Pool, &self.store.pool, p => sqlx::query(
                 "DELETE FROM user_keys WHERE key_id IN (SELECT k.key_id FROM user_keys k WHERE k.made_ms < $1 \
                  AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.key_id = k.key_id) LIMIT $2)")
                 .bind(before).bind(PIECE).execute(p).await.map(|d| d.rows_affected()))
@@ -102,12 +117,12 @@ impl Store {
 
     // A chain is cut from its beginning only. Its new beginning is the last row that went.
     async fn delete_audit(&self, room: &str, before: i64) -> Result<u64, ArchiveError> {
-        self.read(async {
-            let mut tx = match &self.pool {
+        self.store.read(async {
+            let mut tx = match &self.store.pool {
                 Pool::Sqlite(p) => Tx::Sqlite(p.begin_with("BEGIN IMMEDIATE").await?),
                 Pool::Postgres(p) => Tx::Postgres(p.begin().await?),
             };
-            let mut locked = lock_head(&mut tx, &self.node, room).await?;
+            let mut locked = lock_head(&mut tx, &self.store.node, room).await?;
             let head = &mut locked.head;
             let (young,): (Option<i64>,) = both!(Tx, &mut tx, t => sqlx::query_as(
                 "SELECT MIN(seq) FROM audit WHERE room = $1 AND at_ms >= $2")
@@ -126,7 +141,7 @@ impl Store {
             head.base_hash = hash;
             let deleted = both!(Tx, &mut tx, t => sqlx::query("DELETE FROM audit WHERE room = $1 AND seq <= $2")
                 .bind(room).bind(cut).execute(&mut **t).await?.rows_affected());
-            save_head(&mut tx, &self.node, room, &locked).await?;
+            save_head(&mut tx, &self.store.node, room, &locked).await?;
             both!(Tx, tx, t => t.commit().await?);
             Ok(deleted)
         })

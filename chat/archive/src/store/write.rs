@@ -1,9 +1,9 @@
 //! One batch of the journal into the database, in one transaction.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use super::{Connection, Store, Tx, begin, both, commit, signed, unsigned};
+use super::{Connection, Tx, begin, both, commit, signed, unsigned};
 use crate::audit::Head;
 use crate::journal::reader::Chunk;
 use crate::journal::segment::JournalId;
@@ -43,21 +43,39 @@ enum Removal<'a> {
     User(&'a UserRemovedRow),
 }
 
-impl Store {
+/// The one connection that writes, and the journal whose batches come by it.
+pub(crate) struct WriteConnection {
+    connection: Connection,
+    journal: JournalId,
+    node: Arc<NodeKey>,
+}
+
+impl WriteConnection {
+    pub(super) fn new(connection: Connection, journal: JournalId, node: Arc<NodeKey>) -> Self {
+        Self {
+            connection,
+            journal,
+            node,
+        }
+    }
+
+    /// Says that the database has less of the journal than it knew.
+    pub(crate) async fn rewind(&mut self, position: u64) -> Result<(), sqlx::Error> {
+        both!(Connection, &mut self.connection, c => {
+            sqlx::query("UPDATE writer_positions SET position = $2 WHERE journal = $1")
+                .bind(&self.journal[..]).bind(signed(position)).execute(c).await.map(drop)
+        })
+    }
+
     /// Writes a chunk that begins at `from`, and remembers where it ends. All or nothing.
-    pub(crate) async fn write(
-        &self,
-        connection: &mut Connection,
-        journal: &JournalId,
-        from: u64,
-        chunk: &Chunk,
-    ) -> Result<Outcome, sqlx::Error> {
+    pub(crate) async fn write(&mut self, from: u64, chunk: &Chunk) -> Result<Outcome, sqlx::Error> {
+        let journal = &self.journal[..];
         let batch = sort(&chunk.rows);
-        let mut tx = begin(connection).await?;
+        let mut tx = begin(&mut self.connection).await?;
         // Locks the row: an attempt of ours that still hangs somewhere ends before this one reads.
         let (position,): (i64,) = both!(Tx, &mut tx, t => sqlx::query_as(
             "UPDATE writer_positions SET position = position WHERE journal = $1 RETURNING position")
-            .bind(&journal[..]).fetch_one(&mut **t).await?);
+            .bind(journal).fetch_one(&mut **t).await?);
         if unsigned(position) != from {
             both!(Tx, tx, t => t.rollback().await?);
             return Ok(Outcome::Elsewhere(unsigned(position)));
@@ -78,10 +96,10 @@ impl Store {
                 .bind(user).execute(&mut **t).await.map(drop)?);
         }
         both!(Tx, &mut tx, t => sqlx::query("UPDATE writer_positions SET position = $2 WHERE journal = $1")
-            .bind(&journal[..]).bind(signed(chunk.next)).execute(&mut **t).await.map(drop)?);
+            .bind(journal).bind(signed(chunk.next)).execute(&mut **t).await.map(drop)?);
         commit(tx).await?;
         if batch.erased.is_some() {
-            forget_pages(connection).await;
+            forget_pages(&mut self.connection).await;
         }
         Ok(Outcome::Written {
             duplicates: batch.messages.len() as u64 - written,

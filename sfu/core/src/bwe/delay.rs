@@ -204,17 +204,28 @@ mod tests {
         let mut detector = DelayDetector::new();
         run(&mut detector, 0..100, |_| 0);
         assert_eq!(detector.usage(), Usage::Normal);
-        assert_eq!((detector.queue().delay(), detector.queue().busy_for()), (0, None));
+        assert_eq!(
+            (detector.queue().delay(), detector.queue().busy_for()),
+            (0, None)
+        );
         // Two milliseconds more for each group: a tenth more is sent than comes through.
         run(&mut detector, 100..125, |n| (n - 100) * 2_000);
         assert_eq!(detector.usage(), Usage::Over);
         assert!(detector.queue().delay() >= 40_000, "{:?}", detector.queue());
-        assert!(detector.queue().busy_for().is_some_and(|busy| busy >= 200_000));
+        assert!(
+            detector
+                .queue()
+                .busy_for()
+                .is_some_and(|busy| busy >= 200_000)
+        );
         run(&mut detector, 125..160, |n| (160 - n) * 1_400);
         assert_eq!(detector.usage(), Usage::Under);
         run(&mut detector, 160..300, |_| 0);
         assert_eq!(detector.usage(), Usage::Normal);
-        assert_eq!((detector.queue().delay(), detector.queue().busy_for()), (0, None));
+        assert_eq!(
+            (detector.queue().delay(), detector.queue().busy_for()),
+            (0, None)
+        );
     }
 
     #[test]

@@ -175,7 +175,10 @@ impl Agent {
             return;
         }
         let at = self.checks.paths.at(from).unwrap_or_else(|| {
-            let at = self.checks.paths.introduce(from, true, Self::PATHS_MAX, now);
+            let at = self
+                .checks
+                .paths
+                .introduce(from, true, Self::PATHS_MAX, now);
             self.checks.paths.outputs.push_back(Output::Known(from));
             self.checks.paths[at].received(bytes);
             at
@@ -193,7 +196,10 @@ impl Agent {
     /// Both sides get new credentials (RFC 8445 section 9). Returns ours.
     pub fn restart(&mut self, remote: Credentials) -> &Credentials {
         let retired = self.checks.identity.restart(remote);
-        self.checks.paths.outputs.extend(retired.map(Output::Retired));
+        self.checks
+            .paths
+            .outputs
+            .extend(retired.map(Output::Retired));
         self.checks.paths.restart();
         &self.credentials().local
     }
