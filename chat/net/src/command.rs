@@ -32,6 +32,17 @@ pub(crate) enum Route {
     Closed,
 }
 
+impl Route {
+    /// Whether it leads nowhere any more. Of a session, its shard knows.
+    pub(crate) fn is_gone(&self) -> bool {
+        match self {
+            Self::Session(..) => false,
+            Self::Socket(own) => own.is_closed(),
+            Self::Closed => true,
+        }
+    }
+}
+
 /// What a room's task is asked.
 #[derive(Debug)]
 pub(crate) enum RoomCommand {
@@ -90,7 +101,8 @@ pub(crate) enum RoomCommand {
     },
 }
 
-pub(crate) type Reply = oneshot::Sender<Result<Done, Refusal>>;
+pub(crate) type Answered = Result<Done, Refusal>;
+pub(crate) type Reply = oneshot::Sender<Answered>;
 
 /// What happened in a room, for webhooks.
 #[derive(Clone, Debug)]

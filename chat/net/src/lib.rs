@@ -12,6 +12,7 @@ mod command;
 mod config;
 mod hub;
 mod keep;
+mod recipients;
 mod review;
 mod room;
 mod shards;

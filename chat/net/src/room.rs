@@ -1,6 +1,6 @@
 //! One room's task: the core's only caller.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,14 +14,13 @@ use lightstick_chat_core::record::{Answer, Asker, Done};
 use lightstick_chat_core::refusal::Code;
 use lightstick_chat_core::room::{ChatRoom, ClientKey, Output, Review, Reviewed, answer_frame};
 use lightstick_chat_proto as proto;
-use lightstick_chat_wire::{Frame, Tick};
-use lightstick_sfu::ChatCommand;
-use lightstick_types::{RoomName, ShardId};
+use lightstick_types::RoomName;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::command::{Happened, Reply, ReviewRequest, RoomCommand, Route, Shown};
+use crate::command::{Happened, ReviewRequest, RoomCommand, Shown};
 use crate::keep::{Keeper, NotKept};
+use crate::recipients::{Recipients, Requests};
 use crate::shards::Shards;
 use crate::stats::PlaneStats;
 
@@ -56,16 +55,12 @@ pub(crate) struct RoomTask {
     common: Common,
     room: ChatRoom,
     me: mpsc::WeakSender<RoomCommand>,
-    ticks: broadcast::Sender<Shown>,
-    routes: HashMap<ClientKey, Route>,
-    /// Sessions of this room on each shard.
-    on_shards: HashMap<ShardId, usize>,
-    requests: HashMap<u64, Reply>,
-    next_request: u64,
+    recipients: Recipients,
+    requests: Requests,
     /// In the order in which they were made.
     commits: FuturesOrdered<Kept>,
     epoch: u64,
-    captions: std::collections::VecDeque<proto::CaptionCue>,
+    captions: VecDeque<proto::CaptionCue>,
     counted: lightstick_chat_core::room::Totals,
 }
 
@@ -98,18 +93,15 @@ impl RoomTask {
         common.stats.rooms.add(1);
         tracing::info!(room = %name, "the chat is open");
         let mut task = Self {
+            recipients: Recipients::new(name.clone(), common.shards.clone(), ticks),
             name,
             common,
             room,
             me,
-            ticks,
-            routes: HashMap::new(),
-            on_shards: HashMap::new(),
-            requests: HashMap::new(),
-            next_request: 0,
+            requests: Requests::default(),
             commits: FuturesOrdered::new(),
             epoch,
-            captions: std::collections::VecDeque::new(),
+            captions: VecDeque::new(),
             counted: Default::default(),
         };
         let mut burst = Vec::new();
@@ -178,15 +170,12 @@ impl RoomTask {
                 address,
                 route,
             } => {
-                match &route {
-                    Route::Session(shard, _) => *self.on_shards.entry(*shard).or_default() += 1,
-                    // It came and went while the room was behind.
-                    Route::Socket(own) if own.is_closed() => return,
-                    Route::Socket(_) | Route::Closed => {}
+                // It may have come and gone while the room was behind.
+                if !route.is_gone() {
+                    self.common.stats.clients.add(1);
+                    self.recipients.insert(client, route);
+                    self.room.connect(now, client, member, address);
                 }
-                self.common.stats.clients.add(1);
-                self.routes.insert(client, route);
-                self.room.connect(now, client, member, address);
             }
             RoomCommand::Request { client, request } => self.room.receive(now, client, request),
             RoomCommand::Malformed { client, nonce } => {
@@ -201,7 +190,7 @@ impl RoomTask {
                 reason,
                 reply,
             } => {
-                let to = self.request(reply);
+                let to = self.requests.insert(reply);
                 self.room.moderate(now, &actor, *action, &reason, to);
             }
             RoomCommand::Post {
@@ -209,11 +198,11 @@ impl RoomTask {
                 posted,
                 reply,
             } => {
-                let to = self.request(reply);
+                let to = self.requests.insert(reply);
                 self.room.post(now, &actor, *posted, to);
             }
             RoomCommand::Erase { actor, user, reply } => {
-                let to = self.request(reply);
+                let to = self.requests.insert(reply);
                 self.room.erase(now, &actor, &user, to);
             }
             RoomCommand::Caption { cue, reply } => {
@@ -237,45 +226,24 @@ impl RoomTask {
     }
 
     fn disconnect(&mut self, now: Now, client: ClientKey) {
-        let Some(route) = self.routes.remove(&client) else {
-            return;
-        };
-        if let Route::Session(shard, _) = route
-            && let Some(count) = self.on_shards.get_mut(&shard)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.on_shards.remove(&shard);
-            }
+        if self.recipients.remove(client) {
+            self.common.stats.clients.sub(1);
+            self.room.disconnect(now, client);
         }
-        self.common.stats.clients.sub(1);
-        self.room.disconnect(now, client);
     }
 
     /// Finds WebSockets whose farewell found no place.
     fn sweep(&mut self, now: Now) {
-        let is_gone = |route: &Route| match route {
-            Route::Session(..) => false,
-            Route::Socket(own) => own.is_closed(),
-            Route::Closed => true,
-        };
-        let gone = self.routes.iter().filter(|(_, route)| is_gone(route));
-        for client in gone.map(|(client, _)| *client).collect::<Vec<_>>() {
+        for client in self.recipients.gone() {
             self.disconnect(now, client);
         }
-    }
-
-    fn request(&mut self, reply: Reply) -> Asker {
-        self.next_request += 1;
-        self.requests.insert(self.next_request, reply);
-        Asker::Request(self.next_request)
     }
 
     fn outputs(&mut self) {
         while let Some(output) = self.room.poll() {
             match output {
-                Output::Show(tick) => self.show(tick),
-                Output::Tell { client, frame } => self.tell(client, frame),
+                Output::Show(tick) => self.recipients.show(tick),
+                Output::Tell { client, frame } => self.recipients.tell(client, frame),
                 Output::Answer(answer) => self.answer(answer),
                 Output::Commit {
                     records,
@@ -326,41 +294,6 @@ impl RoomTask {
         }
     }
 
-    fn show(&mut self, tick: Tick) {
-        let tick = Arc::new(tick);
-        for shard in self.on_shards.keys() {
-            let show = ChatCommand::Show {
-                room: self.name.clone(),
-                tick: Arc::clone(&tick),
-            };
-            self.common.shards.command(*shard, show);
-        }
-        if self.ticks.receiver_count() > 0 {
-            let whole = tick.whole();
-            // Whoever listened may have left meanwhile.
-            let _ = self.ticks.send(Shown { tick, whole });
-        }
-    }
-
-    fn tell(&mut self, client: ClientKey, frame: Frame) {
-        match self.routes.get(&client) {
-            Some(Route::Session(shard, session)) => {
-                let tell = ChatCommand::Tell {
-                    session: *session,
-                    frame,
-                };
-                self.common.shards.command(*shard, tell);
-            }
-            Some(Route::Socket(own)) => {
-                if own.try_send(frame).is_err() {
-                    // Its task finds the queue at its end, and closes.
-                    self.routes.insert(client, Route::Closed);
-                }
-            }
-            Some(Route::Closed) | None => {}
-        }
-    }
-
     fn give(&mut self, Commit { answers, action }: Commit, kept: Result<(), NotKept>) {
         if kept.is_err() {
             self.common.stats.not_kept.add(1);
@@ -385,14 +318,10 @@ impl RoomTask {
     fn answer(&mut self, answer: Answer) {
         match answer.to {
             Asker::Client { client, nonce } => {
-                self.tell(client, answer_frame(nonce, &answer.result));
+                self.recipients
+                    .tell(client, answer_frame(nonce, &answer.result));
             }
-            Asker::Request(number) => {
-                if let Some(reply) = self.requests.remove(&number) {
-                    // Whoever asked may have stopped waiting.
-                    let _ = reply.send(answer.result);
-                }
-            }
+            Asker::Request(number) => self.requests.answer(number, answer.result),
         }
     }
 }
