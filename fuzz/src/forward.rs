@@ -207,7 +207,7 @@ impl Scene {
         let Some(rewritten) = self.viewer.forward(packet, self.generation) else {
             return false;
         };
-        let layer = packet.layer;
+        let layer = packet.stream.layer;
         assert!(!packet.payload.is_empty(), "padding is not media");
         assert_eq!(self.viewer.stream().map(|stream| stream.layer), Some(layer));
         assert!((1..1 << 40).contains(&rewritten.sequence), "{rewritten:?}");

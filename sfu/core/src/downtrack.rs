@@ -168,28 +168,30 @@ impl DownTrack {
     #[must_use]
     #[inline]
     pub fn is_of(&self, packet: &MediaPacket) -> bool {
-        let of_before = |before: Before| before.stream == packet.stream();
-        packet.track == self.id || self.before.is_some_and(of_before)
+        let of_before = |before: Before| before.stream == packet.stream;
+        packet.stream.track == self.id || self.before.is_some_and(of_before)
     }
 
     /// Whether a packet belongs to what is forwarded now, or would take over from it.
     #[inline]
     #[must_use]
     pub fn takes(&self, packet: &MediaPacket) -> bool {
-        self.stream() == Some(packet.stream()) || self.switches_at(packet)
+        self.stream() == Some(packet.stream) || self.switches_at(packet)
     }
 
     /// Whether the keyframe that is waited for begins with this packet.
     #[must_use]
     pub fn switches_at(&self, packet: &MediaPacket) -> bool {
         let starts = packet.info.keyframe && packet.info.starts_frame;
-        starts && packet.track == self.id && self.selector.target() == Some(packet.layer)
+        starts
+            && packet.stream.track == self.id
+            && self.selector.target() == Some(packet.stream.layer)
     }
 
     /// Whether a packet of the present stream comes after later ones.
     #[must_use]
     pub fn is_late(&self, packet: &MediaPacket) -> bool {
-        self.stream() == Some(packet.stream()) && self.rewriter.is_late(packet.sequence)
+        self.stream() == Some(packet.stream) && self.rewriter.is_late(packet.sequence)
     }
 
     /// What comes next does not follow on: nothing is forwarded until a keyframe comes.
@@ -201,7 +203,7 @@ impl DownTrack {
     /// Leaves out a packet of a frame of an upper temporal layer, or of one that nothing depends on,
     /// without a gap for the viewer.
     pub fn leave_out(&mut self, packet: &MediaPacket) {
-        if self.stream() == Some(packet.stream()) {
+        if self.stream() == Some(packet.stream) {
             if let Some(gate) = &mut self.gate {
                 gate.leave_out(packet);
             }
@@ -236,9 +238,9 @@ impl DownTrack {
                 }
             }
             TrackKind::Video => {
-                let is_present = self.stream() == Some(packet.stream());
+                let is_present = self.stream() == Some(packet.stream);
                 // Of a track that it has turned to, everything is new.
-                let own = match packet.track == self.id {
+                let own = match packet.stream.track == self.id {
                     true => self.source,
                     false => self.before.and_then(|before| before.source),
                 };
@@ -253,7 +255,7 @@ impl DownTrack {
                     self.restart();
                 }
                 let switches = self.switches_at(packet);
-                if packet.track == self.id && (another || switches) {
+                if packet.stream.track == self.id && (another || switches) {
                     self.source = Some(source);
                 }
                 if switches {
@@ -262,7 +264,7 @@ impl DownTrack {
                     self.rewriter.cut();
                     self.gate = Some(TemporalGate::new(packet, self.selector.temporal()));
                 }
-                if self.stream() != Some(packet.stream()) {
+                if self.stream() != Some(packet.stream) {
                     return None;
                 }
             }

@@ -132,7 +132,7 @@ impl History {
         match packet.kind() {
             TrackKind::Audio => self.audio.push(packet, generation),
             TrackKind::Video => {
-                self.streams[packet.stream().index()].push(packet, generation, self.reach)
+                self.streams[packet.stream.index()].push(packet, generation, self.reach)
             }
         }
     }
@@ -149,7 +149,7 @@ impl History {
         if packet.kind() == TrackKind::Audio {
             return self.audio.is_past_or_held(packet);
         }
-        let recent = &self.streams[packet.stream().index()];
+        let recent = &self.streams[packet.stream.index()];
         recent.goes_on(packet)
             && (packet.sequence < recent.first || recent.get(packet.sequence).is_some())
     }
@@ -161,8 +161,8 @@ impl History {
         if packet.kind() == TrackKind::Audio {
             return self.audio.goes_on_with(packet);
         }
-        let (head, _) = self.head(packet.stream());
-        let last = self.get(packet.stream(), head);
+        let (head, _) = self.head(packet.stream);
+        let last = self.get(packet.stream, head);
         last.is_none_or(|last| last.source != packet.source)
             || packet.sequence <= head.saturating_add(1)
     }
@@ -469,8 +469,10 @@ mod tests {
         (info.keyframe, info.starts_frame) = (key, true);
         Arc::new(MediaPacket {
             source: SourceId::new(NodeId(0), 1),
-            track: TrackId::FIRST_VIDEO,
-            layer: Layer::High,
+            stream: StreamId {
+                track: TrackId::FIRST_VIDEO,
+                layer: Layer::High,
+            },
             format: Format {
                 codec: Codec::Vp8,
                 profile: 0,

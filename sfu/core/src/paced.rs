@@ -192,7 +192,7 @@ impl PacedTrack {
         match &mut self.cursor {
             Some(cursor) if cursor.is_of(packet, generation) => {
                 // Either it gets it in turn, or it is late for a place that was passed.
-                let late = packet.stream() == cursor.stream && packet.sequence < cursor.next;
+                let late = packet.stream == cursor.stream && packet.sequence < cursor.next;
                 if !late {
                     cursor.note_keyframe(packet, generation, &self.track);
                     return None;
@@ -354,7 +354,7 @@ impl PacedTrack {
     fn fall_behind(&mut self, packet: &MediaPacket, generation: u32, now: Instant) {
         let at = self.pacer.next(now, u64::MAX >> 1) + self.stagger;
         self.cursor = Some(Cursor {
-            stream: packet.stream(),
+            stream: packet.stream,
             source: packet.source,
             generation,
             next: packet.sequence,
@@ -370,7 +370,7 @@ impl PacedTrack {
 impl Cursor {
     /// Whether a packet leaves what it reads as it is: gaps that are cut into other streams do.
     fn is_of(&self, packet: &MediaPacket, generation: u32) -> bool {
-        let is_cut = packet.stream() == self.stream && generation != self.generation;
+        let is_cut = packet.stream == self.stream && generation != self.generation;
         packet.source == self.source && !is_cut
     }
 
@@ -385,13 +385,13 @@ impl Cursor {
         if !(packet.info.keyframe && packet.info.starts_frame) {
             return;
         }
-        let switches = track.switches_at(packet) && packet.stream() != self.stream;
+        let switches = track.switches_at(packet) && packet.stream != self.stream;
         // What a newcomer has yet to catch up with is not worth its time any more.
-        let shortens = packet.stream() == self.stream
+        let shortens = packet.stream == self.stream
             && self.replay.is_some()
             && track.wanted().is_none_or(|wanted| wanted.0 == self.stream);
         if switches || shortens {
-            self.then = Some((packet.stream(), generation, packet.sequence));
+            self.then = Some((packet.stream, generation, packet.sequence));
         }
     }
 
@@ -425,10 +425,10 @@ impl Cursor {
         {
             return timestamp;
         }
-        let (head, _) = history.head(packet.stream());
+        let (head, _) = history.head(packet.stream);
         // A publisher that falters does not keep up with the clock, and time must not go back when
         // its own timestamps are used again.
-        let newest = history.get(packet.stream(), head);
+        let newest = history.get(packet.stream, head);
         let newest = newest.map_or(packet.timestamp, |newest| newest.timestamp);
         let most = newest.wrapping_sub((head - packet.sequence.min(head)) as u32);
         let Some(timestamp) = replay.timestamp(packet.timestamp, most, clock_rate, now) else {
@@ -436,7 +436,7 @@ impl Cursor {
             self.due = now + LATE_MAX;
             return Some(packet.timestamp);
         };
-        let left_out = history.may_leave_out(packet.stream(), packet.sequence, head);
+        let left_out = history.may_leave_out(packet.stream, packet.sequence, head);
         let timestamp = (!left_out).then_some(timestamp);
         replay.frame = Some((packet.timestamp, timestamp));
         replay.last = timestamp.or(replay.last);

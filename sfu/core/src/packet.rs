@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use lightstick_types::{Codec, Layer, SourceId, StreamId, TrackId, TrackKind};
+use lightstick_types::{Codec, SourceId, StreamId, TrackKind};
 
 use crate::codec::PayloadInfo;
 use crate::codec::red::Primary;
@@ -42,9 +42,8 @@ pub struct PacketExtensions {
 pub struct MediaPacket {
     /// A change means that nothing follows on.
     pub source: SourceId,
-    pub track: TrackId,
-    /// The encoding it belongs to.
-    pub layer: Layer,
+    /// Its track, and the encoding of it.
+    pub stream: StreamId,
     /// What the payload is encoded in.
     pub format: Format,
     /// RTP sequence number, roll-overs counted.
@@ -71,17 +70,7 @@ impl MediaPacket {
     #[must_use]
     #[inline]
     pub fn kind(&self) -> TrackKind {
-        self.track.kind()
-    }
-
-    /// The stream that it is of.
-    #[must_use]
-    #[inline]
-    pub fn stream(&self) -> StreamId {
-        StreamId {
-            track: self.track,
-            layer: self.layer,
-        }
+        self.stream.track.kind()
     }
 
     /// Whether a picture begins with it that decoders can start from.

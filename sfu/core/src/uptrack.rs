@@ -294,8 +294,7 @@ impl Source {
             .flatten();
         let packet = MediaPacket {
             source,
-            track: packet.track,
-            layer: packet.layer,
+            stream,
             format: packet.format,
             sequence,
             timestamp: packet.timestamp,

@@ -323,10 +323,12 @@ fn a_hop_above_that_lies_costs_no_more_than_one_that_does_not() {
         let now = now + Duration::from_millis(n);
         let packet = MediaPacket {
             source: SourceId::new(NodeId(random.below(2) as u32), random.below(3) as u32),
-            track: TrackId::videos()
-                .nth(random.below(4) as usize)
-                .unwrap_or(TrackId::AUDIO),
-            layer: Layer::ALL[random.below(3) as usize],
+            stream: StreamId {
+                track: TrackId::videos()
+                    .nth(random.below(4) as usize)
+                    .unwrap_or(TrackId::AUDIO),
+                layer: Layer::ALL[random.below(3) as usize],
+            },
             sequence: match random.below(4) {
                 0 => random.below(u64::MAX),
                 1 => u64::MAX - random.below(3),

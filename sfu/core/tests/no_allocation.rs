@@ -20,7 +20,9 @@ use lightstick_sfu_core::layers::{LayerRates, LayerSet};
 use lightstick_sfu_core::paced::{PacedTrack, Step};
 use lightstick_sfu_core::packet::{Format, MediaPacket, PacketExtensions};
 use lightstick_sfu_core::srtp::{self, End, Profile};
-use lightstick_types::{Bitrate, Codec, Layer, LayerChoice, NodeId, SourceId, TrackId, TrackKind};
+use lightstick_types::{
+    Bitrate, Codec, Layer, LayerChoice, NodeId, SourceId, StreamId, TrackId, TrackKind,
+};
 
 struct Counting;
 
@@ -61,8 +63,10 @@ fn packet(start: Instant, sequence: u64) -> Arc<MediaPacket> {
     let now = start + Duration::from_millis(sequence);
     Arc::new(MediaPacket {
         source: SourceId::new(NodeId(0), 1),
-        track: TrackId::FIRST_VIDEO,
-        layer: Layer::High,
+        stream: StreamId {
+            track: TrackId::FIRST_VIDEO,
+            layer: Layer::High,
+        },
         format: VP8,
         sequence,
         timestamp: (sequence / 10) as u32 * 3_000,

@@ -204,7 +204,7 @@ fn a_tap_keeps_its_layers_awake() {
             .next()
             .is_some_and(|packet| packet.starts_keyframe())
     );
-    let streams: StreamSet = packets.map(|packet| packet.stream()).collect();
+    let streams: StreamSet = packets.map(|packet| packet.stream).collect();
     assert_eq!(streams, set(&[Layer::Low]));
     stage
         .hop

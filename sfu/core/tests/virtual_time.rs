@@ -38,7 +38,7 @@ fn numbers_are_continuous_over_layer_switches() {
                 }
                 if let Some(out) = viewer.forward(&packet, 0) {
                     watcher.see(&packet, out);
-                    layers_seen.push(packet.layer);
+                    layers_seen.push(packet.stream.layer);
                 }
             }
             if let Some(wanted) = viewer.wanted() {
@@ -329,11 +329,11 @@ fn a_full_ring_costs_frames_but_no_gap() {
             }
             if full && !packet.info.starts_frame {
                 // The ring is full in the middle of a frame.
-                gate.cut(packet.stream().into());
+                gate.cut(packet.stream.into());
                 overflows += 1;
                 continue;
             }
-            if let Some(out) = viewer.forward(&packet, gate.generation(packet.stream())) {
+            if let Some(out) = viewer.forward(&packet, gate.generation(packet.stream)) {
                 watcher.see(&packet, out);
             }
         }

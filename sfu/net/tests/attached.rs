@@ -91,7 +91,7 @@ fn a_tap_reads_whole_frames_of_one_publisher_after_another() {
             let batch = next(&plane, &mut tap).expect("packets");
             assert_eq!(batch.missed, 0);
             for packet in batch.batch.packets.iter() {
-                match packet.track {
+                match packet.stream.track {
                     TrackId::AUDIO => sound += 1,
                     _ => video.push(Arc::clone(packet)),
                 }
@@ -186,7 +186,7 @@ fn a_tap_that_is_never_read_holds_little_and_costs_a_viewer_nothing() {
             missed += batch.missed;
             packets.extend(batch.batch.packets.iter().map(Arc::clone));
         }
-        let video = |packet: &&Arc<MediaPacket>| packet.track != TrackId::AUDIO;
+        let video = |packet: &&Arc<MediaPacket>| packet.stream.track != TrackId::AUDIO;
         if let Some(first) = packets.iter().find(video) {
             break Arc::clone(first);
         }

@@ -107,7 +107,7 @@ impl SentLog {
         let sequence = rewritten.sequence as u16;
         let origin = Origin {
             source: packet.source,
-            stream: packet.stream(),
+            stream: packet.stream,
         };
         if self.origins[usize::from(self.origin)] != Some(origin) {
             self.begin(origin);

@@ -6,7 +6,7 @@ use crate::packet::Format;
 use crate::packet::PacketExtensions;
 use crate::rewrite::{Rewriter, Vp8Rewrite};
 use crate::srtp::{self, End, Profile};
-use lightstick_types::{Codec, Layer, NodeId, SourceId, TrackId};
+use lightstick_types::{Codec, Layer, NodeId, SourceId, StreamId, TrackId};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -81,8 +81,10 @@ fn pair(profile: Profile, now: Instant) -> (Egress, srtp::RtpOpener, Sealer) {
 fn packet(now: Instant, track: TrackId, sequence: u64, bytes: usize) -> MediaPacket {
     MediaPacket {
         source: SourceId::new(NodeId(0), 1),
-        track,
-        layer: Layer::High,
+        stream: StreamId {
+            track,
+            layer: Layer::High,
+        },
         format: if track == TrackId::AUDIO { OPUS } else { VP8 },
         sequence,
         timestamp: (sequence as u32).wrapping_mul(3_000).wrapping_add(1_000),
@@ -617,7 +619,7 @@ fn a_sent_packet_is_found_where_it_came_from() {
     let from = |source: u32, number: u64| {
         let mut packet = packet(now, TrackId::FIRST_VIDEO, 1_000 + number, 10);
         packet.source.number = source;
-        packet.layer = Layer::ALL[source as usize % 3];
+        packet.stream.layer = Layer::ALL[source as usize % 3];
         packet
     };
     // Four packets of each of twelve sources, across the wrap of the numbers sent.
@@ -633,7 +635,7 @@ fn a_sent_packet_is_found_where_it_came_from() {
             continue;
         }
         let (sent, packet) = (sent.expect("kept"), from(source, number));
-        assert_eq!(sent.stream(), packet.stream());
+        assert_eq!(sent.stream(), packet.stream);
         assert_eq!(sent.source_sequence(1_047), packet.sequence);
         assert!(sent.is_of(&packet) && !sent.is_of(&from(source + 1, number)));
     }

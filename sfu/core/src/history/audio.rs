@@ -154,14 +154,17 @@ fn weight(packet: &MediaPacket) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use lightstick_types::{Layer, TrackId};
+    use lightstick_types::{Layer, StreamId, TrackId};
 
     use super::*;
     use crate::room::tests::packet as picture;
 
     fn packet(start: Instant, sequence: u64, bytes: usize) -> Arc<MediaPacket> {
         Arc::new(MediaPacket {
-            track: TrackId::AUDIO,
+            stream: StreamId {
+                track: TrackId::AUDIO,
+                layer: Layer::High,
+            },
             sequence,
             payload: vec![0; bytes].into(),
             received_at: start + Duration::from_millis(20 * sequence),

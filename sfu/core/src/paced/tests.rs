@@ -4,7 +4,7 @@ use super::*;
 use crate::history::{Place, Reach};
 use crate::layers::LayerSet;
 use crate::packet::{Format, PacketExtensions};
-use lightstick_types::{Codec, Layer, LayerChoice, NodeId, SourceId, TrackId};
+use lightstick_types::{Codec, Layer, LayerChoice, NodeId, SourceId, StreamId, TrackId};
 
 const PAYLOAD: usize = 1_150;
 
@@ -55,8 +55,10 @@ impl Show {
         self.sequences[layer.index()] += 1;
         MediaPacket {
             source: self.source,
-            track: TrackId::FIRST_VIDEO,
-            layer,
+            stream: StreamId {
+                track: TrackId::FIRST_VIDEO,
+                layer,
+            },
             format: Format {
                 codec: Codec::Vp8,
                 profile: 0,
@@ -77,7 +79,7 @@ impl Show {
         self.viewer.sent(self.now, PAYLOAD as u64 + 50);
         self.sent.push((
             self.ms(),
-            packet.layer,
+            packet.stream.layer,
             packet.sequence,
             rewritten.sequence,
             rewritten.timestamp,

@@ -71,7 +71,7 @@ impl Buffer {
             self.rates.count(&packet, now);
         }
         if packet.starts_keyframe() {
-            self.habits[packet.stream().index()].keyframe(packet.received_at);
+            self.habits[packet.stream.index()].keyframe(packet.received_at);
         }
         // Viewers whose hop has turned to another one go on with what they have missed.
         let is_past = is_past && !self.is_heard_next(&packet);

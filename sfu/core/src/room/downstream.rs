@@ -187,7 +187,7 @@ fn longest(batch: &[BatchedPacket]) -> [usize; StreamId::COUNT] {
     let mut longest = [0; StreamId::COUNT];
     for BatchedPacket { packet, .. } in batch {
         if packet.kind() == TrackKind::Video {
-            let longest = &mut longest[packet.stream().index()];
+            let longest = &mut longest[packet.stream.index()];
             *longest = packet.payload.len().max(*longest);
         }
     }

@@ -26,7 +26,7 @@ impl LinkGate {
         if packet.kind() == TrackKind::Audio {
             return true;
         }
-        let stream = packet.stream();
+        let stream = packet.stream;
         if packet.starts_keyframe() {
             self.broken.remove(stream);
         }

@@ -226,7 +226,7 @@ impl Hop {
         let taken = source.ingest(packet, wall_now);
         let (packet, changes) = taken.inspect_err(|_| tally.drop_media += 1)?;
         tally.rtp_in_lost += changes.missing;
-        let (track, codec) = (packet.track, packet.format.codec);
+        let (track, codec) = (packet.stream.track, packet.format.codec);
         if let Some(sets) = changes.inserted {
             self.buffer.push(sets, generation, false, now, hold);
         }
@@ -261,7 +261,7 @@ impl Hop {
             Down::Media(batch) => {
                 for packet in batch.packets.iter() {
                     let history = &self.buffer.history;
-                    let last = &mut self.generations[packet.stream().index()];
+                    let last = &mut self.generations[packet.stream.index()];
                     let joined = remote.join(packet, batch.generation, history, *last);
                     let Some(generation) = joined else {
                         return;
@@ -271,7 +271,7 @@ impl Hop {
                         continue;
                     }
                     if packet.starts_keyframe() {
-                        remote.keyframe(packet.stream());
+                        remote.keyframe(packet.stream);
                     }
                     // The root has held it for as long as it may be.
                     let packet = Arc::clone(packet);

@@ -81,7 +81,7 @@ impl Replay {
 
     /// Whether a packet is left out now, because it is yet to be read.
     fn takes(&mut self, batched: &BatchedPacket) -> bool {
-        let cursor = &mut self.0[batched.packet.stream().index()];
+        let cursor = &mut self.0[batched.packet.stream.index()];
         if cursor.is_some_and(|cursor| !cursor.is_of(&batched.packet, batched.generation)) {
             // What it reads has ended.
             *cursor = None;
@@ -231,7 +231,7 @@ impl Peers {
         }
         gate.cut(lost);
         if let Some(batch) = &mut batch {
-            let generation = gate.generation(batch.packets[0].stream());
+            let generation = gate.generation(batch.packets[0].stream);
             batch.generation = batch.generation.wrapping_add(generation);
         }
         (batch, lost)
@@ -257,7 +257,7 @@ impl Peers {
                 }
                 broken = broken.or(gate.broken());
                 let is_whole = kept.len() == run.len();
-                let generation = |packet: &MediaPacket| gate.generation(packet.stream());
+                let generation = |packet: &MediaPacket| gate.generation(packet.stream);
                 let goes_with = |a: &Arc<_>, b: &Arc<_>| generation(a) == generation(b);
                 for part in kept.chunk_by(goes_with) {
                     let packets = match is_whole && part.len() == run.len() {
@@ -267,7 +267,7 @@ impl Peers {
                     // Gaps add up over the hops: the sum changes wherever one is cut.
                     let generation = run[0]
                         .generation
-                        .wrapping_add(gate.generation(part[0].stream()));
+                        .wrapping_add(gate.generation(part[0].stream));
                     let media = Down::Media(Batch {
                         generation,
                         is_past: run[0].is_past,

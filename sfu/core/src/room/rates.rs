@@ -53,7 +53,7 @@ impl Rates {
             TrackKind::Audio => 0,
             TrackKind::Video => usize::from(packet.info.temporal_id),
         };
-        let metered = &mut self.streams[packet.stream().index()][temporal];
+        let metered = &mut self.streams[packet.stream.index()][temporal];
         let frames = u32::from(packet.marker);
         metered
             .meter

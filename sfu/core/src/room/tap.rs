@@ -222,14 +222,14 @@ impl TapGate {
     /// Whether the tap gets a packet.
     fn passes(&mut self, batched: &BatchedPacket, tally: &mut Tally) -> bool {
         let packet = &batched.packet;
-        if !self.config.streams.contains(packet.stream()) {
+        if !self.config.streams.contains(packet.stream) {
             return false;
         }
         if packet.kind() == TrackKind::Audio {
             self.note(self.is_full, tally);
             return !self.is_full;
         }
-        let passage = &mut self.streams[packet.stream().index()];
+        let passage = &mut self.streams[packet.stream.index()];
         let segment = (packet.source, batched.generation);
         if passage.segment != segment {
             passage.segment = segment;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lightstick_types::{Codec, Layer, NodeId, SourceId, TrackId};
+use lightstick_types::{Codec, Layer, NodeId, SourceId, StreamId, TrackId};
 
 use crate::codec::PayloadInfo;
 use crate::packet::{Format, MediaPacket, PacketExtensions};
@@ -12,8 +12,10 @@ pub(crate) fn packet(layer: Layer, sequence: u64, keyframe: bool) -> MediaPacket
     let now = Instant::now();
     MediaPacket {
         source: SourceId::new(NodeId(0), 1),
-        track: TrackId::FIRST_VIDEO,
-        layer,
+        stream: StreamId {
+            track: TrackId::FIRST_VIDEO,
+            layer,
+        },
         format: Format {
             codec: Codec::Vp8,
             profile: 0,

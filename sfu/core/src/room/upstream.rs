@@ -111,7 +111,7 @@ impl Remote {
         before: u32,
     ) -> Option<u32> {
         let Subscription { offsets, unjoined } = self.subscription.as_mut()?;
-        let stream = packet.stream();
+        let stream = packet.stream;
         let start = before.wrapping_sub(generation);
         let offset = offsets[stream.index()].get_or_insert(start);
         if unjoined.contains(stream) && !history.is_past_or_held(packet) {
@@ -310,7 +310,7 @@ mod tests {
         let mut remote = Remote::new(PeerId(1), Duration::from_secs(1));
         let mut take = |remote: &mut Remote, sequence, generation| {
             let packet = packet(Layer::High, sequence, sequence == 10);
-            let (_, before) = history.head(packet.stream());
+            let (_, before) = history.head(packet.stream);
             let joined = remote.join(&packet, generation, &history, before);
             if let Some(joined) = joined {
                 history.push(&Arc::new(packet), joined);

@@ -236,7 +236,7 @@ impl Viewer {
                 is_late,
                 is_past,
             } = batched;
-            let longest = longest[packet.stream().index()];
+            let longest = longest[packet.stream.index()];
             match packet.kind() {
                 // A viewer begins with the next packet: what it sees of a replay goes by as if it
                 // were the present, and past audio would be late by all of its length.

@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use lightstick_types::{Codec, Layer, NodeId, SourceId, TrackId};
+use lightstick_types::{Codec, Layer, NodeId, SourceId, StreamId, TrackId};
 
 use super::*;
 use crate::packet::{Format, PacketExtensions};
@@ -10,8 +10,10 @@ fn packet(picture: u64, second: bool, temporal_id: u8, switch_up: SwitchUp) -> M
     let now = Instant::now();
     MediaPacket {
         source: SourceId::new(NodeId(0), 1),
-        track: TrackId::FIRST_VIDEO,
-        layer: Layer::High,
+        stream: StreamId {
+            track: TrackId::FIRST_VIDEO,
+            layer: Layer::High,
+        },
         format: Format {
             codec: Codec::Vp8,
             profile: 0,

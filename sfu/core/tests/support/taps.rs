@@ -101,7 +101,7 @@ impl Tap {
         let generation = batch.batch.generation;
         for packet in batch.batch.packets.iter() {
             self.packets += 1;
-            let stream = packet.stream();
+            let stream = packet.stream;
             assert!(
                 self.config.streams.contains(stream),
                 "{stream} was not asked for"

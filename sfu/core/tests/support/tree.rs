@@ -495,7 +495,7 @@ impl Tree {
                 return;
             }
             for packet in batch.packets.iter() {
-                let name = (packet.source, packet.stream().index(), packet.sequence);
+                let name = (packet.source, packet.stream.index(), packet.sequence);
                 assert!(link.crossed.insert(name), "{name:?} crossed twice");
             }
             self.packets
@@ -629,7 +629,7 @@ impl Tree {
     fn random_loss(&mut self, packets: &[Arc<MediaPacket>]) -> StreamSet {
         match self.replay_random.chance(50) {
             true => StreamId::all().collect(),
-            false => packets.iter().map(|packet| packet.stream()).collect(),
+            false => packets.iter().map(|packet| packet.stream).collect(),
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use lightstick_types::{Codec, Layer, NodeId, SourceId, TrackId, TrackKind};
+use lightstick_types::{Codec, Layer, NodeId, SourceId, StreamId, TrackId, TrackKind};
 
 use super::fields::Reader;
 use super::{MediaTime, WireError};
@@ -64,8 +64,8 @@ pub(super) fn write(packet: &MediaPacket, epoch: Instant, out: &mut Vec<u8>) {
         | flag(extensions.orientation.is_some(), ORIENTATION);
     out.extend_from_slice(&packet.source.node.0.to_be_bytes());
     out.extend_from_slice(&packet.source.number.to_be_bytes());
-    out.push(packet.track.index() as u8);
-    out.push(packet.layer.index() as u8);
+    out.push(packet.stream.track.index() as u8);
+    out.push(packet.stream.layer.index() as u8);
     out.push(codec.unwrap_or(CODECS.len()) as u8);
     out.extend_from_slice(&packet.format.profile.to_be_bytes());
     out.extend_from_slice(&packet.sequence.to_be_bytes());
@@ -149,8 +149,7 @@ pub(super) fn read(
         .flatten();
     Ok(MediaPacket {
         source,
-        track,
-        layer,
+        stream: StreamId { track, layer },
         format: Format { codec, profile },
         sequence,
         timestamp,

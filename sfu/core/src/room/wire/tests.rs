@@ -48,8 +48,10 @@ fn any_packet(now: Instant) -> impl Strategy<Value = MediaPacket> {
             let sampled_at = MediaTime(micros).at(now).expect("about now");
             MediaPacket {
                 source: SourceId::new(NodeId(node), number),
-                track: stream.track,
-                layer: stream.layer,
+                stream: StreamId {
+                    track: stream.track,
+                    layer: stream.layer,
+                },
                 format: Format { codec, profile: 3 },
                 sequence,
                 timestamp,
