@@ -2,7 +2,7 @@
 
 import { type Moderate, type Settings } from "../chat/frames.ts";
 import type { Asked } from "../chat/outbox.ts";
-import type { Deed } from "../chat/client.ts";
+import type { ChatClient, Deed } from "../chat/client.ts";
 import { ProblemError } from "../client/problem.ts";
 import { c, known, type ChatKey } from "../i18n/chat.ts";
 import { language } from "../i18n/index.ts";
@@ -11,11 +11,11 @@ import { auditText } from "./audit.ts";
 import { bdi, refusalText } from "./line.ts";
 import { button } from "./parts.ts";
 import { Records, type Row } from "./records.ts";
-import type { ChatView } from "./view.ts";
 
 /** Where a panel belongs. */
 export interface PanelOwner {
-  readonly view: ChatView;
+  readonly client: ChatClient;
+  readonly moderate: (action: Deed, reason: string) => void;
   readonly room: string;
   readonly token: () => string | undefined;
   readonly onOpen: (open: boolean) => void;
@@ -146,7 +146,7 @@ export class Moderation {
   }
 
   get #mine(): readonly Tab[] {
-    return TABS.filter((tab) => tab !== "stage" || this.owner.view.client.room.may.moderateAll);
+    return TABS.filter((tab) => tab !== "stage" || this.owner.client.room.may.moderateAll);
   }
 
   #key(event: KeyboardEvent): void {
@@ -160,11 +160,11 @@ export class Moderation {
   }
 
   #deed(action: Deed, reason = ""): void {
-    this.owner.view.moderate(action, reason);
+    this.owner.moderate(action, reason);
   }
 
   #drawQueue(): void {
-    const { queue } = this.owner.view.client.room;
+    const { queue } = this.owner.client.room;
     const held = (queue?.held ?? []).flatMap(({ message, reason }) => (message ? [this.#card(
       message.author?.name ?? "", message.text, c(known("mod.held", reason, "mod.held.other"), { detail: reason }),
       button("mod.approve", "line-action", () => this.#deed({ $case: "approve", value: message.id }), "approve"),
@@ -193,7 +193,7 @@ export class Moderation {
   }
 
   #drawSettings(blockedTerms: readonly string[]): void {
-    const { settings, may } = this.owner.view.client.room;
+    const { settings, may } = this.owner.client.room;
     const form = make("form", "mod-form");
     const fields = make("fieldset", "mod-form");
     fields.disabled = !may.moderateAll;
@@ -228,7 +228,7 @@ export class Moderation {
       const flags = Object.fromEntries(switches.map(([name, box]) => [name, box.checked])) as Pick<Settings, (typeof SWITCHES)[number][0]>;
       this.#deed({ $case: "settings", value: {
         // What the panel does not show stays as it is now.
-        ...this.owner.view.client.room.settings, ...flags, slowSeconds: slow.valueAsNumber || 0,
+        ...this.owner.client.room.settings, ...flags, slowSeconds: slow.valueAsNumber || 0,
         hold: hold.value === "1" ? 1 : hold.value === "2" ? 2 : 0, blockedTerms: lines(terms.value),
       } });
     });
@@ -276,7 +276,7 @@ export class Moderation {
       deed("mod.clear", () => ({ $case: "clearUser", value: user }), true),
       deed("mod.warn", () => ({ $case: "warn", value: user })),
     );
-    if (this.owner.view.client.room.may.moderateAll) {
+    if (this.owner.client.room.may.moderateAll) {
       row.append(
         deed("mod.shadow", () => ({ $case: "shadow", value: user })),
         deed("mod.unshadow", () => ({ $case: "unshadow", value: user })),

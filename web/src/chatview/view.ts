@@ -465,7 +465,8 @@ export class ChatView {
     if (!this.#panel) {
       const { Moderation } = await import("./moderation.ts");
       this.#panel ??= new Moderation({
-        view: this, room: this.place.room, token: this.place.token,
+        client: this.client, room: this.place.room, token: this.place.token,
+        moderate: (action, reason) => this.moderate(action, reason),
         onOpen: (open) => {
           this.#panelButton.setAttribute("aria-expanded", String(open));
           this.place.root.dataset["panel"] = open ? "open" : "";
