@@ -14,6 +14,7 @@ mod phases;
 mod publishing;
 mod registry;
 mod room;
+mod summary;
 mod tracks;
 mod views;
 mod waiting;
@@ -29,8 +30,9 @@ use limits::Budgets;
 pub use limits::Limits;
 pub use publishing::PARKED_MAX;
 use registry::Registry;
+pub use summary::{Activity, Counts, RoomStatus, RoomSummary, SessionSummary, VideoTrack};
 pub use tracks::NoMain;
-pub use views::{Activity, Counts, RoomStatus, RoomSummary, SessionSummary, VideoTrack, View};
+pub use views::View;
 use waiting::Opener;
 
 /// A participant's name: the `sub` of their token.
