@@ -3,8 +3,10 @@
 mod attack;
 mod chat;
 mod link;
+mod payloads;
 mod publish;
 mod receive;
+mod side;
 mod text;
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,8 +18,7 @@ use mio::net::UdpSocket;
 use quinn_udp::{UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
-use str0m::format::Codec as Str0mCodec;
-use str0m::media::{Direction, MediaKind, Mid};
+use str0m::media::{Direction, MediaKind};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
 pub use self::attack::Attack;
@@ -27,15 +28,17 @@ pub use self::chat::ChatConfig;
 pub(crate) use self::chat::{count as count_part, unix_ms};
 use self::link::Link;
 pub use self::link::LinkConfig;
+use self::payloads::PayloadTypes;
+use self::publish::Publisher;
 pub use self::publish::PublisherTally;
-use self::publish::{Publisher, Sending};
 use self::receive::without_feedback;
 pub use self::receive::{LIGHT_READS_EVERY, ReceiveBuffers};
+use self::side::Side;
 pub(crate) use self::text::text as chat_text;
 pub use crate::depth::Depth;
-use crate::source::{MediaSource, SourceConfig};
+use crate::source::SourceConfig;
 use crate::stamp;
-use crate::tally::{Burst, ChatTally, Times, ViewerTally, Window, WireLog};
+use crate::tally::{ChatTally, Times, ViewerTally, Window, WireLog};
 
 /// Asked of the kernel for each socket, in bytes; it may give less.
 const RECEIVE_BUFFER: usize = 1 << 20;
@@ -88,15 +91,8 @@ pub struct Session {
     /// None: nothing is lost or delayed but by the machine itself.
     link: Option<Box<Link>>,
     chat: Option<Box<Chat>>,
-    codecs: [Option<Codec>; 128],
-    /// Payload types of what is sent again.
-    resends: [bool; 128],
-    side: State,
-}
-
-enum State {
-    View(Box<ViewerTally>),
-    Publish(Box<Publisher>),
+    payloads: PayloadTypes,
+    side: Side,
 }
 
 impl Offered {
@@ -111,7 +107,7 @@ impl Offered {
             .sdp_api()
             .accept_answer(self.pending, answer)
             .context("the answer does not fit")?;
-        self.session.note_codecs();
+        self.session.payloads = PayloadTypes::of(&self.session.rtc);
         Ok(self.session)
     }
 }
@@ -146,7 +142,7 @@ impl Session {
         let chat = chat.map(|config| Box::new(Chat::offer(&mut changes, config, seed)));
         let (offer, pending) = changes.apply().context("an offer with two tracks")?;
         session.chat = chat;
-        if let State::Publish(publisher) = &mut session.side {
+        if let Side::Publish(publisher) = &mut session.side {
             (publisher.audio, publisher.video) = (audio, video);
         }
         Ok(Offered {
@@ -165,14 +161,14 @@ impl Session {
         let mut session = Self::new(role, bind)?;
         let offer = SdpOffer::from_sdp_string(offer).context("the offer is no SDP")?;
         let answer = session.rtc.sdp_api().accept_offer(offer)?;
-        session.note_codecs();
+        session.payloads = PayloadTypes::of(&session.rtc);
         Ok((session, answer.to_sdp_string()))
     }
 
     /// Times a viewer from `asked` on, when it asked for the offer that it answers.
     #[must_use]
     pub fn asked(mut self, asked: Instant) -> Self {
-        if let State::View(tally) = &mut self.side {
+        if let Side::View(tally) = &mut self.side {
             tally.started = asked;
         }
         self
@@ -222,15 +218,8 @@ impl Session {
         rtc.add_local_candidate(Candidate::host(local, "udp")?);
 
         let side = match role {
-            SessionKind::View(_) => State::View(Box::new(ViewerTally::new(started, light))),
-            SessionKind::Publish(config) => State::Publish(Box::new(Publisher {
-                config,
-                audio: Mid::from("0"),
-                video: Mid::from("1"),
-                sending: None,
-                tally: PublisherTally::default(),
-                requests: Burst::default(),
-            })),
+            SessionKind::View(_) => Side::View(Box::new(ViewerTally::new(started, light))),
+            SessionKind::Publish(config) => Side::Publish(Box::new(Publisher::new(config))),
         };
         Ok(Self {
             rtc,
@@ -243,27 +232,9 @@ impl Session {
             light,
             link: None,
             chat: None,
-            codecs: [None; 128],
-            resends: [false; 128],
+            payloads: PayloadTypes::default(),
             side,
         })
-    }
-
-    /// Payload types are settled by offer and answer, not before.
-    fn note_codecs(&mut self) {
-        for params in self.rtc.codec_config().params() {
-            if let Some(resend) = params.resend() {
-                self.resends[usize::from(*resend)] = true;
-            }
-            self.codecs[usize::from(*params.pt())] = match params.spec().codec {
-                Str0mCodec::Opus => Some(Codec::Opus),
-                Str0mCodec::H264 => Some(Codec::H264),
-                Str0mCodec::Vp8 => Some(Codec::Vp8),
-                Str0mCodec::Vp9 => Some(Codec::Vp9),
-                Str0mCodec::Av1 => Some(Codec::Av1),
-                _ => None,
-            };
-        }
     }
 
     /// The socket, for the poller.
@@ -281,62 +252,30 @@ impl Session {
     /// before was lost.
     #[must_use]
     pub fn viewer(&self, left: Instant) -> Option<ViewerTally> {
-        match &self.side {
-            State::View(tally) => {
-                let mut tally = (**tally).clone();
-                tally.lost = self.ended.is_some_and(|at| at < left);
-                Some(tally)
-            }
-            State::Publish(_) => None,
-        }
+        self.side.viewer(self.ended.is_some_and(|at| at < left))
     }
 
     /// The counters, of a publisher that wanted to leave from `left` on.
     #[must_use]
     pub fn publisher(&self, left: Instant) -> Option<PublisherTally> {
-        let State::Publish(publisher) = &self.side else {
-            return None;
-        };
-        let keyframes = publisher
-            .sending
-            .as_ref()
-            .map_or(0, |s| s.source.keyframes());
-        Some(PublisherTally {
-            keyframes,
-            keyframe_requests_in_window: publisher.requests.all(),
-            keyframe_requests_most: publisher.requests.most_in_a_second(),
-            lost: self.ended.is_some_and(|at| at < left),
-            ..publisher.tally
-        })
+        self.side.publisher(self.ended.is_some_and(|at| at < left))
     }
 
     /// Starts to count for another window.
     pub fn begin_window(&mut self) {
-        match &mut self.side {
-            State::View(tally) => tally.begin_window(),
-            State::Publish(publisher) => {
-                publisher.tally.begin_window();
-                publisher.requests = Burst::default();
-            }
-        }
+        self.side.begin_window();
     }
 
     /// Whether media flows: a viewer has its first keyframe, a publisher is connected.
     #[must_use]
     pub fn flows(&self) -> bool {
-        match &self.side {
-            State::View(tally) => tally.first_keyframe.is_some(),
-            State::Publish(publisher) => publisher.sending.is_some(),
-        }
+        self.side.flows()
     }
 
     /// Whether ICE and DTLS are done.
     #[must_use]
     pub fn connected(&self) -> bool {
-        match &self.side {
-            State::View(tally) => tally.connected.is_some(),
-            State::Publish(publisher) => publisher.sending.is_some(),
-        }
+        self.side.connected()
     }
 
     /// When [`Self::wake`] must be called, at the latest.
@@ -372,7 +311,9 @@ impl Session {
             let within = gauges.window.holds(stamp::now_us());
             chat.write_due(now, within, &mut self.rtc, &mut gauges.chat);
         }
-        self.send_due(now, gauges);
+        if let Side::Publish(publisher) = &mut self.side {
+            publisher.send_due(&mut self.rtc, now, gauges);
+        }
         if self.rtc.handle_input(Input::Timeout(now)).is_err() {
             self.end();
             return;
@@ -410,7 +351,8 @@ impl Session {
                     }
                 }
                 Ok(Output::Event(Event::RtpPacket(packet))) => {
-                    self.packet(&packet, now, at_us, gauges);
+                    let codec = self.payloads.codec(*packet.header.payload_type);
+                    self.side.packet(codec, &packet, now, at_us, gauges);
                 }
                 Ok(Output::Event(Event::ChannelOpen(id, _))) => {
                     if let Some(chat) = &mut self.chat {
@@ -433,7 +375,7 @@ impl Session {
         if !self.rtc.is_alive() {
             self.end();
         }
-        if let State::Publish(publisher) = &self.side
+        if let Side::Publish(publisher) = &self.side
             && let Some(sending) = &publisher.sending
         {
             self.due = self.due.min(sending.source.next_due());
@@ -442,30 +384,12 @@ impl Session {
 
     fn event(&mut self, event: &Event, now: Instant, within: bool) {
         match (event, &mut self.side) {
-            (Event::Connected, State::View(tally)) => {
+            (Event::Connected, Side::View(tally)) => {
                 tally.connected.get_or_insert(now - tally.started);
             }
-            (Event::Connected, State::Publish(publisher)) => {
-                let (audio, video) = (publisher.audio, publisher.video);
-                let pts = self.pt(audio).zip(self.pt(video));
-                if let (State::Publish(publisher), Some((audio_pt, video_pt))) =
-                    (&mut self.side, pts)
-                {
-                    publisher.sending.get_or_insert(Sending {
-                        source: MediaSource::new(publisher.config, now),
-                        audio_pt,
-                        video_pt,
-                    });
-                }
-            }
-            (Event::KeyframeRequest(_), State::Publish(publisher)) => {
-                publisher.tally.keyframe_requests += 1;
-                if within {
-                    publisher.requests.note(now);
-                }
-                if let Some(sending) = &mut publisher.sending {
-                    sending.source.request_keyframe();
-                }
+            (Event::Connected, Side::Publish(publisher)) => publisher.begin(&self.rtc, now),
+            (Event::KeyframeRequest(_), Side::Publish(publisher)) => {
+                publisher.keyframe_asked(now, within);
             }
             (Event::Closed, _) => self.end(),
             _ => {}

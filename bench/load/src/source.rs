@@ -55,20 +55,91 @@ pub struct MediaPacket {
 pub struct MediaSource {
     config: SourceConfig,
     started: Instant,
+    microphone: Microphone,
+    keyframes: Keyframes,
     delta_bytes: u64,
     noise: u64,
     next_frame: Instant,
-    next_audio: Instant,
     /// When the packets before have left at their pace.
     paced_until: Instant,
-    gop_frames: u32,
-    since_keyframe: u32,
-    keyframe_asked: bool,
     frame: Option<Frame>,
     frames: u32,
     video_seq: u32,
-    audio_seq: u32,
-    keyframes: u64,
+}
+
+/// The audio track.
+#[derive(Debug)]
+struct Microphone {
+    started: Instant,
+    bytes: usize,
+    next: Instant,
+    seq: u32,
+}
+
+impl Microphone {
+    fn new(bitrate: Bitrate, now: Instant) -> Self {
+        let bytes = (bitrate.0 as f64 / 8.0 * OPUS_PACKET.as_secs_f64()) as usize;
+        Self {
+            started: now,
+            bytes: bytes.min(PAYLOAD_MAX),
+            next: now,
+            seq: 0,
+        }
+    }
+
+    fn packet(&mut self, now_us: u64) -> MediaPacket {
+        let due = self.next;
+        self.next += OPUS_PACKET;
+        let stamp = Stamp {
+            sent_us: now_us,
+            seq: self.seq,
+            keyframe: false,
+        };
+        self.seq += 1;
+        MediaPacket {
+            kind: TrackKind::Audio,
+            rtp_time: rtp_time(due - self.started, Codec::Opus),
+            marker: false,
+            seq: stamp.seq,
+            due,
+            payload: payload::opus(stamp, self.bytes),
+        }
+    }
+}
+
+/// Which frames are keyframes.
+#[derive(Debug)]
+struct Keyframes {
+    /// Frames from one to the next, where nobody asks for more.
+    every: u32,
+    /// Frames since the last one, itself included.
+    since: u32,
+    asked: bool,
+    begun: u64,
+}
+
+impl Keyframes {
+    fn new(every: u32) -> Self {
+        Self {
+            every,
+            // A whole GOP ago: the first frame is a keyframe.
+            since: every,
+            asked: false,
+            begun: 0,
+        }
+    }
+
+    /// Whether the next frame is one.
+    fn next(&mut self) -> bool {
+        let keyframe = self.asked || self.since >= self.every;
+        self.since += 1;
+        if keyframe {
+            self.asked = false;
+            self.since = 1;
+            self.begun += 1;
+        }
+        keyframe
+    }
 }
 
 /// A video frame whose packets are leaving.
@@ -91,20 +162,15 @@ impl MediaSource {
         Self {
             config,
             started: now,
+            microphone: Microphone::new(config.audio, now),
+            keyframes: Keyframes::new(frames.round() as u32),
             delta_bytes: delta_bytes as u64,
             noise: 0x2545_F491_4F6C_DD1D,
             next_frame: now,
-            next_audio: now,
             paced_until: now,
-            gop_frames: frames.round() as u32,
-            // A whole GOP ago: the first frame is a keyframe.
-            since_keyframe: frames.round() as u32,
-            keyframe_asked: false,
             frame: None,
             frames: 0,
             video_seq: 0,
-            audio_seq: 0,
-            keyframes: 0,
         }
     }
 
@@ -112,24 +178,24 @@ impl MediaSource {
     #[must_use]
     pub fn next_due(&self) -> Instant {
         let video = self.frame.as_ref().map_or(self.next_frame, |f| f.due);
-        video.min(self.next_audio)
+        video.min(self.microphone.next)
     }
 
     /// Makes the next frame a keyframe (an answer to PLI or FIR).
     pub fn request_keyframe(&mut self) {
-        self.keyframe_asked = true;
+        self.keyframes.asked = true;
     }
 
     /// Keyframes begun so far.
     #[must_use]
     pub fn keyframes(&self) -> u64 {
-        self.keyframes
+        self.keyframes.begun
     }
 
     /// The next packet that is due at `now`, stamped as sent at `now_us`.
     pub fn poll(&mut self, now: Instant, now_us: u64) -> Option<MediaPacket> {
-        if self.next_audio <= now {
-            return Some(self.audio_packet(now_us));
+        if self.microphone.next <= now {
+            return Some(self.microphone.packet(now_us));
         }
         if self.frame.is_none() && self.next_frame <= now {
             self.frame = Some(self.begin_frame());
@@ -167,26 +233,6 @@ impl MediaSource {
         Some(packet)
     }
 
-    fn audio_packet(&mut self, now_us: u64) -> MediaPacket {
-        let due = self.next_audio;
-        self.next_audio += OPUS_PACKET;
-        let stamp = Stamp {
-            sent_us: now_us,
-            seq: self.audio_seq,
-            keyframe: false,
-        };
-        self.audio_seq += 1;
-        let len = (self.config.audio.0 as f64 / 8.0 * OPUS_PACKET.as_secs_f64()) as usize;
-        MediaPacket {
-            kind: TrackKind::Audio,
-            rtp_time: rtp_time(due - self.started, Codec::Opus),
-            marker: false,
-            seq: stamp.seq,
-            due,
-            payload: payload::opus(stamp, len.min(PAYLOAD_MAX)),
-        }
-    }
-
     fn begin_frame(&mut self) -> Frame {
         let due = self.next_frame;
         self.frames += 1;
@@ -194,14 +240,10 @@ impl MediaSource {
         if let Some(clip) = self.config.clip {
             return self.clip_frame(clip, due);
         }
-        let keyframe = self.keyframe_asked || self.since_keyframe >= self.gop_frames;
-        self.since_keyframe += 1;
+        let keyframe = self.keyframes.next();
         let mut bytes = self.delta_bytes * (100 - SIZE_SPREAD + self.random(2 * SIZE_SPREAD)) / 100;
         if keyframe {
             bytes *= KEYFRAME_RATIO;
-            self.keyframe_asked = false;
-            self.since_keyframe = 1;
-            self.keyframes += 1;
         }
         let mut bytes = bytes as usize;
         let mut count = bytes.div_ceil(PAYLOAD_MAX).max(1);
@@ -225,7 +267,7 @@ impl MediaSource {
 
     fn clip_frame(&mut self, clip: &Clip, due: Instant) -> Frame {
         let (count, keyframe) = clip.frame(self.frames - 1);
-        self.keyframes += u64::from(keyframe);
+        self.keyframes.begun += u64::from(keyframe);
         Frame {
             keyframe,
             bytes: 0,

@@ -207,49 +207,67 @@ pub struct TrackTally {
     pub corrupt: u64,
     /// Packets without a stamp: another publisher's media.
     pub unstamped: u64,
-    /// Times that the SSRC changed.
-    pub ssrc_changes: u64,
-    ssrc: u32,
-    rtp: Sequence,
-    rtp_missing_before: u64,
+    rtp: RtpSequence,
     stamps: Sequence,
-    rtp_missing_at_window: u64,
 }
 
 impl TrackTally {
     /// RTP sequence numbers that never came, up to the highest that did.
     #[must_use]
     pub fn rtp_missing(&self) -> u64 {
-        self.rtp_missing_before + self.rtp.missing()
+        self.rtp.missing()
     }
 
     /// RTP sequence numbers that went missing since the last [`ViewerTally::begin_window`].
     #[must_use]
     pub fn rtp_missing_in_window(&self) -> u64 {
         // Late packets fill gaps from before it.
-        self.rtp_missing()
-            .saturating_sub(self.rtp_missing_at_window)
+        self.rtp
+            .missing()
+            .saturating_sub(self.rtp.missing_at_window)
     }
 
     fn begin_window(&mut self) {
         (self.in_window, self.came_in_window) = (0, 0);
-        self.rtp_missing_at_window = self.rtp_missing();
+        self.rtp.missing_at_window = self.rtp.missing();
     }
 
-    /// A new SSRC starts a sequence of its own.
-    fn follow(&mut self, ssrc: u32) {
-        if self.packets > 0 && self.ssrc != ssrc {
-            self.ssrc_changes += 1;
-            self.rtp_missing_before += self.rtp.missing();
-            self.rtp = Sequence::default();
-        }
-        self.ssrc = ssrc;
+    /// Times that the SSRC changed.
+    #[must_use]
+    pub fn ssrc_changes(&self) -> u64 {
+        self.rtp.ssrc_changes
     }
 
     /// Packets that came again under the same RTP sequence number or stamp.
     #[must_use]
     pub fn duplicates(&self) -> u64 {
-        self.rtp.duplicates() + self.stamps.duplicates()
+        self.rtp.numbers.duplicates() + self.stamps.duplicates()
+    }
+}
+
+/// The RTP sequence numbers of a track, whose SSRC may change.
+#[derive(Clone, Debug, Default)]
+struct RtpSequence {
+    ssrc: Option<u32>,
+    ssrc_changes: u64,
+    numbers: Sequence,
+    missing_before: u64,
+    missing_at_window: u64,
+}
+
+impl RtpSequence {
+    /// A new SSRC starts a sequence of its own.
+    fn follow(&mut self, ssrc: u32) {
+        if self.ssrc.is_some_and(|before| before != ssrc) {
+            self.ssrc_changes += 1;
+            self.missing_before += self.numbers.missing();
+            self.numbers = Sequence::default();
+        }
+        self.ssrc = Some(ssrc);
+    }
+
+    fn missing(&self) -> u64 {
+        self.missing_before + self.numbers.missing()
     }
 }
 
@@ -322,8 +340,8 @@ impl ViewerTally {
             TrackKind::Audio => &mut self.audio,
             TrackKind::Video => &mut self.video,
         };
-        track.follow(packet.ssrc);
-        if !track.rtp.note(packet.seq) {
+        track.rtp.follow(packet.ssrc);
+        if !track.rtp.numbers.note(packet.seq) {
             return;
         }
         track.packets += 1;
@@ -364,8 +382,8 @@ impl ViewerTally {
             TrackKind::Audio => &mut self.audio,
             TrackKind::Video => &mut self.video,
         };
-        track.follow(header.ssrc);
-        if !track.rtp.note(track.rtp.extend(header.seq)) {
+        track.rtp.follow(header.ssrc);
+        if !track.rtp.numbers.note(track.rtp.numbers.extend(header.seq)) {
             return;
         }
         track.packets += 1;
@@ -511,7 +529,7 @@ mod tests {
             (1, 1)
         );
         assert_eq!(
-            (tally.video.came_in_window, tally.video.ssrc_changes),
+            (tally.video.came_in_window, tally.video.ssrc_changes()),
             (3, 0)
         );
     }

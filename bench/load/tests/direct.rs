@@ -30,7 +30,7 @@ fn check(codec: Codec, depth: Depth, judge: impl Fn(&ViewerTally, &PublisherTall
     let (viewer, sent, gauges) = meet(codec, depth, None);
     for track in [&viewer.audio, &viewer.video] {
         assert_eq!((track.rtp_missing(), track.corrupt), (0, 0));
-        assert_eq!((track.unstamped, track.ssrc_changes), (0, 0));
+        assert_eq!((track.unstamped, track.ssrc_changes()), (0, 0));
         assert!(track.packets >= track.in_window);
     }
     judge(&viewer, &sent, &gauges);

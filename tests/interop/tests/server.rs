@@ -98,7 +98,7 @@ async fn to_ours(codec: Codec) -> Result<()> {
     let viewer = worker.finish()?.viewers.remove(0);
     for (track, sent) in [(&viewer.audio, &sent.audio), (&viewer.video, &sent.video)] {
         assert_eq!((track.rtp_missing(), track.corrupt), (0, 0));
-        assert_eq!((track.unstamped, track.ssrc_changes), (0, 0));
+        assert_eq!((track.unstamped, track.ssrc_changes()), (0, 0));
         assert!(
             track.packets > sent.len() as u64 / 2,
             "{} of {} packets",

@@ -8,7 +8,7 @@ use str0m::format::Codec as Str0mCodec;
 use str0m::media::{Mid, Pt};
 use str0m::rtp::RtpWrite;
 
-use super::{Gauges, Session, State};
+use super::Gauges;
 use crate::source::{MediaPacket, MediaSource, SourceConfig};
 use crate::stamp;
 use crate::tally::Burst;
@@ -41,38 +41,85 @@ pub struct PublisherTally {
 }
 
 impl PublisherTally {
-    pub(super) fn begin_window(&mut self) {
+    fn begin_window(&mut self) {
         (self.audio_in_window, self.video_in_window) = (0, 0);
         self.late_max_in_window = Duration::ZERO;
     }
 }
 
 pub(super) struct Publisher {
-    pub(super) config: SourceConfig,
+    config: SourceConfig,
     pub(super) audio: Mid,
     pub(super) video: Mid,
     /// None until connected.
     pub(super) sending: Option<Sending>,
-    pub(super) tally: PublisherTally,
+    tally: PublisherTally,
     /// Requests for keyframes within the measured window.
-    pub(super) requests: Burst,
+    requests: Burst,
 }
 
 pub(super) struct Sending {
     pub(super) source: MediaSource,
-    pub(super) audio_pt: Pt,
-    pub(super) video_pt: Pt,
+    audio_pt: Pt,
+    video_pt: Pt,
 }
 
-impl Session {
-    pub(super) fn send_due(&mut self, now: Instant, gauges: &Gauges) {
-        let State::Publish(publisher) = &mut self.side else {
+impl Publisher {
+    /// Of tracks that are numbered as an answer to an offer of both has them.
+    pub(super) fn new(config: SourceConfig) -> Self {
+        Self {
+            config,
+            audio: Mid::from("0"),
+            video: Mid::from("1"),
+            sending: None,
+            tally: PublisherTally::default(),
+            requests: Burst::default(),
+        }
+    }
+
+    /// Begins to send, once connected.
+    pub(super) fn begin(&mut self, rtc: &Rtc, now: Instant) {
+        let payload_types = payload_type(rtc, self.audio).zip(payload_type(rtc, self.video));
+        if let Some((audio_pt, video_pt)) = payload_types {
+            self.sending.get_or_insert_with(|| Sending {
+                source: MediaSource::new(self.config, now),
+                audio_pt,
+                video_pt,
+            });
+        }
+    }
+
+    pub(super) fn keyframe_asked(&mut self, now: Instant, within: bool) {
+        self.tally.keyframe_requests += 1;
+        if within {
+            self.requests.note(now);
+        }
+        if let Some(sending) = &mut self.sending {
+            sending.source.request_keyframe();
+        }
+    }
+
+    pub(super) fn begin_window(&mut self) {
+        self.tally.begin_window();
+        self.requests = Burst::default();
+    }
+
+    pub(super) fn tally(&self, lost: bool) -> PublisherTally {
+        let sending = self.sending.as_ref();
+        PublisherTally {
+            keyframes: sending.map_or(0, |sending| sending.source.keyframes()),
+            keyframe_requests_in_window: self.requests.all(),
+            keyframe_requests_most: self.requests.most_in_a_second(),
+            lost,
+            ..self.tally
+        }
+    }
+
+    pub(super) fn send_due(&mut self, rtc: &mut Rtc, now: Instant, gauges: &Gauges) {
+        let Some(sending) = &mut self.sending else {
             return;
         };
-        let Some(sending) = &mut publisher.sending else {
-            return;
-        };
-        let tally = &mut publisher.tally;
+        let tally = &mut self.tally;
         loop {
             let now_us = stamp::now_us();
             let Some(packet) = sending.source.poll(now, now_us) else {
@@ -88,29 +135,29 @@ impl Session {
                 TrackKind::Audio => {
                     tally.audio += 1;
                     tally.audio_in_window += within;
-                    (publisher.audio, sending.audio_pt)
+                    (self.audio, sending.audio_pt)
                 }
                 TrackKind::Video => {
                     tally.video += 1;
                     tally.video_in_window += within;
-                    (publisher.video, sending.video_pt)
+                    (self.video, sending.video_pt)
                 }
             };
-            write(&mut self.rtc, mid, pt, packet, now);
+            write(rtc, mid, pt, packet, now);
         }
     }
+}
 
-    /// The payload type that the answer likes best and that our packetisation fits.
-    pub(super) fn pt(&self, mid: Mid) -> Option<Pt> {
-        let fits = |pt: &Pt| {
-            let params = self.rtc.codec_config().find(|p| p.pt() == *pt);
-            params.is_some_and(|p| {
-                let spec = p.spec();
-                spec.codec != Str0mCodec::H264 || spec.format.packetization_mode == Some(1)
-            })
-        };
-        self.rtc.media(mid)?.remote_pts().iter().copied().find(fits)
-    }
+/// The payload type that the answer likes best and that our packetisation fits.
+fn payload_type(rtc: &Rtc, mid: Mid) -> Option<Pt> {
+    let fits = |pt: &Pt| {
+        let params = rtc.codec_config().find(|p| p.pt() == *pt);
+        params.is_some_and(|p| {
+            let spec = p.spec();
+            spec.codec != Str0mCodec::H264 || spec.format.packetization_mode == Some(1)
+        })
+    };
+    rtc.media(mid)?.remote_pts().iter().copied().find(fits)
 }
 
 fn write(rtc: &mut Rtc, mid: Mid, pt: Pt, packet: MediaPacket, now: Instant) {

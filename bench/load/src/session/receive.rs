@@ -4,15 +4,13 @@ use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use lightstick_types::TrackKind;
 use quinn_udp::{RecvMeta, UdpSockRef};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{Extension, ExtensionMap, RtpPacket};
+use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Input, RtcConfig};
 
-use super::{Gauges, Session, State};
+use super::{Gauges, Session};
 use crate::stamp;
-use crate::tally::{Arrival, Header};
 
 /// A GRO batch is at most this long, in bytes.
 const DATAGRAMS_MAX: usize = 1 << 16;
@@ -101,7 +99,8 @@ impl Session {
         gauges: &mut Gauges,
     ) {
         if self.light && self.flows() && is_rtp(datagram) {
-            self.header(datagram, at, at_us, gauges);
+            let codec = self.payloads.codec(datagram[1] & 0x7F);
+            self.side.header(codec, datagram, at, at_us, gauges);
             return;
         }
         if is_dtls(datagram) && self.chat.as_ref().is_some_and(|chat| chat.is_deaf()) {
@@ -115,71 +114,24 @@ impl Session {
             self.end();
             return;
         }
-        let before = self.video_packets();
+        let before = self.side.video_packets();
         self.pump(at, at_us, gauges);
         if is_rtp(datagram) {
-            self.on_wire(datagram, self.video_packets() > before, at_us, gauges);
+            self.on_wire(datagram, self.side.video_packets() > before, at_us, gauges);
         }
     }
 
     /// Counts a video packet of a viewer as it came; `new`: it was not there before.
     fn on_wire(&self, datagram: &[u8], new: bool, at_us: u64, gauges: &mut Gauges) {
-        let payload_type = usize::from(datagram[1] & 0x7F);
-        let video = self.codecs[payload_type].is_some_and(|c| c.kind() == TrackKind::Video);
-        let resent = self.resends[payload_type];
-        if self.light || !video && !resent {
+        let payload_type = datagram[1] & 0x7F;
+        let resent = self.payloads.is_resend(payload_type);
+        if self.light || !resent && !self.payloads.is_video(payload_type) {
             return;
         }
         if let Some(wire) = gauges.wire.at(at_us, gauges.window) {
             wire.media += u64::from(!resent);
             wire.resent += u64::from(resent);
             wire.repaired += u64::from(resent && new);
-        }
-    }
-
-    fn video_packets(&self) -> u64 {
-        match &self.side {
-            State::View(tally) => tally.video.packets,
-            State::Publish(_) => 0,
-        }
-    }
-
-    pub(super) fn packet(
-        &mut self,
-        packet: &RtpPacket,
-        at: Instant,
-        at_us: u64,
-        gauges: &mut Gauges,
-    ) {
-        let codec = self.codecs[usize::from(*packet.header.payload_type)];
-        if let (State::View(tally), Some(codec)) = (&mut self.side, codec) {
-            let arrival = Arrival {
-                codec,
-                ssrc: *packet.header.ssrc,
-                seq: *packet.seq_no,
-                rtp_time: packet.header.timestamp,
-                marker: packet.header.marker,
-                payload: &packet.payload,
-                at,
-                at_us,
-            };
-            tally.note(arrival, gauges.window, &mut gauges.transit);
-        }
-    }
-
-    /// Counts an RTP packet that stays encrypted (RFC 3550 section 5.1).
-    fn header(&mut self, datagram: &[u8], at: Instant, at_us: u64, gauges: &Gauges) {
-        let codec = self.codecs[usize::from(datagram[1] & 0x7F)];
-        if let (State::View(tally), Some(codec)) = (&mut self.side, codec) {
-            let header = Header {
-                kind: codec.kind(),
-                ssrc: u32::from_be_bytes([8, 9, 10, 11].map(|i| datagram[i])),
-                seq: u16::from_be_bytes([datagram[2], datagram[3]]),
-                bytes: datagram.len(),
-                at,
-                at_us,
-            };
-            tally.note_header(header, gauges.window);
         }
     }
 }
