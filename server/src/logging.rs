@@ -42,7 +42,6 @@ impl Default for LogConfig {
 /// Libraries whose warnings are about what peers send: any peer could fill the log with them.
 const ABOUT_PEERS: &[&str] = &["str0m", "sctp_proto", "dimpl"];
 
-/// What is logged.
 pub(crate) fn filter(config: &LogConfig) -> anyhow::Result<EnvFilter> {
     EnvFilter::try_new(directives(&config.level))
         .with_context(|| format!("in [log]: level is {:?}: write info or debug", config.level))

@@ -190,7 +190,6 @@ pub async fn serve(
     Ok(())
 }
 
-/// The chat, running.
 struct Chatting {
     plane: ChatPlane,
     guests_write: bool,

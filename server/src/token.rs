@@ -9,7 +9,6 @@ use crate::cli::TokenRequest;
 use crate::config::AuthConfig;
 use crate::keys;
 
-/// A signed token.
 pub(crate) fn mint(auth: &AuthConfig, request: &TokenRequest) -> anyhow::Result<String> {
     let key = keys::signing_key(auth, request.kid.as_deref())?;
     let grants = Grants {

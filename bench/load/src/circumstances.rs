@@ -21,7 +21,6 @@ pub struct Circumstances {
     pub cpu: String,
     /// How many of its cores this machine has.
     pub cores: u64,
-    /// The kernel's release.
     pub kernel: String,
     /// Mean number of running processes over the last minute, these included.
     pub load: f64,

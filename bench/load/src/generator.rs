@@ -58,7 +58,6 @@ pub struct Generator {
     pub busiest_thread: f64,
     /// Its resident memory at the end, in bytes.
     pub rss: u64,
-    /// The machine's idle share.
     pub machine_idle: f64,
     /// What other processes than server and generator used, as a number of cores. Absent where
     /// the server's process is not known.

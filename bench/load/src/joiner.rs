@@ -64,9 +64,7 @@ impl ChatCrowd {
 /// How sessions are opened and ended.
 #[derive(Clone, Debug)]
 pub enum Protocol {
-    /// WHIP or WHEP.
     Whip(Signal),
-    /// Janus VideoRoom.
     Janus(Janus),
 }
 

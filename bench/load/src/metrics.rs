@@ -37,7 +37,6 @@ impl Counter {
         })
     }
 
-    /// What it is called there.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::tally::Times;
 
-/// Durations in milliseconds.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Millis {

@@ -40,7 +40,6 @@ pub struct Machine {
     pub cpu: String,
     /// How many of its cores.
     pub cores: u64,
-    /// The kernel's release.
     pub kernel: String,
 }
 

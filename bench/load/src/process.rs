@@ -12,7 +12,6 @@ pub struct Usage {
     pub cpu: Duration,
     /// Resident memory in bytes.
     pub rss: u64,
-    /// Open file descriptors.
     pub fds: u64,
     pub threads: u64,
     /// Datagrams that its UDP sockets had no room for, of those that are open.

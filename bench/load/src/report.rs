@@ -16,7 +16,6 @@ use crate::session::PublisherTally;
 use crate::storm::Storm;
 use crate::sweep::{Step, Sweep};
 
-/// What the publisher did.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Published {
     pub audio_packets: u64,

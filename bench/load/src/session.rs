@@ -43,7 +43,6 @@ use crate::tally::{ChatTally, Times, ViewerTally, Window, WireLog};
 /// Asked of the kernel for each socket, in bytes; it may give less.
 const RECEIVE_BUFFER: usize = 1 << 20;
 
-/// What a session is for.
 #[derive(Clone, Copy, Debug)]
 pub enum SessionKind {
     Publish(SourceConfig),

@@ -32,7 +32,6 @@ pub enum SignalError {
     /// The server said no; the text is its problem's code, or the start of its body.
     #[error("HTTP {0} {1}")]
     Refused(u16, String),
-    /// A 201 without `Location`.
     #[error("HTTP 201 without Location")]
     NoLocation,
     /// No answer, or none that is HTTP.

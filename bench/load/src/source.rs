@@ -19,7 +19,6 @@ const OPUS_PACKET: Duration = Duration::from_millis(20);
 /// A frame's packets leave at this multiple of the bit rate, as browsers pace them.
 const PACE: f64 = 2.5;
 
-/// What a source sends.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceConfig {
     /// H.264 or VP8.

@@ -134,7 +134,6 @@ pub struct Spent {
 /// The server's send calls in a step, from its metrics.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Sends {
-    /// Calls a second.
     pub calls_per_sec: f64,
     /// Packets delivered to viewers for each call.
     pub packets_per_call: Option<f64>,
@@ -309,7 +308,6 @@ impl Estimate {
     }
 }
 
-/// All steps of a sweep.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sweep {
     /// What the server is called in tables and plots.

@@ -60,7 +60,6 @@ impl Times {
         self.0.add(&other.0).expect("both have the same bounds");
     }
 
-    /// How many were recorded.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.0.len()
@@ -190,7 +189,6 @@ pub struct Header {
     pub at_us: u64,
 }
 
-/// One track's counters.
 #[derive(Clone, Debug, Default)]
 pub struct TrackTally {
     /// Packets that came, duplicates not counted.
@@ -232,7 +230,6 @@ impl TrackTally {
         self.rtp.missing_at_window = self.rtp.missing();
     }
 
-    /// Times that the SSRC changed.
     #[must_use]
     pub fn ssrc_changes(&self) -> u64 {
         self.rtp.ssrc_changes
@@ -280,7 +277,6 @@ struct Assembly {
     packets: u64,
 }
 
-/// One viewer's counters.
 #[derive(Clone, Debug)]
 pub struct ViewerTally {
     /// Just before its offer was sent.

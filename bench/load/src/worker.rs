@@ -115,7 +115,6 @@ impl WorkerHandle {
         self.send(Command::Measure(window));
     }
 
-    /// Asks what was measured.
     #[must_use]
     pub fn collect(&self) -> Measured {
         let (reply, measured) = bounded(1);

@@ -7,7 +7,6 @@ use serde::Serialize;
 /// A message as it was kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MessageEntry {
-    /// Its id in the room.
     pub id: u64,
     /// Incarnation of the room.
     pub epoch: u64,
@@ -19,7 +18,6 @@ pub struct MessageEntry {
     pub role: u8,
     /// The message it answers.
     pub reply_to: Option<u64>,
-    /// What was paid for it.
     pub paid: Option<PaidEntry>,
     /// Whether the room showed it.
     pub shown: bool,
@@ -29,7 +27,6 @@ pub struct MessageEntry {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MessageBody {
-    /// The user's id.
     pub user: String,
     /// Their name as it was then.
     pub name: String,
@@ -72,7 +69,6 @@ pub struct HistoryQuery {
     pub to_ms: Option<u64>,
     /// Only messages of this user.
     pub user: Option<String>,
-    /// The newest first.
     pub newest_first: bool,
 }
 
@@ -118,11 +114,9 @@ pub struct RoomState {
 /// A webhook that nobody took, as it was kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeadLetter {
-    /// The event's id.
     pub id: String,
     /// Where it should have gone.
     pub url: String,
-    /// What kind of event.
     pub event: String,
     /// What should have been sent. None after the data were erased.
     pub body: Option<Vec<u8>>,
@@ -138,10 +132,7 @@ pub struct DeadLetter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verified {
     /// Every row is as it was written.
-    Whole {
-        /// How many rows there are.
-        rows: u64,
-    },
+    Whole { rows: u64 },
     /// The chain does not hold from here on.
     Broken {
         /// The first row that is not as it was written, or is missing.

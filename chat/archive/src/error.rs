@@ -46,7 +46,6 @@ pub enum AppendError {
     /// `journal_bytes_max` is reached: the database was away for too long.
     #[error("the journal is full")]
     Full,
-    /// The disk is full.
     #[error("the disk is full")]
     DiskFull,
     #[error("the disk failed: {0:?}")]

@@ -52,7 +52,6 @@ pub struct MessageRecord {
     pub text: String,
     /// The message it answers.
     pub reply_to: Option<u64>,
-    /// What was paid for it.
     pub paid: Option<PaidRecord>,
     /// Whether the room showed it to anybody but its author.
     pub shown: bool,
@@ -128,7 +127,6 @@ pub struct DeadLetterRecord {
     pub id: String,
     /// Where it should have gone.
     pub url: String,
-    /// What kind of event.
     pub event: String,
     /// Whose data the body holds; erased with them.
     pub user: Option<String>,

@@ -54,7 +54,6 @@ pub struct ArchiveStatsSnapshot {
     pub batches: u64,
     /// Times the journal was forced onto the disk.
     pub syncs: u64,
-    /// Keys made for users.
     pub keys_made: u64,
     /// Rows deleted by age.
     pub deleted: u64,

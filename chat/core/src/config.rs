@@ -103,7 +103,6 @@ impl Default for RoomConfig {
 #[error("{name} must be {range}")]
 pub struct RoomConfigError {
     pub name: &'static str,
-    /// What it may be.
     pub range: &'static str,
 }
 

@@ -48,14 +48,12 @@ pub struct Answer {
     /// It must not be given where the records that it came with could not be kept: somebody used
     /// their power, or paid. A fan's message goes on without.
     pub binding: bool,
-    /// What came of it.
     pub result: Result<Done, Refusal>,
 }
 
 /// Something to keep, in order.
 #[derive(Clone, Debug)]
 pub enum Record {
-    /// A message was accepted.
     Message(MessageRecord),
     /// Messages were taken away.
     Removed {
@@ -120,10 +118,11 @@ pub struct AuditRecord {
 
 #[derive(Clone, Debug)]
 pub enum RoomEvent {
-    /// A message was accepted.
     MessageCreated(proto::Message),
     /// Messages were taken away.
-    MessagesDeleted { ids: Vec<u64> },
+    MessagesDeleted {
+        ids: Vec<u64>,
+    },
     /// A message waits for a moderator.
     MessageHeld {
         message: proto::Message,
@@ -132,7 +131,9 @@ pub enum RoomEvent {
     /// A user was sanctioned, or is free again.
     UserModerated(AuditRecord),
     /// Somebody asks to be heard.
-    AppealOpened { user: String, text: String },
-    /// A poll is over.
+    AppealOpened {
+        user: String,
+        text: String,
+    },
     PollEnded(proto::Poll),
 }

@@ -53,7 +53,6 @@ impl Sanction {
     }
 }
 
-/// All sanctions of a room.
 #[derive(Debug, Default)]
 pub(crate) struct Sanctions {
     by_user: HashMap<String, Sanction>,

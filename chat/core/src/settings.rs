@@ -15,7 +15,6 @@ pub const SLOW_SECONDS_MAX: u32 = 120;
 pub const TERMS_MAX: usize = 500;
 /// Longest blocked term, in characters.
 pub const TERM_CHARS_MAX: usize = 100;
-/// Emotes of a room.
 pub const EMOTES_MAX: usize = 200;
 /// Longest name of an emote, in bytes.
 pub const EMOTE_NAME_MAX: usize = 32;

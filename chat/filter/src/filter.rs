@@ -46,7 +46,6 @@ pub struct FilterConfig {
     /// Words in which a blocked term is fine; up to [`ALLOWED_TERMS_MAX`]. Written as for
     /// [`Term::parse`].
     pub allowed: Vec<String>,
-    /// What happens to links.
     pub links: LinkPolicy,
     /// Hosts, with their subdomains, that may be linked to.
     pub hosts: Vec<String>,

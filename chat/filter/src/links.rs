@@ -159,7 +159,6 @@ pub(crate) struct Links {
     hosts: Vec<String>,
 }
 
-/// How a link was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
     None,

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::webhook::{self, DeliveryConfig, HookConfigError, ReviewConfig, WebhookConfig};
 
-/// Settings of the chat.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChatConfig {
@@ -73,7 +72,6 @@ pub enum ConfigError {
     #[error("chat.{name} must be {range}")]
     Range {
         name: &'static str,
-        /// What it may be.
         range: &'static str,
     },
     /// In `chat.room`.

@@ -111,7 +111,6 @@ impl Open {
     }
 }
 
-/// The rooms that are open.
 struct Rooms {
     limits: RoomLimits,
     open: HashMap<RoomName, Open>,
@@ -321,7 +320,6 @@ impl Hub {
         self.ask(room, None).await
     }
 
-    /// The rooms that are open.
     pub(crate) async fn all(&self) -> Result<Vec<RoomName>, NoRoom> {
         let (reply, answer) = oneshot::channel();
         let request = Request::All { reply };

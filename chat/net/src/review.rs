@@ -20,7 +20,6 @@ use crate::webhook::{ReviewConfig, Secret, body, new_id, signed};
 /// Longest answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
-/// What the hook answers.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "verdict", rename_all = "lowercase")]
 enum HookAnswer {

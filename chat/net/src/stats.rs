@@ -31,7 +31,6 @@ pub struct PlaneStats {
     /// Clients of these rooms now, over whatever transport.
     pub clients: Number,
     pub sockets: Number,
-    /// Messages that were accepted.
     pub accepted: Number,
     /// Of these, shown to everybody.
     pub shown: Number,
@@ -39,11 +38,9 @@ pub struct PlaneStats {
     pub skipped: Number,
     /// Of these, shown to their author only, or deleted before they were shown.
     pub hidden: Number,
-    /// Requests that were refused.
     pub refused: Number,
     /// Messages that waited for a moderator.
     pub held: Number,
-    /// Reactions that were counted.
     pub reactions: Number,
     /// Reactions above a client's limit, or of no known kind.
     pub reactions_dropped: Number,
@@ -61,7 +58,6 @@ pub struct PlaneStats {
     pub webhooks_waiting: Number,
     /// Webhooks that were taken.
     pub webhooks_delivered: Number,
-    /// Tries of webhooks that failed.
     pub webhooks_failed: Number,
     /// Webhooks that became dead letters.
     pub webhooks_dead: Number,

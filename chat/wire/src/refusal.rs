@@ -32,7 +32,6 @@ macro_rules! codes {
                 match self { $(Self::$variant => $status,)* }
             }
 
-            /// The title of its problem.
             #[must_use]
             pub const fn title(self) -> &'static str {
                 match self { $(Self::$variant => $title,)* }

@@ -22,11 +22,8 @@ pub enum Kind {
 pub struct Definition {
     /// Its name, unit last.
     pub name: &'static str,
-    /// What it is.
     pub kind: Kind,
-    /// What it means.
     pub help: &'static str,
-    /// Its labels.
     pub labels: &'static [&'static str],
     pub(super) source: Source,
 }

@@ -16,7 +16,6 @@ pub const LINE_BYTES_MAX: usize = 1_024;
 /// Most candidates in one fragment.
 pub const CANDIDATES_MAX: usize = 64;
 
-/// What a fragment says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fragment {
     /// `ice-ufrag`, 4 to 256 `ice-char`.
@@ -25,7 +24,6 @@ pub struct Fragment {
     pub pwd: Option<String>,
     /// The value of `a=group:BUNDLE` as it stands, for repeating it in the answer.
     pub bundle: Option<String>,
-    /// The first media section.
     pub media: Option<MediaSection>,
     /// Candidate attributes in order, each from `candidate:` on.
     pub candidates: Vec<String>,

@@ -144,7 +144,6 @@ pub enum TokenError {
     /// The signature does not fit.
     #[error("the token's signature is wrong")]
     BadSignature,
-    /// `exp` has passed.
     #[error("the token has expired")]
     Expired,
     /// `nbf` has not come.
@@ -152,7 +151,6 @@ pub enum TokenError {
     NotYetValid,
     #[error("the token is for another room")]
     WrongRoom,
-    /// The grant is missing.
     #[error("the token does not grant `{0}`")]
     NoGrant(Grant),
 }
@@ -257,13 +255,11 @@ impl KeySet {
         }
     }
 
-    /// How many keys there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()

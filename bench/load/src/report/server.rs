@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::process::Usage;
 
-/// What the server spent.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Server {
     /// CPU seconds in the measured span.

@@ -90,7 +90,6 @@ impl From<LinkConfig> for Link {
 /// What viewers saw of the chat within the window.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Chat {
-    /// Viewers that were welcomed.
     pub welcomed: u64,
     /// Frames that came to all of them.
     pub frames: u64,

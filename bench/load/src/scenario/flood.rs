@@ -21,7 +21,6 @@ use crate::cli::{self, FloodKind};
 use crate::flood::Flood;
 use crate::report::Report;
 
-/// What all attackers share.
 #[derive(Default)]
 struct Attack {
     stopped: AtomicBool,

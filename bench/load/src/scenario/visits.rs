@@ -22,7 +22,6 @@ pub(super) struct Visits {
     /// Of the first; the others follow.
     pub(super) first_id: Id,
     pub(super) count: usize,
-    /// Joins a second.
     pub(super) rate: f64,
     /// None: until somebody else sees them off.
     pub(super) stay: Option<Duration>,

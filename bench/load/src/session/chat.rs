@@ -110,7 +110,6 @@ impl Chat {
         }
     }
 
-    /// Writes what is due.
     pub(super) fn write_due(
         &mut self,
         now: Instant,

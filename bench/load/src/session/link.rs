@@ -17,7 +17,6 @@ pub struct LinkConfig {
     pub delay: Duration,
 }
 
-/// One viewer's link.
 #[derive(Debug)]
 pub(super) struct Link {
     config: LinkConfig,

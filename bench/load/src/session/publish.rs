@@ -16,7 +16,6 @@ use crate::tally::Burst;
 /// Where a publisher's RTP sequence numbers start: far from a roll-over.
 const FIRST_RTP_SEQ: u64 = 1_000;
 
-/// What a publisher did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PublisherTally {
     pub audio: u64,

@@ -15,7 +15,6 @@ pub(super) enum Side {
 }
 
 impl Side {
-    /// The counters, of a viewer.
     pub(super) fn viewer(&self, lost: bool) -> Option<ViewerTally> {
         match self {
             Self::View(tally) => {
@@ -27,7 +26,6 @@ impl Side {
         }
     }
 
-    /// The counters, of a publisher.
     pub(super) fn publisher(&self, lost: bool) -> Option<PublisherTally> {
         match self {
             Self::View(_) => None,
@@ -42,7 +40,6 @@ impl Side {
         }
     }
 
-    /// Whether media flows.
     pub(super) fn flows(&self) -> bool {
         match self {
             Self::View(tally) => tally.first_keyframe.is_some(),

@@ -30,7 +30,6 @@ impl Burst {
         self.most = self.most.max(self.recent.len() as u64);
     }
 
-    /// How many there were.
     #[must_use]
     pub fn all(&self) -> u64 {
         self.all

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::Window;
 
-/// Length of a slice.
 pub const SLICE: Duration = Duration::from_secs(5);
 
 /// Video packets of all full viewers.

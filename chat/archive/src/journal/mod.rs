@@ -101,7 +101,6 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// The starts of all segments.
     fn starts(&self) -> Vec<u64> {
         self.starts
             .lock()
@@ -141,7 +140,6 @@ pub(crate) struct Folder {
     path: PathBuf,
     // Held for as long as the folder is used; the system lets go of it with the process.
     _lock: Lock,
-    /// Which journal it is.
     pub(crate) id: JournalId,
     starts: Vec<u64>,
 }

@@ -74,7 +74,6 @@ impl Board {
         self.snapshot = None;
     }
 
-    /// The poll that runs.
     pub(super) fn poll(&self) -> Option<&Poll> {
         self.poll.as_ref()
     }

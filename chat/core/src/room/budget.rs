@@ -47,7 +47,6 @@ pub(super) struct Schedule {
     urgent_at: Option<Instant>,
 }
 
-/// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
     /// Everything.

@@ -294,7 +294,6 @@ impl Conversation {
         }));
     }
 
-    /// Shows what is due.
     pub(super) fn show_due(&mut self, now: Now) {
         match self.broadcast.schedule.due(now.at) {
             Some(Due::Tick) => self.tick(now),

@@ -143,7 +143,6 @@ impl Crowd {
         Some(Arc::clone(&self.clients.get(&client)?.member))
     }
 
-    /// How many connections there are.
     pub(super) fn present(&self) -> usize {
         self.clients.len()
     }

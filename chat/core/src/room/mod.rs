@@ -78,9 +78,7 @@ pub struct ChatRoom {
 /// A room as moderators and integrators see it.
 #[derive(Clone, Debug)]
 pub struct Overview {
-    /// How many connections there are.
     pub present: usize,
-    /// The settings in force.
     pub settings: proto::Settings,
     /// The place of the last entry that was shown.
     pub position: proto::Position,
@@ -124,7 +122,6 @@ impl ChatRoom {
         talk.crowd_changed(now);
     }
 
-    /// A client is gone.
     pub fn disconnect(&mut self, now: Now, client: ClientKey) {
         let talk = &mut self.state.talk;
         if talk.crowd.disconnect(now, client) {
@@ -139,7 +136,6 @@ impl ChatRoom {
         }
     }
 
-    /// A client's request.
     pub fn receive(&mut self, now: Now, client: ClientKey, request: Request) {
         let Some(member) = self.state.talk.crowd.member(client) else {
             return;

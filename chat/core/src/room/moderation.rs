@@ -11,7 +11,6 @@ use crate::now::Now;
 use crate::record::Stored;
 use crate::sanctions::{Sanction, Sanctions};
 
-/// What an appeal says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Appeal {
     pub(super) text: String,

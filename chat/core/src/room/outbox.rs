@@ -49,7 +49,6 @@ pub struct Review {
 /// What a room counts, since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Messages that were accepted.
     pub accepted: u64,
     /// Of these, shown to everybody.
     pub shown: u64,
@@ -57,11 +56,9 @@ pub struct Totals {
     pub skipped: u64,
     /// Of these, shown to their author only, or deleted before they were shown.
     pub hidden: u64,
-    /// Requests that were refused.
     pub refused: u64,
     /// Messages that waited for a moderator.
     pub held: u64,
-    /// Reactions that were counted.
     pub reactions: u64,
     /// Reactions above a client's limit, or of no known kind.
     pub reactions_dropped: u64,

@@ -9,7 +9,6 @@ use crate::record::{Actor, AuditRecord, ClientKey, Done, Record};
 use crate::sanctions::Sanction;
 use crate::screen::Screen;
 
-/// One change.
 #[derive(Debug)]
 pub(super) enum Change {
     Delete {

@@ -119,7 +119,6 @@ impl Rules {
         Ok(())
     }
 
-    /// Remembers what was written.
     pub(super) fn remember(&mut self, text: &str) {
         if self.recent.len() == RECENT_MAX {
             self.recent.pop_front();

@@ -13,7 +13,6 @@ use super::sign::Secret;
 /// Webhooks that may be configured.
 const WEBHOOKS_MAX: usize = 16;
 
-/// One receiver of webhooks.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebhookConfig {

@@ -27,7 +27,6 @@ const IDS_MAX: usize = 1_000;
 /// One thing to be told, the same to all receivers.
 #[derive(Clone, Debug)]
 pub(crate) struct Notice {
-    /// `webhook-id`.
     pub(crate) id: Arc<str>,
     /// One of [`EVENTS`].
     pub(crate) event: Arc<str>,

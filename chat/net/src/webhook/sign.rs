@@ -11,7 +11,6 @@ const PREFIX: &str = "whsec_";
 /// Lengths that a secret may have, in bytes.
 const BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// A malformed secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write whsec_ and 24 to 64 random bytes in base64")]
 pub(crate) struct BadSecret;

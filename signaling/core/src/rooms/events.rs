@@ -31,22 +31,26 @@ pub enum Effect {
     Event(Event),
 }
 
-/// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Media flows in a room where nothing was on.
-    RoomStarted { room: RoomName },
+    RoomStarted {
+        room: RoomName,
+    },
     /// The show is over.
-    RoomEnded { room: RoomName, reason: EndReason },
+    RoomEnded {
+        room: RoomName,
+        reason: EndReason,
+    },
     /// The publisher's connection was lost, or was ended while another one comes up.
     PublisherInterrupted {
         room: RoomName,
         /// How long the room waits.
         grace: Duration,
     },
-    /// Media flows again.
-    PublisherReturned { room: RoomName },
-    /// A session was opened.
+    PublisherReturned {
+        room: RoomName,
+    },
     SessionJoined {
         session: SessionId,
         number: SessionNumber,
@@ -74,9 +78,15 @@ pub enum Event {
         main: Option<TrackId>,
     },
     /// Another video track is shown first.
-    MainChanged { room: RoomName, main: TrackId },
+    MainChanged {
+        room: RoomName,
+        main: TrackId,
+    },
     /// What is wrong with the publisher's stream is something else than before, or nothing.
-    HintsChanged { room: RoomName, hints: Vec<Hint> },
+    HintsChanged {
+        room: RoomName,
+        hints: Vec<Hint>,
+    },
 }
 
 /// Why a show is over.
@@ -103,7 +113,6 @@ pub enum LeaveReason {
     Deleted,
     /// An administrator ended it.
     Kicked,
-    /// An administrator closed its room.
     RoomClosed,
     /// Its room's show has been over for long.
     RoomExpired,
@@ -113,7 +122,6 @@ pub enum LeaveReason {
     Abandoned,
     /// The server stops.
     Drained,
-    /// The peer closed the connection.
     PeerClosed,
     /// No connection within the connect time.
     ConnectTimeout,
@@ -123,7 +131,6 @@ pub enum LeaveReason {
     ConsentExpired,
     /// The publisher sent far above its limit.
     BitrateExceeded,
-    /// The connection failed.
     TransportError,
     /// A fault of the server.
     Internal,

@@ -20,11 +20,9 @@ pub struct Limits {
     pub waiting_rooms_max: usize,
     /// Of them, those that one client has opened: an address, or a token's participant.
     pub waiting_rooms_per_client_max: usize,
-    /// Viewers of one room.
     pub viewers_per_room_max: usize,
     /// Sessions of one address (an IPv6 /64 counts as one).
     pub sessions_per_address_max: usize,
-    /// Joins of one address.
     pub joins_per_address: Rate,
     /// Joins of all addresses together.
     pub joins: Rate,
@@ -79,7 +77,6 @@ impl Budgets {
         }
     }
 
-    /// Takes one join.
     pub(super) fn take_join(&mut self, now: Instant, address: Network) -> Result<(), Refusal> {
         self.refused_offers
             .check(now, address)

@@ -135,7 +135,6 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// An empty registry.
     #[must_use]
     pub fn new(config: RoomsConfig) -> Self {
         Self {
@@ -252,7 +251,6 @@ impl Rooms {
         }
     }
 
-    /// Stops admitting anybody.
     pub fn drain(&mut self) {
         self.draining = true;
     }

@@ -38,7 +38,6 @@ pub struct RoomStatus {
     pub tracks: Vec<VideoTrack>,
     /// The one that is shown first to viewers who have not chosen themselves.
     pub main: Option<TrackId>,
-    /// How many watch.
     pub viewers: usize,
 }
 
@@ -51,7 +50,6 @@ impl RoomStatus {
     }
 }
 
-/// A room in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomSummary {
     /// Its id in the media plane.
@@ -67,7 +65,6 @@ pub struct RoomSummary {
     pub main: Option<TrackId>,
     /// What is wrong with the publisher's stream, and for how long.
     pub hints: Vec<(Hint, Duration)>,
-    /// How many watch.
     pub viewers: usize,
     /// Who publishes. Not who is parked.
     pub publisher: Option<Participant>,
@@ -77,7 +74,6 @@ pub struct RoomSummary {
     pub live_for: Option<Duration>,
 }
 
-/// A session in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionSummary {
     /// The secret id.
@@ -96,7 +92,6 @@ pub struct SessionSummary {
     pub age: Duration,
 }
 
-/// How many of what there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub rooms: usize,

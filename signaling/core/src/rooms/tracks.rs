@@ -9,7 +9,6 @@ use super::{Effect, Event, Participant, Rooms, VideoTrack};
 /// Why another track is not shown first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoMain {
-    /// The room is not there.
     #[error("no such room")]
     Room,
     /// Its publisher has announced no such video track, or is not there.

@@ -23,7 +23,6 @@ impl Rooms {
 }
 
 impl View<'_> {
-    /// How many of what there are.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.0.counts

@@ -23,7 +23,6 @@ impl Opener {
     }
 }
 
-/// How many there are.
 #[derive(Debug, Default)]
 pub(super) struct WaitingRooms {
     guests: usize,

@@ -75,13 +75,14 @@ pub(crate) struct Patch {
     pub(crate) fragment: Fragment,
 }
 
-/// What a PATCH comes to.
 pub(crate) enum Patched {
     /// Candidates, which change nothing: a lite agent learns its peer's addresses from the checks that come
     /// in (RFC 8445 section 2.4).
     Trickle,
-    /// ICE was restarted.
-    Restarted { fragment: Fragment, etag: EntityTag },
+    Restarted {
+        fragment: Fragment,
+        etag: EntityTag,
+    },
 }
 
 /// A session that exists.
