@@ -13,7 +13,7 @@ const ROOT = path.resolve(HERE, '../..');
 /** GStreamer's bindings are a package of the system, for the system's Python. */
 const SYSTEM_PYTHON = '/usr/bin/python3';
 const PION = path.join(ROOT, 'target/clients/pion');
-const WEBRTC = path.join(ROOT, 'target/debug/webrtc-peer');
+const WEBRTC = process.env.LIGHTSTICK_WEBRTC_PEER ?? path.join(ROOT, 'target/debug/webrtc-peer');
 
 const require = createRequire(import.meta.url);
 const packageVersion = (name) => JSON.parse(readFileSync(path.join(HERE, 'node_modules', name, 'package.json'))).version;
