@@ -8,12 +8,12 @@ use lightstick_sfu_core::health::Fault;
 use lightstick_sfu_core::room::{Down, FeederId, Output, PeerId, SourceEvent, Turn};
 use lightstick_sfu_core::streams::StreamSet;
 use lightstick_sfu_core::uptrack::{Incoming, Refused};
-use lightstick_types::{RoomId, SessionId, ShardId, StreamId, TrackId};
+use lightstick_types::{RoomId, SessionId, StreamId, TrackId};
 
 use crate::api::{CloseReason, LayerMedia, MediaEvent, RoomMedia, TrackMedia};
 use crate::attached::{Feeder, TapEnd, Wish};
 use crate::link::Message;
-use crate::rooms::{RoomKey, peer_of, shard_of};
+use crate::rooms::RoomKey;
 use crate::session::{RoleState, Session};
 use crate::shard::Shard;
 use crate::viewer::Seat;
@@ -85,8 +85,8 @@ impl Shard {
     }
 
     /// Hears another shard.
-    pub(crate) fn hear(&mut self, from: ShardId, message: Message) {
-        let (now, peer) = (self.now, peer_of(from));
+    pub(crate) fn hear(&mut self, peer: PeerId, message: Message) {
+        let now = self.now;
         match message {
             Message::Up(id, up) if self.rooms.is_home(id) => {
                 let room = self.rooms.open(id, now);
@@ -150,10 +150,10 @@ impl Shard {
 
     fn follow_output(&mut self, room: RoomKey, id: RoomId, output: Output) {
         match output {
-            Output::Up(peer, up) => self.links.send(shard_of(peer), Message::Up(id, up)),
+            Output::Up(peer, up) => self.links.send(peer, Message::Up(id, up)),
             Output::Down(peer, Down::Media(batch)) => {
                 let message = Message::Down(id, Down::Media(batch));
-                if !self.links.offer(shard_of(peer), message) {
+                if !self.links.offer(peer, message) {
                     self.io.stats.drop_ring.add(1);
                     if let Some((hop, _)) = self.rooms.get(room) {
                         hop.handle_overflow(peer, StreamId::all().collect(), self.now);
@@ -161,7 +161,7 @@ impl Shard {
                 }
             }
             Output::Replay(peer) => self.replay(room, id, peer),
-            Output::Down(peer, down) => self.links.send(shard_of(peer), Message::Down(id, down)),
+            Output::Down(peer, down) => self.links.send(peer, Message::Down(id, down)),
             Output::Keyframe(feeder, streams) => match Feeder::from(feeder) {
                 Feeder::Session(key) => self.ask_for_keyframes(key, streams),
                 Feeder::Source(source) => {

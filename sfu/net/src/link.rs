@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use lightstick_sfu_core::room::{Down, Up};
+use lightstick_sfu_core::room::{Down, PeerId, Up};
 use lightstick_types::{RoomId, ShardId};
 use mio::Waker;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
@@ -17,7 +17,13 @@ pub(crate) enum Message {
     Down(RoomId, Down),
 }
 
-/// The rings of one shard to and from all others.
+/// A shard as hops name it: the first numbers of peers are those of the shards.
+pub(crate) fn peer_of(shard: ShardId) -> PeerId {
+    PeerId(shard.0.into())
+}
+
+/// The rings of one shard to and from all others. Other peers are not here: what is for them is
+/// dropped.
 pub(crate) struct Links {
     outgoing: Vec<Option<Outgoing>>,
     incoming: Vec<Option<Consumer<Message>>>,
@@ -62,8 +68,8 @@ pub(crate) fn mesh(wakers: &[Arc<Waker>], capacity: usize) -> Vec<Links> {
 
 impl Links {
     /// Offers media to a shard. False when the ring is full: the media is dropped.
-    pub(crate) fn offer(&mut self, to: ShardId, message: Message) -> bool {
-        let Some(outgoing) = &mut self.outgoing[usize::from(to.0)] else {
+    pub(crate) fn offer(&mut self, to: PeerId, message: Message) -> bool {
+        let Some(outgoing) = self.ring_to(to) else {
             return true;
         };
         outgoing.drain();
@@ -77,22 +83,26 @@ impl Links {
     }
 
     /// Sends something that must arrive.
-    pub(crate) fn send(&mut self, to: ShardId, message: Message) {
-        if let Some(outgoing) = &mut self.outgoing[usize::from(to.0)] {
+    pub(crate) fn send(&mut self, to: PeerId, message: Message) {
+        if let Some(outgoing) = self.ring_to(to) {
             outgoing.waiting.push_back(message);
             outgoing.drain();
         }
     }
 
+    fn ring_to(&mut self, to: PeerId) -> Option<&mut Outgoing> {
+        self.outgoing.get_mut(to.0 as usize)?.as_mut()
+    }
+
     /// The next message from any shard, of each in its turn.
-    pub(crate) fn receive(&mut self) -> Option<(ShardId, Message)> {
+    pub(crate) fn receive(&mut self) -> Option<(PeerId, Message)> {
         let shards = self.incoming.len();
         for _ in 0..shards {
             let from = self.turn;
             self.turn = (self.turn + 1) % shards;
             let ring = self.incoming[from].as_mut();
             if let Some(message) = ring.and_then(|ring| ring.pop().ok()) {
-                return Some((ShardId(from as u16), message));
+                return Some((peer_of(ShardId(from as u16)), message));
             }
         }
         None

@@ -10,6 +10,7 @@ use lightstick_types::{Bitrate, NodeId, RoomId, ShardId};
 use slab::Slab;
 
 use crate::config::MediaConfig;
+use crate::link::peer_of;
 use crate::stats::{DELAY_BOUNDS_US, ShardStats};
 
 /// A room's place on its shard. It is free for another once nothing needs the room.
@@ -29,14 +30,6 @@ impl Position {
         let home = room.home(self.shards);
         (home != self.shard).then(|| peer_of(home))
     }
-}
-
-pub(crate) fn peer_of(shard: ShardId) -> PeerId {
-    PeerId(shard.0.into())
-}
-
-pub(crate) fn shard_of(peer: PeerId) -> ShardId {
-    ShardId(peer.0 as u16)
 }
 
 /// A shard's rooms.
