@@ -111,6 +111,14 @@ impl Numbered {
         self.rooms.get(&number).copied()
     }
 
+    /// The room of a number that the other end uses. `None`: it has been given up meanwhile.
+    pub(crate) fn known(&self, number: u32) -> Result<Option<RoomKey>, CloseReason> {
+        match self.get(number) {
+            None if !self.was_given(number) => Err(CloseReason::Protocol),
+            key => Ok(key),
+        }
+    }
+
     /// Whether the number was given once.
     pub(crate) fn was_given(&self, number: u32) -> bool {
         (1..=self.last).contains(&number)

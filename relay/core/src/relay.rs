@@ -6,6 +6,7 @@ mod control;
 mod greet;
 mod local;
 mod media;
+mod state;
 mod status;
 mod subscriptions;
 
@@ -19,15 +20,14 @@ use crate::config::RelayConfig;
 use crate::envelope::Channel;
 use crate::hello::{Hello, VERSIONS};
 use crate::limits::{HEARTBEAT, LINKS_MAX};
-use crate::link::{Inbound, Link, Links, RoomKey};
+use crate::link::{Inbound, Link};
 use crate::liveness::Change;
 use crate::message::Message;
-use crate::output::{Direction, Event, LinkId, Local, LocalError, Out, Output};
-use crate::room::{Context, Room};
-use crate::rooms::Rooms;
+use crate::output::{Direction, Event, LinkId, Local, LocalError, Output};
 use crate::tally::{Count, Tally};
 use local::Owner;
 use media::Media;
+use state::{Fault, State};
 pub use status::{LinkStatus, RoomStatus};
 
 /// One node's end of all its links: whom it is linked with, which rooms they have, and over which link
@@ -38,10 +38,7 @@ pub use status::{LinkStatus, RoomStatus};
 /// [`poll_timeout`](Self::poll_timeout), which may change with each call.
 #[derive(Debug)]
 pub struct Relay {
-    config: RelayConfig,
-    links: Links,
-    rooms: Rooms,
-    out: Out,
+    state: State,
     /// When heartbeats are due.
     beat_at: Option<Instant>,
     /// When a link may have something to say; it may have none, where something was heard since.
@@ -59,10 +56,7 @@ impl Relay {
     #[must_use]
     pub fn new(config: RelayConfig) -> Self {
         Self {
-            config,
-            links: Links::new(),
-            rooms: Rooms::default(),
-            out: Out::default(),
+            state: State::new(config),
             beat_at: None,
             links_at: None,
             drain: None,
@@ -77,30 +71,30 @@ impl Relay {
         certificate: NodeIdentity,
         now: Instant,
     ) {
-        if self.links.len() >= LINKS_MAX {
-            self.out.close(link, CloseReason::TooManyLinks);
+        if self.state.links.len() >= LINKS_MAX {
+            self.state.out.close(link, CloseReason::TooManyLinks);
             return;
         }
         if self.drain.is_some() {
-            self.out.close(link, CloseReason::Draining);
+            self.state.out.close(link, CloseReason::Draining);
             return;
         }
         let at = Link::new(direction, certificate, now);
         self.links_at = Some(earlier(self.links_at, at.timeout()));
         self.beat_at.get_or_insert(now + HEARTBEAT);
-        self.links.insert(link, at);
+        self.state.links.insert(link, at);
         let hello = Hello {
             versions: VERSIONS,
-            id: self.config.id,
-            node: self.config.node.clone(),
+            id: self.state.config.id,
+            node: self.state.config.node.clone(),
         };
-        self.out.control(link, &Message::Hello(hello));
+        self.state.out.control(link, &Message::Hello(hello));
     }
 
     /// Something came over a link: a message of the control stream, the whole of another stream, or a
     /// datagram. After a link has been closed, what still comes over it is left out.
     pub fn handle_message(&mut self, link: LinkId, channel: Channel, bytes: Bytes, now: Instant) {
-        let Some(at) = self.links.get_mut(&link) else {
+        let Some(at) = self.state.links.get_mut(&link) else {
             return;
         };
         if at.peer.is_none() && channel != Channel::Control {
@@ -111,37 +105,37 @@ impl Relay {
             self.handle_recovered(link, now);
         }
         let done = match channel {
-            Channel::Control => self.handle_control(link, bytes, now),
-            Channel::Frame => Media::new(self, link).handle_frame(bytes),
-            Channel::Datagram => Media::new(self, link).handle_datagram(bytes, now),
+            Channel::Control => control::handle(&mut self.state, link, bytes, now),
+            Channel::Frame => Media::new(&mut self.state, link).handle_frame(bytes),
+            Channel::Datagram => Media::new(&mut self.state, link).handle_datagram(bytes, now),
         };
         let done = done.or_else(|error| match error {
             Fault::Close(reason) => Err(reason),
             Fault::Malformed => self.handle_malformed(link, now),
         });
         if let Err(reason) = done {
-            self.close(link, reason, now);
+            self.state.close(link, reason, now);
         }
         self.settle(now);
     }
 
     /// The connection is gone; `reason` is what the other end has said, if it has said anything.
     pub fn handle_closed(&mut self, link: LinkId, reason: Option<CloseReason>, now: Instant) {
-        if !self.links.contains_key(&link) {
+        if !self.state.links.contains_key(&link) {
             return;
         }
         if let Some(reason) = reason {
-            self.out.tally.add_closed_by_peer(reason);
+            self.state.out.tally.add_closed_by_peer(reason);
         }
-        self.out.event(Event::LinkClosed { link, reason });
-        self.forget(link, now);
+        self.state.out.event(Event::LinkClosed { link, reason });
+        self.state.forget(link, now);
         self.settle(now);
     }
 
     /// How old the oldest frame is that the carrier has not written yet; zero when there is none. Said
     /// about ten times a second while there is one, and when there is none again.
     pub fn handle_backlog(&mut self, link: LinkId, age: Duration, now: Instant) {
-        if let Some(at) = self.links.get_mut(&link) {
+        if let Some(at) = self.state.links.get_mut(&link) {
             at.sending.fullness.handle_backlog(age, now);
         }
     }
@@ -156,7 +150,7 @@ impl Relay {
         local: Local,
         now: Instant,
     ) -> Result<(), LocalError> {
-        let done = Owner::new(self, room, now).handle(local);
+        let done = Owner::new(&mut self.state, room, now).handle(local);
         self.settle(now);
         done
     }
@@ -168,14 +162,15 @@ impl Relay {
         if self.drain.is_some() {
             return;
         }
+        self.state.is_draining = true;
         self.drain = Some(Drain {
             until: now + after,
             is_told: false,
         });
         let after_ms = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
-        for (id, link) in &self.links {
+        for (id, link) in &self.state.links {
             if link.peer.is_some() {
-                self.out.control(*id, &Message::GoAway { after_ms });
+                self.state.out.control(*id, &Message::GoAway { after_ms });
             }
         }
         self.settle(now);
@@ -183,10 +178,10 @@ impl Relay {
 
     /// The answer to [`Event::RoomNeeded`] where the room cannot be opened.
     pub fn refuse_room(&mut self, name: &RoomName, now: Instant) {
-        let Some(key) = self.rooms.key(name) else {
+        let Some(key) = self.state.rooms.key(name) else {
             return;
         };
-        self.with_room(key, now, |room, cx| {
+        self.state.with_room(key, now, |room, cx| {
             if room.id.is_none() {
                 room.refuse_all(cx);
             }
@@ -201,77 +196,97 @@ impl Relay {
         if let Some(drain) = &self.drain
             && drain.until <= now
         {
-            let ids: Vec<LinkId> = self.links.keys().copied().collect();
+            let ids: Vec<LinkId> = self.state.links.keys().copied().collect();
             for id in ids {
-                self.close(id, CloseReason::Drained, now);
+                self.state.close(id, CloseReason::Drained, now);
             }
         }
-        self.rooms.mark_due(now);
+        self.state.rooms.mark_due(now);
         self.settle(now);
     }
 
     /// The next thing to do.
     pub fn poll(&mut self) -> Option<Output> {
-        self.out.queue.pop_front()
+        self.state.out.queue.pop_front()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let drain = self.drain.as_ref().map(|drain| drain.until);
-        let drain = drain.filter(|_| !self.links.is_empty());
-        let times = [self.beat_at, self.links_at, self.rooms.timeout(), drain];
-        times.into_iter().flatten().min()
+        let of_links = [self.beat_at, self.links_at, drain];
+        let has_links = !self.state.links.is_empty();
+        let of_links = of_links.into_iter().flatten().filter(|_| has_links);
+        of_links.chain(self.state.rooms.timeout()).min()
     }
 
     /// What was counted since the last time.
     pub fn take_tally(&mut self) -> Tally {
-        std::mem::take(&mut self.out.tally)
+        std::mem::take(&mut self.state.out.tally)
+    }
+
+    /// The links that are up, in the order of their ids.
+    pub fn links(&self) -> impl Iterator<Item = LinkStatus> {
+        status::links(&self.state)
+    }
+
+    /// All rooms that are known.
+    pub fn rooms(&mut self, now: Instant) -> Vec<RoomStatus> {
+        status::rooms(&mut self.state, now)
+    }
+
+    /// Whether nothing is held for any link or room.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.state.links.is_empty() && self.state.rooms.is_empty()
     }
 
     fn check_links(&mut self, now: Instant) {
-        let ids: Vec<LinkId> = self.links.keys().copied().collect();
+        let ids: Vec<LinkId> = self.state.links.keys().copied().collect();
         let is_beat = self.beat_at.is_some_and(|at| at <= now);
         for id in ids {
-            let Some(link) = self.links.get_mut(&id) else {
+            let Some(link) = self.state.links.get_mut(&id) else {
                 continue;
             };
             if link.peer.is_none() {
                 if link.hello_by <= now {
-                    self.close(id, CloseReason::HelloTimeout, now);
+                    self.state.close(id, CloseReason::HelloTimeout, now);
                 }
                 continue;
             }
             match link.liveness.handle_timeout(now) {
                 Some(Change::Dead) => {
-                    self.close(id, CloseReason::Silent, now);
+                    self.state.close(id, CloseReason::Silent, now);
                     continue;
                 }
                 Some(Change::Suspect) => {
-                    self.out.tally.add(Count::Suspected);
-                    self.out.event(Event::LinkSuspect { link: id });
+                    self.state.out.tally.add(Count::Suspected);
+                    self.state.out.event(Event::LinkSuspect { link: id });
                     link.heard
                         .aliases
                         .keys()
-                        .for_each(|key| self.rooms.mark(key));
+                        .for_each(|key| self.state.rooms.mark(key));
                 }
                 None => {}
             }
             if is_beat {
-                media::send_heartbeat(id, link, &mut self.out, now);
+                media::send_heartbeat(id, link, &mut self.state.out, now);
             }
         }
         if is_beat {
-            self.beat_at = (!self.links.is_empty()).then_some(now + HEARTBEAT);
+            self.beat_at = (!self.state.links.is_empty()).then_some(now + HEARTBEAT);
         }
-        self.links_at = self.links.values().map(Link::timeout).min();
+        self.links_at = self.state.links.values().map(Link::timeout).min();
     }
 
     fn handle_recovered(&mut self, link: LinkId, now: Instant) {
-        self.out.tally.add(Count::Recovered);
-        self.out.event(Event::LinkRecovered { link });
-        if let Some(at) = self.links.get_mut(&link) {
-            at.heard.aliases.keys().for_each(|key| self.rooms.mark(key));
+        self.state.out.tally.add(Count::Recovered);
+        self.state.out.event(Event::LinkRecovered { link });
+        if let Some(at) = self.state.links.get_mut(&link) {
+            at.heard
+                .aliases
+                .keys()
+                .for_each(|key| self.state.rooms.mark(key));
             if let Some(peer) = &mut at.peer {
                 peer.good_since = now;
             }
@@ -280,77 +295,25 @@ impl Relay {
 
     /// A frame or datagram was not read: it is dropped, and the link is closed when there are many.
     fn handle_malformed(&mut self, link: LinkId, now: Instant) -> Result<(), CloseReason> {
-        self.out.tally.add(Count::DropMalformed);
-        let link = self.links.get_mut(&link);
+        self.state.out.tally.add(Count::DropMalformed);
+        let link = self.state.links.get_mut(&link);
         link.map_or(Ok(()), |link| link.inflow.take(Inbound::Malformed, now))
     }
 
-    fn close(&mut self, link: LinkId, reason: CloseReason, now: Instant) {
-        self.out.close(link, reason);
-        self.forget(link, now);
-    }
-
-    fn forget(&mut self, id: LinkId, now: Instant) {
-        let Some(link) = self.links.remove(&id) else {
-            return;
-        };
-        let mut keys = link.rooms();
-        if link.is_parent() {
-            // It may have been asked for any room.
-            keys = self.rooms.keys();
-        }
-        for key in keys {
-            self.with_room(key, now, |room, cx| room.forget_link(id, cx));
-        }
-        if self.links.is_empty() {
-            (self.beat_at, self.links_at) = (None, None);
-        }
-    }
-
-    /// Changes what is known of a room, which is settled afterwards.
-    fn with_room<R>(
-        &mut self,
-        key: RoomKey,
-        now: Instant,
-        change: impl FnOnce(&mut Room, &mut Context<'_>) -> R,
-    ) -> Option<R> {
-        self.rooms.mark(key);
-        let room = self.rooms.get_mut(key)?;
-        let mut cx = Context::new(key, room, &self.config, &mut self.links, &mut self.out, now);
-        Some(change(room, &mut cx))
-    }
-
+    /// Does what follows from what has happened.
     fn settle(&mut self, now: Instant) {
-        while let Some(key) = self.rooms.next_marked() {
-            let Some(room) = self.rooms.get_mut(key) else {
-                continue;
-            };
-            let mut cx = Context::new(key, room, &self.config, &mut self.links, &mut self.out, now);
-            room.settle(&mut cx);
-            let (wake, others) = (cx.wake, cx.others);
-            self.rooms.settled(key, wake);
-            others.into_iter().for_each(|key| self.rooms.mark(key));
-        }
+        self.state.settle(now);
         if let Some(drain) = &mut self.drain
             && !drain.is_told
-            && self.links.values().all(|link| link.serving.len() == 0)
+            && self
+                .state
+                .links
+                .values()
+                .all(|link| link.serving.len() == 0)
         {
             drain.is_told = true;
-            self.out.event(Event::Drained);
+            self.state.out.event(Event::Drained);
         }
-    }
-}
-
-/// What becomes of a link after a message that is wrong.
-enum Fault {
-    Close(CloseReason),
-    /// Nothing depends on what was lost.
-    Malformed,
-}
-
-impl From<CloseReason> for Fault {
-    fn from(reason: CloseReason) -> Self {
-        Self::Close(reason)
     }
 }
 

@@ -4,6 +4,7 @@
 //! known with what was done, and does the difference: it does not matter what happened in which order.
 
 mod below;
+mod context;
 mod feeds;
 mod offer;
 mod show;
@@ -15,58 +16,16 @@ use std::time::Instant;
 use bytes::Bytes;
 use lightstick_types::{RoomId, RoomName};
 
-use crate::config::RelayConfig;
-use crate::link::{Links, RoomKey};
 use crate::message::{Alias, Message, Refusal, Withdrawal};
-use crate::output::{Event, LinkId, Out, ToRoom};
+use crate::output::{Event, LinkId, ToRoom};
 use crate::route::{Health, RoomSource, Route};
 use crate::tally::Count;
 use below::Below;
+pub(crate) use context::Context;
 use feeds::Feeds;
 pub(crate) use show::Show;
 use want::Want;
 use ways::{Candidate, Ways};
-
-/// What a room settles with.
-pub(crate) struct Context<'a> {
-    pub(crate) key: RoomKey,
-    /// The room's id, while it is open.
-    pub(crate) id: Option<RoomId>,
-    pub(crate) config: &'a RelayConfig,
-    pub(crate) links: &'a mut Links,
-    pub(crate) out: &'a mut Out,
-    pub(crate) now: Instant,
-    /// When the room has to be settled again.
-    pub(crate) wake: Option<Instant>,
-    /// Other rooms that have to be settled now.
-    pub(crate) others: Vec<RoomKey>,
-}
-
-impl<'a> Context<'a> {
-    pub(crate) fn new(
-        key: RoomKey,
-        room: &Room,
-        config: &'a RelayConfig,
-        links: &'a mut Links,
-        out: &'a mut Out,
-        now: Instant,
-    ) -> Self {
-        Self {
-            key,
-            id: room.id,
-            config,
-            links,
-            out,
-            now,
-            wake: None,
-            others: Vec::new(),
-        }
-    }
-
-    fn wake_at(&mut self, at: Instant) {
-        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -219,7 +178,8 @@ impl Room {
             }
             _ => self.feeds.end_all(&self.ways, cx),
         }
-        self.settle_offers(&candidates, cx);
+        let neighbours: Vec<LinkId> = cx.links.keys().copied().collect();
+        self.settle_offers(&neighbours, &candidates, cx);
         self.settle_want(cx);
         // A withdrawal ends subscriptions.
         self.settle_linger(cx);
@@ -236,7 +196,7 @@ impl Room {
     /// A link is up: it may be told of the room, or asked for it.
     pub(crate) fn settle_new_link(&mut self, link: LinkId, cx: &mut Context<'_>) {
         let candidates = self.ways.candidates(&self.name, cx);
-        self.settle_offer(link, &candidates, cx);
+        self.settle_offers(&[link], &candidates, cx);
         self.settle_want(cx);
     }
 

@@ -4,8 +4,7 @@ use std::time::Instant;
 
 use lightstick_types::RoomName;
 
-use super::Relay;
-use super::control::known;
+use super::state::State;
 use crate::close::CloseReason;
 use crate::limits::{ROOMS_MAX, WANTS_MAX};
 use crate::link::Inbound;
@@ -15,14 +14,14 @@ use crate::route::Route;
 use crate::tally::Count;
 
 pub(super) struct Announcements<'a> {
-    relay: &'a mut Relay,
+    state: &'a mut State,
     id: LinkId,
     now: Instant,
 }
 
 impl<'a> Announcements<'a> {
-    pub(super) fn new(relay: &'a mut Relay, id: LinkId, now: Instant) -> Self {
-        Self { relay, id, now }
+    pub(super) fn new(state: &'a mut State, id: LinkId, now: Instant) -> Self {
+        Self { state, id, now }
     }
 
     pub(super) fn handle(&mut self, message: Message) -> Result<(), CloseReason> {
@@ -43,9 +42,9 @@ impl<'a> Announcements<'a> {
             }
             Message::Unknown { room } => {
                 let id = self.id;
-                if let Some(key) = self.relay.rooms.key(&room) {
+                if let Some(key) = self.state.rooms.key(&room) {
                     let now = self.now;
-                    self.relay
+                    self.state
                         .with_room(key, now, |room, _| room.want.answered(id));
                 }
                 Ok(())
@@ -56,7 +55,7 @@ impl<'a> Announcements<'a> {
 
     /// A way ends at the node that announces it.
     fn check(&mut self, route: &Route) -> Result<(), CloseReason> {
-        let Some(link) = self.relay.links.get_mut(&self.id) else {
+        let Some(link) = self.state.links.get_mut(&self.id) else {
             return Ok(());
         };
         link.inflow.take(Inbound::Announcement, self.now)?;
@@ -68,90 +67,90 @@ impl<'a> Announcements<'a> {
     }
 
     fn announce(&mut self, alias: Alias, name: RoomName, route: Route) -> Result<(), CloseReason> {
-        let (relay, id, now) = (&mut *self.relay, self.id, self.now);
-        let Some(link) = relay.links.get_mut(&id) else {
+        let (state, id, now) = (&mut *self.state, self.id, self.now);
+        let Some(link) = state.links.get_mut(&id) else {
             return Ok(());
         };
         let aliases = &mut link.heard.aliases;
         if aliases.len() >= ROOMS_MAX {
             return Err(CloseReason::TooManyRooms);
         }
-        let known = relay.rooms.key(&name);
-        let known = known.and_then(|key| relay.rooms.get_mut(key));
+        let known = state.rooms.key(&name);
+        let known = known.and_then(|key| state.rooms.get_mut(key));
         let is_twice = known.is_some_and(|room| room.ways.route(id).is_some());
         if !aliases.take(alias.0) || is_twice {
             return Err(CloseReason::Protocol);
         }
-        if route.path.contains(relay.config.id) {
-            relay.out.tally.add(Count::DropLoop);
+        if route.path.contains(state.config.id) {
+            state.out.tally.add(Count::DropLoop);
             return Ok(());
         }
-        let key = relay.rooms.enter(name);
+        let key = state.rooms.enter(name);
         aliases.insert(alias.0, key);
-        relay.with_room(key, now, |room, _| room.heard(id, alias, route, now));
+        state.with_room(key, now, |room, _| room.heard(id, alias, route, now));
         Ok(())
     }
 
     fn reroute(&mut self, alias: Alias, route: Route) -> Result<(), CloseReason> {
-        let (relay, id, now) = (&mut *self.relay, self.id, self.now);
-        let Some(link) = relay.links.get_mut(&id) else {
+        let (state, id, now) = (&mut *self.state, self.id, self.now);
+        let Some(link) = state.links.get_mut(&id) else {
             return Ok(());
         };
-        let Some(key) = known(&link.heard.aliases, alias.0)? else {
+        let Some(key) = link.heard.aliases.known(alias.0)? else {
             return Ok(());
         };
-        if route.path.contains(relay.config.id) {
-            relay.out.tally.add(Count::DropLoop);
+        if route.path.contains(state.config.id) {
+            state.out.tally.add(Count::DropLoop);
             return self.withdraw(alias, Withdrawal::Unreachable);
         }
-        relay.with_room(key, now, |room, _| room.heard(id, alias, route, now));
+        state.with_room(key, now, |room, _| room.heard(id, alias, route, now));
         Ok(())
     }
 
     fn withdraw(&mut self, alias: Alias, reason: Withdrawal) -> Result<(), CloseReason> {
         let (id, now) = (self.id, self.now);
-        let Some(link) = self.relay.links.get_mut(&id) else {
+        let Some(link) = self.state.links.get_mut(&id) else {
             return Ok(());
         };
-        if let Some(key) = known(&link.heard.aliases, alias.0)? {
+        if let Some(key) = link.heard.aliases.known(alias.0)? {
             link.heard.aliases.remove(alias.0);
-            self.relay
+            self.state
                 .with_room(key, now, |room, cx| room.withdrawn(id, reason, cx));
         }
         Ok(())
     }
 
     fn want(&mut self, room: RoomName, hops_left: u8) -> Result<(), CloseReason> {
-        let (relay, id) = (&mut *self.relay, self.id);
-        let Some(link) = relay.links.get_mut(&id) else {
+        let (state, id) = (&mut *self.state, self.id);
+        let Some(link) = state.links.get_mut(&id) else {
             return Ok(());
         };
         if link.is_parent() {
             return Err(CloseReason::Protocol);
         }
-        let key = relay.rooms.key(&room);
+        let key = state.rooms.key(&room);
         if key.is_some_and(|key| link.announced.rooms.contains_key(&key)) {
             // Our announcement is on its way.
             return Ok(());
         }
         let is_known = key.is_some_and(|key| link.heard.wants.contains(&key));
         if !is_known && link.heard.wants.len() >= WANTS_MAX {
-            relay.out.tally.add(Count::DropWant);
-            relay.out.control(id, &Message::Unknown { room });
+            state.out.tally.add(Count::DropWant);
+            state.out.control(id, &Message::Unknown { room });
             return Ok(());
         }
-        let key = relay.rooms.enter(room);
+        let key = state.rooms.enter(room);
         link.heard.wants.insert(key);
-        relay.with_room(key, self.now, |room, _| room.want.add_asker(id, hops_left));
+        state.with_room(key, self.now, |room, _| room.want.add_asker(id, hops_left));
         Ok(())
     }
 
     fn unwant(&mut self, room: &RoomName) {
         let id = self.id;
-        let key = self.relay.rooms.key(room);
-        if let (Some(link), Some(key)) = (self.relay.links.get_mut(&id), key) {
+        let key = self.state.rooms.key(room);
+        if let (Some(link), Some(key)) = (self.state.links.get_mut(&id), key) {
             link.heard.wants.remove(&key);
-            self.relay
+            self.state
                 .with_room(key, self.now, |room, _| room.want.remove_asker(id));
         }
     }

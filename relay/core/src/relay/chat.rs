@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use lightstick_types::NodeId;
 
-use super::Relay;
+use super::state::State;
 use crate::limits::CHAT;
 use crate::link::RoomKey;
 use crate::message::{Message, SubscriptionId};
@@ -15,21 +15,21 @@ use crate::tally::Count;
 type Way = (LinkId, SubscriptionId);
 
 pub(super) struct Chat<'a> {
-    relay: &'a mut Relay,
+    state: &'a mut State,
     key: RoomKey,
     now: Instant,
 }
 
 impl<'a> Chat<'a> {
-    pub(super) fn new(relay: &'a mut Relay, key: RoomKey, now: Instant) -> Self {
-        Self { relay, key, now }
+    pub(super) fn new(state: &'a mut State, key: RoomKey, now: Instant) -> Self {
+        Self { state, key, now }
     }
 
     /// A node below says something.
     pub(super) fn handle_up(&mut self, id: LinkId, from: NodeId, payload: Bytes) {
-        let Relay {
+        let State {
             rooms, out, config, ..
-        } = &mut *self.relay;
+        } = &mut *self.state;
         let Some(room) = rooms.get_mut(self.key) else {
             return;
         };
@@ -49,9 +49,9 @@ impl<'a> Chat<'a> {
 
     /// The origin says something.
     pub(super) fn handle_down(&mut self, id: LinkId, to: Option<NodeId>, payload: Bytes) {
-        let Relay {
+        let State {
             rooms, out, config, ..
-        } = &mut *self.relay;
+        } = &mut *self.state;
         let Some(room) = rooms.get_mut(self.key) else {
             return;
         };
@@ -77,9 +77,9 @@ impl<'a> Chat<'a> {
 
     /// Somebody at this node says something.
     pub(super) fn up(&mut self, payload: Bytes) -> Result<(), LocalError> {
-        let room = self.relay.rooms.get_mut(self.key);
+        let room = self.state.rooms.get_mut(self.key);
         let way = room.and_then(|room| room.feeds.subscription());
-        let (way, from) = (way.ok_or(LocalError::NoFeed)?, self.relay.config.id);
+        let (way, from) = (way.ok_or(LocalError::NoFeed)?, self.state.config.id);
         let is_sent = self.pass(Some(way), |subscription| Message::ChatUp {
             subscription,
             from,
@@ -90,7 +90,7 @@ impl<'a> Chat<'a> {
 
     /// The room's owner at its origin says something.
     pub(super) fn down(&mut self, to: Option<NodeId>, payload: &Bytes) -> Result<(), LocalError> {
-        let room = self.relay.rooms.get_mut(self.key);
+        let room = self.state.rooms.get_mut(self.key);
         let room = room.filter(|room| room.published.is_some());
         let room = room.ok_or(LocalError::NotPublished)?;
         let ways: Vec<Way> = match to {
@@ -118,7 +118,7 @@ impl<'a> Chat<'a> {
 
     /// False: there is no way, or it carries no more.
     fn pass(&mut self, way: Option<Way>, message: impl FnOnce(SubscriptionId) -> Message) -> bool {
-        let Relay { links, out, .. } = &mut *self.relay;
+        let State { links, out, .. } = &mut *self.state;
         let link = way.and_then(|(id, _)| links.get_mut(&id));
         let may = link.is_some_and(|link| link.sending.chat.take(self.now, CHAT));
         match way {

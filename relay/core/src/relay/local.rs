@@ -5,9 +5,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use lightstick_types::{RoomId, RoomName};
 
-use super::Relay;
 use super::chat::Chat;
 use super::media::send_down;
+use super::state::State;
 use crate::limits::{PAYLOAD_MAX, RESUME_MAX};
 use crate::link::RoomKey;
 use crate::message::Message;
@@ -15,14 +15,14 @@ use crate::output::{Local, LocalError};
 use crate::room::{Room, Show};
 
 pub(super) struct Owner<'a> {
-    relay: &'a mut Relay,
+    state: &'a mut State,
     id: RoomId,
     now: Instant,
 }
 
 impl<'a> Owner<'a> {
-    pub(super) fn new(relay: &'a mut Relay, id: RoomId, now: Instant) -> Self {
-        Self { relay, id, now }
+    pub(super) fn new(state: &'a mut State, id: RoomId, now: Instant) -> Self {
+        Self { state, id, now }
     }
 
     pub(super) fn handle(&mut self, local: Local) -> Result<(), LocalError> {
@@ -30,7 +30,7 @@ impl<'a> Owner<'a> {
             Local::Open { name } => return self.open(name),
             Local::Close => {
                 self.change(|room, cx| room.close(cx))?;
-                self.relay.rooms.set_id(self.id, None);
+                self.state.rooms.set_id(self.id, None);
             }
             Local::Publish { epoch } => self.change(|room, _| room.publish(epoch))?,
             Local::Unpublish => self.change(|room, _| room.unpublish())?,
@@ -43,31 +43,31 @@ impl<'a> Owner<'a> {
             Local::Up(payload) => return self.up(payload),
             Local::Down { to, class, payload } => {
                 let key = self.key()?;
-                return send_down(self.relay, key, to, class, payload, self.now);
+                return send_down(self.state, key, to, class, payload, self.now);
             }
             Local::Show { version, state } => return self.show(version, state),
             Local::ChatUp(payload) => {
                 check_len(&payload, PAYLOAD_MAX)?;
                 let key = self.key()?;
-                return Chat::new(self.relay, key, self.now).up(payload);
+                return Chat::new(self.state, key, self.now).up(payload);
             }
             Local::ChatDown { to, payload } => {
                 check_len(&payload, PAYLOAD_MAX)?;
                 let key = self.key()?;
-                return Chat::new(self.relay, key, self.now).down(to, &payload);
+                return Chat::new(self.state, key, self.now).down(to, &payload);
             }
         }
         Ok(())
     }
 
     fn key(&self) -> Result<RoomKey, LocalError> {
-        let key = self.relay.rooms.key_of(self.id);
+        let key = self.state.rooms.key_of(self.id);
         key.ok_or(LocalError::NoSuchRoom)
     }
 
     fn room(&mut self) -> Result<&mut Room, LocalError> {
         let key = self.key()?;
-        let room = self.relay.rooms.get_mut(key);
+        let room = self.state.rooms.get_mut(key);
         room.ok_or(LocalError::NoSuchRoom)
     }
 
@@ -76,21 +76,21 @@ impl<'a> Owner<'a> {
         change: impl FnOnce(&mut Room, &mut crate::room::Context<'_>),
     ) -> Result<(), LocalError> {
         let key = self.key()?;
-        let changed = self.relay.with_room(key, self.now, change);
+        let changed = self.state.with_room(key, self.now, change);
         changed.ok_or(LocalError::NoSuchRoom)
     }
 
     fn open(&mut self, name: RoomName) -> Result<(), LocalError> {
-        let (relay, id) = (&mut *self.relay, self.id);
-        let known = relay.rooms.key(&name);
-        let known = known.and_then(|key| relay.rooms.get_mut(key));
+        let (state, id) = (&mut *self.state, self.id);
+        let known = state.rooms.key(&name);
+        let known = known.and_then(|key| state.rooms.get_mut(key));
         let is_open = known.is_some_and(|room| room.id.is_some());
-        if is_open || relay.rooms.key_of(id).is_some() {
+        if is_open || state.rooms.key_of(id).is_some() {
             return Err(LocalError::AlreadyOpen);
         }
-        let key = relay.rooms.enter(name);
-        relay.rooms.set_id(id, Some(key));
-        relay.with_room(key, self.now, |room, cx| room.open(id, cx));
+        let key = state.rooms.enter(name);
+        state.rooms.set_id(id, Some(key));
+        state.with_room(key, self.now, |room, cx| room.open(id, cx));
         Ok(())
     }
 
@@ -105,14 +105,14 @@ impl<'a> Owner<'a> {
             subscription,
             payload,
         };
-        self.relay.out.control(link, &message);
+        self.state.out.control(link, &message);
         Ok(())
     }
 
     fn show(&mut self, version: u64, state: Bytes) -> Result<(), LocalError> {
         check_len(&state, PAYLOAD_MAX)?;
         let key = self.key()?;
-        let Relay { rooms, out, .. } = &mut *self.relay;
+        let State { rooms, out, .. } = &mut *self.state;
         let room = rooms.get_mut(key).ok_or(LocalError::NoSuchRoom)?;
         let epoch = room.published.ok_or(LocalError::NotPublished)?;
         let show = Show {

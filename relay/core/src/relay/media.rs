@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use lightstick_types::StreamId;
 
-use super::{Fault, Relay};
+use super::state::{Fault, State};
 use crate::config::RelayConfig;
 use crate::envelope::{
     AUDIO_HEAD, Channel, Class, Datagram, Flow, FrameHead, Priority, audio_head,
@@ -34,19 +34,19 @@ pub(super) fn send_heartbeat(id: LinkId, link: &mut Link, out: &mut Out, now: In
 
 /// What comes over a link that is no control message.
 pub(super) struct Media<'a> {
-    relay: &'a mut Relay,
+    state: &'a mut State,
     id: LinkId,
 }
 
 impl<'a> Media<'a> {
-    pub(super) fn new(relay: &'a mut Relay, id: LinkId) -> Self {
-        Self { relay, id }
+    pub(super) fn new(state: &'a mut State, id: LinkId) -> Self {
+        Self { state, id }
     }
 
     pub(super) fn handle_frame(&mut self, bytes: Bytes) -> Result<(), Fault> {
         let (head, payload) = FrameHead::decode(bytes).map_err(|_| Fault::Malformed)?;
         if let Some(key) = self.room(head.flow.subscription) {
-            self.relay.out.tally.add(Count::FramesIn);
+            self.state.out.tally.add(Count::FramesIn);
             self.deliver(key, head.class(), payload);
         }
         Ok(())
@@ -55,7 +55,7 @@ impl<'a> Media<'a> {
     pub(super) fn handle_datagram(&mut self, bytes: Bytes, now: Instant) -> Result<(), Fault> {
         match Datagram::decode(bytes).map_err(|_| Fault::Malformed)? {
             Datagram::Heartbeat(heartbeat) => {
-                if let Some(link) = self.relay.links.get_mut(&self.id) {
+                if let Some(link) = self.state.links.get_mut(&self.id) {
                     link.liveness.handle_heartbeat(heartbeat, now);
                 }
             }
@@ -64,7 +64,7 @@ impl<'a> Media<'a> {
                 payload,
             } => {
                 if let Some(key) = self.room(subscription) {
-                    self.relay.out.tally.add(Count::AudioIn);
+                    self.state.out.tally.add(Count::AudioIn);
                     self.deliver(key, Class::Audio, payload);
                 }
             }
@@ -74,20 +74,20 @@ impl<'a> Media<'a> {
 
     /// The room of a subscription of this node, if it has not ended.
     fn room(&mut self, subscription: SubscriptionId) -> Option<RoomKey> {
-        let numbers = &self.relay.links.get(&self.id)?.feeding.numbers;
+        let numbers = &self.state.links.get(&self.id)?.feeding.numbers;
         let key = numbers.get(subscription.0);
         if key.is_none() {
             let count = match numbers.was_given(subscription.0) {
                 true => Count::DropLate,
                 false => Count::DropUnknown,
             };
-            self.relay.out.tally.add(count);
+            self.state.out.tally.add(count);
         }
         key
     }
 
     pub(super) fn deliver(&mut self, key: RoomKey, class: Class, payload: Bytes) {
-        let Some(room) = self.relay.rooms.get_mut(key) else {
+        let Some(room) = self.state.rooms.get_mut(key) else {
             return;
         };
         let link = self.id;
@@ -96,16 +96,16 @@ impl<'a> Media<'a> {
             class,
             payload,
         };
-        self.relay.out.tell(room.id, message);
+        self.state.out.tell(room.id, message);
         if room.feeds.delivered(link, class) {
-            self.relay.rooms.mark(key);
+            self.state.rooms.mark(key);
         }
     }
 }
 
 /// Sends what a hop tells one below.
 pub(super) fn send_down(
-    relay: &mut Relay,
+    state: &mut State,
     key: RoomKey,
     to: LinkId,
     class: Class,
@@ -119,13 +119,13 @@ pub(super) fn send_down(
     if payload.len() > len_max {
         return Err(LocalError::TooLong);
     }
-    let Relay {
+    let State {
         rooms,
         links,
         out,
         config,
         ..
-    } = relay;
+    } = state;
     let room = rooms.get_mut(key).ok_or(LocalError::NoSuchRoom)?;
     let subscriber = room.below.get_mut(to).zip(links.get(&to));
     let (subscriber, link) = subscriber.ok_or(LocalError::NotSubscribed)?;

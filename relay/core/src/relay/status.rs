@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use lightstick_types::{NodeId, NodeIdentity, RoomId, RoomName};
 
-use super::Relay;
+use super::state::State;
 use crate::output::{Direction, LinkId};
 use crate::room::Context;
 use crate::route::RoomSource;
@@ -43,51 +43,44 @@ pub struct RoomStatus {
     pub subscribers: usize,
 }
 
-impl Relay {
-    /// The links that are up, in the order of their ids.
-    pub fn links(&self) -> impl Iterator<Item = LinkStatus> {
-        self.links.iter().filter_map(|(id, link)| {
-            let peer = link.peer.as_ref()?;
-            Some(LinkStatus {
-                link: *id,
-                direction: link.direction,
-                id: peer.id,
-                node: peer.node.clone(),
-                rtt: link.liveness.rtt(),
-                is_suspect: link.liveness.is_suspect(),
-                goes_away: link.goes_away,
-                announced: link.announced.rooms.len(),
-                heard: link.heard.aliases.len(),
-                serving: link.serving.len(),
-                feeding: link.feeding.numbers.len(),
-            })
+/// The links that are up, in the order of their ids.
+pub(super) fn links(state: &State) -> impl Iterator<Item = LinkStatus> {
+    state.links.iter().filter_map(|(id, link)| {
+        let peer = link.peer.as_ref()?;
+        Some(LinkStatus {
+            link: *id,
+            direction: link.direction,
+            id: peer.id,
+            node: peer.node.clone(),
+            rtt: link.liveness.rtt(),
+            is_suspect: link.liveness.is_suspect(),
+            goes_away: link.goes_away,
+            announced: link.announced.rooms.len(),
+            heard: link.heard.aliases.len(),
+            serving: link.serving.len(),
+            feeding: link.feeding.numbers.len(),
         })
-    }
+    })
+}
 
-    /// All rooms that are known.
-    pub fn rooms(&mut self, now: Instant) -> Vec<RoomStatus> {
-        let mut rooms = Vec::new();
-        for key in self.rooms.keys() {
-            let Some(room) = self.rooms.get_mut(key) else {
-                continue;
-            };
-            let mut cx = Context::new(key, room, &self.config, &mut self.links, &mut self.out, now);
-            rooms.push(RoomStatus {
-                name: room.name.clone(),
-                id: room.id,
-                source: room.ways.source(),
-                published: room.published,
-                feeds: room.feeds.links().collect(),
-                standby: room.standby(&mut cx),
-                subscribers: room.below.len(),
-            });
-        }
-        rooms
+/// All rooms that are known.
+pub(super) fn rooms(state: &mut State, now: Instant) -> Vec<RoomStatus> {
+    let mut rooms = Vec::new();
+    for key in state.rooms.keys() {
+        let Some(room) = state.rooms.get_mut(key) else {
+            continue;
+        };
+        let (links, out) = (&mut state.links, &mut state.out);
+        let mut cx = Context::new(key, room.id, &state.config, links, out, now);
+        rooms.push(RoomStatus {
+            name: room.name.clone(),
+            id: room.id,
+            source: room.ways.source(),
+            published: room.published,
+            feeds: room.feeds.links().collect(),
+            standby: room.standby(&mut cx),
+            subscribers: room.below.len(),
+        });
     }
-
-    /// Whether nothing is held for any link or room.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.links.is_empty() && self.rooms.is_empty()
-    }
+    rooms
 }

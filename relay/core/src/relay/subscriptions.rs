@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::Relay;
-use super::control::known;
 use super::media::Media;
+use super::state::State;
 use crate::close::CloseReason;
 use crate::envelope::Class;
 use crate::link::{Inbound, RoomKey};
@@ -16,14 +15,14 @@ use crate::room::Show;
 use crate::tally::Count;
 
 pub(super) struct Subscriptions<'a> {
-    relay: &'a mut Relay,
+    state: &'a mut State,
     id: LinkId,
     now: Instant,
 }
 
 impl<'a> Subscriptions<'a> {
-    pub(super) fn new(relay: &'a mut Relay, id: LinkId, now: Instant) -> Self {
-        Self { relay, id, now }
+    pub(super) fn new(state: &'a mut State, id: LinkId, now: Instant) -> Self {
+        Self { state, id, now }
     }
 
     pub(super) fn handle(&mut self, message: Message) -> Result<(), CloseReason> {
@@ -37,8 +36,8 @@ impl<'a> Subscriptions<'a> {
             Message::Unsubscribe { subscription } => return self.unsubscribe(subscription),
             Message::Refused { subscription, .. } => {
                 if let Some(key) = self.fed(subscription)? {
-                    self.relay.out.tally.add(Count::RefusedByOthers);
-                    self.relay
+                    self.state.out.tally.add(Count::RefusedByOthers);
+                    self.state
                         .with_room(key, now, |room, cx| room.refused(id, cx));
                 }
             }
@@ -47,9 +46,9 @@ impl<'a> Subscriptions<'a> {
                 payload,
             } => {
                 let key = self.served(subscription)?;
-                if let Some(room) = key.and_then(|key| self.relay.rooms.get_mut(key)) {
+                if let Some(room) = key.and_then(|key| self.state.rooms.get_mut(key)) {
                     let message = ToRoom::Up { link: id, payload };
-                    self.relay.out.tell(room.id, message);
+                    self.state.out.tell(room.id, message);
                 }
             }
             Message::Down {
@@ -57,7 +56,7 @@ impl<'a> Subscriptions<'a> {
                 payload,
             } => {
                 if let Some(key) = self.fed(subscription)? {
-                    Media::new(self.relay, id).deliver(key, Class::Control, payload);
+                    Media::new(self.state, id).deliver(key, Class::Control, payload);
                 }
             }
             Message::Show {
@@ -85,11 +84,11 @@ impl<'a> Subscriptions<'a> {
         &mut self,
         subscription: SubscriptionId,
     ) -> Result<Option<RoomKey>, CloseReason> {
-        let link = self.relay.links.get(&self.id);
+        let link = self.state.links.get(&self.id);
         let link = link.ok_or(CloseReason::Protocol)?;
-        let key = known(&link.serving, subscription.0)?;
+        let key = link.serving.known(subscription.0)?;
         if key.is_none() {
-            self.relay.out.tally.add(Count::DropLate);
+            self.state.out.tally.add(Count::DropLate);
         }
         Ok(key)
     }
@@ -99,11 +98,11 @@ impl<'a> Subscriptions<'a> {
         &mut self,
         subscription: SubscriptionId,
     ) -> Result<Option<RoomKey>, CloseReason> {
-        let link = self.relay.links.get(&self.id);
+        let link = self.state.links.get(&self.id);
         let link = link.ok_or(CloseReason::Protocol)?;
-        let key = known(&link.feeding.numbers, subscription.0)?;
+        let key = link.feeding.numbers.known(subscription.0)?;
         if key.is_none() {
-            self.relay.out.tally.add(Count::DropLate);
+            self.state.out.tally.add(Count::DropLate);
         }
         Ok(key)
     }
@@ -114,58 +113,58 @@ impl<'a> Subscriptions<'a> {
         subscription: SubscriptionId,
         resume: Bytes,
     ) -> Result<(), CloseReason> {
-        let (relay, id) = (&mut *self.relay, self.id);
-        let Some(link) = relay.links.get_mut(&id) else {
+        let (state, id) = (&mut *self.state, self.id);
+        let Some(link) = state.links.get_mut(&id) else {
             return Ok(());
         };
         link.inflow.take(Inbound::Subscription, self.now)?;
         if !link.serving.take(subscription.0) {
             return Err(CloseReason::Protocol);
         }
-        let Some(key) = known(&link.announced.aliases, alias.0)? else {
+        let Some(key) = link.announced.aliases.known(alias.0)? else {
             // It has crossed the withdrawal, which says the same as an answer would.
             return Ok(());
         };
-        if relay.drain.is_some() {
-            relay.out.tally.add(Count::RefusedByUs);
+        if state.is_draining {
+            state.out.tally.add(Count::RefusedByUs);
             let reason = Refusal::Draining;
             let message = Message::Refused {
                 subscription,
                 reason,
             };
-            relay.out.control(id, &message);
+            state.out.control(id, &message);
             return Ok(());
         }
-        let Some(room) = relay.rooms.get_mut(key) else {
+        let Some(room) = state.rooms.get_mut(key) else {
             return Ok(());
         };
         if room.below.contains(id) {
             return Err(CloseReason::Protocol);
         }
         link.serving.insert(subscription.0, key);
-        let out = &mut relay.out;
+        let out = &mut state.out;
         room.below.add(id, subscription, resume, room.id, out);
         if let Some(show) = &room.show {
-            relay.out.control(id, &show.message(subscription));
+            state.out.control(id, &show.message(subscription));
         }
-        relay.rooms.mark(key);
+        state.rooms.mark(key);
         Ok(())
     }
 
     fn unsubscribe(&mut self, subscription: SubscriptionId) -> Result<(), CloseReason> {
         let (id, now) = (self.id, self.now);
-        let Some(link) = self.relay.links.get_mut(&id) else {
+        let Some(link) = self.state.links.get_mut(&id) else {
             return Ok(());
         };
-        if let Some(key) = known(&link.serving, subscription.0)? {
-            self.relay
+        if let Some(key) = link.serving.known(subscription.0)? {
+            self.state
                 .with_room(key, now, |room, cx| room.below.remove(id, cx));
         }
         Ok(())
     }
 
     fn show(&mut self, key: RoomKey, show: Show) {
-        let Relay { rooms, out, .. } = &mut *self.relay;
+        let State { rooms, out, .. } = &mut *self.state;
         let Some(room) = rooms.get_mut(key) else {
             return;
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use lightstick_types::{NodeId, RoomId};
 
-use super::Context;
+use super::context::Context;
 use crate::fullness::Streams;
 use crate::limits::CHAT_NODES_MAX;
 use crate::message::SubscriptionId;

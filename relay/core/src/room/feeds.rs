@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::Context;
+use super::context::Context;
 use super::ways::{Candidate, Ways};
 use crate::envelope::Class;
 use crate::limits::{OVERLAP_MAX, SUBSCRIBING};

@@ -2,8 +2,9 @@
 
 use lightstick_types::NodeRole;
 
+use super::Room;
+use super::context::Context;
 use super::ways::Candidate;
-use super::{Context, Room};
 use crate::limits::{ANNOUNCING, ROOMS_MAX};
 use crate::link::{Link, Peer};
 use crate::message::{Alias, Message, Withdrawal};
@@ -50,24 +51,17 @@ impl Room {
         Some(Offer { route, from })
     }
 
-    /// Tells each neighbour what has changed for it.
-    pub(super) fn settle_offers(&mut self, candidates: &[Candidate], cx: &mut Context<'_>) {
-        let offer = self.offer(candidates, cx);
-        let ids: Vec<LinkId> = cx.links.keys().copied().collect();
-        for id in ids {
-            self.tell_neighbour(id, offer.as_ref(), cx);
-        }
-    }
-
-    /// The same for one.
-    pub(super) fn settle_offer(
+    /// Tells these neighbours what has changed for them.
+    pub(super) fn settle_offers(
         &mut self,
-        id: LinkId,
+        neighbours: &[LinkId],
         candidates: &[Candidate],
         cx: &mut Context<'_>,
     ) {
         let offer = self.offer(candidates, cx);
-        self.tell_neighbour(id, offer.as_ref(), cx);
+        for id in neighbours {
+            self.tell_neighbour(*id, offer.as_ref(), cx);
+        }
     }
 
     fn tell_neighbour(&mut self, id: LinkId, offer: Option<&Offer>, cx: &mut Context<'_>) {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use lightstick_types::RoomName;
 
-use super::Context;
+use super::context::Context;
 use crate::limits::{HOPS_MAX, WANT_TIMEOUT};
 use crate::message::Message;
 use crate::output::{LinkId, ToRoom};

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use lightstick_types::RoomName;
 
-use super::Context;
+use super::context::Context;
 use crate::limits::REFUSED_FOR;
 use crate::message::Alias;
 use crate::output::LinkId;
