@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use lightstick_types::{ChatRole, duration};
+use lightstick_types::{ChatRole, NodeName, NodeRole, Region, duration};
 use serde_json::{Value, json};
 
 use crate::config::LogFormat;
@@ -38,6 +38,53 @@ pub enum Command {
     CheckConfig,
     /// Print a token (JWT) signed with a configured key.
     Token(TokenRequest),
+    /// Make certificates for links between nodes.
+    Cert {
+        #[command(subcommand)]
+        command: CertCommand,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum CertCommand {
+    /// Make a private CA: ca.pem for every node, ca.key for nobody but you.
+    Ca(CaRequest),
+    /// Make a node's certificate by such a CA: ca.pem, node.pem and node.key, as [relay] expects them.
+    Node(NodeRequest),
+}
+
+/// Where a CA goes.
+#[derive(Args, Clone, Debug)]
+pub struct CaRequest {
+    /// Folder to write to. Nothing is overwritten.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Days until the CA expires, with all certificates that it made.
+    #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub days: u32,
+}
+
+/// What a node's certificate shall say.
+#[derive(Args, Clone, Debug)]
+pub struct NodeRequest {
+    /// Name of the node, unlike any other's: 1 to 63 of a-z 0-9 . -
+    #[arg(long)]
+    pub name: NodeName,
+    /// What the node may do: origin, hub, edge or all.
+    #[arg(long)]
+    pub role: NodeRole,
+    /// Where the node is, such as kr.
+    #[arg(long)]
+    pub region: Region,
+    /// Folder of `lightstick cert ca`.
+    #[arg(long, value_name = "DIR")]
+    pub ca: PathBuf,
+    /// Folder to write to. Nothing is overwritten.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Days until the certificate expires. A running node takes over a new one without a restart.
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub days: u32,
 }
 
 /// Settings that are often wanted on the command line.

@@ -3,6 +3,7 @@
 //! [`serve::serve`] builds everything from a [`config::Config`]; the binary only parses its
 //! arguments.
 
+mod cert;
 pub mod cli;
 pub mod config;
 mod descriptors;
@@ -30,6 +31,10 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     let overrides = match &cli.command {
         Command::Serve(flags) => flags.overrides(),
         Command::CheckConfig | Command::Token(_) => Vec::new(),
+        Command::Cert { command } => {
+            println!("{}", cert::run(command)?);
+            return Ok(());
+        }
     };
     let config = config::load(cli.config.as_deref(), &overrides)?;
     match cli.command {
@@ -45,6 +50,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             println!("{}", token::mint(&config.auth, &request)?);
             Ok(())
         }
+        // Needs no configuration, and was done before it was read.
+        Command::Cert { .. } => Ok(()),
         Command::Serve(_) => {
             logging::start(&config.log)?;
             descriptors::raise(config.descriptors());
