@@ -94,6 +94,20 @@ impl Tally {
         self.closed_by_peers[reason.index()]
     }
 
+    /// Adds what was counted elsewhere, or later.
+    pub fn merge(&mut self, other: &Self) {
+        let sums = [
+            (&mut self.counts[..], &other.counts[..]),
+            (&mut self.closed[..], &other.closed[..]),
+            (&mut self.closed_by_peers[..], &other.closed_by_peers[..]),
+        ];
+        for (sum, other) in sums {
+            sum.iter_mut()
+                .zip(other)
+                .for_each(|(sum, other)| *sum += other);
+        }
+    }
+
     #[inline]
     pub(crate) fn add(&mut self, count: Count) {
         self.counts[count as usize] += 1;

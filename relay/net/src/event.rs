@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lightstick_types::NodeIdentity;
@@ -78,8 +78,8 @@ pub struct Frame {
     pub priority: Priority,
     /// It is not begun after this, and given up when not delivered by then.
     pub deadline: Instant,
-    /// Frames of one layer have the same number.
-    pub stream: u64,
+    /// Frames of one layer have the same number. `None`: nothing takes this frame's place.
+    pub stream: Option<u64>,
     /// It needs no earlier frame of its stream: when the link is behind, they are given up.
     pub is_keyframe: bool,
 }
@@ -153,6 +153,9 @@ pub enum RelayEvent {
         channel: Channel,
         bytes: Bytes,
     },
+    /// How long the path will take for frames that have not left yet. Told about ten times a second while
+    /// there are some, and once more when there are none.
+    Backlog { link: LinkId, age: Duration },
     /// A link that was up is down. Nothing of it follows.
     LinkDown { link: LinkId, reason: DownReason },
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{AbortHandle, abortable};
 use futures_util::stream::FuturesUnordered;
@@ -27,7 +27,7 @@ const AGE_BITS: u32 = 28;
 
 struct InFlight {
     stream: SendStream,
-    key: u64,
+    key: Option<u64>,
     bytes: usize,
     deadline: Instant,
     /// Ends the wait for acknowledgements.
@@ -87,7 +87,7 @@ impl FrameSender {
         if bytes > self.frame_bytes_max {
             return counters.frames.blocked.add(1);
         }
-        if frame.is_keyframe && self.is_behind() {
+        if frame.is_keyframe && frame.stream.is_some() && !self.backlog().is_zero() {
             self.supersede(frame.stream);
         }
         let rank = self.next_rank(frame.priority);
@@ -106,9 +106,16 @@ impl FrameSender {
         i32::from(priority.get()) << AGE_BITS | (AGE_MAX - self.begun) as i32
     }
 
-    /// Whether more is under way than the path takes at once.
-    fn is_behind(&self) -> bool {
-        self.bytes as u64 > self.connection.stats().path.cwnd
+    /// How long the path will take for what has not left yet: what is under way beyond the congestion
+    /// window, at a window a round trip.
+    pub(super) fn backlog(&self) -> Duration {
+        let path = self.connection.stats().path;
+        let waiting = (self.bytes as u64).saturating_sub(path.cwnd);
+        path.rtt.mul_f64(waiting as f64 / path.cwnd.max(1) as f64)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.in_flight.is_empty()
     }
 
     /// Drops frames of a lower rank until there is room. Whether there is.
@@ -189,7 +196,7 @@ impl FrameSender {
     }
 
     /// Gives up the frames of a stream.
-    fn supersede(&mut self, key: u64) {
+    fn supersede(&mut self, key: Option<u64>) {
         let of_stream = self.in_flight.iter().filter(|(_, frame)| frame.key == key);
         let ranks: Vec<Rank> = of_stream.map(|(rank, _)| *rank).collect();
         for rank in ranks {

@@ -7,7 +7,7 @@ mod receive;
 use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quinn::{Connection, VarInt};
@@ -30,6 +30,9 @@ pub(crate) const COMMANDS_MAX: usize = 4_096;
 /// link, and flow control holds the peer back.
 const INBOUND_MAX: usize = 64;
 
+/// A backlog is told this often.
+const BACKLOG_EVERY: Duration = Duration::from_millis(100);
+
 pub(crate) enum LinkCommand {
     Send(Outgoing),
     Close(CloseReason),
@@ -45,7 +48,10 @@ pub(crate) struct Link {
     control_out: ControlSender,
     frames_in: FrameReceiver,
     frames_out: FrameSender,
-    inbound: VecDeque<(Channel, Bytes)>,
+    inbound: VecDeque<RelayEvent>,
+    /// When the backlog is to be looked at; `None`: with the next frame.
+    backlog_at: Option<Instant>,
+    has_backlog: bool,
 }
 
 /// The control streams of a connection: there is a link as soon as the peer's has begun.
@@ -97,6 +103,8 @@ impl Link {
             frames_in: FrameReceiver::new(config),
             frames_out: FrameSender::new(connection.clone(), config, Arc::clone(&counters)),
             inbound: VecDeque::new(),
+            backlog_at: None,
+            has_backlog: false,
             counters,
             connection,
         }
@@ -129,21 +137,22 @@ impl Link {
             },
             written = self.control_out.write(), if self.control_out.is_waiting() => written?,
             Some(settled) = self.frames_out.next_settled() => self.frames_out.settle(settled),
+            () = wait_until(self.backlog_at) => self.tell_backlog(Instant::now()),
             () = wait_until(deadline) => self.frames_out.expire(Instant::now()),
             permit = events.reserve(), if !self.inbound.is_empty() => {
                 let permit = permit.map_err(|_| CloseReason::Shutdown)?;
-                if let Some((channel, bytes)) = self.inbound.pop_front() {
-                    permit.send(RelayEvent::Message { link: self.id, channel, bytes });
+                if let Some(event) = self.inbound.pop_front() {
+                    permit.send(event);
                 }
             }
             message = self.control_in.next(), if may_read => {
                 self.counters.messages.control_received.add(1);
-                self.inbound.push_back((Channel::Control, message?));
+                self.receive(Channel::Control, message?);
             }
             Some(frame) = self.frames_in.next(), if may_read => match frame? {
                 Some(frame) => {
                     self.counters.frames.received.add(1);
-                    self.inbound.push_back((Channel::Frame, frame));
+                    self.receive(Channel::Frame, frame);
                 }
                 None => self.counters.frames.received_resets.add(1),
             },
@@ -153,11 +162,30 @@ impl Link {
             datagram = self.connection.read_datagram(), if may_read => {
                 let datagram = datagram.map_err(|_| Fault::Closed)?;
                 self.counters.messages.datagrams_received.add(1);
-                self.inbound.push_back((Channel::Datagram, datagram));
+                self.receive(Channel::Datagram, datagram);
             }
             _ = self.connection.closed() => return Err(Fault::Closed),
         }
         Ok(())
+    }
+
+    fn receive(&mut self, channel: Channel, bytes: Bytes) {
+        let link = self.id;
+        self.inbound.push_back(RelayEvent::Message {
+            link,
+            channel,
+            bytes,
+        });
+    }
+
+    fn tell_backlog(&mut self, now: Instant) {
+        let (link, age) = (self.id, self.frames_out.backlog());
+        if self.has_backlog || !age.is_zero() {
+            self.inbound.push_back(RelayEvent::Backlog { link, age });
+        }
+        self.has_backlog = !age.is_zero();
+        let goes_on = self.has_backlog || !self.frames_out.is_empty();
+        self.backlog_at = goes_on.then_some(now + BACKLOG_EVERY);
     }
 
     fn send(&mut self, message: Outgoing) -> Result<(), Fault> {
@@ -167,7 +195,9 @@ impl Link {
                 self.counters.messages.control_sent.add(1);
             }
             Outgoing::Frame(frame, payload) => {
-                self.frames_out.send(frame, payload, Instant::now());
+                let now = Instant::now();
+                self.frames_out.send(frame, payload, now);
+                self.backlog_at.get_or_insert(now + BACKLOG_EVERY);
             }
             Outgoing::Datagram(payload) => self.send_datagram(payload.into_bytes()),
         }

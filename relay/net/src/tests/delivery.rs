@@ -7,7 +7,7 @@ use lightstick_types::NodeRole;
 
 use super::proxy::Path;
 use super::{Cluster, Node, PATIENCE, config, frame};
-use crate::{Frame, LinkId, Outgoing, RelayConfig};
+use crate::{Frame, LinkId, Outgoing, RelayConfig, RelayEvent};
 
 const FRAME: usize = 20_000;
 
@@ -115,6 +115,13 @@ async fn a_keyframe_takes_the_place_of_older_frames_where_the_link_is_behind() {
         send(&mut parent, link, frame(3, 2, PATIENCE), bytes(1));
     }
     send(&mut parent, link, frame(3, 9, PATIENCE), bytes(9));
+    let backlog = loop {
+        match parent.transport.next().await.unwrap() {
+            RelayEvent::Backlog { age, .. } => break age,
+            other => assert!(matches!(other, RelayEvent::Message { .. }), "{other:?}"),
+        }
+    };
+    assert!(!backlog.is_zero());
     let keyframe = Frame {
         is_keyframe: true,
         ..frame(3, 2, PATIENCE)

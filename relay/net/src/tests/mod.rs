@@ -1,6 +1,7 @@
 //! Nodes over loopback.
 
 mod delivery;
+mod driven;
 mod hostile;
 mod links;
 mod proxy;
@@ -115,9 +116,15 @@ impl Node {
         Self { transport, address }
     }
 
+    /// The next event that is no backlog: those come or not as the machine is busy.
     async fn next(&mut self) -> RelayEvent {
-        let next = timeout(PATIENCE, self.transport.next()).await;
-        next.expect("an event").expect("no task has ended")
+        loop {
+            let next = timeout(PATIENCE, self.transport.next()).await;
+            match next.expect("an event").expect("no task has ended") {
+                RelayEvent::Backlog { .. } => {}
+                event => return event,
+            }
+        }
     }
 
     async fn up(&mut self) -> (LinkId, Peer, Direction) {
@@ -192,7 +199,7 @@ fn frame(priority: u8, stream: u64, within: Duration) -> Frame {
     Frame {
         priority: Priority::new(priority),
         deadline: Instant::now() + within,
-        stream,
+        stream: Some(stream),
         is_keyframe: false,
     }
 }

@@ -217,7 +217,7 @@ impl Transport {
                 }
             }
             RelayEvent::LinkDown { link, .. } => drop(self.links.remove(link)),
-            RelayEvent::Message { .. } => {}
+            RelayEvent::Message { .. } | RelayEvent::Backlog { .. } => {}
         }
     }
 
