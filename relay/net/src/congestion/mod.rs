@@ -45,11 +45,12 @@ const ROUND_MIN: Duration = Duration::from_millis(5);
 const GROWTH_MIN: f64 = 0.125;
 const CALM_ROUNDS: u32 = 4;
 
-/// Shrinks by this part in a round with a queue, not below what the path delivers.
+/// Shrinks to this part in a round with a queue, not below what the path delivers; where the queue is
+/// longer than the path, to that at once.
 const BACKOFF: f64 = 0.8;
 
 /// Windows in packets: the first one, and the smallest, which keeps control and the lowest layer alive.
-const INITIAL_PACKETS: u64 = 32;
+const INITIAL_PACKETS: u64 = 128;
 const MIN_PACKETS: u64 = 8;
 
 /// The largest window, in bytes.
@@ -136,6 +137,14 @@ impl Live {
         GROWTH_MIN * f64::from(1 << doublings)
     }
 
+    /// Whether a queue has become so long that a round trip is too long to wait for.
+    fn is_stuck(&self, elapsed: Duration) -> bool {
+        self.path_rtt.get().is_some_and(|path_rtt| {
+            let long = 2 * path_rtt + QUEUE_MIN.max(path_rtt.mul_f64(QUEUE_PART));
+            elapsed > 2 * path_rtt && self.round.rtt_min.is_some_and(|rtt| rtt > long)
+        })
+    }
+
     /// A round trip after the round began, what was sent since begins to be acknowledged.
     fn end_round(&mut self, now: Instant) {
         let round = std::mem::replace(&mut self.round, Round::new(now));
@@ -161,8 +170,17 @@ impl Live {
         } else {
             delivered * 2.0
         };
-        let shrunk = (self.window as f64 * BACKOFF).max(least) as u64;
-        self.window = shrunk.min(self.window).max(self.window_min());
+        let is_long = round
+            .rtt_min
+            .is_some_and(|rtt| rtt > 2 * path_rtt + queue_max);
+        let gentle = if is_long {
+            0.0
+        } else {
+            self.window as f64 * BACKOFF
+        };
+        self.window = (gentle.max(least) as u64)
+            .min(self.window)
+            .max(self.window_min());
         if loses {
             // So that the same loss counts once.
             self.loss = self.loss.min(LOSS_MAX / 2.0);
@@ -185,8 +203,8 @@ impl Controller for Live {
     ) {
         let rtt = now.saturating_duration_since(sent);
         self.path_rtt.add(now, rtt);
-        if sent >= self.round.began && now.saturating_duration_since(self.round.began) >= ROUND_MIN
-        {
+        let elapsed = now.saturating_duration_since(self.round.began);
+        if (sent >= self.round.began && elapsed >= ROUND_MIN) || self.is_stuck(elapsed) {
             self.end_round(now);
         }
         let round = &mut self.round;

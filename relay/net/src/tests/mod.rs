@@ -28,13 +28,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A CA and the certificates that it has made.
-struct Cluster {
+pub(crate) struct Cluster {
     folder: TempDir,
     ca: Issued,
 }
 
 impl Cluster {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ca = issue_ca(OffsetDateTime::now_utc(), DAY * 100).unwrap();
         fs::write(folder.path().join("ca.pem"), &ca.certificate).unwrap();
@@ -77,7 +77,7 @@ impl Cluster {
         Credentials::load_at(&files, UnixTime::since_unix_epoch(now)).unwrap()
     }
 
-    fn credentials(&self, name: &str, role: NodeRole) -> Credentials {
+    pub(crate) fn credentials(&self, name: &str, role: NodeRole) -> Credentials {
         self.credentials_at(name, role, OffsetDateTime::now_utc())
     }
 

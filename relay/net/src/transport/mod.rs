@@ -3,7 +3,7 @@
 mod accept;
 mod dial;
 mod reload;
-mod settings;
+pub(crate) mod settings;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -15,7 +15,7 @@ const INCOMING_MAX: usize = 256;
 const INCOMING_BYTES_MAX: u64 = 16 << 10;
 const INCOMING_TOTAL_BYTES_MAX: u64 = 1 << 20;
 
-pub(super) fn server(credentials: &Credentials, link: &LinkConfig) -> ServerConfig {
+pub(crate) fn server(credentials: &Credentials, link: &LinkConfig) -> ServerConfig {
     let mut config = ServerConfig::with_crypto(credentials.server());
     config.transport_config(Arc::new(transport(link)));
     config.max_incoming(INCOMING_MAX);
@@ -24,7 +24,7 @@ pub(super) fn server(credentials: &Credentials, link: &LinkConfig) -> ServerConf
     config
 }
 
-pub(super) fn client(credentials: &Credentials, link: &LinkConfig) -> ClientConfig {
+pub(crate) fn client(credentials: &Credentials, link: &LinkConfig) -> ClientConfig {
     let mut config = ClientConfig::new(credentials.client());
     config.transport_config(Arc::new(transport(link)));
     config
