@@ -7,6 +7,7 @@
 mod binding;
 mod chat;
 mod codec;
+mod control;
 mod demux;
 mod feedback;
 mod forward;
@@ -18,6 +19,7 @@ mod wire;
 pub use binding::binding;
 pub use chat::{chat_filter, chat_request};
 pub use codec::{codec_audio, codec_av1, codec_h264, codec_vp8, codec_vp9};
+pub use control::relay_control;
 pub use demux::{demux, stun, tcp_deframer};
 pub use feedback::feedback;
 pub use forward::forward;
@@ -44,6 +46,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("forward", forward),
     ("if_match", if_match),
     ("names", names),
+    ("relay_control", relay_control),
     ("relay_link", relay_link),
     ("relay_message", relay_message),
     ("rtcp", rtcp),

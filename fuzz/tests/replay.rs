@@ -140,6 +140,7 @@ replays!(
     forward,
     if_match,
     names,
+    relay_control,
     relay_link,
     relay_message,
     rtcp,
