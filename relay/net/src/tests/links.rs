@@ -6,7 +6,8 @@ use bytes::Bytes;
 use lightstick_types::NodeRole;
 use time::OffsetDateTime;
 
-use super::{Cluster, Node, PATIENCE, config, exchange, frame};
+use super::proxy::Path;
+use super::{Cluster, PATIENCE, exchange, frame};
 use crate::{
     Channel, CloseReason, Direction, DownReason, MESSAGE_BYTES_MAX, Outgoing, Payload, RelayCommand,
 };
@@ -114,19 +115,18 @@ async fn a_hub_has_a_parent_and_children() {
 async fn a_child_connects_again_when_its_parent_has_restarted() {
     let cluster = Cluster::new();
     let mut parent = cluster.node("hub", NodeRole::Hub, &[]);
-    let mut child = cluster.node("edge", NodeRole::Edge, &[parent.address]);
+    // The same address for the child; the port of a socket that closes is not free at once.
+    let path = Path::to(parent.address).await;
+    let mut child = cluster.node("edge", NodeRole::Edge, &[path.address]);
     parent.up().await;
     let (first, ..) = child.up().await;
-    let address = parent.address;
     parent.transport.shutdown().await.unwrap();
     assert_eq!(
         child.down().await,
         (first, DownReason::ClosedByPeer(CloseReason::Shutdown))
     );
-    child.stats_when(|stats| stats.dials_failed >= 1).await;
-    let mut config = config(&[]);
-    config.bind = address;
-    let mut parent = Node::start(config, cluster.credentials("hub", NodeRole::Hub));
+    let mut parent = cluster.node("hub", NodeRole::Hub, &[]);
+    path.lead_to(parent.address).await;
     let (down, ..) = parent.up().await;
     let (up, ..) = child.up().await;
     assert_ne!(up, first);

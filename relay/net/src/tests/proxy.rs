@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 pub(super) struct Path {
     pub(super) address: SocketAddr,
     cut: Arc<AtomicBool>,
+    above: Arc<UdpSocket>,
     task: JoinHandle<()>,
 }
 
@@ -18,11 +19,12 @@ impl Path {
     pub(super) async fn to(parent: SocketAddr) -> Self {
         let loopback = (Ipv4Addr::LOCALHOST, 0);
         let below = UdpSocket::bind(loopback).await.unwrap();
-        let above = UdpSocket::bind(loopback).await.unwrap();
+        let above = Arc::new(UdpSocket::bind(loopback).await.unwrap());
         above.connect(parent).await.unwrap();
         let address = below.local_addr().unwrap();
         let cut = Arc::new(AtomicBool::new(false));
         let is_cut = Arc::clone(&cut);
+        let parent_side = Arc::clone(&above);
         let task = tokio::spawn(async move {
             let (mut from_below, mut from_above) = ([0; 65_536], [0; 65_536]);
             let mut child = None;
@@ -31,10 +33,10 @@ impl Path {
                     Ok((length, from)) = below.recv_from(&mut from_below) => {
                         child = Some(from);
                         if !is_cut.load(Ordering::Relaxed) {
-                            let _ = above.send(&from_below[..length]).await;
+                            let _ = parent_side.send(&from_below[..length]).await;
                         }
                     }
-                    Ok(length) = above.recv(&mut from_above) => if let Some(child) = child
+                    Ok(length) = parent_side.recv(&mut from_above) => if let Some(child) = child
                         && !is_cut.load(Ordering::Relaxed)
                     {
                         let _ = below.send_to(&from_above[..length], child).await;
@@ -42,7 +44,17 @@ impl Path {
                 }
             }
         });
-        Self { address, cut, task }
+        Self {
+            address,
+            cut,
+            above,
+            task,
+        }
+    }
+
+    /// To another parent.
+    pub(super) async fn lead_to(&self, parent: SocketAddr) {
+        self.above.connect(parent).await.unwrap();
     }
 
     pub(super) fn set_cut(&self, cut: bool) {
