@@ -80,6 +80,15 @@ fn show(seed: u64) {
             since.is_some_and(|since| since < ms(200)),
             "fan {number} has seen nothing for {since:?}"
         );
+        let heard = &fan.seen.audio_numbers;
+        let (first, last) = (heard.first(), heard.last());
+        let heard_all = first
+            .zip(last)
+            .is_some_and(|(first, last)| usize::from(last - first) + 1 == heard.len());
+        assert!(
+            heard_all || !tree.dropped.is_empty(),
+            "fan {number} heard {heard:?}"
+        );
         let missing = missing(&fan.seen.numbers);
         assert!(
             is_lossy || missing.is_empty(),

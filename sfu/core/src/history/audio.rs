@@ -23,6 +23,8 @@ const JUMP: u64 = 2_048;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Audio {
     source: Option<SourceId>,
+    /// The one before: what comes of it now is late.
+    before: Option<SourceId>,
     /// In the order of their numbers.
     packets: VecDeque<Arc<MediaPacket>>,
     bytes: usize,
@@ -37,11 +39,16 @@ pub(super) struct Audio {
 
 impl Audio {
     pub(super) fn push(&mut self, packet: &Arc<MediaPacket>, generation: u32) -> Place {
+        if self.is_of_before(packet) {
+            return Place::None;
+        }
         if !self.goes_on(packet) {
+            let left = self.source.filter(|source| *source != packet.source);
             let mut packets = std::mem::take(&mut self.packets);
             packets.clear();
             *self = Self {
                 source: Some(packet.source),
+                before: left.or(self.before),
                 packets,
                 first: packet.sequence,
                 highest: packet.sequence,
@@ -71,7 +78,7 @@ impl Audio {
     }
 
     pub(super) fn is_past_or_held(&self, packet: &MediaPacket) -> bool {
-        self.goes_on(packet) && self.place_of(packet).is_none()
+        self.is_of_before(packet) || (self.goes_on(packet) && self.place_of(packet).is_none())
     }
 
     /// Whether nothing is missing before a packet, or it is of another source.
@@ -120,6 +127,10 @@ impl Audio {
         self.packets.clear();
         self.bytes = 0;
         self.first = sequence;
+    }
+
+    fn is_of_before(&self, packet: &MediaPacket) -> bool {
+        self.before == Some(packet.source)
     }
 
     /// Whether a packet is of the same source and numbering as what is kept.
@@ -255,6 +266,9 @@ mod tests {
         other.source.number += 1;
         assert_eq!(audio.push(&Arc::new(other.clone()), 1), Place::Head);
         assert_eq!(numbers(&audio, start), [3]);
+        let late = packet(start, 8, 100);
+        assert!(audio.is_past_or_held(&late));
+        assert_eq!(audio.push(&late, 1), Place::None, "of the source before");
         other.sequence = 1 << 20;
         assert_eq!(audio.push(&Arc::new(other), 1), Place::Head);
         assert_eq!(numbers(&audio, start), [1 << 20]);

@@ -18,7 +18,8 @@ pub struct FeederId(pub u32);
 pub struct TapId(pub u32);
 
 /// Packets for a tap. Each stream of video begins with a keyframe, and begins anew where the
-/// generation or its source changes, or something was missed.
+/// generation or its source changes, or something was missed. Packets of audio may come in another
+/// order than their numbers', where the room comes from another node.
 #[derive(Clone, Debug)]
 pub struct TapBatch {
     /// Packets that the tap has missed right before these, because its reader was slow.

@@ -1,40 +1,69 @@
-//! What one hop tells another below it, as bytes, for a link between nodes.
+//! What hops tell each other as bytes, for a link between nodes.
 //!
-//! [`Outbound`] makes numbered messages of it, [`Inbound`] reads them: it puts them back into their
-//! order, drops what comes twice, and cuts where something is lost. A message says all that it needs
+//! [`Outbound`] makes messages of it, each with a [`Class`] that says how it may travel; [`Inbound`]
+//! reads them. Control messages keep their order. Frames overtake each other: those of one stream are
+//! put back into their order, while other streams go on. One that the carrier has dropped is no loss
+//! that the receiver has to find out: the sender's hop hears of it
+//! ([`Hop::handle_overflow`](super::Hop::handle_overflow)) and cuts. A message says all that it needs
 //! beside the epoch of the sender's clock, which the receiver learns.
 //!
 //! Every field is checked. What a payload says about its frame and where, apart from what took more
 //! than that payload to find out, is read anew instead of believed.
 
 mod fields;
+mod inbound;
 mod packet;
+mod state;
+#[cfg(test)]
+mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use lightstick_types::{StreamId, TrackId, VIDEO_TRACKS_MAX};
+use lightstick_types::{StreamId, TrackKind};
 
 use super::message::{Batch, Down};
 use crate::packet::MediaPacket;
-use crate::streams::StreamSet;
-use crate::watched::Supply;
-use fields::Reader;
 pub use fields::WireError;
+use fields::{write_signed, write_varint};
+pub use inbound::Inbound;
+pub use state::{read_up, write_up};
 
 /// The first byte of each message. Another one is another format.
-const VERSION: u8 = 1;
-/// Bytes of a message after which no further packet is begun.
-const MESSAGE_FULL: usize = 16 << 10;
-/// Messages that wait for one before them. Then that is lost.
-const WAITING_MAX: usize = 64;
+const VERSION: u8 = 2;
+/// Bytes of a message after which no further packet is begun. The rest of a frame is another message.
+const MESSAGE_FULL: usize = 64 << 10;
 
 const SUBSCRIBED: u8 = 0;
 const SUPPLY: u8 = 1;
+/// A part of a frame.
 const MEDIA: u8 = 2;
+/// The same, of what the receiver begins with.
 const PAST: u8 = 3;
+
+/// How a message may travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// It must arrive, after all control messages before it.
+    Control,
+    /// It may be late, and may be dropped where the sender's hop is told so.
+    Frame {
+        stream: StreamId,
+        /// A keyframe begins with it.
+        is_keyframe: bool,
+        /// It is of what the receiver begins with.
+        is_past: bool,
+    },
+    /// It is worth nothing late, and may be lost: the next one brings it again.
+    Audio,
+}
+
+/// One message, and how it may travel.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub class: Class,
+    pub bytes: Vec<u8>,
+}
 
 /// A time on a hop's clock: microseconds since that hop's epoch, which is its own choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,21 +88,33 @@ impl MediaTime {
     }
 }
 
-/// The sending end of a link.
+/// The sending end of a link, for one room.
 #[derive(Debug)]
 pub struct Outbound {
     epoch: Instant,
-    next: u64,
+    /// Subscriptions so far: media of an earlier one may be on its way yet.
+    subscription: u32,
+    numbers: [Numbers; StreamId::COUNT],
+    /// The last packet of audio, which comes again with the next.
+    audio: Option<Arc<MediaPacket>>,
 }
 
-/// Messages of what a hop has told, one at a time: the carrier sends them at its own pace.
-#[derive(Debug)]
-pub struct Messages<'a> {
-    outbound: &'a mut Outbound,
-    down: &'a Down,
-    /// Packets that are encoded; none while nothing is.
-    done: Option<usize>,
-    now: Instant,
+/// How a stream's frames are numbered: from 0 on after each cut.
+#[derive(Clone, Copy, Debug, Default)]
+struct Numbers {
+    generation: Option<u32>,
+    next: u32,
+}
+
+impl Numbers {
+    fn next(&mut self, generation: u32) -> u32 {
+        if self.generation.replace(generation) != Some(generation) {
+            self.next = 0;
+        }
+        let number = self.next;
+        self.next = number.wrapping_add(1);
+        number
+    }
 }
 
 impl Outbound {
@@ -82,187 +123,104 @@ impl Outbound {
     pub fn new(now: Instant) -> Self {
         Self {
             epoch: now,
-            next: 0,
+            subscription: 0,
+            numbers: Default::default(),
+            audio: None,
         }
     }
 
-    /// Encodes something. Each message is at most some bytes longer than 16 KiB and a packet.
-    pub fn encode<'a>(&'a mut self, down: &'a Down, now: Instant) -> Messages<'a> {
-        Messages {
-            outbound: self,
-            down,
-            done: None,
-            now,
+    /// The messages that tell the hop below something. Each is at most some bytes longer than 64 KiB
+    /// and a packet.
+    pub fn encode(&mut self, down: &Down, now: Instant) -> Vec<Message> {
+        match down {
+            Down::Subscribed(supply) => {
+                self.subscription = self.subscription.wrapping_add(1);
+                self.numbers = Default::default();
+                self.audio = None;
+                let mut bytes = vec![VERSION, SUBSCRIBED];
+                write_varint(self.subscription.into(), &mut bytes);
+                state::write_supply(*supply, &mut bytes);
+                vec![Message {
+                    class: Class::Control,
+                    bytes,
+                }]
+            }
+            Down::Supply(supply) => {
+                let mut bytes = vec![VERSION, SUPPLY];
+                state::write_supply(*supply, &mut bytes);
+                vec![Message {
+                    class: Class::Control,
+                    bytes,
+                }]
+            }
+            Down::Media(batch) => self.encode_media(batch, now),
         }
     }
-}
 
-impl Iterator for Messages<'_> {
-    type Item = Vec<u8>;
-
-    fn next(&mut self) -> Option<Vec<u8>> {
-        let total = match self.down {
-            Down::Media(batch) => batch.packets.len(),
-            Down::Subscribed(_) | Down::Supply(_) => 0,
+    fn encode_media(&mut self, batch: &Batch, now: Instant) -> Vec<Message> {
+        let mut messages = Vec::new();
+        let is_one_frame = |a: &Arc<MediaPacket>, b: &Arc<MediaPacket>| {
+            let is_alike = (a.source, a.stream, a.format) == (b.source, b.stream, b.format);
+            let is_audio = a.kind() == TrackKind::Audio;
+            is_alike && (a.timestamp == b.timestamp || (is_audio && batch.is_past))
         };
-        if self.done.is_some_and(|done| done >= total) {
-            return None;
-        }
-        let epoch = self.outbound.epoch;
-        let mut out = Vec::new();
-        out.push(VERSION);
-        out.extend_from_slice(&self.outbound.next.to_be_bytes());
-        out.extend_from_slice(&MediaTime::of(self.now, epoch).0.to_be_bytes());
-        let mut done = self.done.unwrap_or_default();
-        match self.down {
-            Down::Subscribed(supply) => write_supply(SUBSCRIBED, *supply, &mut out),
-            Down::Supply(supply) => write_supply(SUPPLY, *supply, &mut out),
-            Down::Media(batch) => {
-                out.push(if batch.is_past { PAST } else { MEDIA });
-                out.extend_from_slice(&batch.generation.to_be_bytes());
-                while let Some(packet) = batch.packets.get(done)
-                    && out.len() < MESSAGE_FULL
-                {
-                    packet::write(packet, epoch, &mut out);
-                    done += 1;
+        for frame in batch.packets.chunk_by(is_one_frame) {
+            if frame[0].kind() == TrackKind::Audio && !batch.is_past {
+                for packet in frame {
+                    messages.push(self.encode_audio(packet, batch.generation, now));
                 }
+                continue;
+            }
+            let mut rest = frame;
+            while !rest.is_empty() {
+                let (stream, is_keyframe) = (rest[0].stream, rest[0].starts_keyframe());
+                let mut bytes = self.header(stream, batch, now);
+                let written = packet::write_run(rest, now, MESSAGE_FULL, &mut bytes);
+                rest = &rest[written..];
+                let class = Class::Frame {
+                    stream,
+                    is_keyframe,
+                    is_past: batch.is_past,
+                };
+                messages.push(Message { class, bytes });
             }
         }
-        self.outbound.next += 1;
-        self.done = Some(done);
-        Some(out)
+        messages
     }
-}
 
-/// The receiving end of a link.
-#[derive(Debug, Default)]
-pub struct Inbound {
-    /// The sender's epoch on our clock, as near as the fastest message has shown it.
-    epoch: Option<Instant>,
-    next: u64,
-    /// What came before its turn.
-    waiting: BTreeMap<u64, Down>,
-    /// Messages that were lost, at one place each: gaps that the link has cut.
-    cuts: u32,
-}
-
-impl Inbound {
-    /// Reads a message, of which the packets keep parts. What is to be told to the hop comes by
-    /// [`poll`](Self::poll).
-    ///
-    /// # Errors
-    /// [`WireError`]: nothing of it counts, and it is as good as lost.
-    pub fn receive(&mut self, message: Bytes, now: Instant) -> Result<(), WireError> {
-        let mut reader = Reader::new(message);
-        if reader.u8()? != VERSION {
-            return Err(WireError::Version);
-        }
-        let number = reader.u64()?;
-        if number < self.next || self.waiting.contains_key(&number) {
-            return Ok(());
-        }
-        let sent_at = MediaTime(reader.i64()?);
-        let epoch = MediaTime(sent_at.0.checked_neg().ok_or(WireError::Time)?).at(now)?;
-        let epoch = self.epoch.map_or(epoch, |known| known.min(epoch));
-        let down = match reader.u8()? {
-            SUBSCRIBED => Down::Subscribed(read_supply(&mut reader)?),
-            SUPPLY => Down::Supply(read_supply(&mut reader)?),
-            kind @ (MEDIA | PAST) => {
-                let generation = reader.u32()?;
-                let mut packets = Vec::new();
-                while !reader.is_empty() {
-                    let packet = packet::read(&mut reader, epoch, now)?;
-                    packets.push(Arc::new(packet));
-                }
-                let packets: Arc<[Arc<MediaPacket>]> = packets.into();
-                Down::Media(Batch {
-                    generation,
-                    is_past: kind == PAST,
-                    packets,
-                })
-            }
-            _ => return Err(WireError::Value),
+    /// A packet of audio behind the one before it, which may have been lost.
+    fn encode_audio(
+        &mut self,
+        packet: &Arc<MediaPacket>,
+        generation: u32,
+        now: Instant,
+    ) -> Message {
+        let batch = Batch {
+            generation,
+            is_past: false,
+            packets: Arc::from([]),
         };
-        if !reader.is_empty() {
-            return Err(WireError::Trailing);
-        }
-        self.epoch = Some(epoch);
-        self.waiting.insert(number, down);
-        Ok(())
-    }
-
-    /// The next thing that the sender has told. Its generations add up with the gaps of the link.
-    pub fn poll(&mut self) -> Option<Down> {
-        loop {
-            let down = self.next()?;
-            let is_empty = matches!(&down, Down::Media(batch) if batch.packets.is_empty());
-            if !is_empty {
-                return Some(down);
-            }
+        let mut bytes = self.header(StreamId::AUDIO, &batch, now);
+        let before = self.audio.replace(Arc::clone(packet));
+        let before = before.filter(|before| {
+            let is_alike = (before.source, before.format) == (packet.source, packet.format);
+            is_alike && before.sequence.checked_add(1) == Some(packet.sequence)
+        });
+        let run: Vec<_> = before.into_iter().chain([Arc::clone(packet)]).collect();
+        packet::write_run(&run, now, usize::MAX, &mut bytes);
+        Message {
+            class: Class::Audio,
+            bytes,
         }
     }
 
-    fn next(&mut self) -> Option<Down> {
-        let (&number, _) = self.waiting.first_key_value()?;
-        if number != self.next {
-            if self.waiting.len() < WAITING_MAX {
-                return None;
-            }
-            self.cuts = self.cuts.wrapping_add(1);
-        }
-        self.next = number.wrapping_add(1);
-        let mut down = self.waiting.remove(&number)?;
-        if let Down::Media(batch) = &mut down {
-            batch.generation = batch.generation.wrapping_add(self.cuts);
-        }
-        Some(down)
-    }
-
-    /// Whether nothing waits for a message before it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+    fn header(&mut self, stream: StreamId, batch: &Batch, now: Instant) -> Vec<u8> {
+        let mut bytes = vec![VERSION, if batch.is_past { PAST } else { MEDIA }];
+        write_varint(self.subscription.into(), &mut bytes);
+        write_varint(batch.generation.into(), &mut bytes);
+        let number = self.numbers[stream.index()].next(batch.generation);
+        write_varint(number.into(), &mut bytes);
+        write_signed(MediaTime::of(now, self.epoch).0, &mut bytes);
+        bytes
     }
 }
-
-fn write_supply(kind: u8, supply: Supply, out: &mut Vec<u8>) {
-    out.push(kind);
-    for streams in [supply.available, supply.asleep, supply.paused] {
-        let bits = streams
-            .iter()
-            .fold(0, |bits: u16, stream| bits | 1 << stream.index());
-        out.extend_from_slice(&bits.to_be_bytes());
-    }
-    out.push(supply.video_tracks);
-    out.push(supply.main.map_or(0, |main| main.index() as u8));
-}
-
-fn read_supply(reader: &mut Reader) -> Result<Supply, WireError> {
-    let mut streams = || -> Result<StreamSet, WireError> {
-        let bits = reader.u16()?;
-        if u32::from(bits) >> StreamId::COUNT != 0 {
-            return Err(WireError::Value);
-        }
-        let holds = |stream: &StreamId| bits & 1 << stream.index() != 0;
-        Ok(StreamId::all().filter(holds).collect())
-    };
-    let (available, asleep, paused) = (streams()?, streams()?, streams()?);
-    let video_tracks = reader.u8()?;
-    if usize::from(video_tracks) > VIDEO_TRACKS_MAX {
-        return Err(WireError::Value);
-    }
-    let main = match reader.u8()? {
-        0 => None,
-        n => Some(TrackId::video(usize::from(n) - 1).ok_or(WireError::Value)?),
-    };
-    Ok(Supply {
-        available,
-        asleep,
-        paused,
-        video_tracks,
-        main,
-    })
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,10 +1,12 @@
-//! A link that carries bytes: out of order, and some of them twice.
+//! A link that carries bytes: frames and audio out of order, some of them twice, and some frames not at
+//! all.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use lightstick_sfu_core::room::Down;
-use lightstick_sfu_core::room::wire::{Inbound, Outbound};
+use lightstick_sfu_core::room::wire::{Class, Inbound, Outbound};
+use lightstick_sfu_core::streams::StreamSet;
 
 use super::Random;
 
@@ -15,6 +17,8 @@ pub(super) struct Wire {
     /// Messages on their way, by when they arrive.
     messages: BTreeMap<(Instant, u64), Vec<u8>>,
     count: u64,
+    /// When the last control message arrives: none overtakes another.
+    control_at: Instant,
 }
 
 impl Wire {
@@ -25,19 +29,38 @@ impl Wire {
             random: Random::new(0x717e),
             messages: BTreeMap::new(),
             count: 0,
+            control_at: now,
         }
     }
 
-    pub(super) fn send(&mut self, down: &Down, delay: Duration, now: Instant) {
+    /// The streams of which something is dropped.
+    pub(super) fn send(&mut self, down: &Down, delay: Duration, now: Instant) -> StreamSet {
+        let mut lost = StreamSet::default();
         for message in self.outbound.encode(down, now) {
-            let copies = 1 + u64::from(self.random.chance(10));
-            for _ in 0..copies {
+            let late = Duration::from_micros(self.random.below(30_000));
+            let mut at = now + delay + late;
+            if let Class::Frame { stream, .. } = message.class
+                && self.random.below(200) == 0
+            {
+                lost.insert(stream);
+                continue;
+            }
+            if message.class == Class::Control {
+                at = at.max(self.control_at);
+                self.control_at = at;
+            }
+            self.put(at, message.bytes.clone());
+            if message.class != Class::Control && self.random.chance(10) {
                 let late = Duration::from_micros(self.random.below(30_000));
-                self.count += 1;
-                let key = (now + delay + late, self.count);
-                self.messages.insert(key, message.clone());
+                self.put(now + delay + late, message.bytes);
             }
         }
+        lost
+    }
+
+    fn put(&mut self, at: Instant, message: Vec<u8>) {
+        self.count += 1;
+        self.messages.insert((at, self.count), message);
     }
 
     pub(super) fn next_at(&self) -> Option<Instant> {
@@ -59,7 +82,8 @@ impl Wire {
         Some(told)
     }
 
+    /// Whether nothing is on its way. Frames may wait for one that was dropped.
     pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.inbound.is_empty()
+        self.messages.is_empty()
     }
 }

@@ -1,4 +1,4 @@
-//! Numbers of fixed length in a message, and payloads.
+//! Numbers in a message, and payloads.
 
 use bytes::{Buf, Bytes};
 
@@ -75,7 +75,49 @@ impl Reader {
         self.array().map(u64::from_be_bytes)
     }
 
-    pub(super) fn i64(&mut self) -> Result<i64, WireError> {
-        self.array().map(i64::from_be_bytes)
+    /// A number of seven bits a byte, the lowest first.
+    pub(super) fn varint(&mut self) -> Result<u64, WireError> {
+        let mut value = 0_u64;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            if bits << shift >> shift != bits {
+                return Err(WireError::Value);
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(WireError::Value)
     }
+
+    pub(super) fn varint32(&mut self) -> Result<u32, WireError> {
+        u32::try_from(self.varint()?).map_err(|_| WireError::Value)
+    }
+
+    /// A number that may be negative: its sign is the lowest bit.
+    pub(super) fn signed(&mut self) -> Result<i64, WireError> {
+        let value = self.varint()?;
+        Ok((value >> 1).cast_signed() ^ -((value & 1).cast_signed()))
+    }
+
+    pub(super) fn end(&self) -> Result<(), WireError> {
+        match self.rest.is_empty() {
+            true => Ok(()),
+            false => Err(WireError::Trailing),
+        }
+    }
+}
+
+pub(super) fn write_varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+pub(super) fn write_signed(value: i64, out: &mut Vec<u8>) {
+    write_varint(((value << 1) ^ (value >> 63)).cast_unsigned(), out);
 }
