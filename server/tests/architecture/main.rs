@@ -211,3 +211,29 @@ fn no_crate_reaches_what_it_must_not_know() {
         }
     }
 }
+
+/// A crate of ours that is not named there would be optimised at each build.
+#[test]
+fn own_crates_stay_quick_to_build() {
+    let text = fs::read_to_string(root().join("Cargo.toml")).expect("the workspace");
+    let members = text.lines().find(|line| line.starts_with("members = "));
+    let folders = members.expect("there are members").split('"');
+    let (mut found, mut missing) = (0, Vec::new());
+    for folder in folders.skip(1).step_by(2) {
+        let manifest = root().join(folder).join("Cargo.toml");
+        let manifest = fs::read_to_string(manifest).expect("a manifest");
+        let name = manifest
+            .lines()
+            .find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+        let name = name.expect("a crate has a name");
+        found += 1;
+        if !text.contains(&format!("\n{name} = {{ opt-level = 0,")) {
+            missing.push(name.to_owned());
+        }
+    }
+    assert!(found > 10, "only {found} crates were found");
+    assert!(
+        missing.is_empty(),
+        "not in [profile.dev.package] of Cargo.toml: {missing:?}"
+    );
+}
