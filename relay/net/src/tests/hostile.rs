@@ -28,7 +28,7 @@ impl Scene {
             frame_bytes_max: 60_000,
             frames_in_flight_bytes_max: 120_000,
             receive_window_bytes: 240_000,
-            ..LinkConfig::default()
+            ..config.link
         };
         let mut node = Node::start(config, cluster.credentials("hub", NodeRole::Hub));
         let mut honest = cluster.node("edge", NodeRole::Edge, &[node.address]);

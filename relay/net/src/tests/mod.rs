@@ -19,8 +19,8 @@ use time::OffsetDateTime;
 use tokio::time::{interval, timeout};
 
 use crate::{
-    CertificateFiles, Credentials, Direction, Frame, Issued, LinkId, Outgoing, Peer, Priority,
-    RelayCommand, RelayConfig, RelayEvent, RelayStats, Transport, issue_ca, issue_node,
+    CertificateFiles, Credentials, Direction, Frame, Issued, LinkConfig, LinkId, Outgoing, Peer,
+    Priority, RelayCommand, RelayConfig, RelayEvent, RelayStats, Transport, issue_ca, issue_node,
 };
 
 /// For what takes milliseconds: only a fault takes longer.
@@ -100,6 +100,11 @@ fn config(upstreams: &[SocketAddr]) -> RelayConfig {
         reload_every: Duration::from_millis(20),
         backoff_min: Duration::from_millis(10),
         backoff_max: Duration::from_millis(50),
+        link: LinkConfig {
+            // A machine that stands still for a while ends no link.
+            idle_timeout: PATIENCE,
+            ..LinkConfig::default()
+        },
         ..RelayConfig::default()
     }
 }
