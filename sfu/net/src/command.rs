@@ -141,7 +141,7 @@ impl Shard {
             return;
         }
         let key = self.sessions.next_key();
-        let (shared, candidates, now) = (&self.shared, &self.candidates, self.now);
+        let (shared, candidates, now) = (&self.local.shared, &self.local.candidates, self.now);
         // Nothing but the new session can be broken by a panic in this.
         let opened = catch_unwind(AssertUnwindSafe(|| {
             Session::open(opening, key, shared, candidates, now)
@@ -159,7 +159,7 @@ impl Shard {
             }
         };
         let opened = SessionOpened {
-            shard: self.id,
+            shard: self.local.shard,
             answer,
             local_ufrag: session.ice.credentials().local.ufrag.clone(),
             remote_ufrag: session.ice.credentials().remote.ufrag.clone(),
@@ -185,7 +185,7 @@ impl Shard {
     ) -> Result<LocalIce, CommandError> {
         let key = self.sessions.find(session).ok_or(CommandError::NoSession)?;
         let session = self.sessions.get_mut(key).ok_or(CommandError::NoSession)?;
-        let local = session.restart_ice(ice, &self.candidates)?;
+        let local = session.restart_ice(ice, &self.local.candidates)?;
         self.sessions.by_ufrag.insert(local.ufrag.clone(), key);
         self.tend_ice(key);
         Ok(local)

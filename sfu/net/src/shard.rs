@@ -71,9 +71,7 @@ pub(crate) struct Outside {
 
 /// One media thread's state.
 pub(crate) struct Shard {
-    pub(crate) id: ShardId,
-    pub(crate) shared: Shared,
-    pub(crate) candidates: Candidates,
+    pub(crate) local: LocalEnd,
     pub(crate) sessions: Sessions,
     pub(crate) rooms: Rooms,
     pub(crate) links: Links,
@@ -81,13 +79,26 @@ pub(crate) struct Shard {
     pub(crate) io: Io,
     pub(crate) joins: Joins,
     pub(crate) attached: Attached,
-    signals: Vec<Signal>,
-    /// A viewer's report, while it is opened: reused.
-    pub(crate) report: Vec<u8>,
+    pub(crate) scratch: Scratch,
     /// When everything is looked at that is looked at now and then.
     pub(crate) survey_at: Instant,
     pub(crate) control: Control,
     pub(crate) chat: ChatOutbox,
+}
+
+/// What is this end's of every session.
+pub(crate) struct LocalEnd {
+    pub(crate) shard: ShardId,
+    pub(crate) shared: Shared,
+    pub(crate) candidates: Candidates,
+}
+
+/// Reused from one call to the next.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    signals: Vec<Signal>,
+    /// A viewer's report, while it is opened.
+    pub(crate) report: Vec<u8>,
 }
 
 /// Reads a shard's UDP sockets.
@@ -128,9 +139,11 @@ impl Shard {
         let position = Position { shard: id, shards };
         let rooms = Rooms::new(position, &shared.config, now);
         Self {
-            id,
-            shared,
-            candidates,
+            local: LocalEnd {
+                shard: id,
+                shared,
+                candidates,
+            },
             sessions: Sessions::new(now),
             rooms,
             links,
@@ -138,8 +151,7 @@ impl Shard {
             io,
             joins: Joins::default(),
             attached: Attached::default(),
-            signals: Vec::new(),
-            report: Vec::new(),
+            scratch: Scratch::default(),
             survey_at: now + SURVEY_EVERY,
             control: Control::new(outside.events),
             chat: outside.chat,
@@ -307,9 +319,9 @@ impl Shard {
 
     /// Sends what a session has to send and does what its events ask for.
     pub(crate) fn poll_session(&mut self, key: u32) {
-        let mut signals = std::mem::take(&mut self.signals);
+        let mut signals = std::mem::take(&mut self.scratch.signals);
         let Some(session) = self.sessions.get_mut(key) else {
-            self.signals = signals;
+            self.scratch.signals = signals;
             return;
         };
         loop {
@@ -327,7 +339,7 @@ impl Shard {
         for signal in signals.drain(..) {
             self.on_signal(key, signal);
         }
-        self.signals = signals;
+        self.scratch.signals = signals;
     }
 
     pub(crate) fn on_signal(&mut self, key: u32, signal: Signal) {
@@ -370,7 +382,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        let (limit, reason) = session.limit(&self.shared.config);
+        let (limit, reason) = session.limit(&self.local.shared.config);
         if limit <= self.now {
             self.remove(key, reason);
             return;

@@ -17,7 +17,7 @@ impl Shard {
         }
         self.survey_at = self.now + SURVEY_EVERY;
         self.survey_health();
-        let bytes = self.rooms.share_replays(&self.shared.config);
+        let bytes = self.rooms.share_replays(&self.local.shared.config);
         self.io.stats.history_bytes.set(bytes);
         self.survey_links();
         self.sessions.note_silent(self.now);

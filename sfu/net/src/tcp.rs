@@ -56,8 +56,7 @@ pub(crate) struct TcpPorts {
     /// Connections with something to write.
     unsent: Vec<usize>,
     queued_bytes: usize,
-    accepting: bool,
-    /// No descriptor was left: not before then.
+    /// From when on those who wait are accepted. None: nobody waits.
     accept_at: Option<Instant>,
     swept_at: Instant,
     buffer: Box<[u8]>,
@@ -128,8 +127,7 @@ impl TcpPorts {
             ready: VecDeque::new(),
             unsent: Vec::new(),
             queued_bytes: 0,
-            accepting: true,
-            accept_at: None,
+            accept_at: Some(Instant::now()),
             swept_at: Instant::now(),
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
         })
@@ -152,7 +150,8 @@ impl TcpPorts {
     /// Notes what the poller said.
     pub(crate) fn ready(&mut self, token: Token, readable: bool, writable: bool) {
         if token.0 < self.first_token + self.listeners.len() {
-            self.accepting = true;
+            // Where no descriptor was left, there is a time already.
+            self.accept_at.get_or_insert_with(Instant::now);
             return;
         }
         if let Some(connection) = self.connections.get_mut(&token.0) {
@@ -170,15 +169,14 @@ impl TcpPorts {
 
     /// Whether something can be done now.
     pub(crate) fn has_more(&self, now: Instant) -> bool {
-        let accepts = self.accepting && self.accept_at.is_none_or(|at| at <= now);
+        let accepts = self.accept_at.is_some_and(|at| at <= now);
         accepts || !self.ready.is_empty() || self.admission.overdue(now).is_some()
     }
 
     /// When something will be to do, whatever the poller says.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let strangers = self.admission.deadline();
-        let accept_at = self.accept_at.filter(|_| self.accepting);
-        strangers.into_iter().chain(accept_at).min()
+        strangers.into_iter().chain(self.accept_at).min()
     }
 
     /// A session answers for the connection from an address: its password came over it.
@@ -207,10 +205,9 @@ impl TcpPorts {
 
     /// Accepts some of those who wait.
     fn accept(&mut self, registry: &Registry, now: Instant, stats: &ShardStats) {
-        if !self.accepting || self.accept_at.is_some_and(|at| at > now) {
+        if self.accept_at.is_none_or(|at| at > now) {
             return;
         }
-        self.accept_at = None;
         let mut left = ACCEPTS_A_TURN;
         for at in 0..self.listeners.len() {
             loop {
@@ -237,7 +234,7 @@ impl TcpPorts {
                 }
             }
         }
-        self.accepting = false;
+        self.accept_at = None;
     }
 
     fn admit(

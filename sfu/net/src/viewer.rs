@@ -41,11 +41,11 @@ impl Shard {
             self.io.stats.drop_refused.add(1);
             return false;
         }
-        let mut report = std::mem::take(&mut self.report);
+        let mut report = std::mem::take(&mut self.scratch.report);
         report.clear();
         report.extend_from_slice(datagram);
         let authentic = self.handle_viewer(key, ViewerEvent::Report(&mut report));
-        self.report = report;
+        self.scratch.report = report;
         authentic
     }
 
@@ -127,7 +127,7 @@ impl Shard {
         let Some(session) = self.sessions.get(key) else {
             return;
         };
-        let mut deadline = session.deadline(&self.shared.config);
+        let mut deadline = session.deadline(&self.local.shared.config);
         if let Some(Seat { room, viewer }) = session.seat()
             && let Some((hop, _)) = self.rooms.get(room)
             && let Some(at) = hop
