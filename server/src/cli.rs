@@ -49,7 +49,7 @@ pub enum Command {
 pub enum CertCommand {
     /// Make a private CA: ca.pem for every node, ca.key for nobody but you.
     Ca(CaRequest),
-    /// Make a node's certificate by such a CA: ca.pem, node.pem and node.key, as [relay] expects them.
+    /// Make a node's certificate by such a CA: ca.pem, node.pem and node.key.
     Node(NodeRequest),
 }
 
