@@ -6,7 +6,7 @@
 //! A room is a tree of hops ([`room`]), each with a source or a hop above, viewers, and hops below.
 //! One packet's walk through this crate: [`demux`] tells what a datagram is; [`uptrack`] takes a
 //! publisher's packet in ([`codec`] says what its payload means, [`clock`] when it was captured);
-//! [`ring`] decides whether it may cross to another shard; [`downtrack`] gives it to one viewer
+//! [`room::LinkGate`] decides whether it may cross to another hop; [`downtrack`] gives it to one viewer
 //! ([`layers`] chooses, [`temporal`] thins out, [`rewrite`] renumbers), [`paced`] says when
 //! ([`pace`]); [`egress`] makes SRTP of it ([`srtp`]) and reads what the viewer reports ([`rtcp`]);
 //! [`bwe`] estimates what its link carries; [`history`] keeps what is sent again and what newcomers

@@ -55,7 +55,7 @@ impl Refusal {
     }
 }
 
-/// What a verifier answers, chosen so that [`refusal_of_alert`] finds the refusal again at both ends.
+/// What a verifier answers, chosen so that `refusal_of_alert` finds the refusal again at both ends.
 impl From<Refusal> for rustls::Error {
     fn from(refusal: Refusal) -> Self {
         Self::InvalidCertificate(match refusal {
