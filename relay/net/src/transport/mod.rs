@@ -99,6 +99,7 @@ impl Transport {
     pub fn bind(config: RelayConfig, credentials: Credentials) -> Result<Self, StartError> {
         config.validate()?;
         let counters = Arc::new(Counters::default());
+        // Holds a panic at most for each task, and the first one that is read ends the transport.
         let (report, panics) = mpsc::unbounded_channel();
         let runtime = Arc::new(Supervised {
             panics: report,
